@@ -1,0 +1,49 @@
+"""The mistakes a caller can tell apart. Nothing here knows of HTTP or of exit codes.
+
+TamisError
+├── InputError         a bad argument, or a bad line of a user's file
+├── FormatError        a folder or file that is not what it should be
+│   └── CorruptionError    bytes that differ from what was written
+├── MismatchError      two parts that do not belong together
+└── LockedError        somebody else is writing
+
+Every message is one line that says what was expected, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class TamisError(Exception):
+    """A mistake in the input, the files or the settings; its message is meant for a person."""
+
+    code = "error"  # stable, for programs
+
+
+class InputError(TamisError, ValueError):
+    """A bad argument, or a bad line of a user's file (then the message begins ``PATH:LINE:``)."""
+
+    code = "bad_input"
+
+
+class FormatError(TamisError):
+    """A folder that is not an index, is of another format version, or is not finished."""
+
+    code = "bad_format"
+
+
+class CorruptionError(FormatError):
+    """Stored bytes differ from the ones that were written."""
+
+    code = "corrupt"
+
+
+class MismatchError(TamisError):
+    """An encoder, dictionary or vector file that does not belong to this index."""
+
+    code = "mismatch"
+
+
+class LockedError(TamisError):
+    """Another process is writing here."""
+
+    code = "locked"
