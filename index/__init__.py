@@ -1,1 +1,28 @@
-"""."""
+"""Everything on disk, and search over it: vectors and bytes, no models."""
+
+from tamis.index.collection import Collection
+from tamis.index.errors import (
+    CorruptionError,
+    FormatError,
+    InputError,
+    LockedError,
+    MismatchError,
+    TamisError,
+)
+from tamis.index.index import Index, SearchParams
+from tamis.index.topk import TopK
+from tamis.index.vectors import SparseVectors
+
+__all__ = [
+    "Collection",
+    "CorruptionError",
+    "FormatError",
+    "Index",
+    "InputError",
+    "LockedError",
+    "MismatchError",
+    "SearchParams",
+    "SparseVectors",
+    "TamisError",
+    "TopK",
+]

@@ -1,1 +1,1 @@
-"""."""
+"""Compiled loops: arrays and scalars in, arrays out; no objects, no checks, no files."""

@@ -1,0 +1,159 @@
+"""Documents by number: JSON records, compressed one by one with a shared zstd dictionary.
+
+Each record carries its own checksum, which is compared whenever it is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import orjson
+import xxhash
+import zstandard
+
+from tamis.index.errors import CorruptionError, InputError
+from tamis.index.storage import RESTORE, ArrayFile, FileEntry, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+COMPRESSION_LEVEL = 6
+DICTIONARY_BYTES = 1 << 16
+SAMPLE_BYTES = 1 << 23  # records kept in memory to train the dictionary on
+MIN_SAMPLES = 64  # fewer records are stored without a dictionary
+
+
+class DocumentWriter:
+    """Writes records to a folder: a context manager; afterwards `entries` names the files."""
+
+    entries: dict[str, FileEntry]
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._sample: list[bytes] = []
+        self._sample_bytes = 0
+        self._compressor: zstandard.ZstdCompressor | None = None
+        self._dictionary = b""
+        self._at = 0
+        self._data = ArrayFile(storage, f"{folder}/documents.bytes", np.uint8)
+        self._offsets = ArrayFile(storage, f"{folder}/documents.offsets", np.int64)
+        self._checksums = ArrayFile(storage, f"{folder}/documents.checksums", np.uint64)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Store the next document.
+
+        Raises:
+            InputError: the record holds something JSON cannot.
+        """
+        try:
+            data = orjson.dumps(record)
+        except (orjson.JSONEncodeError, TypeError) as error:
+            raise InputError(
+                f"expected a document that JSON can hold, found one it cannot ({error}); "
+                "use strings, numbers, booleans, lists and objects"
+            ) from error
+        if self._compressor is not None:
+            self._write(data)
+            return
+        self._sample.append(data)
+        self._sample_bytes += len(data)
+        if self._sample_bytes >= SAMPLE_BYTES:
+            self._train()
+
+    def _train(self) -> None:
+        trained = None
+        if len(self._sample) >= MIN_SAMPLES:
+            trained = _train_dictionary(self._sample)
+        self._dictionary = trained.as_bytes() if trained else b""
+        self._compressor = zstandard.ZstdCompressor(
+            level=COMPRESSION_LEVEL, dict_data=trained, write_checksum=False
+        )
+        for data in self._sample:
+            self._write(data)
+        self._sample.clear()
+
+    def _write(self, data: bytes) -> None:
+        assert self._compressor is not None
+        frame = self._compressor.compress(data)
+        self._data.append(np.frombuffer(frame, np.uint8))
+        self._offsets.append(np.array([self._at]))
+        self._checksums.append(np.array([xxhash.xxh3_64_intdigest(frame)], np.uint64))
+        self._at += len(frame)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            if self._compressor is None:
+                self._train()
+            self._offsets.append(np.array([self._at]))
+        for file in (self._data, self._offsets, self._checksums):
+            file.__exit__(kind, error, trace)
+        if kind is None:
+            name = f"{self._folder}/documents.dictionary"
+            self.entries = {
+                f"{self._folder}/documents.bytes": self._data.entry,
+                f"{self._folder}/documents.offsets": self._offsets.entry,
+                f"{self._folder}/documents.checksums": self._checksums.entry,
+                name: self._storage.write(name, self._dictionary),
+            }
+
+
+class Documents:
+    """Reads what `DocumentWriter` wrote; safe to use from many threads."""
+
+    def __init__(self, storage: Storage, folder: str, files: Mapping[str, FileEntry]) -> None:
+        self._path = storage.path(f"{folder}/documents.bytes")
+        self._data = _map(storage, f"{folder}/documents.bytes", files)
+        self._offsets = _map(storage, f"{folder}/documents.offsets", files)
+        self._checksums = _map(storage, f"{folder}/documents.checksums", files)
+        dictionary = storage.read(f"{folder}/documents.dictionary")
+        self._dictionary = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+        self._local = threading.local()  # a zstd decompressor serves one thread
+
+    def __len__(self) -> int:
+        return self._offsets.size - 1
+
+    def __getitem__(self, doc: int) -> dict[str, Any]:
+        """The record of a document number.
+
+        Raises:
+            CorruptionError: its bytes are not those that were written.
+        """
+        frame = self._data[self._offsets[doc] : self._offsets[doc + 1]].tobytes()
+        if xxhash.xxh3_64_intdigest(frame) != self._checksums[doc]:
+            raise CorruptionError(
+                f"{self._path}: document {doc} is not what was written; {RESTORE}"
+            )
+        record: dict[str, Any] = orjson.loads(self._decompressor.decompress(frame))
+        return record
+
+    @property
+    def _decompressor(self) -> zstandard.ZstdDecompressor:
+        if not hasattr(self._local, "decompressor"):
+            self._local.decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionary)
+        decompressor: zstandard.ZstdDecompressor = self._local.decompressor
+        return decompressor
+
+
+def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
+    return storage.map_array(name, files[name])
+
+
+def _train_dictionary(sample: list[bytes]) -> zstandard.ZstdCompressionDict | None:
+    try:
+        return zstandard.train_dictionary(DICTIONARY_BYTES, sample)
+    except zstandard.ZstdError:  # zstd refuses samples too alike or too small to learn from
+        return None

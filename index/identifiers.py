@@ -1,0 +1,104 @@
+"""Identifiers: the corpus's document ids, by document number and back. Mapped, never loaded whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+MAX_ID_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identifiers:
+    """Ids of documents ``0 .. n-1``.
+
+    Attributes:
+        text: UTF-8 bytes of all ids, one after the other, as uint8.
+        offsets: ``[n + 1]`` int64, where each id begins in ``text``.
+        hashes: ``[n]`` uint64, the ids' xxh3-64, rising.
+        docs: ``[n]`` int32, the document of each hash.
+    """
+
+    text: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    docs: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return self.docs.size
+
+    def doc_id(self, doc: int) -> str:
+        """The id of a document number."""
+        return self._bytes(doc).decode()
+
+    def doc(self, doc_id: str) -> int | None:
+        """The document number of an id, or None."""
+        wanted = doc_id.encode()
+        digest = np.uint64(xxhash.xxh3_64_intdigest(wanted))
+        at = int(np.searchsorted(self.hashes, digest))
+        while at < len(self) and self.hashes[at] == digest:
+            doc = int(self.docs[at])
+            if self._bytes(doc) == wanted:
+                return doc
+            at += 1
+        return None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays to store, by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def _bytes(self, doc: int) -> bytes:
+        return self.text[self.offsets[doc] : self.offsets[doc + 1]].tobytes()
+
+    @staticmethod
+    def of(ids: Iterable[str]) -> Identifiers:
+        """Number ids by their order.
+
+        Raises:
+            InputError: an id is empty, too long, or there twice; the message names the records.
+        """
+        encoded = [check_id(doc_id).encode() for doc_id in ids]
+        hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), np.uint64, len(encoded))
+        order = np.argsort(hashes, kind="stable").astype(np.int32)
+        identifiers = Identifiers(
+            np.frombuffer(b"".join(encoded), np.uint8),
+            np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+            hashes[order],
+            order,
+        )
+        identifiers._refuse_duplicates()
+        return identifiers
+
+    def _refuse_duplicates(self) -> None:
+        same = np.flatnonzero(self.hashes[1:] == self.hashes[:-1])
+        for at in same:
+            first, second = sorted((int(self.docs[at]), int(self.docs[at + 1])))
+            if self._bytes(first) == self._bytes(second):
+                raise InputError(
+                    f"expected each id once, found {self.doc_id(first)!r} for records "
+                    f"{first + 1} and {second + 1}; make the ids unique"
+                )
+
+
+def check_id(doc_id: str) -> str:
+    """Give the id back if it can serve as one, else raise InputError."""
+    size = len(doc_id.encode("utf-8", errors="surrogatepass"))
+    if not 0 < size <= MAX_ID_BYTES:
+        raise InputError(
+            f"expected an id of 1 to {MAX_ID_BYTES} bytes, found {size} bytes; shorten the id"
+        )
+    if any(ord(character) < 32 for character in doc_id):
+        raise InputError(
+            f"expected an id without control characters, found {doc_id!r}; remove them"
+        )
+    return doc_id

@@ -1,0 +1,253 @@
+"""Index: the vector-level face of a collection. Sparse vectors in, document numbers out."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tamis.index.builder import write_postings
+from tamis.index.errors import InputError, MismatchError
+from tamis.index.identifiers import Identifiers
+from tamis.index.lock import FolderLock
+from tamis.index.manifest import BUILD, CURRENT, Manifest, publish, read_current
+from tamis.index.segment import Segment
+from tamis.index.storage import FileEntry, Storage
+from tamis.index.topk import TopK
+from tamis.index.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+MAX_K = 10_000
+SEGMENT = "segments/000001"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParams:
+    """What a query may ask for beside k.
+
+    Attributes:
+        lexical_weight: factor on the lexical channel's terms; None takes the collection's own,
+            0 turns the channel off.
+    """
+
+    lexical_weight: float | None = None
+
+
+class Index:
+    """Searches the vectors of a collection's folder; safe to use from many threads."""
+
+    def __init__(self, path: Path, manifest: Manifest, segment: Segment, ids: Identifiers) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.segment = segment
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return self.manifest.documents
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of terms a query vector may use."""
+        return self.manifest.vocab_size
+
+    @staticmethod
+    def build(
+        path: str | Path,
+        vectors: SparseVectors | Iterable[SparseVectors],
+        ids: Iterable[str] | None = None,
+    ) -> Index:
+        """Write an index of sparse vectors and open it.
+
+        Args:
+            path: a folder that does not hold an index yet.
+            vectors: the documents, in one batch or many; many are spooled to disk.
+            ids: one id for each document; None numbers them from 0.
+
+        Raises:
+            InputError: ids and vectors differ in number, an id is there twice, or the folder
+                holds an index already.
+            LockedError: another process builds there.
+        """
+        storage = Storage(path)
+        refuse_existing(storage)
+        storage.make_folder()
+        with FolderLock(storage):
+            storage.remove_folder(BUILD)
+            storage.make_folder(BUILD)
+            batches, rows, vocab_size = _replayable(storage, vectors)
+            names = list(ids) if ids is not None else [str(row) for row in range(rows)]
+            if len(names) != rows:
+                raise InputError(
+                    f"expected one id a vector, found {len(names)} ids and {rows} vectors; "
+                    "give both in the same order"
+                )
+            write_index(storage, batches, Identifiers.of(names), vocab_size, {}, {})
+        return Index.open(path)
+
+    @staticmethod
+    def open(path: str | Path, verify: Literal["full", "lazy"] = "full") -> Index:
+        """Map the index of a folder.
+
+        Args:
+            path: a folder written by `Index.build` or ``tamis index``. Its files are mapped, not
+                copied: they must not be changed in place while the index is open.
+            verify: "full" compares every file's checksum now; "lazy" leaves the documents' text
+                to be compared record by record, each time before it is used.
+
+        Raises:
+            FormatError: no index, an unfinished one, or one of another format version.
+            CorruptionError: a file is missing or differs from what was written.
+        """
+        storage = Storage(path)
+        manifest = read_current(storage)
+        for name, entry in manifest.files.items():
+            if verify == "lazy" and name.endswith("/documents.bytes"):
+                storage.check_size(name, entry)
+            else:
+                storage.check(name, entry)
+        ids = Identifiers(
+            **{
+                part: storage.map_array(name, manifest.files[name])
+                for part in Identifiers.__slots__
+                for name in [f"{SEGMENT}/ids.{part}"]
+            }
+        )
+        segment = Segment(storage, SEGMENT, manifest.files, manifest.documents)
+        return Index(Path(path), manifest, segment, ids)
+
+    def search(
+        self,
+        queries: SparseVectors,
+        k: int = 10,
+        *,
+        recall: float | None = 0.99,
+        exact: bool = False,
+        threads: int = 1,
+    ) -> TopK:
+        """The k best documents of each query by dot product.
+
+        Args:
+            queries: over this index's vocabulary. A query without terms finds nothing.
+            k: 1 to 10,000.
+            recall: the share of the true top k to find at least, above 0 and at most 1. Every
+                search of this version is exact, so any recall is met.
+            exact: ask for precisely the exhaustive top k.
+            threads: how many queries to answer at once.
+
+        Raises:
+            InputError: k, recall or threads is out of range.
+            MismatchError: the queries use another vocabulary.
+        """
+        self._check_search(queries, k, recall, threads)
+        docs = np.full((len(queries), k), -1, np.int32)
+        scores = np.zeros((len(queries), k), np.float32)
+        work = np.zeros(len(queries), np.int64)
+
+        def answer(query: int) -> None:
+            terms, weights = queries.row(query)
+            best, best_scores, work[query] = self.segment.search(terms, weights, k)
+            docs[query, : best.size], scores[query, : best.size] = best, best_scores
+
+        if threads == 1 or len(queries) == 1:
+            for query in range(len(queries)):
+                answer(query)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(answer, range(len(queries))))
+        return TopK(docs, scores, work)
+
+    def _check_search(
+        self, queries: SparseVectors, k: int, recall: float | None, threads: int
+    ) -> None:
+        if not 1 <= k <= MAX_K:
+            raise InputError(f"expected k from 1 to {MAX_K}, found {k}; ask for fewer results")
+        if recall is not None and not 0 < recall <= 1:
+            raise InputError(
+                f"expected recall above 0 and at most 1, found {recall}; use exact=True for all"
+            )
+        if threads < 1:
+            raise InputError(f"expected at least one thread, found {threads}; use threads=1")
+        if queries.vocab_size != self.vocab_size:
+            raise MismatchError(
+                f"expected query vectors over {self.vocab_size} terms, found "
+                f"{queries.vocab_size}; encode the queries with the index's own encoder"
+            )
+
+
+def refuse_existing(storage: Storage) -> None:
+    """Raise InputError when the folder holds a finished index."""
+    if storage.exists(CURRENT):
+        raise InputError(
+            f"{storage.root}: expected no index there yet, found one; "
+            "delete the folder or choose another"
+        )
+
+
+def write_index(
+    storage: Storage,
+    batches: Callable[[], Iterable[SparseVectors]],
+    ids: Identifiers,
+    vocab_size: int,
+    settings: Mapping[str, Any],
+    files: Mapping[str, FileEntry],
+) -> Manifest:
+    """Write segment and manifest, and make them the folder's first generation.
+
+    Args:
+        storage: the collection's folder.
+        batches: gives the documents' vectors, the same at each call.
+        ids: one for each document.
+        vocab_size: number of terms.
+        settings: what the manifest records about the making.
+        files: what lies in the folder already and belongs to this generation.
+    """
+    storage.make_folder(SEGMENT)
+    entries = {**files, **write_postings(storage, SEGMENT, batches, vocab_size)}
+    for part, array in ids.arrays().items():
+        entries[f"{SEGMENT}/ids.{part}"] = storage.write_array(f"{SEGMENT}/ids.{part}", array)
+    for folder in sorted({os.path.dirname(name) for name in entries} | {"segments"}):  # noqa: PTH120
+        storage.sync_folder(folder)
+    manifest = Manifest(
+        generation=1,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        written_by=version("tamis"),
+        documents=len(ids),
+        vocab_size=vocab_size,
+        segments=(SEGMENT,),
+        settings=dict(settings),
+        files=entries,
+    )
+    publish(storage, manifest)
+    storage.remove_folder(BUILD)
+    return manifest
+
+
+def _replayable(
+    storage: Storage, vectors: SparseVectors | Iterable[SparseVectors]
+) -> tuple[Callable[[], Iterable[SparseVectors]], int, int]:
+    """Batches that can be read twice, their number of rows, and their vocabulary size."""
+    if isinstance(vectors, SparseVectors):
+        return (lambda: [vectors]), len(vectors), vectors.vocab_size
+    rows, sizes, names = 0, set(), []
+    for batch in vectors:
+        names.append(storage.path(f"{BUILD}/batch-{len(names):06}.safetensors"))
+        batch.save(names[-1])
+        rows += len(batch)
+        sizes.add(batch.vocab_size)
+    if len(sizes) != 1:
+        raise InputError(
+            f"expected batches over one vocabulary, found vocabulary sizes {sorted(sizes)}; "
+            "encode all documents with one encoder"
+        )
+    return (lambda: map(SparseVectors.load, names)), rows, sizes.pop()

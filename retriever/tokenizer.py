@@ -1,0 +1,108 @@
+"""Text to term ids through the `tokenizers` library alone; knows nothing of models or torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+
+from tamis.index.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """A tokenizer whose term ids are the dimensions of an encoder's vectors.
+
+    Attributes:
+        backend: a `tokenizers.Tokenizer` with truncation set and padding off; see `load`.
+        special_ids: ids that stand for no text ([CLS], [PAD], [UNK], ...); never emitted as terms.
+    """
+
+    backend: Any
+    special_ids: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        added = self.backend.get_added_tokens_decoder().items()
+        special = frozenset(int(term) for term, token in added if token.special)
+        object.__setattr__(self, "special_ids", special)
+
+    @staticmethod
+    def load(folder: Path, max_length: int) -> Tokenizer:
+        """Read the tokenizer of a model folder; texts are cut after ``max_length`` ids.
+
+        ``tokenizer.json`` needs nothing but `tokenizers`; a folder that has only older files
+        (``vocab.txt``, ``merges.txt``, ...) is converted by transformers.
+
+        Raises:
+            FormatError: the folder has no tokenizer that can be read.
+        """
+        path = folder / "tokenizer.json"
+        backend = _read_json(path) if path.is_file() else _convert_older_files(folder)
+        backend.no_padding()
+        backend.enable_truncation(max_length)
+        return Tokenizer(backend)
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text with the special ids that the model was trained to see around it."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
+
+    def bare_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text alone, without special ids around it."""
+        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def term_string(self, term: int) -> str:
+        """The piece of text a term stands for, as the vocabulary spells it.
+
+        Models pad their vocabulary with rows that no text produces; those print as ``<number>``.
+        """
+        piece = self.backend.id_to_token(term)
+        return f"<{term}>" if piece is None else str(piece)
+
+    def term_id(self, string: str) -> int | None:
+        """The term that `term_string` prints as ``string``, None if there is none."""
+        term = self.backend.token_to_id(string)
+        return None if term is None or term in self.special_ids else int(term)
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``."""
+        self.backend.save(str(folder / "tokenizer.json"))
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401  tokenizers has no types
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust library raises bare Exception
+        raise FormatError(
+            f"{path}: expected a tokenizer of the tokenizers library, found something else "
+            f"({error}); copy the file anew from the model's source"
+        ) from error
+
+
+def _convert_older_files(folder: Path) -> Any:  # noqa: ANN401  tokenizers has no types
+    names = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model")
+    if not any((folder / name).is_file() for name in names):
+        raise FormatError(
+            f"{folder}: expected tokenizer.json, found no tokenizer file; "
+            "save the model's tokenizer into that folder"
+        )
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise FormatError(
+            f"{folder}: expected tokenizer.json, found older files; install tamis[encode] to "
+            "convert them, or save the tokenizer with transformers' save_pretrained"
+        ) from error
+    return AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False
+    ).backend_tokenizer

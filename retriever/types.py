@@ -1,0 +1,105 @@
+"""The records that pass between the stages of retrieval. All are frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One text of a corpus.
+
+    Attributes:
+        doc_id: the corpus's id.
+        text: the body.
+        title: may be empty.
+        fields: further stored values, by name.
+        line: where it stands in its file, from 1; 0 when it has no line.
+    """
+
+    doc_id: str
+    text: str
+    title: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    line: int = 0
+
+    @property
+    def content(self) -> str:
+        """Title and text, joined by a space as BEIR does: what is encoded and searched."""
+        return f"{self.title} {self.text}" if self.title else self.text
+
+    def record(self) -> dict[str, Any]:
+        """The document as it is stored and returned."""
+        return {"_id": self.doc_id, "title": self.title, "text": self.text, **self.fields}
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedTerm:
+    """Why a hit was found: one term of the query that the document holds.
+
+    Attributes:
+        term: a word piece as it is, or a stemmed word as ``=word``.
+        query_weight: its weight in the query.
+        doc_weight: its weight in the document.
+        contribution: their product; the contributions of a hit sum to its score.
+        expansion: the document's text does not hold the term; the encoder added it.
+    """
+
+    term: str
+    query_weight: float
+    doc_weight: float
+    contribution: float
+    expansion: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer.
+
+    Attributes:
+        doc_id: the corpus's id.
+        score: unbounded; not comparable between queries or encoders.
+        rank: from 1.
+        document: the stored record.
+        matched_terms: largest contribution first; empty unless an explanation was asked for.
+    """
+
+    doc_id: str
+    score: float
+    rank: int
+    document: Mapping[str, Any]
+    matched_terms: tuple[MatchedTerm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Milliseconds spent on one query in each stage."""
+
+    encode_ms: float
+    retrieve_ms: float
+    fetch_ms: float
+    rerank_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """All stages together."""
+        return self.encode_ms + self.retrieve_ms + self.fetch_ms + self.rerank_ms
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer to one query.
+
+    Attributes:
+        hits: best first.
+        times: by stage.
+        generation: of the collection that was read.
+    """
+
+    hits: tuple[Hit, ...]
+    times: StageTimes
+    generation: int
