@@ -1,6 +1,5 @@
 """Everything on disk, and search over it: vectors and bytes, no models."""
 
-from tamis.index.collection import Collection
 from tamis.index.errors import (
     CorruptionError,
     FormatError,
@@ -14,7 +13,6 @@ from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 
 __all__ = [
-    "Collection",
     "CorruptionError",
     "FormatError",
     "Index",

@@ -47,9 +47,7 @@ def write_postings(
     weights = storage.create_array(weights_name, np.float32, (postings,))
     cursors, first_doc = offsets[:-1].copy(), 0
     for batch in batches():
-        scatter_rows(
-            batch.offsets, batch.terms, batch.weights, first_doc, cursors, docs, weights
-        )
+        scatter_rows(batch.offsets, batch.terms, batch.weights, first_doc, cursors, docs, weights)
         first_doc += len(batch)
     return {
         f"{folder}/postings.offsets": storage.write_array(f"{folder}/postings.offsets", offsets),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,17 @@ class Identifiers:
         Raises:
             InputError: an id is empty, too long, or there twice; the message names the records.
         """
-        encoded = [check_id(doc_id).encode() for doc_id in ids]
-        hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, encoded), np.uint64, len(encoded))
+        text, offsets, hashed = bytearray(), array("q", [0]), array("Q")
+        for doc_id in ids:
+            encoded = check_id(doc_id).encode()
+            text += encoded
+            offsets.append(len(text))
+            hashed.append(xxhash.xxh3_64_intdigest(encoded))
+        hashes = np.array(hashed, np.uint64)
         order = np.argsort(hashes, kind="stable").astype(np.int32)
         identifiers = Identifiers(
-            np.frombuffer(b"".join(encoded), np.uint8),
-            np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+            np.frombuffer(bytes(text), np.uint8),
+            np.array(offsets, np.int64),
             hashes[order],
             order,
         )

@@ -7,7 +7,6 @@ or `seal` returns: its bytes are on disk (fsync) and its `FileEntry` says what t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ class Storage:
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder with all it holds; a missing one is fine."""
-        with contextlib.suppress(FileNotFoundError):
+        if self.path(name).is_dir():
             shutil.rmtree(self.path(name))
 
     def read(self, name: str) -> bytes:
@@ -106,6 +105,12 @@ class Storage:
         with self.path(name).open("rb") as file:
             _sync(file.fileno())
         return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
+
+    def adopt(self, name: str) -> FileEntry:
+        """Wait until a file that somebody else wrote is on disk, and give its entry."""
+        with self.path(name).open("rb") as file:
+            _sync(file.fileno())
+        return FileEntry(self.path(name).stat().st_size, self.checksum(name))
 
     def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
         """The array of a file, mapped read-only.
@@ -180,7 +185,10 @@ class ArrayFile:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         with self._file:
             if kind is None:

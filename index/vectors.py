@@ -105,6 +105,27 @@ class SparseVectors:
         )
 
     @staticmethod
+    def join(left: SparseVectors, right: SparseVectors, vocab_size: int) -> SparseVectors:
+        """Each row of ``left`` followed by the same row of ``right``.
+
+        Raises:
+            InputError: the rows differ in number, or a term of ``right`` does not come after
+                those of ``left``.
+        """
+        if len(left) != len(right):
+            raise InputError(
+                f"expected as many rows on both sides, found {len(left)} and {len(right)}; "
+                "give both for the same documents"
+            )
+        sides = ((left, right.offsets[:-1]), (right, left.offsets[1:]))
+        terms = np.empty(left.nnz + right.nnz, np.int32)
+        weights = np.empty(terms.size, np.float32)
+        for side, shift in sides:  # shift: entries of the other side that stand before each row
+            places = np.arange(side.nnz) + np.repeat(shift, np.diff(side.offsets))
+            terms[places], weights[places] = side.terms, side.weights
+        return SparseVectors(left.offsets + right.offsets, terms, weights, vocab_size)
+
+    @staticmethod
     def from_dicts(rows: Iterable[Mapping[int, float]], vocab_size: int) -> SparseVectors:
         """One row for each mapping of term to weight; the terms may come in any order."""
         ordered = [sorted(row.items()) for row in rows]
@@ -219,9 +240,7 @@ def _as_array(name: str, value: Any, dtype: type) -> NDArray[Any]:  # noqa: ANN4
         return array
     if dtype is np.int32:
         if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise InputError(
-                f"expected integer terms, found {array.dtype}; map terms to ids first"
-            )
+            raise InputError(f"expected integer terms, found {array.dtype}; map terms to ids first")
         return _int32(array)
     return array.astype(dtype)
 

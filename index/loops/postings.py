@@ -38,9 +38,7 @@ def scatter_rows(offsets, terms, weights, first_doc, cursors, posting_docs, post
 
 
 @njit(cache=True, nogil=True)
-def add_scores(
-    query_terms, query_weights, posting_offsets, posting_docs, posting_weights, totals
-):
+def add_scores(query_terms, query_weights, posting_offsets, posting_docs, posting_weights, totals):
     """Add each document's dot product with one query to ``totals``.
 
     Terms are taken in rising order, so a total is the same float64 sum as the reference's.

@@ -1,0 +1,113 @@
+"""Every way a stored index can be damaged must be noticed before it answers."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tamis.index import CorruptionError, FormatError, Index, LockedError, TamisError
+from tamis.index.lock import FolderLock
+from tamis.index.storage import Storage
+from vectors_of import random_vectors
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    path = tmp_path_factory.mktemp("built") / "index"
+    Index.build(path, random_vectors(23, 17, seed=1))
+    return path
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "index")
+
+
+def stored_files(path):
+    return [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "LOCK"]
+
+
+def test_every_flipped_byte_is_detected_on_open(copy):
+    """Flip one bit of every 7th byte of every file; the flipped bit moves along."""
+    flips = 0
+    for file in stored_files(copy):
+        whole = file.read_bytes()
+        for at in range(0, len(whole), 7):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1 << at % 8
+            file.write_bytes(damaged)
+            with pytest.raises(FormatError):
+                Index.open(copy)
+            flips += 1
+        file.write_bytes(whole)
+    assert flips > 400
+    assert len(Index.open(copy)) == 23
+
+
+def test_truncated_extended_and_missing_files_are_detected(copy):
+    for file in stored_files(copy):
+        whole = file.read_bytes()
+        for damaged in (whole[:-1], whole + b"\0", None):
+            if damaged is None:
+                file.unlink()
+            elif whole or damaged:
+                file.write_bytes(damaged)
+            with pytest.raises(FormatError):
+                Index.open(copy)
+            file.write_bytes(whole)
+    assert len(Index.open(copy)) == 23
+
+
+def test_swapped_files_are_detected(copy):
+    docs = copy / "segments/000001/postings.docs"
+    weights = copy / "segments/000001/postings.weights"
+    a, b = docs.read_bytes(), weights.read_bytes()
+    assert len(a) == len(b)
+    docs.write_bytes(b)
+    weights.write_bytes(a)
+    with pytest.raises(CorruptionError, match="expected checksum"):
+        Index.open(copy)
+
+
+def test_another_format_version_is_refused_with_both_numbers(copy):
+    current = copy / "CURRENT"
+    current.write_text(current.read_text().replace("tamis 1 ", "tamis 3 "))
+    with pytest.raises(FormatError, match="has format 3, this version reads 1; rebuild"):
+        Index.open(copy)
+
+
+def test_a_folder_that_is_no_index_says_what_to_do(tmp_path):
+    with pytest.raises(FormatError, match="found nothing; check the path"):
+        Index.open(tmp_path / "missing")
+    with pytest.raises(FormatError, match="build one with `tamis index"):
+        Index.open(tmp_path)
+
+
+def test_a_second_writer_is_refused_with_the_holder_s_process_id(tmp_path):
+    holder = (
+        "import sys, time\n"
+        "from tamis.index.lock import FolderLock\n"
+        "from tamis.index.storage import Storage\n"
+        "with FolderLock(Storage(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=f"found process {process.pid} writing"):
+            Index.build(tmp_path, random_vectors(3, 5, seed=1))
+    finally:
+        process.kill()
+        process.communicate()
+    with FolderLock(Storage(tmp_path)):  # the system lets go of a killed process's lock
+        assert (tmp_path / "LOCK").read_text() == f"{os.getpid()}\n"
+
+
+def test_errors_a_caller_can_tell_apart_share_one_base():
+    assert issubclass(CorruptionError, FormatError)
+    assert issubclass(FormatError, TamisError)
+    assert issubclass(LockedError, TamisError)
