@@ -1,4 +1,4 @@
-"""Queries without a model: a tokenizer and one weight a term. Needs neither torch nor transformers."""
+"""Queries without a model, torch or transformers: a tokenizer and one weight a term."""
 
 from __future__ import annotations
 
@@ -105,9 +105,7 @@ class TableQueryEncoder:
         return TableQueryEncoder(tokenizer, weights, description)
 
 
-def read_weight_table(
-    path: Path, tokenizer: Tokenizer, vocab_size: int
-) -> NDArray[np.float32]:
+def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.float32]:
     """The query weights ``[vocab_size]`` of a safetensors, JSON or text file.
 
     A table shorter than the vocabulary is filled with zeros: models pad their vocabulary.
@@ -146,8 +144,9 @@ def _pieces_of_json(path: Path) -> dict[str, float]:
 
 
 def _pieces_of_lines(path: Path) -> dict[str, float]:
-    lines = (line.rstrip("\r\n").rsplit("\t", 1) for line in path.open(encoding="utf-8"))
-    return {piece: float(weight) for piece, weight in lines}
+    lines = path.read_text("utf-8").split("\n")  # splitlines would cut at pieces such as U+2028
+    pairs = (line.rstrip("\r").rsplit("\t", 1) for line in lines if line)
+    return {piece: float(weight) for piece, weight in pairs}
 
 
 def _by_id(pieces: dict[str, float], tokenizer: Tokenizer) -> NDArray[np.float32]:

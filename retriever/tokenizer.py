@@ -50,7 +50,7 @@ class Tokenizer:
     @property
     def size(self) -> int:
         """One more than the largest id."""
-        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+        return 1 + max(map(int, self.backend.get_vocab(with_added_tokens=True).values()))
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text with the special ids that the model was trained to see around it."""

@@ -1,0 +1,284 @@
+"""Texts to sparse vectors: what an encoder is, how one is loaded, and the neural one.
+
+Importing this module needs no torch; loading a neural side does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from tamis.index.errors import InputError
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.checkpoint import (
+    Checkpoint,
+    EncoderDescription,
+    NeuralSide,
+    TableSide,
+    read_checkpoint,
+)
+from tamis.retriever.inference_free import TableQueryEncoder, read_weight_table
+from tamis.retriever.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from tamis.retriever.language_model import SpladeModel
+
+__all__ = [
+    "Encoder",
+    "EncoderDescription",
+    "QueryEncoder",
+    "SparseEncoder",
+    "load_encoder",
+    "load_query_encoder",
+]
+
+WINDOW_TEXTS = 4096  # tokenised ahead and sorted by length together
+
+
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """Turns queries into vectors that an index can be searched with."""
+
+    @property
+    def description(self) -> EncoderDescription:
+        """Identity of the whole encoder: an index is searched with the one that filled it."""
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of queries, one row each, weights above zero."""
+
+    def term_string(self, term: int) -> str:
+        """The piece of text that a term stands for."""
+
+    def term_id(self, string: str) -> int | None:
+        """The term spelled ``string``; None if the vocabulary has none."""
+
+
+@runtime_checkable
+class Encoder(QueryEncoder, Protocol):
+    """A query encoder with the document side that belongs to it."""
+
+    def encode_documents(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> SparseVectors:
+        """The vectors of documents, one row each, in order; ``progress(n)``: n more are done."""
+
+
+def load_encoder(name_or_path: str = "default", *, device: str | None = None) -> Encoder:
+    """Load an encoder by folder or hub name; ``default`` is the bundled one.
+
+    Args:
+        name_or_path: of a model in any format that `tamis.retriever.checkpoint` reads.
+        device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
+
+    Raises:
+        InputError: there is no such model or device, or torch is not installed.
+        FormatError: the model is of no format that can be read.
+    """
+    return SparseEncoder(read_checkpoint(name_or_path), device=device)
+
+
+def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
+    """Load the query side alone; without torch where it is a table.
+
+    Raises:
+        InputError: there is no such model, or it needs torch and torch is not installed.
+        FormatError: the model is of no format that can be read.
+    """
+    checkpoint = read_checkpoint(name_or_path)
+    if isinstance(checkpoint.query, TableSide):
+        return _table_encoder(checkpoint, checkpoint.query)
+    return SparseEncoder(checkpoint)
+
+
+class SparseEncoder:
+    """Any Hugging Face masked or causal language model as an encoder.
+
+    Attributes:
+        checkpoint: what was loaded.
+        description: its identity.
+        tokenizer: of the document side.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None) -> None:
+        """Load the model of a checkpoint; see `load_encoder` and `SparseEncoder.load`."""
+        self.checkpoint = checkpoint
+        self.description = checkpoint.description
+        self.tokenizer = Tokenizer.load(checkpoint.document.folder, checkpoint.document.max_length)
+        self._device = _choose_device(device)
+        self._documents = self._load_side(checkpoint.document, self.tokenizer)
+        self._queries = self._query_side()
+
+    @staticmethod
+    def load(name_or_path: str = "default", *, device: str | None = None) -> SparseEncoder:
+        """Load an encoder by folder or hub name, as `load_encoder` does."""
+        return SparseEncoder(read_checkpoint(name_or_path), device=device)
+
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        return str(self._device)
+
+    def encode_documents(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> SparseVectors:
+        """The vectors of documents, one row each, in the order of ``texts``.
+
+        Texts longer than ``description.max_length`` tokens are cut there; a text without tokens
+        has an empty row.
+
+        Args:
+            texts: documents, titles and bodies already joined.
+            progress: called with the number of documents done since the last call.
+        """
+        return self._documents.encode(texts, progress)
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of queries, one row each."""
+        if isinstance(self._queries, TableQueryEncoder):
+            return self._queries.encode_queries(texts)
+        return self._queries.encode(texts, None)
+
+    def term_string(self, term: int) -> str:
+        """The piece of text that a term stands for."""
+        return self.tokenizer.term_string(term)
+
+    def term_id(self, string: str) -> int | None:
+        """The term spelled ``string``; None if the vocabulary has none."""
+        return self.tokenizer.term_id(string)
+
+    @property
+    def document_model(self) -> SpladeModel:
+        """The torch module of the document side, for training and for measuring."""
+        return self._documents.model
+
+    def _load_side(self, side: NeuralSide, tokenizer: Tokenizer) -> _NeuralEncoder:
+        from tamis.retriever.language_model import load_language_model
+
+        model = load_language_model(side, tokenizer.special_ids, self._device)
+        return _NeuralEncoder(model, tokenizer, side.prompt)
+
+    def _query_side(self) -> _NeuralEncoder | TableQueryEncoder:
+        query, document = self.checkpoint.query, self.checkpoint.document
+        if isinstance(query, TableSide):
+            return _table_encoder(self.checkpoint, query)
+        if replace(query, prompt="") == replace(document, prompt=""):
+            return _NeuralEncoder(self._documents.model, self.tokenizer, query.prompt)
+        return self._load_side(query, Tokenizer.load(query.folder, query.max_length))
+
+
+class _NeuralEncoder:
+    """One side: tokenise ahead, sort by length, run batches, put the rows back in order."""
+
+    def __init__(self, model: SpladeModel, tokenizer: Tokenizer, prompt: str) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.prompt = prompt
+
+    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None) -> SparseVectors:
+        if isinstance(texts, str):
+            raise InputError("expected a list of texts, found one string; write [text]")
+        windows = [self._encode_window(ids, progress) for ids in self._tokenised_ahead(texts)]
+        return SparseVectors.concatenate([SparseVectors.empty(self.model.vocab_size), *windows])
+
+    def _tokenised_ahead(self, texts: Sequence[str]) -> Iterator[list[list[int]]]:
+        """The ids of each window of texts; the next window is tokenised while one is in use."""
+        starts = range(0, len(texts), WINDOW_TEXTS)
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            pending: deque[Future[list[list[int]]]] = deque()
+            for start in starts:
+                pending.append(ahead.submit(self._ids, texts[start : start + WINDOW_TEXTS]))
+                if len(pending) == 2:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids with special ones around them; none for a blank text."""
+        rows = self.tokenizer.document_ids([self.prompt + text for text in texts])
+        return [ids if text.strip() else [] for text, ids in zip(texts, rows, strict=True)]
+
+    def _encode_window(
+        self, ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None
+    ) -> SparseVectors:
+        parts, numbers = [], []
+        for batch in batches_by_length([len(row) for row in ids], self.model.batch_tokens):
+            blank = not ids[batch[0]]
+            parts.append(
+                SparseVectors.empty(self.model.vocab_size, len(batch))
+                if blank
+                else self.model.encode([ids[i] for i in batch])
+            )
+            numbers.extend(batch)
+            if progress is not None:
+                progress(len(batch))
+        return _take(SparseVectors.concatenate(parts), np.argsort(numbers))
+
+
+def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Group texts of like length, longest first, so that little is padded.
+
+    Args:
+        lengths: tokens of each text.
+        budget: padded tokens a batch may have; one longer text is a batch of its own.
+
+    Yields:
+        The numbers of a batch's texts; texts without tokens are never mixed with others.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batch: list[int] = []
+    for i in order:
+        ends_here = batch and (
+            lengths[batch[0]] * (len(batch) + 1) > budget or (lengths[batch[0]] > 0) > lengths[i]
+        )
+        if ends_here:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _take(vectors: SparseVectors, rows: NDArray[np.int64]) -> SparseVectors:
+    """Some rows of a batch, in the order given."""
+    counts = np.diff(vectors.offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    source = np.repeat(vectors.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+    return SparseVectors(
+        offsets, vectors.terms[source], vectors.weights[source], vectors.vocab_size
+    )
+
+
+def _table_encoder(checkpoint: Checkpoint, side: TableSide) -> TableQueryEncoder:
+    description = checkpoint.description
+    tokenizer = Tokenizer.load(side.folder, description.max_length)
+    weights = read_weight_table(side.weights, tokenizer, description.vocab_size)
+    return TableQueryEncoder(tokenizer, weights, description)
+
+
+def _choose_device(name: str | None) -> torch.device:
+    """The device asked for, else the first CUDA device, else the processor."""
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            "expected torch and transformers, which encode documents, found none; "
+            "install them with: pip install 'tamis[encode]'"
+        ) from error
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"expected a device such as cpu or cuda:0, found {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"expected a CUDA device, found none; use device='cpu' for {name!r}")
+    return device

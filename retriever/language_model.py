@@ -1,0 +1,291 @@
+"""Hugging Face language models cut before their vocabulary head: ids in, head inputs out.
+
+transformers runs the backbone and the head's transform unforked; the last product, with the
+vocabulary, is left to `tamis.kernels`, which never builds ``[batch, tokens, vocabulary]``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.utils import logging
+
+from tamis.index.errors import FormatError
+from tamis.index.vectors import SparseVectors
+from tamis.kernels.activation import Activation
+from tamis.kernels.ops import SparseRows, splade_encode, splade_head_sum
+from tamis.retriever.checkpoint import Architecture, NeuralSide, Pooling
+from tamis.retriever.quantised_weights import SCALE, load_quantised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
+GPU_BATCH_TOKENS = 131_072
+
+
+class SpladeModel(nn.Module):
+    """A language model whose pooled logits are the weights of terms.
+
+    Attributes:
+        model: the Hugging Face model, whose output embeddings pass their input through.
+        decoder: the vocabulary head, ``weight`` [V, D] (tied where the model ties it) and ``bias``.
+        activation: from pooled logit to weight.
+        excluded: ``[V]`` bool, terms that are never emitted.
+    """
+
+    excluded: torch.Tensor
+
+    def __init__(
+        self, side: NeuralSide, model: nn.Module, decoder: nn.Linear, special_ids: Iterable[int]
+    ) -> None:
+        """Join a model and the head that was cut from it; see `load_language_model`."""
+        super().__init__()
+        self.side = side
+        self.model = model
+        self.decoder = decoder
+        self.activation = Activation.LOG1P_LOG1P_RELU if side.double_log else Activation.LOG1P_RELU
+        excluded = torch.zeros(side.vocab_size, dtype=torch.bool)
+        excluded[list(special_ids)] = True
+        self.register_buffer("excluded", excluded, persistent=False)
+        config: Any = model.config
+        self._padding_id = int(config.pad_token_id or 0)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of terms."""
+        return self.side.vocab_size
+
+    @property
+    def batch_tokens(self) -> int:
+        """Padded tokens that make a good batch on this device."""
+        return CPU_BATCH_TOKENS if self.excluded.device.type == "cpu" else GPU_BATCH_TOKENS
+
+    def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The head's inputs ``[B, S, D]`` for ids and mask ``[B, S]`` (1 token, 0 padding)."""
+        options: dict[str, Any] = {}
+        attention = mask
+        if self.side.architecture is Architecture.CAUSAL:
+            options["use_cache"] = False
+        if self.side.bidirectional:
+            attention = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
+        output = self.model(input_ids=input_ids, attention_mask=attention, **options)
+        hidden: torch.Tensor = output[0]  # logits, which are the head's input once it is cut
+        return hidden
+
+    @torch.inference_mode()
+    def encode(self, ids: Sequence[Sequence[int]]) -> SparseVectors:
+        """The vectors of one batch of texts, given as token ids, at least one a text."""
+        device = self.decoder.weight.device
+        input_ids, mask = (part.to(device) for part in pad(ids, self._padding_id))
+        rows = self._pool(self(input_ids, mask), mask, input_ids)
+        return SparseVectors(
+            rows.offsets.cpu().numpy().astype(np.int64),
+            rows.terms.cpu().numpy().astype(np.int32),
+            rows.weights.float().cpu().numpy(),
+            self.vocab_size,
+        )
+
+    def _pool(self, hidden: torch.Tensor, mask: torch.Tensor, _: torch.Tensor) -> SparseRows:
+        side, decoder = self.side, self.decoder
+        shared: dict[str, Any] = {
+            "mask": mask.bool(),
+            "activation": self.activation,
+            "logit_scale": side.logit_scale,
+        }
+        if side.pooling is Pooling.SUM:
+            dense = splade_head_sum(hidden, decoder.weight, decoder.bias, **shared)
+            return _sparse_rows(dense.masked_fill(self.excluded, 0), side.top_n)
+        return splade_encode(
+            hidden, decoder.weight, decoder.bias, **shared, exclude=self.excluded, top_n=side.top_n
+        )
+
+
+class TokenWeightModel(SpladeModel):
+    """A model that weighs the tokens a text has, and adds none (bge-m3's sparse output).
+
+    The weight of a term is the largest relu(h . w + b) over its occurrences.
+    """
+
+    def _pool(self, hidden: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> SparseRows:
+        scores = torch.relu(self.decoder(hidden)).squeeze(-1).float() * mask
+        dense = scores.new_zeros(len(ids), self.side.vocab_size)
+        dense.scatter_reduce_(1, ids, scores, reduce="amax")
+        return _sparse_rows(dense.masked_fill(self.excluded, 0), self.side.top_n)
+
+
+def load_language_model(
+    side: NeuralSide, special_ids: Iterable[int], device: torch.device
+) -> SpladeModel:
+    """Load a side's model onto a device, ready to encode: in bfloat16 on a GPU, else in float32.
+
+    Args:
+        side: what to load.
+        special_ids: terms that are never emitted.
+        device: where it runs.
+
+    Raises:
+        FormatError: weights are missing, or the head does more than a product and a bias.
+    """
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    if side.architecture is Architecture.TOKEN_WEIGHTS:
+        parts = _load_token_weights(side, dtype)
+        return TokenWeightModel(side, *parts, special_ids).to(device).eval()
+    model = _load_model(side, dtype)
+    decoder = cut_head(model, side.folder)
+    return SpladeModel(side, model, decoder, special_ids).to(device).eval()
+
+
+def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask ``[B, S]`` int64 of texts of any lengths, padded on the right."""
+    longest = max(len(row) for row in ids)
+    padded = np.full((len(ids), longest), padding_id, np.int64)
+    mask = np.zeros((len(ids), longest), np.int64)
+    for i, row in enumerate(ids):
+        padded[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return torch.from_numpy(padded), torch.from_numpy(mask)
+
+
+class PassThrough(nn.Module):
+    """Stands where a vocabulary head stood and gives its input back."""
+
+    weight = None
+    bias = None  # some models read the bias of the head they are given
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return ``hidden``."""
+        return hidden
+
+
+@torch.inference_mode()
+def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Hugging Face model
+    """Take the vocabulary head out of a model, which then gives the head's input as its logits.
+
+    One short text is run with and without the head, to be certain that head and model together
+    still compute the logits: some models scale, cap or cut them afterwards.
+
+    Raises:
+        FormatError: they do not.
+    """
+    decoder = model.get_output_embeddings()
+    probe = torch.tensor([[1, 2, 3]], device=model.device)
+    logits = model(input_ids=probe).logits
+    bias = getattr(decoder, "bias", None)
+    model.set_output_embeddings(PassThrough())
+    decoder.bias = bias
+    rebuilt = decoder(model(input_ids=probe).logits)
+    if logits.shape != rebuilt.shape or not torch.allclose(logits, rebuilt, rtol=1e-3, atol=1e-3):
+        raise FormatError(
+            f"{name}: expected logits that are a matrix product and a bias, found "
+            f"{type(model).__name__}, which changes them afterwards; use another architecture"
+        )
+    head: nn.Linear = decoder
+    return head
+
+
+def _load_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
+    causal = side.architecture is Architecture.CAUSAL
+    kind: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    if _is_quantised(side.folder / "model.safetensors"):
+        weights = load_quantised(side.folder / "model.safetensors")
+        config = AutoConfig.from_pretrained(str(side.folder), local_files_only=True)
+        model = kind.from_config(config, dtype=dtype)
+        _fill(model, weights, side.folder)
+    else:
+        model = _from_folder(kind, side.folder, dtype)
+    return model if side.adapter is None else _with_adapter(model, side.adapter)
+
+
+def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  HF classes
+    """The model of a folder, with every weight found there (transformers would invent the rest)."""
+    with _without_progress_bars():
+        model, report = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    _check_complete(report["missing_keys"], folder)
+    return model
+
+
+@contextlib.contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _fill(model: nn.Module, weights: dict[str, Any], folder: Path) -> None:
+    """Give a new model its weights; a head may be absent where it is tied to the embeddings."""
+    report = model.load_state_dict(
+        {name: torch.from_numpy(weight) for name, weight in weights.items()}, strict=False
+    )
+    any_model: Any = model
+    tied = getattr(any_model, "all_tied_weights_keys", None) or any_model._tied_weights_keys or ()
+    _check_complete([name for name in report.missing_keys if name not in tied], folder)
+
+
+def _check_complete(missing: Iterable[str], folder: Path) -> None:
+    names = sorted(missing)
+    if names:
+        raise FormatError(
+            f"{folder}: expected the weights of the model and its vocabulary head, found none for "
+            f"{', '.join(names[:3])} ({len(names)} missing); use a checkpoint with its head"
+        )
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:  # noqa: ANN401  any HF model
+    """The model with a PEFT adapter merged into its weights."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise FormatError(
+            f"{adapter}: expected peft for this adapter, found none; pip install 'tamis[encode]'"
+        ) from error
+    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False).merge_and_unload()
+
+
+def _load_token_weights(side: NeuralSide, dtype: torch.dtype) -> tuple[nn.Module, nn.Linear]:
+    model = _from_folder(AutoModel, side.folder, dtype)
+    tensors = load_file(str(side.folder / "sparse_linear.safetensors"))
+    decoder = nn.Linear(tensors["weight"].shape[1], 1, dtype=dtype)
+    decoder.load_state_dict(tensors)
+    return model, decoder
+
+
+def _is_quantised(path: Path) -> bool:
+    if not path.is_file():
+        return False  # a model in several files
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return any(name.endswith(SCALE) for name in file.keys())  # noqa: SIM118  no dict
+    except SafetensorError as error:
+        raise FormatError(
+            f"{path}: expected safetensors, found something else ({error}); copy the file anew"
+        ) from error
+
+
+def _sparse_rows(dense: torch.Tensor, top_n: int | None) -> SparseRows:
+    """The entries above zero of ``[B, V]``, at most the ``top_n`` heaviest of a row."""
+    if top_n is not None and top_n < dense.shape[1]:
+        best = dense.topk(top_n, dim=1)
+        dense = torch.zeros_like(dense).scatter_(1, best.indices, best.values)
+    rows, terms = dense.nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(dense)).cumsum(0)
+    return SparseRows(nn.functional.pad(counts, (1, 0)), terms.int(), dense[rows, terms].float())
