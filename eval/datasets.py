@@ -1,0 +1,279 @@
+"""Collections to evaluate on: queries and judgements in memory, documents as a stream.
+
+Knows the layouts of BEIR, MS MARCO, TREC and ``ir_datasets``; knows nothing of systems or measures.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.eval.formats import find_file, read_corpus, read_qrels, read_queries
+from tamis.eval.protocol import Protocol, protocol_of
+from tamis.index.errors import InputError
+from tamis.retriever.passages import read_passages
+from tamis.retriever.types import Passage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+DATA_VARIABLE = "TAMIS_DATA"
+_DL_YEARS = {"dl19": "2019", "dl20": "2020"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A collection, one split of its judgements, and the rules it is evaluated by.
+
+    Attributes:
+        name: as reports print it.
+        split: which judgements, such as "test".
+        queries: query id -> text, the judged queries alone, in the order of their file.
+        qrels: query id -> document id -> grade.
+        corpus: gives a fresh stream of all documents at each call.
+        protocol: the collection's rules.
+        files: what was read, for checksums: role -> path.
+        repeated_judgements: judgement lines that repeat an earlier pair.
+    """
+
+    name: str
+    split: str
+    queries: Mapping[str, str]
+    qrels: Mapping[str, Mapping[str, int]]
+    corpus: Callable[[], Iterator[Passage]]
+    protocol: Protocol
+    files: Mapping[str, Path] = field(default_factory=dict)
+    repeated_judgements: int = 0
+
+    def passages(self) -> Iterator[Passage]:
+        """The documents that have a text, which is what systems index."""
+        return (passage for passage in self.corpus() if passage.content.strip())
+
+    @property
+    def label(self) -> str:
+        """The name, with the split where that is not the test split."""
+        return self.name if self.split == "test" else f"{self.name}:{self.split}"
+
+    def sample(self, queries: int, seed: int) -> Dataset:
+        """This dataset with at most ``queries`` of its queries, drawn without replacement."""
+        ids = list(self.queries)
+        if queries >= len(ids):
+            return self
+        drawn = np.random.default_rng(seed).choice(len(ids), queries, replace=False)
+        kept = [ids[i] for i in sorted(drawn)]
+        return replace(
+            self,
+            queries={q: self.queries[q] for q in kept},
+            qrels={q: self.qrels[q] for q in kept},
+        )
+
+
+def load_dataset(
+    name: str,
+    *,
+    split: str | None = None,
+    data: Path | None = None,
+    queries: Path | None = None,
+    qrels: Path | None = None,
+) -> Dataset:
+    """Load a collection by folder, by name in a data folder, or by ``ir_datasets`` name.
+
+    Args:
+        name: a folder in BEIR's or MS MARCO's layout, a name such as "scifact", "beir/scifact" or
+            "wikiqa:dev" (the part after the colon is the split), or an ``ir_datasets`` id. With
+            both ``queries`` and ``qrels`` it may be any corpus that `tamis index` reads.
+        split: which judgements; "test" where the name gives none (MS MARCO: "dev.small").
+        data: folder in which names resolve; else the one in the variable TAMIS_DATA.
+        queries: queries or topics to use in place of the folder's own.
+        qrels: judgements to use in place of the folder's own.
+
+    Raises:
+        InputError: no such collection or split, files that cannot be read, or no judged query.
+    """
+    bare, _, tail = name.partition(":") if not Path(name).exists() else (name, "", "")
+    split = split or tail or None
+    if queries and qrels and Path(bare).is_file():
+        return _from_files(Path(bare), queries, qrels, split or "test")
+    folder = resolve(bare, data)
+    if folder is None:
+        return _from_ir_datasets(bare, split)
+    shown = _shown_name(bare, folder)
+    if find_file(folder, "collection.tsv"):
+        found = _msmarco_files(folder, split or "dev.small")
+    else:
+        found = _beir_files(folder, split or "test")
+    files = found | {k: v for k, v in {"queries": queries, "qrels": qrels}.items() if v}
+    return _assemble(shown, split or ("dev.small" if "collection" in found else "test"), files)
+
+
+def load_parts(name: str, *, split: str | None = None, data: Path | None = None) -> list[Dataset]:
+    """The collection itself, or its parts where its protocol averages over parts.
+
+    Raises:
+        InputError: as `load_dataset`.
+    """
+    bare, _, tail = name.partition(":")
+    parts = protocol_of(bare, split or tail or "test").parts
+    if not parts:
+        return [load_dataset(name, split=split, data=data)]
+    ending = f":{tail}" if tail else ""
+    return [load_dataset(f"{bare}/{part}{ending}", split=split, data=data) for part in parts]
+
+
+def resolve(name: str, data: Path | None = None) -> Path | None:
+    """The folder that a name stands for, or None where ``ir_datasets`` has to know it.
+
+    Raises:
+        InputError: nothing of that name; the message shows the nearest names there are.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    roots = _data_folders(data)
+    for root in roots:
+        for candidate in (root / name, root / name.removeprefix("beir/")):
+            if candidate.is_dir():
+                return candidate
+    if "/" in name and importlib.util.find_spec("ir_datasets") is not None:
+        return None
+    known = sorted({p.name for root in roots for p in root.iterdir() if p.is_dir()})
+    nearest = difflib.get_close_matches(name, known, 3, 0.4) or known[:12]
+    where = f"in {' or '.join(map(str, roots))}" if roots else f"({DATA_VARIABLE} is not set)"
+    raise InputError(
+        f"expected a dataset folder or name, found {name!r}, which is no folder {where}; "
+        + (f"nearest: {', '.join(nearest)}" if nearest else f"set {DATA_VARIABLE} or give a path")
+    )
+
+
+def _data_folders(data: Path | None) -> list[Path]:
+    chosen = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    if chosen is None:
+        return []
+    if not chosen.is_dir():
+        raise InputError(f"{chosen}: expected a folder of datasets, found none; check the path")
+    return [folder for folder in (chosen, chosen / "eval", chosen / "beir") if folder.is_dir()]
+
+
+def _shown_name(name: str, folder: Path) -> str:
+    if Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
+        resolved = folder.resolve()
+        is_part = resolved.parent.name == "cqadupstack"
+        return f"cqadupstack/{resolved.name}" if is_part else resolved.name
+    return name.removeprefix("beir/").strip("/")
+
+
+def _beir_files(folder: Path, split: str) -> dict[str, Path]:
+    files = {
+        "corpus": find_file(folder, "corpus.jsonl"),
+        "queries": find_file(folder, "queries.jsonl"),
+        "qrels": find_file(folder / "qrels", f"{split}.tsv"),
+    }
+    missing = [role for role, path in files.items() if path is None]
+    if missing:
+        splits = sorted({p.name.split(".")[0] for p in folder.glob("qrels/*.tsv*")})
+        raise InputError(
+            f"{folder}: expected corpus.jsonl, queries.jsonl and qrels/{split}.tsv (or .gz, .zst), "
+            f"found no {', '.join(missing)}; splits there: {', '.join(splits) or 'none'}"
+        )
+    return {role: path for role, path in files.items() if path}
+
+
+def _msmarco_files(folder: Path, split: str) -> dict[str, Path]:
+    year = _DL_YEARS.get(split, split)
+    files = {
+        "collection": find_file(folder, "collection.tsv"),
+        "queries": find_file(folder, f"queries.{split}.tsv", f"msmarco-test{year}-queries.tsv"),
+        "qrels": find_file(folder, f"qrels.{split}.tsv", f"{year}qrels-pass.txt"),
+    }
+    missing = [role for role, path in files.items() if path is None]
+    if missing:
+        raise InputError(
+            f"{folder}: expected MS MARCO's collection.tsv, queries.{split}.tsv and "
+            f"qrels.{split}.tsv, found no {', '.join(missing)}; name a split whose files are there"
+        )
+    return {role: path for role, path in files.items() if path}
+
+
+def _from_files(corpus: Path, queries: Path, qrels: Path, split: str) -> Dataset:
+    name = corpus.name.split(".")[0]
+    return _assemble(name, split, {"corpus": corpus, "queries": queries, "qrels": qrels})
+
+
+def _assemble(name: str, split: str, files: dict[str, Path]) -> Dataset:
+    judgements = read_qrels(files["qrels"])
+    texts = read_queries(files["queries"])
+    _check_queries(files, texts, judgements.grades)
+    corpus = files.get("corpus") or files["collection"]
+    kept = {query: text for query, text in texts.items() if query in judgements.grades}
+    return Dataset(
+        name,
+        split,
+        kept,
+        {query: judgements.grades[query] for query in kept},
+        lambda: _documents(corpus),
+        protocol_of(name, split),
+        files,
+        judgements.repeated,
+    )
+
+
+def _documents(path: Path) -> Iterator[Passage]:
+    published = {".jsonl", ".tsv"} & set(path.suffixes)
+    return read_corpus(path) if published else read_passages(path)
+
+
+def _check_queries(
+    files: Mapping[str, Path], texts: Mapping[str, str], grades: Mapping[str, Any]
+) -> None:
+    unknown = [query for query in grades if query not in texts]
+    if unknown:
+        raise InputError(
+            f"{files['qrels']}: expected judged queries to be in {files['queries'].name}, found "
+            f"{len(unknown)} that are not, such as {', '.join(map(repr, unknown[:3]))}; "
+            "use queries and judgements of the same split"
+        )
+    empty = [query for query in grades if not texts[query].strip()]
+    if empty:
+        raise InputError(
+            f"{files['queries']}: expected a text for each judged query, found {len(empty)} empty, "
+            f"such as {', '.join(map(repr, empty[:3]))}; fill them in or drop their judgements"
+        )
+
+
+def _from_ir_datasets(name: str, split: str | None) -> Dataset:
+    import ir_datasets  # type: ignore[import-not-found,unused-ignore]
+
+    full = f"{name}/{split}" if split else name
+    try:
+        source = ir_datasets.load(full)
+    except KeyError as error:
+        raise InputError(
+            f"expected a dataset folder or an ir_datasets id, found {full!r}; "
+            "list the ids with `ir_datasets list`"
+        ) from error
+    grades: dict[str, dict[str, int]] = {}
+    for judgement in source.qrels_iter():
+        grades.setdefault(judgement.query_id, {})[judgement.doc_id] = judgement.relevance
+    texts = {query.query_id: query.default_text() for query in source.queries_iter()}
+    kept = {query: text for query, text in texts.items() if query in grades}
+    if not kept:
+        raise InputError(f"expected judged queries in {full!r}, found none; name a split of it")
+    return Dataset(
+        full,
+        split or "test",
+        kept,
+        {query: grades[query] for query in kept},
+        lambda: (_passage(document) for document in source.docs_iter()),
+        protocol_of(full, split or "test"),
+    )
+
+
+def _passage(document: Any) -> Passage:  # noqa: ANN401  one of a hundred record types
+    title = getattr(document, "title", "")
+    text = getattr(document, "text", None)
+    return Passage(document.doc_id, document.default_text() if text is None else text, title or "")

@@ -1,0 +1,100 @@
+"""What an answer costs: latency quantiles, active terms, the FLOPS measure, memory.
+
+Knows nothing of relevance.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.eval.systems import Ranker
+    from tamis.index.collection import Collection
+    from tamis.index.vectors import SparseVectors
+
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+def latencies(ranker: Ranker, queries: Sequence[str], k: int) -> dict[str, dict[str, float]]:
+    """Milliseconds a query by stage and in total, one query after the other on one thread.
+
+    The first query is answered once more beforehand, so that compilation and first page reads are
+    not counted.
+    """
+    ranker.timed(queries[0], k)
+    rows = [ranker.timed(query, k) for query in queries]
+    stages = sorted({stage for row in rows for stage in row})
+    columns = {stage: [row.get(stage, 0.0) for row in rows] for stage in stages}
+    columns["total_ms"] = [sum(row.values()) for row in rows]
+    return {stage: quantiles(values) for stage, values in columns.items()}
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99 and the mean, to four significant digits."""
+    found = {name: float(np.quantile(values, at)) for name, at in QUANTILES.items()}
+    return {name: float(f"{value:.4g}") for name, value in found.items()} | {
+        "mean": float(f"{np.mean(values):.4g}")
+    }
+
+
+def flops(query_frequency: NDArray[np.float64], document_frequency: NDArray[np.float64]) -> float:
+    """Expected multiplications of one query with one document: ``sum_t p_q(t) * p_d(t)``.
+
+    Args:
+        query_frequency: ``[terms]`` share of queries in which each term is active.
+        document_frequency: ``[terms]`` share of documents in which it is.
+
+    Source: Paria et al., "Minimizing FLOPs to Learn Efficient Sparse Representations" (ICLR 2020);
+    reported so by Formal et al. (SPLADE, SIGIR 2021).
+    """
+    return float(query_frequency @ document_frequency)
+
+
+def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> dict[str, Any]:
+    """Index bytes, mean active terms of documents and queries, and the FLOPS measure."""
+    every = np.arange(collection.index.vocab_size, dtype=np.int32)
+    held = collection.index.segment.document_frequency(every)
+    encoder = collection.settings.get("encoder")
+    learned = int(encoder["vocab_size"]) if encoder else 0
+    facts = {
+        "index_bytes": collection.size_bytes,
+        "index_bytes_per_document": round(collection.size_bytes / len(collection), 1),
+        "document_terms": _active(held, learned, len(collection)),
+    }
+    if queries:
+        asked = np.bincount(queries[0].terms, minlength=every.size)
+        shares = asked / len(queries[0]), held / len(collection)
+        facts["query_terms"] = _active(asked, learned, len(queries[0]))
+        facts["flops"] = {
+            "learned": round(flops(shares[0][:learned], shares[1][:learned]), 4),
+            "lexical": round(flops(shares[0][learned:], shares[1][learned:]), 4),
+        }
+    return facts
+
+
+def _active(held: NDArray[np.int64], learned: int, rows: int) -> dict[str, float]:
+    """Mean number of active terms of a row, in each channel."""
+    return {
+        "learned": round(float(held[:learned].sum()) / rows, 2),
+        "lexical": round(float(held[learned:].sum()) / rows, 2),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def rounded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Floats of a flat mapping to five significant digits."""
+    return {
+        key: float(f"{value:.5g}") if isinstance(value, float) else value
+        for key, value in facts.items()
+    }

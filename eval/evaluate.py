@@ -1,0 +1,248 @@
+"""Evaluate: one system on one dataset, and the report that keeps the result with its origin."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from tamis.eval.checks import Summary, check
+from tamis.eval.efficiency import latencies, peak_memory_bytes, rounded
+from tamis.eval.measures import Measure, means, parse_measures, per_query
+from tamis.eval.provenance import provenance
+from tamis.eval.run import Run
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tamis.eval.datasets import Dataset
+    from tamis.eval.systems import Ranker, System
+
+LATENCY_K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to evaluate, whatever the system and the dataset.
+
+    Attributes:
+        measures: names; None takes the dataset's own.
+        depth: documents ranked for each query.
+        timed_queries: queries that latency is measured on, one after the other; 0 skips it.
+        allow_missing: accept judged documents that the corpus lacks.
+        seed: of everything random.
+    """
+
+    measures: tuple[str, ...] | None = None
+    depth: int = 1000
+    timed_queries: int = 200
+    allow_missing: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One system's result on one dataset.
+
+    Attributes:
+        report: the JSON document of `tamis eval`.
+        values: measure name -> query id -> value.
+        run: the rankings; None where the evaluation was read back from files.
+    """
+
+    report: dict[str, Any]
+    values: Mapping[str, Mapping[str, float]]
+    run: Run | None = None
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name, with its split where that is not "test"."""
+        return str(self.report["dataset"])
+
+    @property
+    def system(self) -> str:
+        """The system's name."""
+        return str(self.report["system"])
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Means over the queries."""
+        return dict(self.report["measures"])
+
+
+def evaluate(
+    system: System,
+    dataset: Dataset,
+    work: Path,
+    options: Options = Options(),
+) -> Evaluation:
+    """Index, rank, measure and time.
+
+    Args:
+        system: what to evaluate.
+        dataset: what to evaluate it on.
+        work: folder where systems keep indexes and embeddings between runs.
+        options: how.
+
+    Raises:
+        InputError: a measure that does not exist, or a dataset that does not hang together.
+    """
+    measures = _measures(dataset, options)
+    summary = check(dataset, allow_missing=options.allow_missing)
+    began = perf_counter()
+    ranker = system.prepare(dataset, work)
+    prepared = perf_counter()
+    run = _rank(ranker, dataset, options.depth, system.name)
+    ranked = perf_counter()
+    values = per_query(run, dataset.qrels, measures)
+    timings = {
+        "prepare_s": prepared - began,
+        "rank_s": ranked - prepared,
+        "measure_s": perf_counter() - ranked,
+        **_latency(ranker, dataset, options),
+    }
+    report = {
+        **_head(dataset, system.name, values, summary),
+        "timings": rounded(timings),
+        "efficiency": rounded(ranker.facts()) | {"peak_memory_bytes": peak_memory_bytes()},
+        "settings": system.settings(),
+        **_tail(dataset, measures, options, summary, run),
+    }
+    return Evaluation(report, values, run)
+
+
+def evaluate_run(
+    run: Run,
+    dataset: Dataset,
+    options: Options = Options(),
+) -> Evaluation:
+    """Measure a run that another program made.
+
+    Raises:
+        InputError: none of its queries is judged, or as `evaluate`.
+    """
+    if not any(query in run.scores for query in dataset.queries):
+        raise InputError(
+            f"expected queries of {dataset.label}, such as {next(iter(dataset.queries))!r}, found "
+            f"none in the run, which has {', '.join(map(repr, list(run.scores)[:3]))}; "
+            "name the dataset and split that the run was made for"
+        )
+    measures = _measures(dataset, options)
+    summary = check(dataset, allow_missing=options.allow_missing)
+    began = perf_counter()
+    if dataset.protocol.drops_own_document:
+        run = run.without_self()
+    values = per_query(run, dataset.qrels, measures)
+    report = {
+        **_head(dataset, run.tag, values, summary),
+        "timings": rounded({"measure_s": perf_counter() - began}),
+        **_tail(dataset, measures, options, summary, run),
+    }
+    return Evaluation(report, values, run)
+
+
+def _measures(dataset: Dataset, options: Options) -> list[Measure]:
+    names = dataset.protocol.measures if options.measures is None else options.measures
+    return parse_measures(names, dataset.protocol.relevant_from)
+
+
+def _rank(ranker: Ranker, dataset: Dataset, depth: int, tag: str) -> Run:
+    drops = dataset.protocol.drops_own_document
+    rankings = ranker.rank(list(dataset.queries.values()), depth + drops)
+    run = Run(dict(zip(dataset.queries, rankings, strict=True)), tag)
+    return run.without_self().cut(depth) if drops else run
+
+
+def _latency(ranker: Ranker, dataset: Dataset, options: Options) -> dict[str, Any]:
+    queries = list(dataset.sample(options.timed_queries, options.seed).queries.values())
+    if not queries:
+        return {}
+    return {
+        "threads": 1,
+        "k": LATENCY_K,
+        "queries": len(queries),
+        "latency_ms": latencies(ranker, queries, LATENCY_K),
+    }
+
+
+def _head(
+    dataset: Dataset, system: str, values: Mapping[str, Mapping[str, float]], summary: Summary
+) -> dict[str, Any]:
+    return {
+        "dataset": dataset.label,
+        "system": system,
+        "measures": {name: round(value, 6) for name, value in means(values).items()},
+        "queries": len(dataset.queries),
+        "documents": summary.documents,
+    }
+
+
+def _tail(
+    dataset: Dataset, measures: Sequence[Measure], options: Options, summary: Summary, run: Run
+) -> dict[str, Any]:
+    rules = dataset.protocol
+    return {
+        "protocol": {
+            "definitions": {measure.name: measure.definition for measure in measures},
+            "depth": options.depth,
+            "drops_own_document": rules.drops_own_document,
+            "averaged": rules.averaged,
+            "split": dataset.split,
+            "tied_documents": run.tied(),
+            "repairs": list(run.repairs),
+        },
+        "data": asdict(summary),
+        "provenance": provenance(options.seed),
+    }
+
+
+def save(evaluation: Evaluation, path: Path) -> None:
+    """Write the report, and beside it the per-query values as ``NAME.queries.json.gz``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    queries = list(next(iter(evaluation.values.values())))
+    table = {
+        "queries": queries,
+        "values": {
+            name: [round(of[query], 6) for query in queries]
+            for name, of in evaluation.values.items()
+        },
+    }
+    packed = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), mtime=0)
+    _replace(_queries_file(path), packed)
+    _replace(path, (json.dumps(evaluation.report, indent=2, default=str) + "\n").encode())
+
+
+def load(path: Path) -> Evaluation:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: no such report, or files that are not one.
+    """
+    try:
+        report = json.loads(path.read_bytes())
+        table = json.loads(gzip.decompress(_queries_file(path).read_bytes()))
+        values = {
+            name: dict(zip(table["queries"], column, strict=True))
+            for name, column in table["values"].items()
+        }
+        return Evaluation(report, {name: values[name] for name in report["measures"]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected a report and its .queries.json.gz, found {error}; "
+            "write them with `tamis eval --out`"
+        ) from error
+
+
+def _queries_file(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".json") + ".queries.json.gz")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    half = path.with_name(path.name + ".part")
+    half.write_bytes(data)
+    os.replace(half, path)

@@ -1,0 +1,75 @@
+"""Each collection's published rules of evaluation, as data.
+
+Sources: BEIR (Thakur et al., NeurIPS 2021) and its reference code for own documents, the twelve
+parts of CQADupStack and lengths; MS MARCO passage ranking (MRR@10 on dev); the TREC Deep Learning
+tracks' overviews (grade 1 is "related", not relevant, so binary measures count from grade 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How one collection is evaluated.
+
+    Attributes:
+        measures: reported unless others are asked for.
+        relevant_from: lowest grade that binary measures (recall, MRR, MAP) count as relevant.
+        drops_own_document: the query is itself a document of the corpus and is left out of its
+            own ranking.
+        parts: sub-collections whose plain mean is the collection's value.
+        averaged: counts in a macro average; False for collections that are unit tests.
+    """
+
+    measures: tuple[str, ...] = ("nDCG@10", "Recall@100", "MRR@10", "MAP")
+    relevant_from: int = 1
+    drops_own_document: bool = False
+    parts: tuple[str, ...] = ()
+    averaged: bool = True
+
+
+CQADUPSTACK_PARTS = (
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats",
+    "tex", "unix", "webmasters", "wordpress",
+)  # fmt: skip
+
+_GRADED = Protocol(("nDCG@10", "MAP", "Recall@100", "Recall@1000"), relevant_from=2)
+_MSMARCO = Protocol(("MRR@10", "nDCG@10", "Recall@100", "Recall@1000"))
+
+_PROTOCOLS = {
+    "arguana": Protocol(drops_own_document=True),
+    "quora": Protocol(drops_own_document=True),
+    "cqadupstack": Protocol(drops_own_document=True, parts=CQADUPSTACK_PARTS),
+    "msmarco": _MSMARCO,
+    "msmarco-passage": _MSMARCO,
+    "dl19": _GRADED,
+    "dl20": _GRADED,
+    "dl21": _GRADED,
+    "dl22": _GRADED,
+    "dl23": _GRADED,
+    "msmarco-v2-dl21-22-pool": replace(
+        _GRADED, measures=("nDCG@10", "Recall@100", "MRR@10", "MAP")
+    ),
+    "limit-small": Protocol(averaged=False),
+}
+
+_TREC_DL = {f"trec-dl-20{year}": f"dl{year}" for year in (19, 20, 21, 22, 23)}
+
+
+def protocol_of(name: str, split: str) -> Protocol:
+    """The rules for a collection's split; unknown names get BEIR's general rules.
+
+    Args:
+        name: as users type it, a folder's name, or an ``ir_datasets`` id ("beir/arguana",
+            "cqadupstack/gis", "msmarco-passage/trec-dl-2019/judged").
+        split: "test", "dev", "dl19", ...
+    """
+    for part in (split, *reversed(name.split("/"))):
+        key = _TREC_DL.get(part, part).lower()
+        if key in _PROTOCOLS:
+            found = _PROTOCOLS[key]
+            is_part = key == "cqadupstack" and not name.lower().endswith(key)
+            return replace(found, parts=()) if is_part else found
+    return Protocol()

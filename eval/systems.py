@@ -1,0 +1,223 @@
+"""What can be evaluated: a system prepares a corpus and gives a ranker of text queries.
+
+Here are the two protocols and this package's own search; `baselines` and `hybrid` hold the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tamis.index.errors import InputError
+from tamis.index.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tamis.eval.datasets import Dataset
+    from tamis.retriever.encoder import Encoder
+    from tamis.retriever.lexical import LexicalConfig
+    from tamis.retriever.searcher import Searcher
+
+
+class Ranker(Protocol):
+    """Answers text queries over one corpus."""
+
+    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
+        """The ``depth`` best documents of each query, with their scores."""
+
+    def timed(self, query: str, k: int) -> dict[str, float]:
+        """Answer one query as a service would and give the milliseconds of each stage."""
+
+    def facts(self) -> dict[str, Any]:
+        """Sizes and speeds: ``index_bytes``, ``documents_per_s``, ``active_terms``, ..."""
+
+
+class System(Protocol):
+    """A way to search, not yet bound to a corpus."""
+
+    @property
+    def name(self) -> str:
+        """As reports print it."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides its rankings, as JSON values."""
+
+    def prepare(self, dataset: Dataset, work: Path) -> Ranker:
+        """Index the corpus, or open what an earlier run left in ``work``."""
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that change with any of the settings."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def work_folder(dataset: Dataset, settings: Mapping[str, Any], work: Path) -> Path:
+    """Where a system keeps what it made of a corpus: its name changes with corpus and settings."""
+    corpus = [
+        (role, path.stat().st_size, path.stat().st_mtime_ns)
+        for role, path in dataset.files.items()
+        if role in ("corpus", "collection")
+    ]
+    return work / f"{dataset.name.replace('/', '-')}-{fingerprint({'of': corpus, **settings})}"
+
+
+@dataclass(frozen=True)
+class TamisSystem:
+    """This package's search.
+
+    Attributes:
+        encoder: of documents and queries; None for the lexical channel alone.
+        lexical: settings of the lexical channel; None turns it off.
+        name: as reports print it.
+        lexical_weight: factor on the words of queries; None takes the collection's own.
+        exact: exhaustive top k, so that the numbers are the model's and not the index's.
+    """
+
+    encoder: Encoder | None
+    lexical: LexicalConfig | None
+    name: str = "tamis"
+    lexical_weight: float | None = None
+    exact: bool = True
+
+    def settings(self) -> dict[str, Any]:
+        """Encoder description, lexical settings and search options."""
+        return {
+            **self._index_settings(),
+            "lexical_weight": self.lexical_weight,
+            "exact": self.exact,
+        }
+
+    def prepare(self, dataset: Dataset, work: Path) -> SearcherRanker:
+        """Index the corpus into ``work``, going on with an interrupted build."""
+        from tamis.index.manifest import CURRENT
+        from tamis.retriever.indexing import index_corpus
+        from tamis.retriever.searcher import Searcher
+
+        folder = work_folder(dataset, self._index_settings(), work)
+        speed = {}
+        if not (folder / CURRENT).exists():
+            began = perf_counter()
+            collection = index_corpus(
+                dataset.passages(),
+                folder,
+                encoder=self.encoder,
+                lexical=self.lexical,
+                source=dataset.name,
+                resume=folder.exists(),
+            )
+            speed["documents_per_s"] = len(collection) / (perf_counter() - began)
+        return SearcherRanker(Searcher.open(folder), self.lexical_weight, self.exact, speed)
+
+    def _index_settings(self) -> dict[str, Any]:
+        return {
+            "encoder": asdict(self.encoder.description) if self.encoder else None,
+            "lexical": asdict(self.lexical) if self.lexical else None,
+        }
+
+
+@dataclass(frozen=True)
+class IndexedSystem:
+    """A collection that is on disk already, whatever it was built with.
+
+    Attributes:
+        searcher: searches it.
+        name: as reports print it.
+        lexical_weight: factor on the words of queries; None takes the collection's own.
+        exact: exhaustive top k; otherwise the index's own default.
+    """
+
+    searcher: Searcher
+    name: str = "tamis"
+    lexical_weight: float | None = None
+    exact: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """The collection's own settings and the search options."""
+        return {
+            **self.searcher.collection.settings,
+            "lexical_weight": self.lexical_weight,
+            "exact": self.exact,
+        }
+
+    def prepare(self, dataset: Dataset, work: Path) -> SearcherRanker:
+        """Check that the collection holds the judged documents.
+
+        Raises:
+            InputError: it lacks more than the dataset's own corpus does.
+        """
+        collection = self.searcher.collection
+        judged = {doc_id for grades in dataset.qrels.values() for doc_id in grades}
+        missing = [doc_id for doc_id in judged if collection.doc(doc_id) is None]
+        if len(missing) > len(judged) // 2:
+            raise InputError(
+                f"{collection.path}: expected an index of {dataset.name}, found one without "
+                f"{len(missing)} of its {len(judged)} judged documents, such as "
+                f"{', '.join(map(repr, sorted(missing)[:3]))}; index the dataset's corpus"
+            )
+        return SearcherRanker(self.searcher, self.lexical_weight, self.exact, {})
+
+
+@dataclass(frozen=True)
+class SearcherRanker:
+    """Ranks with a `Searcher`."""
+
+    searcher: Searcher
+    lexical_weight: float | None
+    exact: bool
+    speed: Mapping[str, float]
+    _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
+
+    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
+        """Encode and search; no document is fetched."""
+        vectors = self.encode(queries)
+        self._query_terms[:] = [vectors]
+        return self.rank_vectors(vectors, depth)
+
+    def encode(self, queries: Sequence[str]) -> SparseVectors:
+        """The query vectors that `rank` searches with."""
+        return self.searcher.encode(queries, self.lexical_weight)
+
+    def rank_vectors(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
+        """The rankings of query vectors."""
+        collection = self.searcher.collection
+        best = collection.index.search(vectors, min(depth, len(collection)), exact=self.exact)
+        return [
+            {
+                collection.doc_id(doc): score
+                for doc, score in zip(docs.tolist(), scores.tolist(), strict=True)
+            }
+            for docs, scores in (best.row(query) for query in range(len(best)))
+        ]
+
+    def vectors_of(self, doc_ids: Sequence[str]) -> SparseVectors:
+        """The stored vectors of these documents, for feedback."""
+        collection = self.searcher.collection
+        every = np.arange(collection.index.vocab_size, dtype=np.int32)
+        rows = []
+        for doc_id in doc_ids:
+            doc = collection.doc(doc_id)
+            weights = np.zeros(every.size) if doc is None else collection.weights_of(doc, every)
+            found = np.flatnonzero(weights)
+            rows.append(dict(zip(found.tolist(), weights[found].tolist(), strict=True)))
+        return SparseVectors.from_dicts(rows, every.size)
+
+    def timed(self, query: str, k: int) -> dict[str, float]:
+        """One query through the whole searcher, documents fetched."""
+        (result,) = self.searcher.search(
+            [query], k, exact=self.exact, lexical_weight=self.lexical_weight
+        )
+        return {name: ms for name, ms in asdict(result.times).items() if ms}
+
+    def facts(self) -> dict[str, Any]:
+        """Index size, active terms on both sides, and the FLOPS measure."""
+        from tamis.eval.efficiency import sparse_facts
+
+        return {**sparse_facts(self.searcher.collection, self._query_terms), **self.speed}
