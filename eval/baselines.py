@@ -148,6 +148,7 @@ class DenseSystem:
     Attributes:
         model: its name.
         folder: where it lies, where it is not to be fetched by its name.
+        computed_in: torch's name of the number format of weights and activations.
         max_tokens: longer texts are cut.
         batch_size: texts encoded at once.
         name: as reports print it.
@@ -155,6 +156,7 @@ class DenseSystem:
 
     model: str = MINILM
     folder: Path | None = None
+    computed_in: str = "float32"
     max_tokens: int = 256
     batch_size: int = 32
     name: str = "dense"
@@ -164,6 +166,7 @@ class DenseSystem:
         return {
             "library": "sentence-transformers, faiss IndexFlatIP",
             "model": self.model,
+            "computed_in": self.computed_in,
             "max_tokens": self.max_tokens,
             "stored_as": "float16",
             "similarity": "cosine",
@@ -191,7 +194,9 @@ class DenseSystem:
                 "expected sentence-transformers for the dense baseline, found it missing; "
                 "install it with `pip install sentence-transformers faiss-cpu`"
             ) from error
-        model = SentenceTransformer(str(self.folder or self.model), device="cpu")
+        model = SentenceTransformer(
+            str(self.folder or self.model), device="cpu", model_kwargs={"dtype": self.computed_in}
+        )
         model.max_seq_length = self.max_tokens
         return model
 
