@@ -1,0 +1,75 @@
+"""Imports point one way: scripts -> api, eval -> retriever -> index, kernels."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("retriever", "index", "kernels", "api", "eval", "scripts")
+MAY_USE = {
+    "index": set(),
+    "kernels": set(),
+    "retriever": {"index", "kernels"},
+    "api": {"retriever", "index"},
+    "eval": {"retriever", "index"},
+    "scripts": {"api", "eval", "retriever", "index", "kernels"},
+}
+NOT_IN_INDEX = {"torch", "transformers", "triton", "tokenizers"}
+
+
+def modules(room):
+    return sorted(path for path in (ROOT / room).rglob("*.py") if "build" not in path.parts)
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_below_it(room):
+    assert modules(room)
+    for path in modules(room):
+        for name in imported(path):
+            if name.startswith("tamis."):
+                other = name.split(".")[1]
+                assert other == room or other in MAY_USE[room], f"{path} imports {name}"
+
+
+def test_the_index_knows_no_models():
+    for path in modules("index"):
+        assert not {name.split(".")[0] for name in imported(path)} & NOT_IN_INDEX, path
+
+
+def test_nothing_that_unpickles_or_runs_foreign_code_is_ever_called():
+    forbidden = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}
+    for room in ROOMS:
+        for path in modules(room):
+            assert not {name.split(".")[0] for name in imported(path)} & forbidden, path
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.keyword) and node.arg in {
+                    "trust_remote_code",
+                    "allow_pickle",
+                }:
+                    assert node.value.value is False, f"{path}:{node.lineno}"
+                if isinstance(node, ast.Attribute) and node.attr == "load":
+                    owner = getattr(node.value, "id", "")
+                    assert owner not in {"torch", "np", "numpy"}, f"{path}:{node.lineno}"
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    assert node.func.id not in {"eval", "exec"}, f"{path}:{node.lineno}"
+
+
+def test_nothing_happens_at_import():
+    """A module's top level holds definitions, imports and constants; it calls no effects."""
+    for room in ROOMS:
+        for path in modules(room):
+            for node in ast.parse(path.read_text()).body:
+                is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+                assert is_docstring or not isinstance(node, ast.Expr | ast.For | ast.While), (
+                    f"{path}:{node.lineno} runs at import"
+                )
