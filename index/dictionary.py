@@ -43,7 +43,7 @@ class Dictionary:
         text: NDArray[np.uint8],
         offsets: NDArray[np.int64],
         slots: NDArray[np.uint64],
-        document_frequency: NDArray[np.integer[Any]],
+        document_frequency: NDArray[np.int32],
     ) -> None:
         """Take checked arrays; `from_arrays` is the way in."""
         self.first_term = first_term
@@ -52,40 +52,32 @@ class Dictionary:
         self._words = Words(text.data, offsets.data, slots)
 
     @staticmethod
-    def from_arrays(
-        arrays: Mapping[str, NDArray[Any]],
-        document_frequency: NDArray[np.integer[Any]] | None = None,
-    ) -> Dictionary:
+    def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Dictionary:
         """Read what `DictionaryWriter.arrays` gave, without copying it.
 
         Args:
-            arrays: ``first_term``, ``text``, ``offsets`` and ``slots``.
-            document_frequency: ``[at most the number of words]`` integers of the generation read;
-                left out, every word has frequency 0.
+            arrays: ``first_term``, ``text``, ``offsets`` and ``slots``; ``document_frequency`` of
+                the generation read, at most one a word. Without it every word has frequency 0.
 
         Raises:
             CorruptionError: the arrays do not fit together. Checksums are the storage layer's.
         """
         _check_arrays(arrays)
-        words = arrays["offsets"].size - 1
-        if document_frequency is None:
-            document_frequency = np.zeros(0, np.int32)
-        if document_frequency.ndim != 1 or document_frequency.size > words:
-            raise CorruptionError(
-                f"expected at most one document frequency for each of {words} words, "
-                f"found shape {document_frequency.shape}; restore the folder from a copy"
-            )
         return Dictionary(
             int(arrays["first_term"][0]),
             arrays["text"],
             arrays["offsets"],
             arrays["slots"],
-            document_frequency,
+            arrays.get("document_frequency", np.zeros(0, np.int32)),
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that `from_arrays` takes, as views."""
-        return {"first_term": np.array([self.first_term], np.int64), **self._arrays}
+        return {
+            "first_term": np.array([self.first_term], np.int64),
+            "document_frequency": self._document_frequency,
+            **self._arrays,
+        }
 
     def __len__(self) -> int:
         return len(self._words)
@@ -275,11 +267,15 @@ class DictionaryWriter:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `Dictionary.from_arrays` takes, as copies that further words leave alone."""
-        return {"first_term": np.array([self.first_term], np.int64), **self._words.arrays()}
+        return {
+            "first_term": np.array([self.first_term], np.int64),
+            "document_frequency": self.document_frequency(),
+            **self._words.arrays(),
+        }
 
     def dictionary(self) -> Dictionary:
         """A read side of the words and frequencies so far, in memory."""
-        return Dictionary.from_arrays(self.arrays(), self.document_frequency())
+        return Dictionary.from_arrays(self.arrays())
 
 
 def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -297,6 +293,12 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]]) -> None:
     power_of_two = slots.size > 0 and slots.size & (slots.size - 1) == 0
     first = arrays["first_term"]
     good_first = first.size == 1 and 0 <= first[0] <= TERM_LIMIT - max(offsets.size - 1, 0)
+    counts = arrays.get("document_frequency", np.zeros(0, np.int32))
+    if counts.dtype != np.int32 or counts.ndim != 1 or counts.size >= max(offsets.size, 1):
+        raise CorruptionError(
+            f"expected at most one int32 document frequency for each of {offsets.size - 1} words, "
+            f"found {counts.dtype} {counts.shape}; restore the folder from a copy"
+        )
     if not (good_ends and good_first and power_of_two and offsets.size <= slots.size):
         raise CorruptionError(
             f"expected dictionary arrays that fit together, found {arrays['text'].size} bytes of "

@@ -138,7 +138,7 @@ def test_document_frequencies_add_up_over_batches_and_stay_with_their_generation
     writer.add(["new"])
 
     assert old.tolist() == [2, 2, 0, 1]
-    found = Dictionary.from_arrays(writer.arrays(), old)
+    found = Dictionary.from_arrays(writer.arrays() | {"document_frequency": old})
     assert found.document_frequency([5, -1, 8, 9, 5]).tolist() == [2, 0, 1, 0, 2]
     again = DictionaryWriter(5, base=found)
     again.count_documents(np.array([9, 5], np.int32))
@@ -209,9 +209,19 @@ def test_arrays_that_do_not_fit_together_are_refused(broken):
         Dictionary.from_arrays(written(["tea", "cup"]).arrays() | broken)
 
 
-def test_more_document_frequencies_than_words_are_refused():
-    with pytest.raises(CorruptionError, match="at most one document frequency"):
-        Dictionary.from_arrays(written(["tea"]).arrays(), np.ones(2, np.int32))
+@pytest.mark.parametrize(
+    "counts", [np.ones(2, np.int32), np.ones(1, np.int64), np.ones((1, 1), np.int32)]
+)
+def test_document_frequencies_that_do_not_fit_the_words_are_refused(counts):
+    with pytest.raises(CorruptionError, match="at most one int32 document frequency"):
+        Dictionary.from_arrays(written(["tea"]).arrays() | {"document_frequency": counts})
+
+
+def test_without_document_frequencies_every_word_counts_zero():
+    arrays = written(["tea"]).arrays()
+    del arrays["document_frequency"]
+
+    assert Dictionary.from_arrays(arrays).document_frequency([FIRST_TERM]).tolist() == [0]
 
 
 def test_exported_arrays_stay_as_they_are_while_more_words_come():
