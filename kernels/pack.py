@@ -1,0 +1,156 @@
+"""Ragged rows for the pooling kernel: counted tokens only, every sequence in whole granules.
+
+A granule is 8 or 16 packed rows that belong to one sequence; a sequence's last granule is filled by
+repeating its last counted token, which changes no maximum. So the pooling kernel needs no mask at
+all, and masked positions cost nothing but this copy. Lengths stay on the device: nothing waits.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from tamis.kernels.launch import cdiv, next_power_of_2, on, round_up
+
+
+class Packed(NamedTuple):
+    """Granule-aligned rows. Rows from `used` on are never written nor counted.
+
+    rows:    [capacity, width] the tokens, width a multiple of 16 bytes.
+    source:  [capacity] int32, the row of the flat input a packed row came from.
+    segment: [capacity / granule] int32, the sequence of each granule, never falling.
+    start:   [B] int32, first packed row of each sequence.
+    length:  [B] int32, counted tokens of each sequence.
+    used:    [1] int32, packed rows in use.
+    """
+
+    rows: torch.Tensor
+    source: torch.Tensor
+    segment: torch.Tensor
+    start: torch.Tensor
+    length: torch.Tensor
+    used: torch.Tensor
+    granule: int
+    max_len: int
+
+
+def pack_padded(hidden: torch.Tensor, mask: torch.Tensor | None, granule: int) -> Packed:
+    """Pack the counted tokens of [B, S, D]; `mask [B, S]` bool, None counts all."""
+    batch, max_len, width = hidden.shape
+    if mask is None:
+        length = torch.full((batch,), max_len, dtype=torch.int32, device=hidden.device)
+        mask = torch.ones((1, 1), dtype=torch.uint8, device=hidden.device).expand(batch, max_len)
+    else:
+        length = mask.sum(1, dtype=torch.int32)
+        mask = mask.view(torch.uint8)
+    flat = hidden.reshape(batch * max_len, width)
+    capacity = batch * round_up(max_len, granule)
+    return _pack(flat, length, mask, None, capacity, granule, max_len)
+
+
+def pack_offsets(hidden: torch.Tensor, offsets: torch.Tensor, max_len: int, granule: int) -> Packed:
+    """Pack [T, D] whose sequence b owns rows `offsets[b] .. offsets[b + 1]`."""
+    length = offsets.diff().to(torch.int32)
+    batch = len(length)
+    capacity = round_up(hidden.shape[0], granule) + batch * granule
+    return _pack(hidden, length, None, offsets, capacity, granule, max_len)
+
+
+def _pack(
+    flat: torch.Tensor,
+    length: torch.Tensor,
+    mask: torch.Tensor | None,
+    offsets: torch.Tensor | None,
+    capacity: int,
+    granule: int,
+    max_len: int,
+) -> Packed:
+    batch, width = len(length), flat.shape[1]
+    step = 16 // flat.element_size()
+    rows = flat.new_empty((capacity, round_up(width, step)))
+    int32 = {"dtype": torch.int32, "device": flat.device}
+    source = torch.empty(capacity, **int32)
+    segment = torch.empty(cdiv(capacity, granule), **int32)
+    start, used = torch.empty(batch, **int32), torch.empty(1, **int32)
+    packed = Packed(rows, source, segment, start, length, used, granule, max_len)
+    chunk = min(64, max(16, next_power_of_2(max_len)))
+    with on(flat.device):
+        _starts_kernel[(1,)](length, start, used, batch, granule, BLOCK=1024)
+        if batch and max_len:
+            _copy_kernel[(batch, cdiv(max_len, chunk))](
+                flat, mask, offsets, rows, source, segment, start, length,
+                flat.shape[0], max_len, width, rows.shape[1],
+                *flat.stride(), *(mask.stride() if mask is not None else (0, 0)),
+                CHUNK=chunk, GRANULE=granule, BLOCK_D=min(256, next_power_of_2(rows.shape[1])),
+            )  # fmt: skip
+    return packed
+
+
+@triton.jit(do_not_specialize=["batch"])
+def _starts_kernel(length_ptr, start_ptr, used_ptr, batch, granule, BLOCK: tl.constexpr):
+    """Exclusive sum of lengths rounded up to granules."""
+    base = tl.zeros([], tl.int32)
+    for b0 in range(0, batch, BLOCK):
+        b = b0 + tl.arange(0, BLOCK)
+        length = tl.load(length_ptr + b, mask=b < batch, other=0)
+        padded = (length + granule - 1) // granule * granule
+        tl.store(start_ptr + b, base + tl.cumsum(padded, 0) - padded, mask=b < batch)
+        base += tl.sum(padded, 0)
+    tl.store(used_ptr, base)
+
+
+@triton.jit(do_not_specialize=["rows", "max_len"])
+def _copy_kernel(
+    flat_ptr, mask_ptr, offsets_ptr, packed_ptr, source_ptr, segment_ptr, start_ptr, length_ptr,
+    rows, max_len, width, packed_width,
+    stride_row, stride_column, stride_mask_b, stride_mask_s,
+    CHUNK: tl.constexpr, GRANULE: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """Copy CHUNK positions of one sequence; the program that holds its last token pads the end."""
+    b = tl.program_id(0)
+    position = tl.program_id(1) * CHUNK + tl.arange(0, CHUNK)
+    start = tl.load(start_ptr + b)
+    length = tl.load(length_ptr + b)
+    if mask_ptr is not None:
+        line = mask_ptr + b.to(tl.int64) * stride_mask_b
+        before = tl.zeros([CHUNK], tl.int32)
+        for s0 in range(0, tl.program_id(1)):
+            earlier = s0 * CHUNK + tl.arange(0, CHUNK)
+            before += tl.load(line + earlier * stride_mask_s).to(tl.int32)
+        counts = tl.load(line + position * stride_mask_s, mask=position < max_len, other=0)
+        counts = counts.to(tl.int32)
+        rank = tl.sum(before, 0) + tl.cumsum(counts, 0) - 1
+        counted = counts != 0
+        base = b.to(tl.int64) * max_len
+    else:
+        rank = position
+        counted = position < length
+        base = tl.load(offsets_ptr + b).to(tl.int64)
+    from_row = base + position
+    to_row = start + rank
+    tl.store(source_ptr + to_row, from_row.to(tl.int32), mask=counted)
+    granules = (length + GRANULE - 1) // GRANULE
+    mine = counted & (rank % GRANULE == 0)
+    tl.store(segment_ptr + to_row // GRANULE, b, mask=mine)
+    last = tl.max(tl.where(counted & (rank == length - 1), position, -1), 0)
+    pad = length + tl.arange(0, GRANULE)
+    pad_here = pad < granules * GRANULE
+    for d0 in range(0, packed_width, BLOCK_D):
+        d = d0 + tl.arange(0, BLOCK_D)
+        columns = d.to(tl.int64) * stride_column
+        inside = d < packed_width
+        values = tl.load(
+            flat_ptr + from_row[:, None] * stride_row + columns[None, :],
+            mask=counted[:, None] & (d < width)[None, :], other=0.0,
+        )  # fmt: skip
+        target = packed_ptr + to_row.to(tl.int64)[:, None] * packed_width + d[None, :]
+        tl.store(target, values, mask=counted[:, None] & inside[None, :])
+        if last >= 0:
+            line = tl.load(
+                flat_ptr + (base + last) * stride_row + columns, mask=d < width, other=0.0
+            )
+            target = packed_ptr + (start + pad).to(tl.int64)[:, None] * packed_width + d[None, :]
+            tl.store(target, line[None, :], mask=pad_here[:, None] & inside[None, :])

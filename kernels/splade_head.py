@@ -1,0 +1,156 @@
+"""The fused SPLADE head on Triton: pack, pool, finish; and the way back.
+
+Arguments have been checked by ops.py. Saves the output and one position per output entry, never a
+logit: 6 bytes for each (sequence, term), 8 where a sequence is longer than 32768 tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from tamis.kernels import pack, pool, tuned
+from tamis.kernels.finish import finish
+from tamis.kernels.gradient import Pooled, hidden_gradient, weight_gradient
+from tamis.kernels.launch import aligned
+from tamis.kernels.sparsify import sparsify
+
+if TYPE_CHECKING:
+    from tamis.kernels.activation import Activation
+    from tamis.kernels.reference import Selection, SparseRows
+
+
+class _Ragged(NamedTuple):
+    """Where the counted tokens lie: a mask over [B, S], or offsets into [T]."""
+
+    mask: torch.Tensor | None
+    offsets: torch.Tensor | None
+    max_len: int
+
+    def pack(self, hidden: torch.Tensor) -> pack.Packed:
+        granule = tuned.granule(self.max_len)
+        if self.offsets is not None:
+            return pack.pack_offsets(hidden, self.offsets, self.max_len, granule)
+        return pack.pack_padded(hidden, self.mask, granule)
+
+
+def head(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    mask: torch.Tensor | None,
+    activation: Activation,
+    logit_scale: float,
+) -> torch.Tensor:
+    """Return [B, V] float32 of padded sequences; see `ops.splade_head`."""
+    ragged = _Ragged(mask, None, hidden.shape[1])
+    return _head(hidden, weight, bias, ragged, activation, logit_scale)
+
+
+def head_packed(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    offsets: torch.Tensor,
+    max_len: int,
+    activation: Activation,
+    logit_scale: float,
+) -> torch.Tensor:
+    """Return [B, V] float32 of sequences laid end to end; see `ops.splade_head_packed`."""
+    ragged = _Ragged(None, offsets, max_len)
+    return _head(hidden, weight, bias, ragged, activation, logit_scale)
+
+
+def encode(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    mask: torch.Tensor | None,
+    activation: Activation,
+    logit_scale: float,
+    keep: Selection,
+) -> SparseRows:
+    """Return sparse rows of padded sequences; see `ops.splade_encode`."""
+    ragged = _Ragged(mask, None, hidden.shape[1])
+    return sparsify(_weights(hidden, weight, bias, ragged, activation, logit_scale), keep)
+
+
+def encode_packed(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    offsets: torch.Tensor,
+    max_len: int,
+    activation: Activation,
+    logit_scale: float,
+    keep: Selection,
+) -> SparseRows:
+    """Return sparse rows of sequences laid end to end; see `ops.splade_encode_packed`."""
+    ragged = _Ragged(None, offsets, max_len)
+    return sparsify(_weights(hidden, weight, bias, ragged, activation, logit_scale), keep)
+
+
+def _head(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    ragged: _Ragged,
+    activation: Activation,
+    logit_scale: float,
+) -> torch.Tensor:
+    inputs = [t for t in (hidden, weight, bias) if t is not None]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+        out: torch.Tensor = _FusedHead.apply(hidden, weight, bias, ragged, activation, logit_scale)
+        return out
+    return _weights(hidden, weight, bias, ragged, activation, logit_scale)
+
+
+def _weights(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    ragged: _Ragged,
+    activation: Activation,
+    logit_scale: float,
+) -> torch.Tensor:
+    """Return [B, V] float32 without keeping track of the winners."""
+    packed = ragged.pack(hidden)
+    keys = pool.pooled_keys(packed, aligned(weight), index=False)
+    return finish(keys, bias, packed, activation, logit_scale)[0]
+
+
+class _FusedHead(torch.autograd.Function):
+    """Forward with positions; deterministic backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        ragged: _Ragged,
+        activation: Activation,
+        logit_scale: float,
+    ) -> torch.Tensor:
+        packed = ragged.pack(hidden)
+        keys = pool.pooled_keys(packed, aligned(weight), index=True)
+        out, winner = finish(keys, bias, packed, activation, logit_scale)
+        ctx.save_for_backward(weight, bias, out, winner, *packed[:6])
+        ctx.rest = packed[6:], hidden.shape, activation, logit_scale
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        weight, bias, out, winner, *tensors = ctx.saved_tensors
+        sizes, shape, activation, logit_scale = ctx.rest
+        packed = pack.Packed(*tensors, *sizes)
+        pooled = Pooled(out, winner, grad.float().contiguous(), activation, logit_scale)
+        grad_hidden = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            rows = shape[:-1].numel()
+            grad_hidden = hidden_gradient(packed, pooled, weight, rows).view(shape)
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            grad_weight, grad_bias = weight_gradient(packed, pooled, weight, bias)
+        return grad_hidden, grad_weight, grad_bias, None, None, None
