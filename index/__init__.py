@@ -1,5 +1,6 @@
 """Everything on disk, and search over it: vectors and bytes, no models."""
 
+from tamis.index.collection import Collection
 from tamis.index.errors import (
     CorruptionError,
     FormatError,
@@ -13,6 +14,7 @@ from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 
 __all__ = [
+    "Collection",
     "CorruptionError",
     "FormatError",
     "Index",

@@ -6,7 +6,6 @@ Text and models stay outside: a document is a JSON record, a query side is opaqu
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tamis.index.dictionary import Dictionary
@@ -16,7 +15,12 @@ from tamis.index.index import SEGMENT, Index
 from tamis.index.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from tamis.index.storage import FileEntry
 
 DICTIONARY = "dictionary"
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
@@ -44,15 +48,7 @@ class Collection:
                 f"{path}: expected a collection with documents, found vectors alone; "
                 "search it with Index.open, or index a corpus with `tamis index`"
             )
-        dictionary = None
-        if index.manifest.settings.get("lexical"):
-            dictionary = Dictionary.from_arrays(
-                {
-                    name.removeprefix(f"{DICTIONARY}/"): storage.map_array(name, entry)
-                    for name, entry in files.items()
-                    if name.startswith(f"{DICTIONARY}/")
-                }
-            )
+        dictionary = _open_dictionary(storage, files)
         return Collection(index, Documents(storage, SEGMENT, files), dictionary)
 
     def __len__(self) -> int:
@@ -93,3 +89,13 @@ class Collection:
     def weights_of(self, doc: int, terms: NDArray[Any]) -> NDArray[Any]:
         """The stored weights of ``terms`` in one document, 0 where it lacks a term."""
         return self.index.segment.weights_of(doc, terms)
+
+
+def _open_dictionary(storage: Storage, files: Mapping[str, FileEntry]) -> Dictionary | None:
+    """The words of the lexical channel; None for a collection without it."""
+    arrays = {
+        name.removeprefix(f"{DICTIONARY}/"): storage.map_array(name, entry)
+        for name, entry in files.items()
+        if name.startswith(f"{DICTIONARY}/")
+    }
+    return Dictionary.from_arrays(arrays) if arrays else None

@@ -154,6 +154,6 @@ def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray
 
 def _train_dictionary(sample: list[bytes]) -> zstandard.ZstdCompressionDict | None:
     try:
-        return zstandard.train_dictionary(DICTIONARY_BYTES, sample)
+        return zstandard.train_dictionary(DICTIONARY_BYTES, list[Any](sample))
     except zstandard.ZstdError:  # zstd refuses samples too alike or too small to learn from
         return None

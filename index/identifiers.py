@@ -1,4 +1,4 @@
-"""Identifiers: the corpus's document ids, by document number and back. Mapped, never loaded whole."""
+"""Identifiers: the corpus's document ids, by document number and back; mapped, not loaded."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from numpy.typing import NDArray
 
 MAX_K = 10_000
 SEGMENT = "segments/000001"
@@ -92,7 +90,9 @@ class Index:
                     f"expected one id a vector, found {len(names)} ids and {rows} vectors; "
                     "give both in the same order"
                 )
-            write_index(storage, batches, Identifiers.of(names), vocab_size, {}, {})
+            storage.make_folder(SEGMENT)
+            files = storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(names).arrays())
+            write_index(storage, batches, rows, vocab_size, {}, files)
         return Index.open(path)
 
     @staticmethod
@@ -197,32 +197,29 @@ def refuse_existing(storage: Storage) -> None:
 def write_index(
     storage: Storage,
     batches: Callable[[], Iterable[SparseVectors]],
-    ids: Identifiers,
+    documents: int,
     vocab_size: int,
     settings: Mapping[str, Any],
     files: Mapping[str, FileEntry],
-) -> Manifest:
-    """Write segment and manifest, and make them the folder's first generation.
+) -> None:
+    """Write the posting lists and the manifest: the folder's first generation.
 
     Args:
         storage: the collection's folder.
         batches: gives the documents' vectors, the same at each call.
-        ids: one for each document.
+        documents: how many there are.
         vocab_size: number of terms.
         settings: what the manifest records about the making.
-        files: what lies in the folder already and belongs to this generation.
+        files: what lies in the folder already and belongs to this generation, the ids above all.
     """
-    storage.make_folder(SEGMENT)
     entries = {**files, **write_postings(storage, SEGMENT, batches, vocab_size)}
-    for part, array in ids.arrays().items():
-        entries[f"{SEGMENT}/ids.{part}"] = storage.write_array(f"{SEGMENT}/ids.{part}", array)
-    for folder in sorted({os.path.dirname(name) for name in entries} | {"segments"}):  # noqa: PTH120
+    for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
         storage.sync_folder(folder)
     manifest = Manifest(
         generation=1,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         written_by=version("tamis"),
-        documents=len(ids),
+        documents=documents,
         vocab_size=vocab_size,
         segments=(SEGMENT,),
         settings=dict(settings),
@@ -230,7 +227,6 @@ def write_index(
     )
     publish(storage, manifest)
     storage.remove_folder(BUILD)
-    return manifest
 
 
 def _replayable(
@@ -239,7 +235,8 @@ def _replayable(
     """Batches that can be read twice, their number of rows, and their vocabulary size."""
     if isinstance(vectors, SparseVectors):
         return (lambda: [vectors]), len(vectors), vectors.vocab_size
-    rows, sizes, names = 0, set(), []
+    rows, sizes = 0, set[int]()
+    names: list[Path] = []
     for batch in vectors:
         names.append(storage.path(f"{BUILD}/batch-{len(names):06}.safetensors"))
         batch.save(names[-1])

@@ -19,6 +19,7 @@ import xxhash
 from tamis.index.errors import CorruptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
@@ -75,6 +76,13 @@ class Storage:
         with ArrayFile(self, name, array.dtype, array.shape[1:]) as file:
             file.append(array)
         return file.entry
+
+    def write_arrays(self, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileEntry]:
+        """Write arrays as files named by ``prefix`` and their own names; the files' entries."""
+        return {
+            f"{prefix}{name}": self.write_array(f"{prefix}{name}", array)
+            for name, array in arrays.items()
+        }
 
     def replace(self, name: str, data: bytes) -> None:
         """Put a file in place of another in one step: readers see the old or the new bytes."""

@@ -21,6 +21,7 @@ import xxhash
 
 from tamis.index.errors import FormatError, InputError
 
+DEFAULT = "default"  # the name of the bundled encoder
 BUNDLED = Path(__file__).parent / "bundled" / "encoder"
 SETTINGS_FILE = "encoder.json"
 QUERY_WEIGHT_FILES = ("query_weights.safetensors", "idf.json", "query_token_weights.txt")
@@ -106,11 +107,19 @@ class TableSide:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything that is known of an encoder before it is loaded."""
+    """Everything that is known of an encoder before it is loaded.
+
+    Attributes:
+        description: its identity.
+        document: the side that fills an index.
+        query: the side that asks.
+        location: what `read_checkpoint` finds it by: a whole path, a hub name or ``default``.
+    """
 
     description: EncoderDescription
     document: NeuralSide
     query: NeuralSide | TableSide
+    location: str
 
 
 def read_checkpoint(name_or_path: str) -> Checkpoint:
@@ -138,12 +147,14 @@ def read_checkpoint(name_or_path: str) -> Checkpoint:
         max_length=document.max_length,
         query_side="table" if isinstance(query, TableSide) else "neural",
     )
-    return Checkpoint(description, document, query)
+    is_folder = name_or_path != DEFAULT and Path(name_or_path).is_dir()
+    location = str(Path(name_or_path).resolve()) if is_folder else name_or_path
+    return Checkpoint(description, document, query, location)
 
 
 def find_folder(name_or_path: str) -> Path:
     """The local folder of a model; a hub name is downloaded, safetensors and text files only."""
-    if name_or_path == "default":
+    if name_or_path == DEFAULT:
         return BUNDLED
     if Path(name_or_path).is_dir():
         return Path(name_or_path)

@@ -61,10 +61,20 @@ class QueryEncoder(Protocol):
     def term_id(self, string: str) -> int | None:
         """The term spelled ``string``; None if the vocabulary has none."""
 
+    def terms_of(self, text: str) -> set[int]:
+        """The terms that a text itself holds; any other term of its vector is an expansion."""
+
 
 @runtime_checkable
 class Encoder(QueryEncoder, Protocol):
     """A query encoder with the document side that belongs to it."""
+
+    @property
+    def location(self) -> str:
+        """What `load_encoder` finds this encoder by: a folder, a hub name or ``default``."""
+
+    def query_side(self) -> QueryEncoder:
+        """The part that encodes queries; a `TableQueryEncoder` where that needs no model."""
 
     def encode_documents(
         self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
@@ -154,6 +164,20 @@ class SparseEncoder:
     def term_id(self, string: str) -> int | None:
         """The term spelled ``string``; None if the vocabulary has none."""
         return self.tokenizer.term_id(string)
+
+    def terms_of(self, text: str) -> set[int]:
+        """The terms that a text itself holds; any other term of its vector is an expansion."""
+        (terms,) = self.tokenizer.bare_ids([text])
+        return set(terms)
+
+    @property
+    def location(self) -> str:
+        """What `load_encoder` finds this encoder by: a folder, a hub name or ``default``."""
+        return self.checkpoint.location
+
+    def query_side(self) -> QueryEncoder:
+        """The part that encodes queries; a `TableQueryEncoder` where that needs no model."""
+        return self._queries if isinstance(self._queries, TableQueryEncoder) else self
 
     @property
     def document_model(self) -> SpladeModel:

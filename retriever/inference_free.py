@@ -75,6 +75,11 @@ class TableQueryEncoder:
         """The term spelled ``string``; None if the vocabulary has none."""
         return self.tokenizer.term_id(string)
 
+    def terms_of(self, text: str) -> set[int]:
+        """The terms that a text itself holds; any other term of its vector is an expansion."""
+        (terms,) = self.tokenizer.bare_ids([text])
+        return set(terms)
+
     def save(self, folder: str | Path) -> None:
         """Write all that `load` needs into an existing or new folder."""
         folder = Path(folder)

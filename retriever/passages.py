@@ -11,7 +11,7 @@ import io
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import orjson
 import zstandard
@@ -72,8 +72,8 @@ def corpus_file(source: Path) -> Path:
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressing ``.gz`` and ``.zst``."""
     if path.suffix == ".gz":
-        with gzip.open(path) as stream:
-            yield stream
+        with gzip.open(path) as unpacked:
+            yield cast("IO[bytes]", unpacked)
     elif path.suffix == ".zst":
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
             yield io.BufferedReader(stream)

@@ -1,0 +1,293 @@
+"""Indexing a corpus: read it, encode it, build the index; each step can go on after a stop.
+
+1. *Read*: documents, ids and word counts are written as they stream by.
+2. *Encode*: the learned vectors, chunk by chunk; a chunk that is on disk is not encoded again.
+3. *Build*: both channels become one segment, and the collection is published in one step.
+
+A folder in work has a subfolder ``build`` and no ``CURRENT``: it does not open as an index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import numpy as np
+import orjson
+
+from tamis.index.collection import DICTIONARY, QUERY_SIDE, Collection
+from tamis.index.dictionary import DictionaryWriter
+from tamis.index.documents import Documents, DocumentWriter
+from tamis.index.errors import InputError, MismatchError
+from tamis.index.identifiers import Identifiers
+from tamis.index.index import SEGMENT, refuse_existing, write_index
+from tamis.index.lock import FolderLock
+from tamis.index.manifest import BUILD
+from tamis.index.storage import FileEntry, Storage
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.inference_free import TableQueryEncoder
+from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
+from tamis.retriever.searcher import content_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tamis.retriever.encoder import Encoder
+    from tamis.retriever.types import Passage
+
+CHUNK_DOCUMENTS = 2048
+PLAN = f"{BUILD}/plan.json"
+CORPUS = f"{BUILD}/corpus.json"  # written when the corpus has been read to its end
+
+
+class Progress(Protocol):
+    """Told how far a step has come."""
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        """``done`` of ``total`` documents; None while the corpus's size is not known."""
+
+
+class _Corpus(msgspec.Struct, frozen=True):
+    """What reading the corpus left behind."""
+
+    documents: int
+    words: int  # of all documents together, after analysis
+    files: dict[str, FileEntry]
+
+
+def index_corpus(
+    passages: Iterable[Passage],
+    out: str | Path,
+    *,
+    encoder: Encoder | None,
+    lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
+    source: str = "",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Collection:
+    """Write a collection of all passages and open it.
+
+    Args:
+        passages: the corpus; not read again when a resumed build has read it to its end.
+        out: a folder that does not hold an index yet.
+        encoder: gives the learned terms; None for words alone, which is BM25.
+        lexical: settings of the lexical channel; None for learned terms alone.
+        source: where the passages come from, recorded and compared when resuming.
+        resume: go on with an unfinished build that was begun with the same settings.
+        progress: told how far each step has come.
+
+    Raises:
+        InputError: a passage is faulty, an id is there twice, the corpus is empty, the folder
+            holds an index, or an unfinished build without ``resume``.
+        MismatchError: the unfinished build was begun with other settings.
+        LockedError: another process builds there.
+    """
+    if encoder is None and lexical is None:
+        raise InputError(
+            "expected an encoder or the lexical channel, found neither; turn one of them on"
+        )
+    storage = Storage(out)
+    refuse_existing(storage)
+    storage.make_folder()
+    with FolderLock(storage):
+        job = _Job(storage, encoder, lexical, source, progress or _silent)
+        job.begin(resume)
+        corpus = job.read(passages)
+        job.encode(corpus)
+        job.build(corpus)
+    return Collection.open(out)
+
+
+class _Job:
+    """One build of one folder."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        encoder: Encoder | None,
+        lexical: LexicalConfig | None,
+        source: str,
+        progress: Progress,
+    ) -> None:
+        self.storage = storage
+        self.encoder = encoder
+        self.lexical = lexical
+        self.source = source
+        self.progress = progress
+
+    @property
+    def learned_terms(self) -> int:
+        return self.encoder.description.vocab_size if self.encoder else 0
+
+    def begin(self, resume: bool) -> None:
+        """Make the build folder, or check that it is of this very job."""
+        plan = orjson.dumps(
+            {
+                "encoder": asdict(self.encoder.description) if self.encoder else None,
+                "lexical": asdict(self.lexical) if self.lexical else None,
+                "source": self.source,
+                "chunk_documents": CHUNK_DOCUMENTS,
+            }
+        )
+        if not self.storage.exists(PLAN):
+            self.storage.remove_folder(BUILD)
+            self.storage.make_folder(BUILD)
+            self.storage.replace(PLAN, plan)
+            return
+        if not resume:
+            raise InputError(
+                f"{self.storage.root}: expected an empty folder, found an unfinished build; "
+                "go on with --resume, or delete the folder"
+            )
+        if self.storage.read(PLAN) != plan:
+            raise MismatchError(
+                f"{self.storage.root}: expected the settings of the unfinished build, "
+                f"{self.storage.read(PLAN).decode()}, found {plan.decode()}; "
+                "use the same corpus and options, or delete the folder"
+            )
+
+    def read(self, passages: Iterable[Passage]) -> _Corpus:
+        """Store documents, ids and word counts, unless an earlier run has done so."""
+        if self.storage.exists(CORPUS):
+            return msgspec.json.decode(self.storage.read(CORPUS), type=_Corpus)
+        self.storage.make_folder(SEGMENT)
+        ids: list[str] = []
+        words = 0
+        dictionary = DictionaryWriter(self.learned_terms)
+        counter = WordCounter(Analyzer(self.lexical), dictionary) if self.lexical else None
+        with DocumentWriter(self.storage, SEGMENT) as documents:
+            for number, chunk in enumerate(_chunks(passages)):
+                for passage in chunk:
+                    documents.append(passage.record())
+                    ids.append(passage.doc_id)
+                if counter is not None:
+                    counts = counter.count(passage.content for passage in chunk)
+                    words += int(counts.weights.sum(dtype=np.float64))
+                    self._save_chunk("words", number, counts)
+                self.progress("read", len(ids), None)
+        if not ids:
+            raise InputError(f"{self.source}: expected documents, found none; check the corpus")
+        files = documents.entries | self._write_ids(ids)
+        if counter is not None:
+            files |= self._write_dictionary(dictionary)
+        corpus = _Corpus(len(ids), words, files)
+        self.storage.replace(CORPUS, msgspec.json.encode(corpus))
+        return corpus
+
+    def encode(self, corpus: _Corpus) -> None:
+        """Encode the stored documents; chunks that an earlier run finished are kept."""
+        if self.encoder is None:
+            return
+        documents = Documents(self.storage, SEGMENT, corpus.files)
+        for number in range(_chunk_count(corpus.documents)):
+            first = number * CHUNK_DOCUMENTS
+            last = min(first + CHUNK_DOCUMENTS, corpus.documents)
+            if not self.storage.exists(_chunk_name("learned", number)):
+                texts = [content_of(documents[doc]) for doc in range(first, last)]
+                count = _Count(self.progress, first, corpus.documents)
+                learned = self.encoder.encode_documents(texts, progress=count)
+                self._save_chunk("learned", number, learned)
+            self.progress("encode", last, corpus.documents)
+
+    def build(self, corpus: _Corpus) -> None:
+        """Put both channels into one segment and publish the collection."""
+        average_length = corpus.words / corpus.documents
+        settings: dict[str, Any] = {"source": self.source, "encoder": None, "lexical": None}
+        if self.encoder is not None:
+            settings["encoder"] = {
+                **asdict(self.encoder.description),
+                "location": self.encoder.location,
+            }
+        if self.lexical is not None:
+            settings["lexical"] = {**self.lexical.to_json(), "average_length": average_length}
+        write_index(
+            self.storage,
+            lambda: self._chunks(corpus, average_length),
+            corpus.documents,
+            self._vocab_size(corpus),
+            settings,
+            corpus.files | self._write_query_side(),
+        )
+
+    def _chunks(self, corpus: _Corpus, average_length: float) -> Iterator[SparseVectors]:
+        """The vectors of both channels, chunk by chunk."""
+        vocab_size = self._vocab_size(corpus)
+        for number in range(_chunk_count(corpus.documents)):
+            rows = min(CHUNK_DOCUMENTS, corpus.documents - number * CHUNK_DOCUMENTS)
+            chunk = SparseVectors.empty(vocab_size, rows)
+            if self.encoder is not None:
+                chunk = SparseVectors.join(chunk, self._load_chunk("learned", number), vocab_size)
+            if self.lexical is not None:
+                words = saturate(self._load_chunk("words", number), average_length, self.lexical)
+                chunk = SparseVectors.join(chunk, words, vocab_size)
+            yield chunk
+            done = min((number + 1) * CHUNK_DOCUMENTS, corpus.documents)
+            self.progress("build", done, corpus.documents)
+
+    def _vocab_size(self, corpus: _Corpus) -> int:
+        """Terms of both channels together, at least one."""
+        offsets = corpus.files.get(f"{DICTIONARY}/offsets")
+        words = offsets.shape[0] - 1 if offsets is not None and offsets.shape else 0
+        return max(self.learned_terms + words, 1)
+
+    def _write_ids(self, ids: list[str]) -> dict[str, FileEntry]:
+        return self.storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(ids).arrays())
+
+    def _write_dictionary(self, dictionary: DictionaryWriter) -> dict[str, FileEntry]:
+        self.storage.make_folder(DICTIONARY)
+        return self.storage.write_arrays(f"{DICTIONARY}/", dictionary.arrays())
+
+    def _write_query_side(self) -> dict[str, FileEntry]:
+        """Keep a copy of a query side that needs no model, so that the collection is enough."""
+        side = self.encoder.query_side() if self.encoder is not None else None
+        if not isinstance(side, TableQueryEncoder):
+            return {}
+        self.storage.remove_folder(QUERY_SIDE)
+        side.save(self.storage.path(QUERY_SIDE))
+        names = sorted(path.name for path in self.storage.path(QUERY_SIDE).iterdir())
+        return {
+            f"{QUERY_SIDE}/{name}": self.storage.adopt(f"{QUERY_SIDE}/{name}") for name in names
+        }
+
+    def _save_chunk(self, channel: str, number: int, vectors: SparseVectors) -> None:
+        """Write a chunk aside and rename it, so that a chunk that exists is whole."""
+        name = _chunk_name(channel, number)
+        vectors.save(self.storage.path(f"{name}.new"))
+        self.storage.path(f"{name}.new").replace(self.storage.path(name))
+
+    def _load_chunk(self, channel: str, number: int) -> SparseVectors:
+        return SparseVectors.load(self.storage.path(_chunk_name(channel, number)))
+
+
+class _Count:
+    """Turns an encoder's "n more are done" into a step's "done of total"."""
+
+    def __init__(self, progress: Progress, done: int, total: int) -> None:
+        self.progress = progress
+        self.done = done
+        self.total = total
+
+    def __call__(self, more: int) -> None:
+        self.done += more
+        self.progress("encode", self.done, self.total)
+
+
+def _chunks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    stream = iter(passages)
+    while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
+        yield chunk
+
+
+def _chunk_count(documents: int) -> int:
+    return -(-documents // CHUNK_DOCUMENTS)
+
+
+def _chunk_name(channel: str, number: int) -> str:
+    return f"{BUILD}/{channel}-{number:06}.safetensors"
+
+
+def _silent(step: str, done: int, total: int | None) -> None:
+    """Progress that nobody watches."""

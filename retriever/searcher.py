@@ -1,0 +1,237 @@
+"""Searcher: a query's text goes in, ranked documents come out, each stage timed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tamis.index.collection import QUERY_SIDE, Collection
+from tamis.index.errors import InputError, MismatchError
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.encoder import load_query_encoder
+from tamis.retriever.inference_free import TableQueryEncoder
+from tamis.retriever.lexical import (
+    LexicalQueries,
+    format_piece,
+    format_term,
+    parse_piece,
+    parse_term,
+)
+from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tamis.index.topk import TopK
+    from tamis.retriever.encoder import QueryEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Searcher:
+    """Searches one collection; safe to use from many threads.
+
+    Attributes:
+        encoder: gives the learned terms of a query; None for a collection of words alone.
+        collection: what is searched.
+        lexical: gives the words of a query; None for a collection without the lexical channel.
+    """
+
+    encoder: QueryEncoder | None
+    collection: Collection
+    lexical: LexicalQueries | None = None
+
+    @staticmethod
+    def open(path: str | Path, verify: Literal["full", "lazy"] = "full") -> Searcher:
+        """Open a collection with the query side it was built for.
+
+        Raises:
+            FormatError: the folder is no finished index of this version.
+            CorruptionError: a file differs from what was written.
+            MismatchError: the encoder it was built with has changed since.
+        """
+        collection = Collection.open(path, verify)
+        return Searcher(_query_encoder(collection), collection, _lexical_queries(collection))
+
+    def search(
+        self,
+        queries: Sequence[str | Mapping[str, float]],
+        k: int = 10,
+        *,
+        recall: float | None = 0.99,
+        exact: bool = False,
+        lexical_weight: float | None = None,
+        explain: bool = False,
+        threads: int = 1,
+    ) -> list[SearchResult]:
+        """The k best documents of each query.
+
+        Args:
+            queries: texts, or weights by term: word pieces as they are, words as ``=word``.
+            k: 1 to 10,000.
+            recall: share of the true top k to find at least.
+            exact: ask for precisely the exhaustive top k.
+            lexical_weight: factor on the words of text queries; None takes the collection's own,
+                0 turns them off.
+            explain: fill `Hit.matched_terms`.
+            threads: how many queries to answer at once.
+
+        Raises:
+            InputError: a weight, term or number is out of range.
+        """
+        began = perf_counter()
+        vectors = self.encode(queries, lexical_weight)
+        encoded = perf_counter()
+        best = self.collection.index.search(vectors, k, recall=recall, exact=exact, threads=threads)
+        share_ms = 1000 / max(len(queries), 1)
+        encode_ms = (encoded - began) * share_ms
+        retrieve_ms = (perf_counter() - encoded) * share_ms
+        return [
+            self._result(vectors, best, query, explain, encode_ms, retrieve_ms)
+            for query in range(len(queries))
+        ]
+
+    def encode(
+        self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
+    ) -> SparseVectors:
+        """The query vectors ``[queries]`` over this collection's terms, both channels together."""
+        if lexical_weight is not None and not 0 <= lexical_weight < float("inf"):
+            raise InputError(
+                f"expected a lexical weight of 0 or more, found {lexical_weight}; use 0 to turn "
+                "the lexical channel off"
+            )
+        if isinstance(queries, str):
+            raise InputError("expected a list of queries, found one string; put it in a list")
+        texts = [query for query in queries if isinstance(query, str)]
+        of_texts = self._encode_texts(texts, lexical_weight)
+        if len(texts) == len(queries):
+            return of_texts
+        row, rows = 0, []
+        for query in queries:
+            if isinstance(query, str):
+                rows.append(of_texts.rows(row, row + 1))
+                row += 1
+            else:
+                rows.append(self._encode_weights(query))
+        return SparseVectors.concatenate(rows)
+
+    def explain(self, vectors: SparseVectors, query: int, doc: int) -> tuple[MatchedTerm, ...]:
+        """Why a document matches row ``query`` of ``vectors``, largest contribution first."""
+        terms, weights = vectors.row(query)
+        doc_weights = self.collection.weights_of(doc, terms)
+        matched = np.flatnonzero(doc_weights)
+        written = self._terms_of_text(doc)
+        found = [
+            MatchedTerm(
+                term=self.term_string(int(terms[at])),
+                query_weight=float(weights[at]),
+                doc_weight=float(doc_weights[at]),
+                contribution=float(weights[at]) * float(doc_weights[at]),
+                expansion=int(terms[at]) < self._learned_terms and int(terms[at]) not in written,
+            )
+            for at in matched
+        ]
+        return tuple(sorted(found, key=lambda term: (-term.contribution, term.term)))
+
+    def term_string(self, term: int) -> str:
+        """How a term is printed: a word piece as it is, a word as ``=word``."""
+        if self.encoder is not None and term < self._learned_terms:
+            return format_piece(self.encoder.term_string(term))
+        assert self.collection.dictionary is not None
+        return format_term(self.collection.dictionary.word(term))
+
+    @property
+    def _learned_terms(self) -> int:
+        return self.encoder.description.vocab_size if self.encoder is not None else 0
+
+    def _encode_texts(self, texts: Sequence[str], lexical_weight: float | None) -> SparseVectors:
+        vocab_size = self.collection.index.vocab_size
+        learned = SparseVectors.empty(vocab_size, len(texts))
+        if self.encoder is not None:
+            learned = self.encoder.encode_queries(texts)
+        if self.lexical is None or lexical_weight == 0:
+            return SparseVectors(learned.offsets, learned.terms, learned.weights, vocab_size)
+        words = self.lexical.encode(texts, lexical_weight)
+        return SparseVectors.join(learned, words, vocab_size)
+
+    def _encode_weights(self, weights: Mapping[str, float]) -> SparseVectors:
+        vocab_size = self.collection.index.vocab_size
+        by_term = {self._term_id(term): weight for term, weight in weights.items()}
+        return SparseVectors.from_dicts([by_term], vocab_size)
+
+    def _term_id(self, string: str) -> int:
+        word = parse_term(string)
+        if word is not None and self.collection.dictionary is not None:
+            term: int | None = self.collection.dictionary.lookup(word)
+        else:
+            term = self.encoder.term_id(parse_piece(string)) if self.encoder is not None else None
+        if term is None or term < 0:
+            raise InputError(
+                f"expected terms of this index, found {string!r}, which it does not have; "
+                "write word pieces as the encoder spells them and words as =word"
+            )
+        return term
+
+    def _terms_of_text(self, doc: int) -> set[int]:
+        if self.encoder is None:
+            return set()
+        return self.encoder.terms_of(content_of(self.collection.document(doc)))
+
+    def _result(
+        self,
+        vectors: SparseVectors,
+        best: TopK,
+        query: int,
+        explain: bool,
+        encode_ms: float,
+        retrieve_ms: float,
+    ) -> SearchResult:
+        began = perf_counter()
+        docs, scores = best.row(query)
+        hits = tuple(
+            Hit(
+                doc_id=self.collection.doc_id(doc),
+                score=score,
+                rank=rank,
+                document=self.collection.document(doc),
+                matched_terms=self.explain(vectors, query, doc) if explain else (),
+            )
+            for rank, (doc, score) in enumerate(
+                zip(docs.tolist(), scores.tolist(), strict=True), start=1
+            )
+        )
+        times = StageTimes(encode_ms, retrieve_ms, (perf_counter() - began) * 1000)
+        return SearchResult(hits, times, self.collection.generation)
+
+
+def content_of(record: Mapping[str, Any]) -> str:
+    """The text of a stored document that is encoded and searched: title and text."""
+    title, text = record.get("title") or "", record.get("text") or ""
+    return f"{title} {text}" if title else text
+
+
+def _query_encoder(collection: Collection) -> QueryEncoder | None:
+    """The query side a collection was built for: its own copy, or the model it names."""
+    recorded = collection.settings.get("encoder")
+    if recorded is None:
+        return None
+    if recorded["query_side"] == "table":
+        return TableQueryEncoder.load(collection.path / QUERY_SIDE)
+    encoder = load_query_encoder(recorded["location"])
+    if encoder.description.fingerprint != recorded["fingerprint"]:
+        raise MismatchError(
+            f"{collection.path}: expected encoder {recorded['location']} with fingerprint "
+            f"{recorded['fingerprint']}, found {encoder.description.fingerprint}; "
+            "restore that version of the model, or index the corpus anew"
+        )
+    return encoder
+
+
+def _lexical_queries(collection: Collection) -> LexicalQueries | None:
+    recorded = collection.settings.get("lexical")
+    if recorded is None or collection.dictionary is None:
+        return None
+    return LexicalQueries.from_settings(recorded, collection.dictionary, len(collection))
