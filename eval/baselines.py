@@ -16,6 +16,7 @@ import numpy as np
 
 from tamis.eval.systems import work_folder
 from tamis.index.errors import InputError
+from tamis.retriever.fusion import rocchio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.eval.datasets import Dataset
+    from tamis.eval.systems import Feedback
 
 BATCH_DOCUMENTS = 4096
 Item = TypeVar("Item")
@@ -268,8 +270,22 @@ class DenseRanker:
             for row, of_row in zip(docs.tolist(), scores.tolist(), strict=True)
         ]
 
-    def vectors_of(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings ``[documents, dimensions]`` of these documents, for feedback."""
+    def rank_with_feedback(
+        self,
+        queries: Sequence[str],
+        feedback: Sequence[Sequence[str]],
+        rule: Feedback,
+        depth: int,
+    ) -> list[dict[str, float]]:
+        """Rank again with the mean embedding of each query's feedback documents added."""
+        moved = [
+            rocchio(vector, self._vectors_of(documents), alpha=rule.alpha, beta=rule.beta)
+            for vector, documents in zip(self.encode(queries), feedback, strict=True)
+        ]
+        return self.rank_vectors(np.array(moved, np.float32), depth)
+
+    def _vectors_of(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings ``[documents, dimensions]`` of these documents."""
         if not self._numbers:
             self._numbers.update({doc_id: number for number, doc_id in enumerate(self.ids)})
         known = [self._numbers[doc_id] for doc_id in doc_ids if doc_id in self._numbers]

@@ -15,10 +15,13 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.fusion import sparse_rocchio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from tamis.eval.datasets import Dataset
     from tamis.retriever.encoder import Encoder
@@ -37,6 +40,36 @@ class Ranker(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Sizes and speeds: ``index_bytes``, ``documents_per_s``, ``active_terms``, ..."""
+
+
+class FeedbackRanker(Ranker, Protocol):
+    """A ranker whose query vectors can be moved towards documents."""
+
+    def rank_with_feedback(
+        self,
+        queries: Sequence[str],
+        feedback: Sequence[Sequence[str]],
+        rule: Feedback,
+        depth: int,
+    ) -> list[dict[str, float]]:
+        """Rank again after adding the vectors of each query's feedback documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Rocchio's rule for pseudo-relevance feedback.
+
+    Attributes:
+        documents: first answers that are taken for relevant.
+        alpha: weight of the query.
+        beta: weight of the mean of the documents.
+        terms: most terms that a sparse query may gain.
+    """
+
+    documents: int = 5
+    alpha: float = 1.0
+    beta: float = 0.4
+    terms: int = 64
 
 
 class System(Protocol):
@@ -114,7 +147,9 @@ class TamisSystem:
                 resume=folder.exists(),
             )
             speed["documents_per_s"] = len(collection) / (perf_counter() - began)
-        return SearcherRanker(Searcher.open(folder), self.lexical_weight, self.exact, speed)
+        return SearcherRanker(
+            Searcher.open(folder), self.lexical_weight, self.exact, speed, self.encoder
+        )
 
     def _index_settings(self) -> dict[str, Any]:
         return {
@@ -173,6 +208,7 @@ class SearcherRanker:
     lexical_weight: float | None
     exact: bool
     speed: Mapping[str, float]
+    encoder: Encoder | None = None
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
@@ -197,17 +233,59 @@ class SearcherRanker:
             for docs, scores in (best.row(query) for query in range(len(best)))
         ]
 
-    def vectors_of(self, doc_ids: Sequence[str]) -> SparseVectors:
-        """The stored vectors of these documents, for feedback."""
+    def rank_with_feedback(
+        self,
+        queries: Sequence[str],
+        feedback: Sequence[Sequence[str]],
+        rule: Feedback,
+        depth: int,
+    ) -> list[dict[str, float]]:
+        """Rank again with the learned terms of each query's feedback documents added.
+
+        Raises:
+            InputError: the collection has no learned terms, or its document encoder is not there.
+        """
+        if self.encoder is None:
+            raise InputError(
+                f"{self.searcher.collection.path}: expected an encoder for feedback documents, "
+                "found none; evaluate with --encoder"
+            )
+        vectors = self.encode(queries)
+        held = self._vectors_of({doc_id for of_query in feedback for doc_id in of_query})
+        rows = [
+            sparse_rocchio(
+                vectors.rows(query, query + 1),
+                SparseVectors.concatenate(
+                    [SparseVectors.empty(vectors.vocab_size), *(held[doc] for doc in documents)]
+                ),
+                alpha=rule.alpha,
+                beta=rule.beta,
+                terms=rule.terms,
+            )
+            for query, documents in enumerate(feedback)
+        ]
+        return self.rank_vectors(SparseVectors.concatenate(rows), depth)
+
+    def _vectors_of(self, doc_ids: set[str]) -> dict[str, SparseVectors]:
+        """Learned document vectors in the query's weighting: one row each, encoded anew."""
+        from tamis.retriever.searcher import content_of
+
+        collection, ordered = self.searcher.collection, sorted(doc_ids)
+        numbers = [collection.doc(doc_id) for doc_id in ordered]
+        texts = [content_of(collection.document(n)) for n in numbers if n is not None]
+        assert self.encoder is not None
+        encoded = self.encoder.encode_documents(texts)
+        scaled = encoded.weights * self._query_weighting(encoded.terms)
+        wide = SparseVectors(encoded.offsets, encoded.terms, scaled, collection.index.vocab_size)
+        return {doc_id: wide.rows(row, row + 1) for row, doc_id in enumerate(ordered)}
+
+    def _query_weighting(self, terms: NDArray[np.int32]) -> NDArray[np.float32]:
+        """What turns document weights into query weights: rarity, where a table weighs queries."""
         collection = self.searcher.collection
-        every = np.arange(collection.index.vocab_size, dtype=np.int32)
-        rows = []
-        for doc_id in doc_ids:
-            doc = collection.doc(doc_id)
-            weights = np.zeros(every.size) if doc is None else collection.weights_of(doc, every)
-            found = np.flatnonzero(weights)
-            rows.append(dict(zip(found.tolist(), weights[found].tolist(), strict=True)))
-        return SparseVectors.from_dicts(rows, every.size)
+        if collection.settings["encoder"]["query_side"] != "table":
+            return np.ones(terms.size, np.float32)
+        held = collection.index.segment.document_frequency(terms)
+        return np.log1p(len(collection) / np.maximum(held, 1)).astype(np.float32)
 
     def timed(self, query: str, k: int) -> dict[str, float]:
         """One query through the whole searcher, documents fetched."""
