@@ -1,0 +1,102 @@
+"""create_app: indexes in, a web application out. Nothing happens at import."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from tamis.api import problems
+from tamis.api.limits import Limits
+from tamis.api.openapi import describe
+from tamis.api.operations import Operation, operations
+from tamis.api.page import page
+from tamis.api.problems import RequestError
+from tamis.api.service import Service
+from tamis.index.errors import TamisError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from tamis.api.keys import ApiKeys
+    from tamis.retriever.searcher import Searcher
+
+
+def create_app(
+    searchers: Mapping[str, Searcher], limits: Limits | None = None, *, keys: ApiKeys | None = None
+) -> FastAPI:
+    """The search service over given indexes.
+
+    Args:
+        searchers: an opened index for each name in the paths.
+        limits: bounds on what requests may ask for.
+        keys: if given, everything under ``/v1`` asks for one of them.
+    """
+    service = Service(searchers, limits or Limits())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.warm_up()
+        yield
+        service.close()
+
+    app = FastAPI(title="Tamis", version=version("tamis"), redoc_url=None, lifespan=lifespan)
+    table = operations(service)
+    for operation in table:
+        app.add_route(_route_path(operation), _endpoint(operation, keys), [operation.method])
+    app.add_route("/", page(), ["GET"], include_in_schema=False)
+    document = describe(table, service.limits, needs_key=keys is not None)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    _handle_errors(app)
+    return app
+
+
+def _route_path(operation: Operation) -> str:
+    return operation.path.replace("{id}", "{id:path}")  # ids may hold slashes
+
+
+def _endpoint(
+    operation: Operation, keys: ApiKeys | None
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        if keys is not None and not operation.open and not keys.allow(request):
+            raise RequestError(
+                401,
+                "unauthorized",
+                "expected an API key of this server, found none that fits; "
+                "send it as Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        return await operation.answer(request)
+
+    return endpoint
+
+
+def _handle_errors(app: FastAPI) -> None:
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)
+        return problems.response(error)
+
+    async def mistaken(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TamisError)
+        return problems.response(problems.of_error(error))
+
+    async def unrouted(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problems.response(problems.of_status(error, request.url.path))
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return problems.response(
+            RequestError(500, "internal_error", "expected to answer, failed; see the server's log")
+        )
+
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(TamisError, mistaken)
+    app.add_exception_handler(HTTPException, unrouted)
+    app.add_exception_handler(Exception, failed)

@@ -1,0 +1,61 @@
+"""Workers: searching happens on a few threads, never on the event loop, and never piles up."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from tamis.api.problems import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = TypeVar("Answer")
+RETRY_AFTER_S = 1
+
+
+class Workers:
+    """A pool of ``threads`` with room for ``waiting`` more calls.
+
+    Lives on one event loop. Calls beyond the room are refused at once, so that those accepted
+    are answered in bounded time.
+    """
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tamis-search")
+        self._room = threads + waiting
+        self._inside = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the next call would be accepted."""
+        return self._inside < self._room
+
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        """Run ``work`` on a worker and give its result.
+
+        Raises:
+            RequestError: 503 when every worker is busy and the waiting room is full.
+        """
+        if not self.has_room:
+            raise RequestError(
+                503,
+                "overloaded",
+                f"expected fewer than {self._room} requests at once, found as many running or "
+                "waiting; try again shortly",
+                {"Retry-After": str(RETRY_AFTER_S)},
+            )
+        self._inside += 1
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        running.add_done_callback(self._leave)  # also after the client has gone
+        return await asyncio.shield(running)
+
+    def close(self) -> None:
+        """Finish what runs; drop what waits."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _leave(self, done: asyncio.Future[Answer]) -> None:
+        self._inside -= 1
+        if not done.cancelled():
+            done.exception()  # seen: a client that left does not leave a warning behind

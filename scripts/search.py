@@ -1,0 +1,119 @@
+"""``tamis search``: the best documents for a query, and why."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamis.scripts.output import JsonOption, aligned, print_json
+
+if TYPE_CHECKING:
+    from tamis.api.answers import HitAnswer, SearchAnswer
+    from tamis.api.highlights import Span
+    from tamis.retriever.types import MatchedTerm
+
+
+def search(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    query: Annotated[str, typer.Argument(metavar="TEXT", help="What to search for.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")] = 10,
+    exact: Annotated[bool, typer.Option("--exact", help="Precisely the exhaustive top k.")] = False,
+    recall: Annotated[float, typer.Option(help="Share of the true top k to find at least.")] = 0.99,
+    lexical_weight: Annotated[
+        float | None,
+        typer.Option(min=0, help="Factor on the words of the query; 0 turns them off."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the terms that make up each score.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Search an index. With --json, prints what the REST API answers to the same search."""
+    from tamis.api.answers import search_answers
+    from tamis.retriever.searcher import Searcher
+
+    _check_query(query)
+    searcher = Searcher.open(folder)
+    (answer,) = search_answers(
+        searcher,
+        [query],
+        k,
+        exact=exact,
+        recall=recall,
+        lexical_weight=lexical_weight,
+        explain=explain,
+        highlight=not json,
+    )
+    if json:
+        print_json(answer)
+    else:
+        _print(answer, explain)
+
+
+def _check_query(query: str) -> None:
+    from tamis.index.errors import InputError
+
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            "expected a query in UTF-8, found other bytes; check the encoding"
+        ) from None
+    if not query.strip():
+        raise InputError("expected a query with some text, found a blank one; add words")
+
+
+def _print(answer: "SearchAnswer", explain: bool) -> None:
+    for hit in answer.hits:
+        typer.echo(_heading(hit))
+        typer.echo(f"      {_styled(hit.highlights.get('text', ()))}")
+        if explain:
+            typer.echo(aligned(_explanation(hit.matched_terms), indent=6))
+        typer.echo()
+    times = answer.timings
+    found = (
+        f"{len(answer.hits)} hits" if answer.hits else "no document shares a term with the query"
+    )
+    typer.echo(
+        f"{found}; {answer.took_ms:.1f} ms: encode {times.encode_ms:.1f}, "
+        f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}"
+    )
+
+
+def _heading(hit: "HitAnswer") -> str:
+    name = typer.style(hit.id, bold=True)
+    return f"{hit.rank:4}  {hit.score:.4f}  {name}  {_styled(hit.highlights.get('title', ()))}"
+
+
+def _styled(spans: "tuple[Span, ...]") -> str:
+    """The spans on one line, matched words in colour where the output is a terminal."""
+    text = "".join(
+        typer.style(span.text, fg=typer.colors.GREEN, bold=True) if span.match else span.text
+        for span in spans
+    )
+    return " ".join(text.split())
+
+
+def _explanation(terms: "tuple[MatchedTerm, ...]") -> list[tuple[str, ...]]:
+    rows = [
+        (
+            term.term,
+            f"{term.query_weight:.4f}",
+            f"{term.doc_weight:.4f}",
+            f"{term.contribution:.4f}",
+            _kind(term),
+        )
+        for term in terms
+    ]
+    total = sum(term.contribution for term in terms)
+    return [
+        ("term", "query", "document", "contribution", ""),
+        *rows,
+        ("sum", "", "", f"{total:.4f}", ""),
+    ]
+
+
+def _kind(term: "MatchedTerm") -> str:
+    if term.expansion:
+        return "expansion: not in the document's text"
+    return "word" if term.term.startswith("=") else "piece"
