@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tamis.index import Index, InputError, MismatchError, SparseVectors, reference
 from vectors_of import random_vectors
+
+from tamis.index import Index, InputError, MismatchError, SparseVectors, reference
 
 
 def assert_same(found, expected):

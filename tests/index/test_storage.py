@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from vectors_of import random_vectors
+
 from tamis.index import CorruptionError, FormatError, Index, LockedError, TamisError
 from tamis.index.lock import FolderLock
 from tamis.index.storage import Storage
-from vectors_of import random_vectors
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array, random_array
+
 from tamis.index import FormatError, InputError, SparseVectors
 
 

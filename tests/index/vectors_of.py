@@ -1,6 +1,7 @@
 """Random sparse vectors for tests: seeded, with sizes that divide nothing."""
 
 import numpy as np
+
 from tamis.index import SparseVectors
 
 

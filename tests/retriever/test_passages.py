@@ -4,6 +4,7 @@ import json
 
 import pytest
 import zstandard
+
 from tamis.index import InputError
 from tamis.retriever.passages import read_passages
 

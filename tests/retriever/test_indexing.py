@@ -1,0 +1,191 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from letter_encoder import LetterEncoder
+
+from tamis.index import Collection, FormatError, InputError, MismatchError
+from tamis.retriever import LexicalConfig, Passage, indexing
+from tamis.retriever.indexing import index_corpus
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(indexing, "CHUNK_DOCUMENTS", 7)
+
+
+def corpus(size=30):
+    return [
+        Passage(f"d{i}", f"passage {i} about {'cats' if i % 3 else 'dogs and cats'}", f"Title {i}")
+        for i in range(size)
+    ]
+
+
+def build(path, passages=None, **options):
+    options = {"encoder": LetterEncoder(), "source": "test", **options}
+    return index_corpus(corpus() if passages is None else passages, path, **options)
+
+
+def contents(collection):
+    return {name: entry.xxh3 for name, entry in collection.index.manifest.files.items()}
+
+
+def test_documents_ids_and_settings_come_back(tmp_path):
+    collection = build(tmp_path / "index")
+    assert len(collection) == 30
+    assert collection.doc_id(4) == "d4"
+    assert collection.doc("d29") == 29
+    assert collection.document(4) == {
+        "_id": "d4",
+        "title": "Title 4",
+        "text": "passage 4 about cats",
+    }
+    assert collection.settings["encoder"]["fingerprint"] == "fingerprint of letters"
+    words_in_all = 30 * len("title N passag N about cat".split()) + 10 * len("dog".split())
+    assert collection.settings["lexical"]["average_length"] == words_in_all / 30
+    assert not (tmp_path / "index" / "build").exists()
+
+
+def test_both_channels_lie_side_by_side(tmp_path):
+    collection = build(tmp_path / "index")
+    words = collection.dictionary
+    assert words is not None
+    assert words.first_term == 26
+    assert collection.index.vocab_size == 26 + len(words)
+    dog = words.lookup("dog")
+    assert words.document_frequency([dog]).tolist() == [10]
+    assert collection.index.segment.document_frequency(np.array([dog])).tolist() == [10]
+    assert collection.weights_of(0, [dog])[0] > 0
+    assert collection.weights_of(1, [dog])[0] == 0
+
+
+@pytest.mark.parametrize("stop_after", [3, 7, 8, 14, 29])
+def test_a_stop_while_encoding_is_resumed_without_encoding_again(tmp_path, stop_after):
+    whole = build(tmp_path / "whole")
+
+    class Stops(LetterEncoder):
+        def encode_documents(self, texts, *, progress=None):
+            if len(self.encoded) + len(texts) > stop_after:
+                raise KeyboardInterrupt
+            return super().encode_documents(texts, progress=progress)
+
+    first = Stops()
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", encoder=first)
+    with pytest.raises(FormatError, match="found an unfinished build; continue it with"):
+        Collection.open(tmp_path / "index")
+    second = LetterEncoder()
+    resumed = build(tmp_path / "index", encoder=second, resume=True, passages=[])
+    assert len(first.encoded) + len(second.encoded) == 30
+    assert contents(resumed) == contents(whole)
+
+
+def test_a_stop_while_reading_begins_the_reading_again(tmp_path):
+    def stops():
+        yield from corpus(12)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "index", stops())
+    resumed = build(tmp_path / "index", resume=True)
+    assert contents(resumed) == contents(build(tmp_path / "whole"))
+
+
+def test_an_unfinished_build_is_neither_overwritten_nor_mixed(tmp_path):
+    class Fails(LetterEncoder):
+        def encode_documents(self, texts, *, progress=None):
+            raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError):
+        build(tmp_path / "index", encoder=Fails())
+    with pytest.raises(InputError, match="found an unfinished build; go on with --resume"):
+        build(tmp_path / "index")
+    with pytest.raises(MismatchError, match="use the same corpus and options"):
+        build(tmp_path / "index", resume=True, encoder=LetterEncoder("others"))
+    with pytest.raises(MismatchError, match="use the same corpus and options"):
+        build(tmp_path / "index", resume=True, lexical=LexicalConfig(k1=1.2))
+    with pytest.raises(MismatchError, match="use the same corpus and options"):
+        build(tmp_path / "index", resume=True, source="another corpus")
+    assert len(build(tmp_path / "index", resume=True)) == 30
+
+
+@pytest.mark.parametrize(
+    ("passages", "words"),
+    [
+        ([], "test: expected documents, found none"),
+        ([*corpus(9), Passage("d3", "again")], "found 'd3' for records 4 and 10"),
+    ],
+)
+def test_a_faulty_corpus_leaves_nothing_that_opens(tmp_path, passages, words):
+    with pytest.raises(InputError, match=words):
+        build(tmp_path / "index", passages)
+    with pytest.raises(FormatError):
+        Collection.open(tmp_path / "index")
+
+
+def test_one_channel_alone_is_enough_and_none_is_refused(tmp_path):
+    assert build(tmp_path / "words", encoder=None).index.vocab_size > 0
+    assert build(tmp_path / "learned", lexical=None).dictionary is None
+    with pytest.raises(InputError, match="found neither"):
+        build(tmp_path / "none", encoder=None, lexical=None)
+
+
+def test_progress_names_each_step_and_reaches_the_end(tmp_path):
+    told = []
+    build(tmp_path / "index", progress=lambda step, done, total: told.append((step, done, total)))
+    assert [step for step, _, _ in told] == sorted(
+        (step for step, _, _ in told), key=["read", "encode", "build"].index
+    )
+    assert {
+        step: (done, total) for step, done, total in told
+    } == {"read": (30, None), "encode": (30, 30), "build": (30, 30)}
+
+
+def test_a_damaged_document_is_noticed_when_it_is_read(tmp_path):
+    build(tmp_path / "index")
+    path = tmp_path / "index/segments/000001/documents.bytes"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(FormatError, match="expected checksum"):
+        Collection.open(tmp_path / "index")
+    collection = Collection.open(tmp_path / "index", verify="lazy")
+    with pytest.raises(FormatError, match="is not what was written"):
+        [collection.document(doc) for doc in range(len(collection))]
+
+
+LIMITED = """
+    import resource, sys
+    from tamis.retriever import Passage, index_corpus
+
+    def corpus(size):
+        for i in range(size):
+            yield Passage(f"d{i}", f"{'words ' * 400}{i}")
+
+    index_corpus(corpus(8_000), sys.argv[1] + "/small", encoder=None)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    index_corpus(corpus(48_000), sys.argv[1] + "/large", encoder=None)
+    print(used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_text_of_the_corpus(tmp_path):
+    """40,000 more texts of 2,400 characters are 96 MB; the process may grow by a third of that."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LIMITED), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    small_kb, large_kb = map(int, done.stdout.split())
+    assert large_kb - small_kb < 32_000, f"{small_kb} -> {large_kb} kB"
+
+
+def test_the_manifest_is_readable_json(tmp_path):
+    build(tmp_path / "index")
+    manifest = json.loads((tmp_path / "index/manifest-000001.json").read_text())
+    assert manifest["documents"] == 30
+    assert manifest["settings"]["encoder"]["licence"] == "none"

@@ -1,0 +1,157 @@
+import math
+
+import numpy as np
+import pytest
+from letter_encoder import LetterEncoder
+
+from tamis.index import InputError, MismatchError
+from tamis.retriever import LexicalConfig, Passage, Searcher, indexing
+from tamis.retriever.indexing import index_corpus
+from tamis.retriever.lexical import LexicalQueries
+
+TEXTS = ["a cab", "the dog barks", "dogs and cats", "a dog", "zebra"]
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory):
+    path = tmp_path_factory.mktemp("searcher") / "index"
+    passages = [Passage(f"d{i}", text) for i, text in enumerate(TEXTS)]
+    encoder = LetterEncoder()
+    collection = index_corpus(passages, path, encoder=encoder, source="test")
+    lexical = LexicalQueries.from_settings(
+        collection.settings["lexical"], collection.dictionary, len(collection)
+    )
+    return Searcher(encoder, collection, lexical)
+
+
+def bm25(frequency, length, documents_with_word, average):
+    """The formula, written out: Lucene's idf, k1 = 0.9, b = 0.4."""
+    documents = len(TEXTS)
+    idf = math.log(1 + (documents - documents_with_word + 0.5) / (documents_with_word + 0.5))
+    return idf * frequency * 1.9 / (frequency + 0.9 * (1 - 0.4 + 0.4 * length / average))
+
+
+def test_a_score_is_letters_times_two_plus_bm25(searcher):
+    """Words without stop words: cab | dog bark | dog cat | dog | zebra: 7 in 5 documents."""
+    (result,) = searcher.search(["dog"], k=5)
+    found = {hit.doc_id: hit.score for hit in result.hits}
+    letters = {text: sum(text.count(letter) for letter in "dog") for text in TEXTS}
+    assert found["d1"] == pytest.approx(2 * letters["the dog barks"] + bm25(1, 2, 3, 7 / 5))
+    assert found["d3"] == pytest.approx(2 * letters["a dog"] + bm25(1, 1, 3, 7 / 5))
+    assert "d0" not in found
+
+
+def test_hits_are_ranked_from_one_and_carry_their_documents(searcher):
+    (result,) = searcher.search(["dog"], k=2)
+    assert [hit.rank for hit in result.hits] == [1, 2]
+    assert result.hits[0].score >= result.hits[1].score
+    assert result.hits[0].document["text"] == TEXTS[int(result.hits[0].doc_id[1:])]
+    assert result.generation == 1
+    assert result.times.total_ms > 0
+
+
+def test_contributions_sum_to_the_score_and_name_their_channel(searcher):
+    for query in ("dog", "cats and dogs", "zebra cab", "z"):
+        (result,) = searcher.search([query], k=5, explain=True)
+        for hit in result.hits:
+            total = sum(term.contribution for term in hit.matched_terms)
+            assert total == pytest.approx(hit.score, abs=1e-4)
+            for term in hit.matched_terms:
+                assert term.contribution == pytest.approx(term.query_weight * term.doc_weight)
+    (result,) = searcher.search(["dog"], k=1, explain=True)
+    assert {term.term for term in result.hits[0].matched_terms} == {"d", "o", "g", "=dog"}
+
+
+def test_a_term_the_text_does_not_hold_is_marked_as_an_expansion(searcher):
+    (result,) = searcher.search(["z"], k=5, explain=True)
+    marks = {
+        hit.doc_id: [t.expansion for t in hit.matched_terms if t.term == "z"] for hit in result.hits
+    }
+    assert marks["d4"] == [False]
+    assert marks["d3"] == [True]
+
+
+def test_the_lexical_weight_scales_words_alone(searcher):
+    (with_words, without) = (
+        searcher.search(["dog"], k=5, lexical_weight=weight)[0].hits for weight in (3.0, 0.0)
+    )
+    scores = {hit.doc_id: hit.score for hit in without}
+    assert scores["d3"] == pytest.approx(6.0)
+    tripled = {hit.doc_id: hit.score for hit in with_words}["d3"]
+    assert tripled == pytest.approx(6.0 + 3 * bm25(1, 1, 3, 7 / 5))
+
+
+def test_weights_by_term_name_both_channels(searcher):
+    (result,) = searcher.search([{"d": 1.5, "=dog": 2.0}], k=5, explain=True)
+    assert {term.term for term in result.hits[0].matched_terms} == {"d", "=dog"}
+    d3 = next(hit for hit in result.hits if hit.doc_id == "d3")
+    stored = {term.term: term.doc_weight for term in d3.matched_terms}
+    assert d3.score == pytest.approx(1.5 * 1 + 2.0 * stored["=dog"])
+
+
+def test_texts_and_weights_mix_in_one_batch_in_their_order(searcher):
+    mixed = searcher.search(["dog", {"z": 1.0}, "zebra"], k=3)
+    alone = [searcher.search([query], k=3)[0] for query in ("dog", {"z": 1.0}, "zebra")]
+    assert [[(h.doc_id, h.score) for h in r.hits] for r in mixed] == [
+        [(h.doc_id, h.score) for h in r.hits] for r in alone
+    ]
+
+
+@pytest.mark.parametrize("term", ["=unknown", "ab", "=", "é"])
+def test_an_unknown_term_is_named(searcher, term):
+    with pytest.raises(InputError, match=f"found {term!r}, which it does not have"):
+        searcher.search([{term: 1.0}])
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_query_weight_must_be_above_zero_and_finite(searcher, weight):
+    with pytest.raises(InputError, match="finite weights above zero"):
+        searcher.search([{"d": weight}])
+
+
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_a_lexical_weight_must_be_zero_or_more(searcher, weight):
+    with pytest.raises(InputError, match="lexical weight of 0 or more"):
+        searcher.search(["dog"], lexical_weight=weight)
+
+
+def test_one_string_is_refused_instead_of_searched_letter_by_letter(searcher):
+    with pytest.raises(InputError, match="expected a list of queries, found one string"):
+        searcher.search("dog")
+
+
+def test_no_queries_give_no_results(searcher):
+    assert searcher.search([]) == []
+
+
+def test_a_query_of_nothing_known_finds_nothing(searcher):
+    (empty, digits) = searcher.search(["", "12345 67"], k=3)
+    assert empty.hits == ()
+    assert digits.hits == ()
+
+
+def test_the_query_vectors_are_over_the_collection_s_terms(searcher):
+    vectors = searcher.encode(["dog", ""])
+    assert vectors.vocab_size == searcher.collection.index.vocab_size
+    assert np.diff(vectors.offsets).tolist() == [4, 0]
+
+
+def test_words_alone_open_without_an_encoder(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexing, "CHUNK_DOCUMENTS", 2)
+    passages = [Passage(f"d{i}", text) for i, text in enumerate(TEXTS)]
+    index_corpus(passages, tmp_path / "index", encoder=None, lexical=LexicalConfig())
+    searcher = Searcher.open(tmp_path / "index")
+    (result,) = searcher.search(["dogs"], k=5)
+    assert [hit.doc_id for hit in result.hits] == ["d3", "d1", "d2"]
+    assert result.hits[0].score == pytest.approx(bm25(1, 1, 3, 7 / 5))
+
+
+def test_an_encoder_that_has_changed_is_refused(tmp_path, monkeypatch):
+    encoder = LetterEncoder()
+    index_corpus([Passage("a", "text")], tmp_path / "index", encoder=encoder)
+    changed = LetterEncoder("others")
+    monkeypatch.setattr("tamis.retriever.searcher.load_query_encoder", lambda location: changed)
+    with pytest.raises(MismatchError, match="restore that version of the model, or index"):
+        Searcher.open(tmp_path / "index")
+    monkeypatch.setattr("tamis.retriever.searcher.load_query_encoder", lambda location: encoder)
+    assert Searcher.open(tmp_path / "index").search(["text"])[0].hits[0].doc_id == "a"
