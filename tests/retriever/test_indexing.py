@@ -44,7 +44,7 @@ def test_documents_ids_and_settings_come_back(tmp_path):
         "text": "passage 4 about cats",
     }
     assert collection.settings["encoder"]["fingerprint"] == "fingerprint of letters"
-    words_in_all = 30 * len("title N passag N about cat".split()) + 10 * len("dog".split())
+    words_in_all = 30 * 6 + 10  # title, N, passag, N, about, cat; and dog
     assert collection.settings["lexical"]["average_length"] == words_in_all / 30
     assert not (tmp_path / "index" / "build").exists()
 
@@ -58,8 +58,8 @@ def test_both_channels_lie_side_by_side(tmp_path):
     dog = words.lookup("dog")
     assert words.document_frequency([dog]).tolist() == [10]
     assert collection.index.segment.document_frequency(np.array([dog])).tolist() == [10]
-    assert collection.weights_of(0, [dog])[0] > 0
-    assert collection.weights_of(1, [dog])[0] == 0
+    assert collection.weights_of(0, np.array([dog]))[0] > 0
+    assert collection.weights_of(1, np.array([dog]))[0] == 0
 
 
 @pytest.mark.parametrize("stop_after", [3, 7, 8, 14, 29])
@@ -139,9 +139,11 @@ def test_progress_names_each_step_and_reaches_the_end(tmp_path):
     assert [step for step, _, _ in told] == sorted(
         (step for step, _, _ in told), key=["read", "encode", "build"].index
     )
-    assert {
-        step: (done, total) for step, done, total in told
-    } == {"read": (30, None), "encode": (30, 30), "build": (30, 30)}
+    assert {step: (done, total) for step, done, total in told} == {
+        "read": (30, None),
+        "encode": (30, 30),
+        "build": (30, 30),
+    }
 
 
 def test_a_damaged_document_is_noticed_when_it_is_read(tmp_path):
@@ -157,31 +159,32 @@ def test_a_damaged_document_is_noticed_when_it_is_read(tmp_path):
         [collection.document(doc) for doc in range(len(collection))]
 
 
-LIMITED = """
+MEASURED = """
     import resource, sys
-    from tamis.retriever import Passage, index_corpus
+    from tamis.retriever import Passage, index_corpus, indexing
 
     def corpus(size):
         for i in range(size):
-            yield Passage(f"d{i}", f"{'words ' * 400}{i}")
+            yield Passage(f"d{i}", f"{'extraordinary ' * 400}{i}")
 
-    index_corpus(corpus(8_000), sys.argv[1] + "/small", encoder=None)
+    indexing.CHUNK_DOCUMENTS = 256
+    index_corpus(corpus(4_000), sys.argv[1] + "/small", encoder=None)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    index_corpus(corpus(48_000), sys.argv[1] + "/large", encoder=None)
+    index_corpus(corpus(24_000), sys.argv[1] + "/large", encoder=None)
     print(used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def test_memory_does_not_grow_with_the_text_of_the_corpus(tmp_path):
-    """40,000 more texts of 2,400 characters are 96 MB; the process may grow by a third of that."""
+    """20,000 more texts of 5,600 characters are 112 MB; the process may grow by a third of that."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LIMITED), str(tmp_path)],
+        [sys.executable, "-c", textwrap.dedent(MEASURED), str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,
     )
     small_kb, large_kb = map(int, done.stdout.split())
-    assert large_kb - small_kb < 32_000, f"{small_kb} -> {large_kb} kB"
+    assert large_kb - small_kb < 37_000, f"{small_kb} -> {large_kb} kB"
 
 
 def test_the_manifest_is_readable_json(tmp_path):
