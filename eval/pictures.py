@@ -1,0 +1,178 @@
+"""Pictures of results, drawn by matplotlib: each function gives a Figure, `write` keeps it.
+
+matplotlib is optional and imported at first use; no global state of it is touched.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+COLOURS = ("#0b6e99", "#c2571a", "#4d7c2a", "#8a3f8f", "#a8862b", "#5b6470", "#b3364f", "#2f8f83")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+WIDTH, HEIGHT = 6.4, 4.0  # inches
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One system's cost and worth.
+
+    Attributes:
+        system: its name, which decides colour and marker.
+        cost: where it stands on the horizontal axis, above 0.
+        worth: where it stands on the vertical axis.
+        note: printed beside it.
+    """
+
+    system: str
+    cost: float
+    worth: float
+    note: str = ""
+
+
+def trade_off(points: Sequence[Point], cost: str, worth: str, title: str) -> Any:  # noqa: ANN401
+    """Worth against cost on a logarithmic axis, the points that nothing beats joined by a line.
+
+    Args:
+        points: of all systems.
+        cost: label of the horizontal axis, with its unit; lower is better.
+        worth: label of the vertical axis; higher is better.
+        title: above the picture.
+    """
+    figure, axes = _figure(title)
+    axes.set_xscale("log")
+    front = frontier(points)
+    axes.plot(
+        [p.cost for p in front], [p.worth for p in front], color="#888888", linewidth=1, zorder=1
+    )
+    systems = list(dict.fromkeys(point.system for point in points))
+    for number, system in enumerate(systems):
+        own = [point for point in points if point.system == system]
+        axes.scatter(
+            [p.cost for p in own],
+            [p.worth for p in own],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            s=46,
+            label=system,
+            zorder=2,
+        )
+        for point in own:
+            axes.annotate(
+                point.note, (point.cost, point.worth), (5, 4), textcoords="offset points", size=7
+            )
+    axes.set_xlabel(cost)
+    axes.set_ylabel(worth)
+    axes.margins(0.12)
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that no other one beats in both cost and worth, by rising cost."""
+    best, front = -np.inf, []
+    for point in sorted(points, key=lambda p: (p.cost, -p.worth)):
+        if point.worth > best:
+            best = point.worth
+            front.append(point)
+    return front
+
+
+def wins_and_losses(
+    system: Sequence[float], baseline: Sequence[float], names: tuple[str, str], measure: str
+) -> Any:  # noqa: ANN401
+    """One bar a query, by falling difference of system minus baseline.
+
+    Args:
+        system: values of the queries.
+        baseline: values of the same queries.
+        names: of system and baseline.
+        measure: what the values are.
+    """
+    difference = np.sort(np.asarray(system) - np.asarray(baseline))[::-1]
+    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    figure, axes = _figure(f"{names[0]} minus {names[1]}, {measure}")
+    colours = np.where(difference >= 0, COLOURS[0], COLOURS[1])
+    axes.bar(np.arange(difference.size), difference, width=1.0, color=colours)
+    axes.axhline(0, color="#444444", linewidth=0.8)
+    axes.set_xlabel(
+        f"queries: {wins} better, {difference.size - wins - losses} equal, {losses} worse"
+    )
+    axes.set_ylabel(f"difference in {measure}")
+    return figure
+
+
+def histogram(counts: Mapping[str, Sequence[float]], label: str, title: str) -> Any:  # noqa: ANN401
+    """Distributions of several systems or sides over common bins, as shares.
+
+    Args:
+        counts: name -> one number for each item.
+        label: of the horizontal axis, with its unit.
+        title: above the picture.
+    """
+    figure, axes = _figure(title)
+    every = np.concatenate([np.asarray(values, np.float64) for values in counts.values()])
+    top = max(float(np.quantile(every, 0.995)), 1.0)
+    bins = np.linspace(0, top, min(int(top), 40) + 1)
+    for number, (name, values) in enumerate(counts.items()):
+        held = np.minimum(np.asarray(values, np.float64), top)
+        weights = np.full(held.size, 100 / max(held.size, 1))
+        axes.hist(
+            held,
+            bins=bins,
+            weights=weights,
+            histtype="stepfilled",
+            alpha=0.45,
+            color=COLOURS[number % len(COLOURS)],
+            label=f"{name} (mean {np.mean(values):.1f})",
+        )
+    axes.set_xlabel(label)
+    axes.set_ylabel("share, %")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def write(figure: Any, path: Path) -> list[Path]:  # noqa: ANN401
+    """Write ``path.png`` and ``path.svg``; the bytes depend on the picture alone."""
+    written = []
+    for ending in ("png", "svg"):
+        target = path.with_name(f"{path.name}.{ending}")
+        target.write_bytes(_rendered(figure, ending))
+        written.append(target)
+    return written
+
+
+def svg(figure: Any) -> str:  # noqa: ANN401
+    """The picture as an ``<svg>`` element, to stand inside of a page."""
+    text = _rendered(figure, "svg").decode()
+    return text[text.index("<svg") :]
+
+
+def _rendered(figure: Any, ending: str) -> bytes:  # noqa: ANN401
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if ending == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.hashsalt": "tamis", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format=ending, dpi=160, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _figure(title: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes

@@ -1,0 +1,214 @@
+"""``tamis eval``: how well a system ranks, on published collections or on one's own."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamis.scripts.output import JsonOption, aligned, print_json
+
+if TYPE_CHECKING:
+    from tamis.eval.datasets import Dataset
+    from tamis.eval.evaluate import Evaluation, Options
+    from tamis.eval.systems import System
+
+BASELINES = "bm25, dense, hybrid, hybrid-sum, dense+prf"
+
+
+def eval_command(
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="DATASET...",
+            help="BEIR or MS MARCO folders, names in --data, or ir_datasets ids; NAME:SPLIT.",
+            show_default=False,
+        ),
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Search this index instead of indexing the corpus.")
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Encoder by name or folder; bm25 is the lexical channel alone.")
+    ] = "default",
+    lexical: Annotated[bool, typer.Option(help="Use the lexical channel as well.")] = True,
+    lexical_weight: Annotated[
+        float | None, typer.Option(help="Factor on the words of queries.")
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")
+    ] = "",
+    from_run: Annotated[
+        Path | None, typer.Option(help="Measure this TREC run instead of searching.")
+    ] = None,
+    measures: Annotated[
+        str, typer.Option(help="Measures by commas; the collection's own by default.")
+    ] = "",
+    run: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the report: a .json file, or a folder for several results."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report to read in a browser.")] = None,
+    suite: Annotated[
+        Path | None, typer.Option(help="Evaluate what a TOML file describes, into --out FOLDER.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Judgements to use: test, dev, ...")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of datasets, instead of TAMIS_DATA.")
+    ] = None,
+    queries: Annotated[Path | None, typer.Option(help="Queries or TREC topics to use.")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="Judgements to use.")] = None,
+    depth: Annotated[int, typer.Option(min=1, max=10_000, help="Documents a query.")] = 1000,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate so many queries, drawn with --seed.")
+    ] = None,
+    timed_queries: Annotated[
+        int, typer.Option(min=0, help="Queries to measure latency on; 0 skips it.")
+    ] = 200,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept judged documents the corpus lacks.")
+    ] = False,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder that keeps indexes between evaluations.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of samples and significance tests.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Evaluate on DATASET: nDCG, recall and more, with latency, sizes and significance.
+
+    A name is looked up in --data or in the folder of the variable TAMIS_DATA.
+    """
+    from tamis.eval.evaluate import Options
+    from tamis.eval.suite import evaluate_all
+
+    named = tuple(part.strip() for part in measures.split(",") if part.strip())
+    options = Options(named or None, depth, timed_queries, allow_missing, seed)
+    if suite is not None:
+        found, against = _suite(suite, out, _work(work), data, allow_missing)
+    elif not datasets:
+        raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
+    else:
+        collections = _collections(datasets, split, data, queries, qrels, sample, seed)
+        names = [name.strip() for name in baseline.split(",") if name.strip()]
+        if from_run is not None:
+            found = _from_run(from_run, collections, options)
+        else:
+            systems = _systems(names, index, encoder, lexical, lexical_weight)
+            folder = out if out is not None and out.suffix != ".json" else None
+            found = evaluate_all(systems, collections, _work(work), options, folder, _tell)
+        against = names[0] if names else None
+        _write(found, run, out)
+    _show(found, against, html, json)
+
+
+def _suite(
+    path: Path, out: Path | None, work: Path, data: Path | None, allow_missing: bool
+) -> "tuple[list[Evaluation], str | None]":
+    from tamis.eval.suite import read_suite, run_suite
+
+    if out is None or out.suffix == ".json":
+        raise typer.BadParameter("a suite needs a folder for its results: --out FOLDER")
+    plan = read_suite(path)
+    found = run_suite(plan, out, work, data=data, allow_missing=allow_missing, tell=_tell)
+    return found, plan.baseline
+
+
+def _collections(
+    names: list[str],
+    split: str | None,
+    data: Path | None,
+    queries: Path | None,
+    qrels: Path | None,
+    sample: int | None,
+    seed: int,
+) -> "dict[str, list[Dataset]]":
+    from tamis.eval.datasets import load_dataset, load_parts
+
+    collections = {}
+    for name in names:
+        if queries or qrels:
+            parts = [load_dataset(name, split=split, data=data, queries=queries, qrels=qrels)]
+        else:
+            parts = load_parts(name, split=split, data=data)
+        collections[name] = [part.sample(sample, seed) if sample else part for part in parts]
+    return collections
+
+
+def _systems(
+    baselines: list[str],
+    index: Path | None,
+    encoder: str,
+    lexical: bool,
+    lexical_weight: float | None,
+) -> "list[System]":
+    from tamis.eval.suite import TamisSpec, baseline_specs, build_systems
+    from tamis.eval.systems import IndexedSystem
+    from tamis.retriever.searcher import Searcher
+
+    if index is not None:
+        searched = IndexedSystem(Searcher.open(index), index.name, lexical_weight)
+        return [*build_systems(baseline_specs(baselines)), searched]
+    name = encoder if encoder.startswith(("default", "bm25")) else Path(encoder).name
+    spec = TamisSpec(f"tamis-{name}", encoder, lexical, lexical_weight=lexical_weight)
+    return build_systems([*baseline_specs(baselines), spec])
+
+
+def _from_run(
+    path: Path, collections: "dict[str, list[Dataset]]", options: "Options"
+) -> "list[Evaluation]":
+    from tamis.eval.evaluate import evaluate_run
+    from tamis.eval.run import read_run
+
+    ranking = read_run(path)
+    return [
+        evaluate_run(ranking, dataset, options)
+        for parts in collections.values()
+        for dataset in parts
+    ]
+
+
+def _work(folder: Path | None) -> Path:
+    """The folder asked for, else one among the user's caches."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return folder or Path(caches) / "tamis" / "eval"
+
+
+def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> None:
+    from tamis.eval.evaluate import save
+
+    single = len(found) == 1
+    if (run is not None or (out is not None and out.suffix == ".json")) and not single:
+        raise typer.BadParameter(
+            f"--run and --out FILE.json hold one result, and there are {len(found)}; "
+            "evaluate one system on one dataset, or give --out FOLDER"
+        )
+    if out is not None and out.suffix == ".json":
+        save(found[0], out)
+    if run is not None and found[0].run is not None:
+        found[0].run.write(run)
+
+
+def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, json: bool) -> None:
+    from tamis.eval.tables import Results, comparison_table, measures_table
+
+    if html is not None:
+        from tamis.eval.report import write_report
+
+        write_report(found, html, baseline=baseline)
+    if json:
+        reports = [result.report for result in found]
+        print_json(reports[0] if len(reports) == 1 else reports)
+        return
+    typer.echo(aligned(measures_table(found)))
+    results = Results(found)
+    if len(results.systems) > 1 and baseline is not None:
+        measure = next(iter(found[0].measures))
+        typer.echo(f"\n{measure}; ▲ ▼ differ from {baseline} (p < .05, Holm)")
+        typer.echo(aligned(comparison_table(results, measure, baseline)))
+
+
+def _tell(line: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(line, err=True)
