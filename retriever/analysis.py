@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import Stemmer
 
 from tamis.index.errors import InputError, MismatchError
-from tamis.retriever.stop_words import STOP_WORDS
+from tamis.retriever.stop_words import QUESTION_WORDS, STOP_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,8 @@ class LexicalConfig:
     Attributes:
         language: a Snowball language, ``"none"`` (no stemming) or ``"bigrams"`` (no stemming, and
             Hangul in pairs of characters).
-        stop_words: leave function words out, in the languages that `stop_words` lists.
+        stop_words: leave function words out, in the languages that `stop_words` lists, and words
+            that only ask (``what``, ``does``) out of queries.
         fold_marks: drop combining marks where the language's readers do not tell words by them.
         k1: how slowly repeated words saturate; at 0 they count once.
         b: how much of a document's length is discounted, 0 to 1.
@@ -168,6 +169,7 @@ class Analyzer:
         self._stem = None if language in (UNSTEMMED, BIGRAMS) else Stemmer.Stemmer(language, 0)
         self._stemming = threading.Lock()  # a Stemmer has inner state
         self._stop_words = STOP_WORDS.get(language, _NONE) if config.stop_words else _NONE
+        self._asking = QUESTION_WORDS.get(language, _NONE) if config.stop_words else _NONE
         self._fold_first = config.fold_marks and language in _FOLD_FIRST
         self._fold_after = config.fold_marks and language in _FOLD_AFTER
         unspaced = _UNSPACED + _HANGUL if language == BIGRAMS else _UNSPACED
@@ -181,6 +183,20 @@ class Analyzer:
     def analyze(self, text: str) -> list[str]:
         """The words of a text in their order, repeated as they are; linear in its length."""
         return [word for chunk in self.chunks(text) for word in self.words_of(chunk)]
+
+    def analyze_query(self, text: str) -> list[str]:
+        """The words of a query: as `analyze`, without those that only ask.
+
+        ``how does a glacier form`` gives the words of ``a glacier form``. An acronym stays (``WHO``
+        beside other words in lower case), and so does a query that nothing would be left of.
+        """
+        chunks = self.chunks(text)
+        shouted = text.isupper()
+        asking = [
+            chunk.lower() in self._asking and (shouted or not chunk.isupper()) for chunk in chunks
+        ]
+        said = (chunk for chunk, asks in zip(chunks, asking, strict=True) if not asks)
+        return [word for chunk in said for word in self.words_of(chunk)] or self.analyze(text)
 
     def chunks(self, text: str) -> list[str]:
         """The chunks of a text, as they are written there: what `words_of` takes."""

@@ -12,6 +12,7 @@ You Mean?, ECIR 2020, with the constant ``k1 + 1`` kept). Knows nothing of files
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
@@ -73,7 +74,7 @@ class WordCounter:
 
         Each text adds one to the document frequency of each of its words.
         """
-        chunks: list[int] = []
+        chunks = array("q")
         ends = [0]
         ordinal_of = self._seen.__getitem__
         for text in texts:
@@ -92,8 +93,8 @@ class _SeenChunks(dict[str, int]):
         super().__init__()
         self._analyzer = analyzer
         self._dictionary = dictionary
-        self._terms: list[int] = []  # of all chunks, one after another
-        self._ends: list[int] = [0]
+        self._terms = array("q")  # of all chunks, one after another
+        self._ends = array("q", [0])
 
     def __missing__(self, chunk: str) -> int:
         ordinal = len(self._ends) - 1
@@ -104,21 +105,21 @@ class _SeenChunks(dict[str, int]):
         return ordinal
 
     def expand(
-        self, chunks: list[int], ends: list[int]
+        self, chunks: array[int], ends: list[int]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The term ids of chunk ordinals in a row, and the row ends ``ends`` among them."""
-        ordinals = np.asarray(chunks, np.int64)
-        all_ends = np.asarray(self._ends, np.int64)
+        ordinals = np.array(chunks, np.int64)
+        all_ends = np.array(self._ends, np.int64)  # a copy, for an array in use cannot grow
         starts, sizes = all_ends[ordinals], np.diff(all_ends)[ordinals]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
-        return np.asarray(self._terms, np.int64)[positions], offsets[ends]
+        return np.array(self._terms, np.int64)[positions], offsets[ends]
 
     def forget_if_many(self) -> None:
         """Bound the memory, between two batches."""
         if len(self._ends) > REMEMBERED_CHUNKS:
             self.clear()
-            self._terms, self._ends = [], [0]
+            self._terms, self._ends = array("q"), array("q", [0])
 
 
 def _count(terms: NDArray[np.int64], offsets: NDArray[np.int64], vocab_size: int) -> SparseVectors:
@@ -230,7 +231,7 @@ class LexicalQueries:
             )
         if factor == 0 or len(self.dictionary) == 0:
             return SparseVectors.empty(max(self.dictionary.vocab_size, 1), len(texts))
-        words = [Counter(self.analyzer.analyze(text)) for text in texts]
+        words = [Counter(self.analyzer.analyze_query(text)) for text in texts]
         terms = self.dictionary.lookup_many(list(chain.from_iterable(words)))
         counts = np.fromiter(chain.from_iterable(row.values() for row in words), np.int64)
         return self._weighted(terms, counts, [len(row) for row in words], factor)

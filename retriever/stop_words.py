@@ -4,6 +4,8 @@
 The English list is the one of 33 words that Lucene has shipped since its first release. The
 others were written for this project and keep to closed word classes; single letters are what is
 left of elided articles (``l'avion``). Words are given as they are after case folding.
+
+Question words stand in documents, and are left out of queries alone.
 """
 
 from __future__ import annotations
@@ -103,4 +105,14 @@ _WORDS = {
         هو هي هم هذا هذه ذلك تلك الذي التي الذين كان كانت
     """,
 }
-STOP_WORDS = MappingProxyType({name: frozenset(text.split()) for name, text in _WORDS.items()})
+_ENGLISH_QUESTIONS = frozenset(
+    {"what", "which", "who", "whom", "whose", "when", "where", "why", "how", "do", "does", "did"}
+    | {"done", "has", "have", "had", "having", "can", "could", "would", "should", "am", "been"}
+    | {"being", "were"}
+)
+
+_LISTS = {name: frozenset(text.split()) for name, text in _WORDS.items()}
+STOP_WORDS = MappingProxyType(
+    _LISTS | {"porter": _LISTS["english"], "dutch_porter": _LISTS["dutch"]}
+)
+QUESTION_WORDS = MappingProxyType({"english": _ENGLISH_QUESTIONS, "porter": _ENGLISH_QUESTIONS})
