@@ -48,8 +48,9 @@ def create_app(
 
     app = FastAPI(title="Tamis", version=version("tamis"), redoc_url=None, lifespan=lifespan)
     table = operations(service)
-    for operation in table:
-        app.add_route(_route_path(operation), _endpoint(operation, keys), [operation.method])
+    for path in dict.fromkeys(operation.path for operation in table):
+        of_path = {one.method: one for one in table if one.path == path}
+        app.add_route(_route_path(path), _endpoint(of_path, keys), list(of_path))
     app.add_route("/", page(), ["GET"], include_in_schema=False)
     document = describe(table, service.limits, needs_key=keys is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]
@@ -57,14 +58,17 @@ def create_app(
     return app
 
 
-def _route_path(operation: Operation) -> str:
-    return operation.path.replace("{id}", "{id:path}")  # ids may hold slashes
+def _route_path(path: str) -> str:
+    return path.replace("{id}", "{id:path}")  # ids may hold slashes
 
 
 def _endpoint(
-    operation: Operation, keys: ApiKeys | None
+    by_method: Mapping[str, Operation], keys: ApiKeys | None
 ) -> Callable[[Request], Awaitable[Response]]:
+    """One handler for all operations of a path, so that a wrong method is told all right ones."""
+
     async def endpoint(request: Request) -> Response:
+        operation = by_method["GET" if request.method == "HEAD" else request.method]
         if keys is not None and not operation.open and not keys.allow(request):
             raise RequestError(
                 401,

@@ -18,7 +18,7 @@ SNIPPET_CHARACTERS = 320
 LEAD_CHARACTERS = 48  # kept before the first matched word of a snippet
 LONGEST_TEXT = 20_000  # characters looked at
 ELLIPSIS = "…"
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,152 @@
+"""Searching through HTTP equals searching in Python."""
+
+import json
+
+import pytest
+
+SEARCH = "/v1/indexes/{}/search"
+
+
+def search(client, name="both", **body):
+    response = client.post(SEARCH.format(name), json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def untimed(answer):
+    return {key: answer[key] for key in answer if key not in ("took_ms", "timings")}
+
+
+def test_hits_are_those_of_the_searcher(client, searchers):
+    (expected,) = searchers["both"].search(["owls at night"], 3)
+    answer = search(client, query="owls at night", k=3)
+    assert [(hit["id"], hit["score"]) for hit in answer["hits"]] == [
+        (hit.doc_id, hit.score) for hit in expected.hits
+    ]
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    assert answer["generation"] == expected.generation
+
+
+def test_the_contributions_of_a_hit_sum_to_its_score(client):
+    for hit in search(client, query="owls hunt at night", explain=True)["hits"]:
+        total = sum(term["contribution"] for term in hit["matched_terms"])
+        assert total == pytest.approx(hit["score"], abs=1e-4)
+        for term in hit["matched_terms"]:
+            assert term["contribution"] == pytest.approx(term["query_weight"] * term["doc_weight"])
+
+
+def test_expansions_and_words_are_marked(client):
+    hits = search(client, query="zoo owl", explain=True)["hits"]
+    terms = {term["term"]: term["expansion"] for term in hits[0]["matched_terms"]}
+    assert hits[0]["id"] == "owl"
+    assert terms["z"] is True  # the letter encoder adds z to every document
+    assert terms["o"] is False
+    assert terms["=owl"] is False
+
+
+def test_documents_come_with_all_their_fields(client):
+    hit = search(client, name="words", query="tamis")["hits"][0]
+    assert hit["id"] == "kitchen/sieve"
+    assert hit["document"]["year"] == 2
+    assert hit["matched_terms"] == []
+    assert hit["highlights"] == {}
+
+
+def test_a_url_finds_what_a_body_finds(client):
+    parameters = {"q": "hunt", "k": "2", "explain": "true", "lexical_weight": "0.5"}
+    by_url = client.get(SEARCH.format("both"), params=parameters)
+    assert by_url.status_code == 200, by_url.text
+    by_body = search(client, query="hunt", k=2, explain=True, lexical_weight=0.5)
+    assert untimed(by_url.json()) == untimed(by_body)
+
+
+def test_a_batch_answers_each_query_as_alone(client):
+    queries = ["owls at night", {"vector": {"=siev": 2.0, "o": 0.5}}, "fish"]
+    response = client.post(SEARCH.format("both") + "/batch", json={"queries": queries, "k": 2})
+    alone = [search(client, query=query, k=2) for query in queries]
+    assert list(map(untimed, response.json()["results"])) == list(map(untimed, alone))
+
+
+def test_a_query_as_weights_scores_by_dot_product(client):
+    hits = search(client, query={"vector": {"z": 3.0}})["hits"]
+    assert [hit["id"] for hit in hits] == ["owl", "kitchen/sieve", "bat", "sea"]
+    assert all(hit["score"] == pytest.approx(3.0 * 0.5) for hit in hits)  # z weighs 0.5 everywhere
+
+
+def test_encoded_texts_search_like_the_texts(client):
+    text = "owls at night"
+    body = {"index": "both", "texts": [text, "sieve"]}
+    vectors = client.post("/v1/encode", json=body).json()["vectors"]
+    assert len(vectors) == 2
+    by_vector = search(client, query={"vector": vectors[0]}, k=4)["hits"]
+    by_text = search(client, query=text, k=4)["hits"]
+    assert [hit["id"] for hit in by_vector] == [hit["id"] for hit in by_text]
+    assert [hit["score"] for hit in by_vector] == pytest.approx([hit["score"] for hit in by_text])
+
+
+def test_the_lexical_channel_can_be_turned_off(client):
+    hits = search(client, query="owls", lexical_weight=0, explain=True)["hits"]
+    assert not any(t["term"].startswith("=") for hit in hits for t in hit["matched_terms"])
+
+
+def test_explain_tells_any_document_s_score_and_what_it_lacks(client):
+    query = "owls and fish"
+    hit = search(client, query=query, explain=True)["hits"][-1]
+    body = {"query": query, "id": hit["id"]}
+    answer = client.post("/v1/indexes/both/explain", json=body).json()
+    assert answer["score"] == pytest.approx(hit["score"], abs=1e-4)
+    assert answer["matched_terms"] == hit["matched_terms"]
+    vector = client.post("/v1/encode", json={"index": "both", "texts": [query]}).json()["vectors"][
+        0
+    ]
+    present = {term["term"] for term in answer["matched_terms"]}
+    lacking = {term["term"]: term["query_weight"] for term in answer["missing_terms"]}
+    assert lacking == {term: weight for term, weight in vector.items() if term not in present}
+    assert lacking
+
+
+def test_explain_gives_zero_where_nothing_matches(client):
+    body = {"query": "fish", "id": "owl"}
+    answer = client.post("/v1/indexes/words/explain", json=body).json()
+    assert answer["score"] == 0
+    assert answer["matched_terms"] == []
+
+
+@pytest.mark.parametrize("doc_id", ["owl", "kitchen/sieve", "kitchen%2Fsieve"])
+def test_documents_are_found_by_id_with_and_without_slashes(client, doc_id):
+    answer = client.get(f"/v1/indexes/words/documents/{doc_id}").json()
+    assert answer["id"] == answer["document"]["_id"] == doc_id.replace("%2F", "/")
+
+
+def test_highlights_join_to_the_text_and_mark_the_words_found(client):
+    hit = search(client, name="words", query="hunts", highlight=True)["hits"][0]
+    spans = hit["highlights"]["text"]
+    assert "".join(span["text"] for span in spans) == hit["document"]["text"]
+    assert {span["text"] for span in spans if span["match"]} <= {"hunt", "hunting"}
+    assert any(span["match"] for span in spans)
+    assert hit["matched_terms"] == []
+
+
+def test_a_query_that_nothing_matches_gives_no_hits(client):
+    assert search(client, name="words", query="xylophone")["hits"] == []
+
+
+def test_indexes_tell_how_they_were_made(client):
+    listed = client.get("/v1/indexes").json()["indexes"]
+    assert [index["name"] for index in listed] == ["words", "both"]
+    assert [index["documents"] for index in listed] == [4, 4]
+    assert listed[0]["encoder"] is None
+    assert listed[1]["encoder"]["name"] == "letters"
+    assert listed[1]["lexical"]["language"] == "english"
+    assert client.get("/v1/indexes/both").json() == listed[1]
+
+
+def test_probes_answer(client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/v1/info").json()["limits"]["k"] == 1000
+
+
+def test_a_search_may_come_without_a_content_type(client):
+    body = json.dumps({"query": "owl"})
+    assert client.post(SEARCH.format("words"), content=body).json()["hits"]
