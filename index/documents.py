@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMPRESSION_LEVEL = 6
-DICTIONARY_BYTES = 1 << 16
-SAMPLE_BYTES = 1 << 23  # records kept in memory to train the dictionary on
+DICTIONARY_BYTES = 1 << 15
+SAMPLE_BYTES = 1 << 22  # records kept in memory to train the dictionary on
 MIN_SAMPLES = 64  # fewer records are stored without a dictionary
 
 

@@ -168,15 +168,15 @@ MEASURED = """
             yield Passage(f"d{i}", f"{'extraordinary ' * 400}{i}")
 
     indexing.CHUNK_DOCUMENTS = 256
-    index_corpus(corpus(4_000), sys.argv[1] + "/small", encoder=None)
+    index_corpus(corpus(8_000), sys.argv[1] + "/small", encoder=None)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    index_corpus(corpus(24_000), sys.argv[1] + "/large", encoder=None)
+    index_corpus(corpus(38_000), sys.argv[1] + "/large", encoder=None)
     print(used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def test_memory_does_not_grow_with_the_text_of_the_corpus(tmp_path):
-    """20,000 more texts of 5,600 characters are 112 MB; the process may grow by a third of that."""
+    """30,000 more texts of 5,600 characters are 168 MB; the process may grow by a third of that."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(MEASURED), str(tmp_path)],
         capture_output=True,
@@ -184,7 +184,7 @@ def test_memory_does_not_grow_with_the_text_of_the_corpus(tmp_path):
         check=True,
     )
     small_kb, large_kb = map(int, done.stdout.split())
-    assert large_kb - small_kb < 37_000, f"{small_kb} -> {large_kb} kB"
+    assert large_kb - small_kb < 56_000, f"{small_kb} -> {large_kb} kB"
 
 
 def test_the_manifest_is_readable_json(tmp_path):
