@@ -128,6 +128,10 @@ class Bm25Ranker:
             "documents_per_s": self.documents_per_s,
         }
 
+    def distributions(self) -> dict[str, list[int]]:
+        """None."""
+        return {}
+
     def _search(self, stems: list[str], depth: int) -> dict[str, float]:
         known = [stem for stem in stems if stem in self.model.vocab_dict]
         if not known:
@@ -317,6 +321,10 @@ class DenseRanker:
         if self.documents_per_s is not None:
             facts["documents_per_s"] = self.documents_per_s
         return facts
+
+    def distributions(self) -> dict[str, list[int]]:
+        """None: a dense vector has no terms."""
+        return {}
 
 
 def _minilm_folder() -> Path | None:

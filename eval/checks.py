@@ -32,7 +32,7 @@ class Summary:
         empty_documents: without title and text.
         queries: judged ones.
         judgements: query-document pairs.
-        grades: grade -> number of judgements.
+        grades: grade, as text for JSON -> number of judgements.
         repeated_judgements: lines that repeat an earlier pair.
         queries_without_relevant: queries that no system can gain on.
         missing_documents: judged documents that the corpus lacks.
@@ -43,7 +43,7 @@ class Summary:
     empty_documents: int
     queries: int
     judgements: int
-    grades: dict[int, int]
+    grades: dict[str, int]
     repeated_judgements: int
     queries_without_relevant: int
     missing_documents: int
@@ -90,7 +90,7 @@ def _summary(dataset: Dataset, documents: int, empty: int, missing: int) -> Summ
         empty,
         len(dataset.queries),
         sum(grades.values()),
-        dict(sorted(grades.items())),
+        {str(grade): count for grade, count in sorted(grades.items())},
         dataset.repeated_judgements,
         fruitless,
         missing,

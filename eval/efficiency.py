@@ -61,8 +61,7 @@ def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> di
     """Index bytes, mean active terms of documents and queries, and the FLOPS measure."""
     every = np.arange(collection.index.vocab_size, dtype=np.int32)
     held = collection.index.segment.document_frequency(every)
-    encoder = collection.settings.get("encoder")
-    learned = int(encoder["vocab_size"]) if encoder else 0
+    learned = learned_terms(collection)
     facts = {
         "index_bytes": collection.size_bytes,
         "index_bytes_per_document": round(collection.size_bytes / len(collection), 1),
@@ -77,6 +76,23 @@ def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> di
             "lexical": round(flops(shares[0][learned:], shares[1][learned:]), 4),
         }
     return facts
+
+
+def learned_terms(collection: Collection) -> int:
+    """Terms below this number are learned, the others words."""
+    encoder = collection.settings.get("encoder")
+    return int(encoder["vocab_size"]) if encoder else 0
+
+
+def sizes_by_channel(queries: SparseVectors, collection: Collection) -> dict[str, list[int]]:
+    """How many terms of each channel every query has."""
+    row_of = np.repeat(np.arange(len(queries)), np.diff(queries.offsets))
+    is_word = queries.terms >= learned_terms(collection)
+    sizes = {
+        "learned terms of a query": np.bincount(row_of[~is_word], minlength=len(queries)),
+        "words of a query": np.bincount(row_of[is_word], minlength=len(queries)),
+    }
+    return {name: of.tolist() for name, of in sizes.items() if of.any()}
 
 
 def _active(held: NDArray[np.int64], learned: int, rows: int) -> dict[str, float]:

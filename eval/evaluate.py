@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tamis.eval.checks import Summary, check
 from tamis.eval.efficiency import latencies, peak_memory_bytes, rounded
+from tamis.eval.failures import Failure, failures
 from tamis.eval.measures import Measure, means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
@@ -35,6 +36,7 @@ class Options:
         depth: documents ranked for each query.
         timed_queries: queries that latency is measured on, one after the other; 0 skips it.
         allow_missing: accept judged documents that the corpus lacks.
+        explained: worst queries to explain, by the first measure.
         seed: of everything random.
     """
 
@@ -42,6 +44,7 @@ class Options:
     depth: int = 1000
     timed_queries: int = 200
     allow_missing: bool = False
+    explained: int = 0
     seed: int = 0
 
 
@@ -52,11 +55,15 @@ class Evaluation:
     Attributes:
         report: the JSON document of `tamis eval`.
         values: measure name -> query id -> value.
+        distributions: name -> one count an item, for histograms.
+        failures: the worst queries, explained; not kept in files, since they quote the corpus.
         run: the rankings; None where the evaluation was read back from files.
     """
 
     report: dict[str, Any]
     values: Mapping[str, Mapping[str, float]]
+    distributions: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    failures: Sequence[Failure] = ()
     run: Run | None = None
 
     @property
@@ -113,7 +120,8 @@ def evaluate(
         "settings": system.settings(),
         **_tail(dataset, measures, options, summary, run),
     }
-    return Evaluation(report, values, run)
+    worst = failures(ranker, dataset, run, values[measures[0].name], options.explained)
+    return Evaluation(report, values, ranker.distributions(), worst, run)
 
 
 def evaluate_run(
@@ -143,7 +151,7 @@ def evaluate_run(
         "timings": rounded({"measure_s": perf_counter() - began}),
         **_tail(dataset, measures, options, summary, run),
     }
-    return Evaluation(report, values, run)
+    return Evaluation(report, values, run=run)
 
 
 def averaged(name: str, parts: Sequence[Evaluation]) -> Evaluation:
@@ -243,6 +251,7 @@ def save(evaluation: Evaluation, path: Path) -> None:
             name: [round(of[query], 6) for query in queries]
             for name, of in evaluation.values.items()
         },
+        "distributions": dict(evaluation.distributions),
     }
     packed = gzip.compress(json.dumps(table, separators=(",", ":")).encode(), mtime=0)
     _replace(_queries_file(path), packed)
@@ -262,7 +271,8 @@ def load(path: Path) -> Evaluation:
             name: dict(zip(table["queries"], column, strict=True))
             for name, column in table["values"].items()
         }
-        return Evaluation(report, {name: values[name] for name in report["measures"]})
+        ordered = {name: values[name] for name in report["measures"]}
+        return Evaluation(report, ordered, table["distributions"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: expected a report and its .queries.json.gz, found {error}; "

@@ -112,6 +112,10 @@ class FusedRanker:
         """Index bytes of all parts together."""
         return _summed([part.facts() for part in self.parts])
 
+    def distributions(self) -> dict[str, list[int]]:
+        """None of its own."""
+        return {}
+
 
 @dataclass(frozen=True)
 class FeedbackSystem:
@@ -179,6 +183,10 @@ class TwoRoundRanker:
     def facts(self) -> dict[str, Any]:
         """Those of the first round's systems."""
         return self.first.facts()
+
+    def distributions(self) -> dict[str, list[int]]:
+        """None of its own."""
+        return {}
 
 
 def interpolated(base: System, other: System, fusion: Fusion, rule: Feedback) -> list[System]:

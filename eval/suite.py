@@ -176,9 +176,11 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample: int | None = None
     seed: int = 0
 
-    def options(self, *, allow_missing: bool = False) -> Options:
+    def options(self, *, allow_missing: bool = False, explained: int = 0) -> Options:
         """What `evaluate` needs of this."""
-        return Options(self.measures, self.depth, self.timed_queries, allow_missing, self.seed)
+        return Options(
+            self.measures, self.depth, self.timed_queries, allow_missing, explained, self.seed
+        )
 
 
 def read_suite(path: Path) -> Suite:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tamis.eval.pruning import LimitedTerms
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.fusion import sparse_rocchio
@@ -40,7 +41,10 @@ class Ranker(Protocol):
         """Answer one query as a service would and give the milliseconds of each stage."""
 
     def facts(self) -> dict[str, Any]:
-        """Sizes and speeds: ``index_bytes``, ``documents_per_s``, ``active_terms``, ..."""
+        """Sizes and speeds: ``index_bytes``, ``documents_per_s``, ``document_terms``, ..."""
+
+    def distributions(self) -> dict[str, list[int]]:
+        """Counts to draw histograms of, one number an item: "terms of a query", say."""
 
 
 class FeedbackRanker(Ranker, Protocol):
@@ -85,6 +89,9 @@ class System(Protocol):
 
     def prepare(self, dataset: Dataset, work: Path) -> Ranker:
         """Index the corpus, or open what an earlier run left in ``work``."""
+
+
+SAMPLED_DOCUMENTS = 2000
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -133,17 +140,13 @@ class TamisSystem:
 
     def prepare(self, dataset: Dataset, work: Path) -> SearcherRanker:
         """Index the corpus into ``work``, going on with an interrupted build."""
-        from tamis.eval.pruning import HeaviestTerms
         from tamis.index.manifest import CURRENT
         from tamis.retriever.indexing import index_corpus
         from tamis.retriever.searcher import Searcher
 
         folder = work_folder(dataset, self._index_settings(), work)
-        notes = folder.with_name(folder.name + ".json")
         if not (folder / CURRENT).exists():
-            encoder = self.encoder
-            if encoder is not None and self.document_terms is not None:
-                encoder = HeaviestTerms(encoder, self.document_terms)
+            encoder = LimitedTerms(self.encoder, self.document_terms) if self.encoder else None
             began = perf_counter()
             collection = index_corpus(
                 dataset.passages(),
@@ -153,19 +156,37 @@ class TamisSystem:
                 source=dataset.name,
                 resume=folder.exists(),
             )
-            speed = len(collection) / (perf_counter() - began)
-            notes.write_text(json.dumps({"documents_per_s": round(speed, 2)}))
-        known = json.loads(notes.read_text()) if notes.exists() else {}
+            took_s = perf_counter() - began
+            _notes(folder).write_text(json.dumps(_made(len(collection), took_s, encoder)))
+        made = json.loads(_notes(folder).read_text()) if _notes(folder).exists() else {}
         return SearcherRanker(
-            Searcher.open(folder), self.lexical_weight, self.exact, known, self.encoder
+            Searcher.open(folder), self.lexical_weight, self.exact, made, self.encoder
         )
 
     def _index_settings(self) -> dict[str, Any]:
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
-            "lexical": asdict(self.lexical) if self.lexical else None,
+            "lexical": self.lexical.to_json() if self.lexical else None,
             "document_terms": self.document_terms,
         }
+
+
+def _notes(folder: Path) -> Path:
+    """What was measured while an index was made, beside it."""
+    return folder.with_name(folder.name + ".json")
+
+
+def _made(documents: int, took_s: float, encoder: LimitedTerms | None) -> dict[str, Any]:
+    """Speed, and the terms of up to 2,000 documents; nothing of a build that was resumed."""
+    if encoder is None:
+        return {"documents_per_s": round(documents / took_s, 2)}
+    if len(encoder.sizes) != documents:
+        return {}
+    step = -(-documents // SAMPLED_DOCUMENTS)
+    return {
+        "documents_per_s": round(documents / took_s, 2),
+        "learned_terms_of_documents": encoder.sizes[::step],
+    }
 
 
 @dataclass(frozen=True)
@@ -217,7 +238,7 @@ class SearcherRanker:
     searcher: Searcher
     lexical_weight: float | None
     exact: bool
-    speed: Mapping[str, float]  # documents_per_s, where it was measured
+    made: Mapping[str, Any]  # what was measured while the index was made
     encoder: Encoder | None = None
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
@@ -316,4 +337,17 @@ class SearcherRanker:
         """Index size, active terms on both sides, and the FLOPS measure."""
         from tamis.eval.efficiency import sparse_facts
 
-        return {**sparse_facts(self.searcher.collection, self._query_terms), **self.speed}
+        facts = sparse_facts(self.searcher.collection, self._query_terms)
+        speed = {key: self.made[key] for key in ("documents_per_s",) if key in self.made}
+        return {**facts, **speed}
+
+    def distributions(self) -> dict[str, list[int]]:
+        """Terms of each query, and learned terms of a sample of documents."""
+        from tamis.eval.efficiency import sizes_by_channel
+
+        found: dict[str, list[int]] = {}
+        if self._query_terms:
+            found |= sizes_by_channel(self._query_terms[0], self.searcher.collection)
+        if "learned_terms_of_documents" in self.made:
+            found["learned terms of a document"] = self.made["learned_terms_of_documents"]
+        return found

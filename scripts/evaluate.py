@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tamis.eval.systems import System
 
 BASELINES = "bm25, dense, hybrid, hybrid-sum, dense+prf"
+EXPLAINED = 10  # failing queries in a report
 
 
 def eval_command(
@@ -84,7 +85,8 @@ def eval_command(
     from tamis.eval.suite import evaluate_all
 
     named = tuple(part.strip() for part in measures.split(",") if part.strip())
-    options = Options(named or None, depth, timed_queries, allow_missing, seed)
+    explained = EXPLAINED if html is not None else 0
+    options = Options(named or None, depth, timed_queries, allow_missing, explained, seed)
     if suite is not None:
         found, against = _suite(suite, out, _work(work), data, allow_missing)
     elif not datasets:
