@@ -1,0 +1,70 @@
+"""The README is run: what it shows a new user to type must work."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
+
+
+def blocks():
+    return [(language, code) for language, code in BLOCK.findall(README)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(language, code, folder):
+    code = code.replace("8080", str(free_port()))
+    command = ["bash", "-euo", "pipefail", "-c", code]
+    if language == "python":
+        command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_every_block_runs_in_the_order_of_the_page(tmp_path):
+    outputs = []
+    for language, code in blocks():
+        done = run(language, code, tmp_path)
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        outputs.append(done.stdout)
+    everything = "\n".join(outputs)
+    assert "Venus" in everything
+    assert '"matched_terms"' in everything
+    assert '"nDCG@10"' in everything
+
+
+def test_the_page_has_blocks_of_both_languages():
+    assert {language for language, _ in blocks()} == {"bash", "python"}
+
+
+@pytest.mark.parametrize("target", sorted(set(LINK.findall(README))))
+def test_links_lead_to_files_that_exist(target):
+    assert (ROOT / target).exists(), target
+
+
+def test_the_two_commands_are_there_and_executable():
+    for command in ("scripts/dev/demo", "scripts/dev/test", "scripts/dev/setup", ".ci/run"):
+        assert os.access(ROOT / command, os.X_OK), command
+
+
+def test_the_results_are_those_of_the_committed_files():
+    from tamis.eval.results_table import readme_section
+
+    begin, end = "<!-- results -->\n", "<!-- end of results -->"
+    shown = README[README.index(begin) + len(begin) : README.index(end)]
+    assert shown == readme_section(ROOT / "eval" / "results")
