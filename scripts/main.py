@@ -31,7 +31,7 @@ class Commands(TyperGroup):
             _discard_output()
             raise typer.Exit(READER_GONE) from None
         except KeyboardInterrupt as interrupt:
-            _say(f"interrupted; {interrupt or 'run the same command to start again'}")
+            _say(f"interrupted; {str(interrupt) or 'run the same command to start again'}")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if _is_usage(error):
@@ -42,46 +42,29 @@ class Commands(TyperGroup):
         return result
 
 
-app = typer.Typer(
-    name="tamis",
-    cls=Commands,
-    help="Learned sparse retrieval: index a corpus, search it, serve it, evaluate it.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: twice as fast to start
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"tamis {version('tamis')}")
-        raise typer.Exit
-
-
-@app.callback()
-def tamis(
-    show_version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and stop."
-        ),
-    ] = False,
-) -> None:
-    """Learned sparse retrieval: index a corpus, search it, serve it, evaluate it."""
-
-
-for _command in (
-    index.index,
-    search.search,
-    serve.serve,
-    encode.encode,
-    info.info,
-    verify.verify,
-    doctor.doctor,
-    demo.demo,
-):
-    app.command()(_command)
+def command_line() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="tamis",
+        cls=Commands,
+        callback=_tamis,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: twice as fast to start
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    for command in (
+        index.index,
+        search.search,
+        serve.serve,
+        encode.encode,
+        info.info,
+        verify.verify,
+        doctor.doctor,
+        demo.demo,
+    ):
+        app.command()(command)
+    return app
 
 
 def main() -> None:
@@ -89,7 +72,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
-    app(prog_name="tamis")
+    command_line()(prog_name="tamis")
 
 
 def _is_usage(error: Exception) -> bool:
@@ -121,3 +104,20 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError:  # standard output is no file: nothing is flushed at exit
         return
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tamis {version('tamis')}")
+        raise typer.Exit
+
+
+def _tamis(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Learned sparse retrieval: index a corpus, search it, serve it, evaluate it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,8 +19,15 @@ def print_json(document: Any) -> None:  # noqa: ANN401  anything JSON can hold
     """Print one JSON document, indented."""
     import orjson
 
-    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    typer.echo(orjson.dumps(document, option=options), nl=False)
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def print_json_line(document: Any) -> None:  # noqa: ANN401  anything JSON can hold
+    """Print one JSON document on one line, at once: for a program that goes on running."""
+    import orjson
+
+    typer.echo(orjson.dumps(document))
+    sys.stdout.flush()
 
 
 def aligned(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:

@@ -72,8 +72,8 @@ def _bars(unit: str) -> Progress:
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} {unit}/s" if speed else "")
+            took_s = task.finished_time or task.elapsed or 0
+            return Text(f"{task.completed / took_s:,.0f} {unit}/s" if took_s else "")
 
     return Progress(
         TextColumn("{task.description:<8}"),

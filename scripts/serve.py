@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.output import JsonOption, print_json_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,10 +46,10 @@ def serve(
 
     def say(address: str) -> None:
         if json:
-            print_json({"address": address, "indexes": list(folders)})
+            print_json_line({"address": address, "indexes": list(folders)})
         else:
             typer.echo(f"Serving {', '.join(folders)} at {address} (Ctrl-C stops)")
-        sys.stdout.flush()
+            sys.stdout.flush()
 
     run_server(searchers, host, port, api_key_file, say)
 

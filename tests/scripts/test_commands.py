@@ -1,0 +1,215 @@
+"""Each command does its work and prints one JSON document when asked to."""
+
+import json
+import shutil
+
+import pytest
+from tiny_checkpoints import write_bert
+
+from tamis.index import Index, SparseVectors, reference
+from tamis.retriever import Searcher
+
+
+def document(result, code=0):
+    assert result.exit_code == code, result.output
+    assert result.stderr == ""
+    return json.loads(result.stdout)
+
+
+def one_line(result):
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("tamis: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_search_shows_rank_score_title_and_snippet(tamis, index):
+    shown = tamis("search", index, "hunting owls").stdout.splitlines()
+    (expected,) = Searcher.open(index).search(["hunting owls"])
+    assert shown[0].split() == ["1", f"{expected.hits[0].score:.4f}", "owl", "Owls"]
+    assert shown[1].strip() == "Owls hunt at night; a hunting owl flies silently."
+    assert shown[-1].startswith("2 hits; ")
+
+
+def test_search_explains_every_term_and_their_sum(tamis, index):
+    shown = tamis("search", index, "hunting owls", "--explain", "-k", "1").stdout.splitlines()
+    rows = [line.split() for line in shown[2:6]]
+    assert rows[0] == ["term", "query", "document", "contribution"]
+    assert [row[0] for row in rows[1:]] == ["=owl", "=hunt", "sum"]
+    assert [row[4] for row in rows[1:3]] == ["word", "word"]
+    contributions = [float(row[3]) for row in rows[1:3]]
+    assert float(rows[3][1]) == pytest.approx(sum(contributions), abs=2e-4)
+    assert float(rows[3][1]) == pytest.approx(float(shown[0].split()[1]), abs=1e-4)
+    for _, query, weight, contribution, _ in rows[1:3]:
+        assert float(contribution) == pytest.approx(float(query) * float(weight), abs=1e-3)
+
+
+def test_search_prints_the_searcher_s_hits_as_json(tamis, index):
+    answer = document(tamis("search", index, "night", "--json", "--explain", "-k", "5"))
+    (expected,) = Searcher.open(index).search(["night"], 5)
+    assert [hit["id"] for hit in answer["hits"]] == [hit.doc_id for hit in expected.hits]
+    for hit in answer["hits"]:
+        total = sum(term["contribution"] for term in hit["matched_terms"])
+        assert total == pytest.approx(hit["score"], abs=1e-4)
+
+
+def test_search_takes_the_lexical_weight(tamis, index):
+    full = document(tamis("search", index, "owl", "--json"))["hits"][0]["score"]
+    half = document(tamis("search", index, "owl", "--json", "--lexical-weight", "0.5"))
+    assert half["hits"][0]["score"] == pytest.approx(full / 2)
+    assert document(tamis("search", index, "owl", "--json", "--lexical-weight", 0))["hits"] == []
+
+
+def test_search_says_when_nothing_matches(tamis, index):
+    result = tamis("search", index, "xylophone")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("no document shares a term with the query; ")
+
+
+@pytest.mark.parametrize(
+    ("query", "named"), [("  ", "blank"), (b"\xff".decode(errors="surrogateescape"), "UTF-8")]
+)
+def test_search_refuses_a_query_without_text(tamis, index, query, named):
+    assert named in one_line(tamis("search", index, query))
+
+
+def test_info_reads_the_manifest(tamis, index, corpus):
+    found = document(tamis("info", index, "--json"))
+    assert (found["documents"], found["generation"], found["encoder"]) == (3, 1, None)
+    assert found["lexical"]["language"] == "english"
+    assert found["source"] == str(corpus)
+    assert sum(found["files"].values()) == found["size_bytes"]
+    assert "english" in tamis("info", index).stdout
+
+
+def test_verify_finds_a_whole_index_whole(tamis, index):
+    found = document(tamis("verify", index, "--json"))
+    assert found["ok"] is True
+    assert found["problems"] == []
+    assert tamis("verify", index).stdout.endswith(": whole\n")
+
+
+def test_verify_names_every_damaged_file_and_search_refuses(tamis, index, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(index, damaged)
+    names = [
+        name for name, size in document(tamis("info", index, "--json"))["files"].items() if size
+    ]
+    flipped, cut = damaged / names[0], damaged / names[-1]
+    flipped.write_bytes(bytes([flipped.read_bytes()[0] ^ 1]) + flipped.read_bytes()[1:])
+    cut.write_bytes(cut.read_bytes()[:-1])
+    found = document(tamis("verify", damaged, "--json"), code=2)
+    assert [problem["file"] for problem in found["problems"]] == [names[0], names[-1]]
+    shown = tamis("verify", damaged)
+    assert shown.exit_code == 2
+    assert shown.stderr.count("tamis: ") == shown.stderr.count("\n") == 2
+    assert str(damaged) in one_line(tamis("search", damaged, "owl"))
+
+
+def test_a_folder_that_is_no_index_is_told(tamis, tmp_path):
+    for command in (["info"], ["verify"], ["search", "owl"], ["serve"]):
+        said = one_line(tamis(command[0], tmp_path / "none", *command[1:]))
+        assert "expected an index folder, found nothing" in said
+
+
+def test_index_refuses_to_write_over_an_index(tamis, index, corpus):
+    said = one_line(tamis("index", corpus, "--out", index, "--encoder", "bm25"))
+    assert "expected no index there yet" in said
+
+
+@pytest.mark.parametrize(
+    ("second_line", "named"),
+    [
+        (b"{broken", "broken JSON"),
+        (b'{"text": "no id"}', "an id"),
+        (b'{"_id": "a", "text": ""}', "some text"),
+        (b'{"_id": "a", "text": "\xff"}', "UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_bad_line_is_named_and_nothing_opens(tamis, tmp_path, second_line, named, check):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_bytes(b'{"_id": "1", "text": "fine"}\n' + second_line + b"\n")
+    out = tmp_path / "out"
+    arguments = ["index", corpus, "--encoder", "bm25", "--out", out]
+    said = one_line(tamis(*arguments, *(["--check"] if check else [])))
+    assert f"{corpus}:2: " in said
+    assert named in said
+    assert not (out / "CURRENT").exists()
+    assert not (check and out.exists())
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_ids_that_come_twice_are_told(tamis, tmp_path, check):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"_id": "twin", "text": "one"}\n{"_id": "twin", "text": "two"}\n')
+    arguments = ["index", corpus, "--encoder", "bm25", "--out", tmp_path / "out"]
+    assert "'twin'" in one_line(tamis(*arguments, *(["--check"] if check else [])))
+
+
+def test_check_counts_a_good_corpus_and_writes_nothing(tamis, corpus):
+    found = document(tamis("index", corpus, "--check", "--json"))
+    assert found["documents"] == 3
+    assert "no mistake" in tamis("index", corpus, "--check").stdout
+
+
+def test_a_corpus_comes_through_standard_input(tamis, corpus, tmp_path):
+    arguments = ["index", "-", "--out", tmp_path / "out", "--encoder", "bm25", "--json"]
+    assert document(tamis(*arguments, stdin=corpus.read_text()))["documents"] == 3
+
+
+def test_an_unknown_language_or_encoder_is_told(tamis, corpus, tmp_path):
+    out = ["--out", tmp_path / "out"]
+    said = one_line(tamis("index", corpus, *out, "--encoder", "bm25", "--language", "klingon"))
+    assert "english" in said
+    assert "no/such/model" in one_line(tamis("index", corpus, *out, "--encoder", "no/such/model"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_encoded_vectors_are_those_of_the_encoder_and_can_be_indexed(tamis, corpus, tmp_path):
+    from tamis.retriever import load_encoder
+
+    model = write_bert(tmp_path / "model")
+    vectors = tmp_path / "vectors.safetensors"
+    found = document(tamis("encode", corpus, "--out", vectors, "--encoder", model, "--json"))
+    lines = [json.loads(line) for line in corpus.read_text().splitlines()]
+    texts = [f"{line.get('title', '')} {line['text']}".strip() for line in lines]
+    expected = load_encoder(str(model)).encode_documents(texts)
+    stored = SparseVectors.load(vectors)
+    assert found["nnz"] == stored.nnz
+    assert stored.to_scipy().toarray() == pytest.approx(expected.to_scipy().toarray(), abs=1e-5)
+
+    out = tmp_path / "out"
+    assert document(tamis("index", "--vectors", vectors, "--out", out, "--json"))["documents"] == 3
+    index = Index.open(out)
+    assert [index.ids.doc_id(doc) for doc in range(3)] == ["owl", "sieve", "bat"]
+    found, truth = index.search(stored, 3, exact=True), reference.search(stored, stored, 3)
+    assert found.docs.tolist() == truth.docs.tolist()
+
+
+def test_a_corpus_is_indexed_and_searched_with_an_encoder(tamis, corpus, tmp_path):
+    model, out = write_bert(tmp_path / "model"), tmp_path / "out"
+    built = document(tamis("index", corpus, "--out", out, "--encoder", model, "--json"))
+    assert built["encoder"]["vocab_size"] > 0
+    answer = document(tamis("search", out, "drum sieve", "--json", "--explain", "--exact"))
+    hit = next(hit for hit in answer["hits"] if hit["id"] == "sieve")
+    terms = hit["matched_terms"]
+    assert {term["term"][0] == "=" for term in terms} == {True, False}
+    assert sum(term["contribution"] for term in terms) == pytest.approx(hit["score"], abs=1e-4)
+
+
+def test_doctor_tells_versions_and_how_to_get_what_is_missing(tamis):
+    found = document(tamis("doctor", "--json"))
+    assert found["ok"] is True
+    assert found["base"]["numpy"]
+    for extra in found["extras"].values():
+        assert extra["installed"] == all(extra["packages"].values())
+    missing = [name for name, extra in found["extras"].items() if not extra["installed"]]
+    shown = tamis("doctor").stdout
+    for name in missing:
+        assert f"pip install 'tamis[{name}]'" in shown
+
+
+def test_doctor_warms_the_search_loops(tamis):
+    assert document(tamis("doctor", "--warm", "--json"))["warm_ms"] > 0

@@ -1,0 +1,122 @@
+"""Exit codes, one line for each mistake, and a quick start."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tamis.index import CorruptionError, InputError
+from tamis.scripts import info
+from tamis.scripts.main import command_line
+
+
+def raising(monkeypatch, error):
+    def fail(folder):
+        raise error
+
+    monkeypatch.setattr(info, "read_info", fail)
+    return CliRunner().invoke(command_line(), ["info", "folder"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            InputError("a:1: expected x,\n found y; do z"),
+            2,
+            "tamis: a:1: expected x, found y; do z",
+        ),
+        (CorruptionError("bits flipped"), 2, "tamis: bits flipped"),
+        (ZeroDivisionError("division"), 1, "tamis: ZeroDivisionError: division (TAMIS_DEBUG=1 "),
+        (KeyboardInterrupt(), 130, "tamis: interrupted; run the same command to start again"),
+        (KeyboardInterrupt("go on thus"), 130, "tamis: interrupted; go on thus"),
+    ],
+)
+def test_each_failure_is_one_line_and_an_exit_code(monkeypatch, error, code, said):
+    result = raising(monkeypatch, error)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.startswith(said)
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_shows_where_it_failed(monkeypatch):
+    monkeypatch.setenv("TAMIS_DEBUG", "1")
+    result = raising(monkeypatch, ZeroDivisionError("division"))
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["serch"], "serch"),
+        (["search"], "DIR"),
+        (["search", "folder", "text", "-k", "0"], "-k"),
+        (["search", "folder", "text", "--fast"], "--fast"),
+        (["index", "corpus.jsonl"], "--out"),
+        (["index", "--out", "folder"], "CORPUS"),
+        (["encode", "corpus.jsonl", "--out", "file.npz"], ".safetensors"),
+        (["serve"], "INDEX"),
+    ],
+)
+def test_wrong_usage_is_told(tamis, arguments, named):
+    result = tamis(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert named in result.stderr
+
+
+def test_the_version_is_told(tamis):
+    assert tamis("--version").stdout.startswith("tamis 0.")
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("numpy", "numba", "torch", "transformers", "fastapi", "uvicorn", "rich", "msgspec")
+    program = (
+        "import sys; sys.argv = ['tamis', 'search', '--help']\n"
+        "from tamis.scripts.main import main\n"
+        "try: main()\n"
+        f"finally: print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "Search an index" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(start_tamis, index):
+    read, write = os.pipe()
+    os.close(read)
+    process = start_tamis("search", index, "owl", "--json", stdout=write)
+    os.close(write)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert errors == ""
+
+
+def test_standard_output_is_one_json_document_even_from_a_terminal(start_tamis, corpus, tmp_path):
+    terminal, errors = os.openpty()
+    out = tmp_path / "birds"
+    arguments = ("index", corpus, "--out", out, "--encoder", "bm25", "--json")
+    process = start_tamis(*arguments, stderr=errors)
+    output, _ = process.communicate(timeout=60)
+    os.close(errors)
+    drawn = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+    assert process.returncode == 0
+    assert json.loads(output)["documents"] == 3
+    assert "documents/s" in drawn
+    assert "3/3" in drawn
+    assert "eta" in drawn
+
+
+def test_nothing_is_drawn_where_nobody_looks(start_tamis, corpus, tmp_path):
+    process = start_tamis("index", corpus, "--out", tmp_path / "birds", "--encoder", "bm25")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert errors == ""

@@ -1,0 +1,93 @@
+"""The server as a process: its address, its answers, and how it stops."""
+
+import json
+import re
+import signal
+import time
+
+import httpx
+import pytest
+
+KEY = "a-key-of-24-characters-ok"
+
+
+@pytest.fixture
+def serve(start_tamis):
+    """Start a server on a free port and give its process and address."""
+
+    def start(*arguments):
+        process = start_tamis("serve", *arguments, "--port", "0")
+        line = process.stdout.readline()
+        match = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert match, (line, process.stderr.read() if process.poll() is not None else "")
+        return process, match[0], line
+
+    return start
+
+
+def untimed(answer):
+    return {key: answer[key] for key in answer if key not in ("took_ms", "timings")}
+
+
+def test_the_command_line_prints_what_the_server_answers(serve, tamis, index):
+    _, address, line = serve(index)
+    assert line == f"Serving birds at {address} (Ctrl-C stops)\n"
+    body = {"query": "hunting owls at night", "k": 2, "explain": True}
+    answer = httpx.post(f"{address}/v1/indexes/birds/search", json=body).json()
+    arguments = ("search", index, body["query"], "-k", "2", "--explain", "--json")
+    assert untimed(json.loads(tamis(*arguments).stdout)) == untimed(answer)
+    assert len(answer["hits"]) == 2
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_server_cleanly(serve, index, sent):
+    process, address, _ = serve(index)
+    assert httpx.get(f"{address}/readyz").status_code == 200
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == (0 if sent == signal.SIGINT else -signal.SIGTERM)
+    assert errors == ""
+
+
+def test_names_and_keys_are_taken_from_the_command_line(serve, index, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(KEY)
+    _, address, line = serve(f"nest={index}", index, "--api-key-file", keys, "--json")
+    assert json.loads(line) == {"address": address, "indexes": ["nest", "birds"]}
+    assert httpx.get(f"{address}/v1/indexes").status_code == 401
+    found = httpx.get(f"{address}/v1/indexes", headers={"authorization": f"Bearer {KEY}"}).json()
+    assert [one["name"] for one in found["indexes"]] == ["nest", "birds"]
+
+
+def test_what_cannot_be_served_is_told_in_one_line(tamis, index):
+    for arguments, named in (
+        ([index, index], "'birds'"),
+        ([f"bad name={index}"], "'bad name'"),
+        ([index, "--host", "0.0.0.0", "--port", "0"], "--api-key-file"),
+        ([index, "--api-key-file", "/no/such/file"], "/no/such/file"),
+    ):
+        result = tamis("serve", *arguments)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("tamis: ")
+        assert named in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_an_interrupted_build_says_how_to_go_on_and_does(start_tamis, tamis, corpus, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("index", "-", "--out", out, "--encoder", "bm25")
+    process = start_tamis(*arguments, stdin=-1)
+    process.stdin.write(corpus.read_text())
+    process.stdin.flush()
+    deadline = time.monotonic() + 60
+    while not (out / "build").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == (
+        "tamis: interrupted; what is done is kept; run the same command with --resume to go on\n"
+    )
+    assert "unfinished build" in tamis("info", out).stderr
+    resumed = tamis(*arguments, "--resume", "--json", stdin=corpus.read_text())
+    assert json.loads(resumed.stdout)["documents"] == 3
