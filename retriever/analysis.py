@@ -21,6 +21,7 @@ import itertools
 import re
 import threading
 import unicodedata
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,7 @@ class LexicalConfig:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> LexicalConfig:
-        """What `to_json` gave.
+        """What `to_json` gave. Warns if another version of the stemmer made the words.
 
         Raises:
             MismatchError: another version of the analyser made the words.
@@ -144,6 +145,13 @@ class LexicalConfig:
             raise MismatchError(
                 f"expected words of analyser version {ANALYZER_VERSION}, found version "
                 f"{values.get('analyzer')}; build the collection anew with `tamis index`"
+            )
+        if values["language"] in Stemmer.algorithms() and values["stemmer"] != Stemmer.version():
+            warnings.warn(
+                f"expected PyStemmer {values['stemmer']}, which stemmed this collection, found "
+                f"{Stemmer.version()}: words that it stems otherwise are not found; "
+                "install that version, or build the collection anew with `tamis index`",
+                stacklevel=2,
             )
         names = LexicalConfig.__dataclass_fields__
         return LexicalConfig(**{name: values[name] for name in names})
@@ -272,9 +280,17 @@ def _marks() -> str:
 
 @cache
 def _replaced() -> dict[int, str | None]:
-    invisible = re.findall(f"[{_INVISIBLE}]", "".join(map(chr, range(0x80, 0x10000))))
-    dropped: dict[str, str | None] = dict.fromkeys(invisible)
-    return str.maketrans(dropped | dict.fromkeys(_HYPHENS, "-") | {"\u2019": "'"})
+    """What `_normalize` changes one by one: ``str.translate``'s table."""
+    spans = re.findall("(.)(?:-(.))?", _INVISIBLE)
+    invisible = [
+        code for first, last in spans for code in range(ord(first), ord(last or first) + 1)
+    ]
+    return dict.fromkeys(invisible) | dict.fromkeys(map(ord, _HYPHENS), "-") | {0x2019: "'"}
+
+
+@cache
+def _cluster() -> re.Pattern[str]:
+    return re.compile(f".[{_marks()}]*")
 
 
 def _normalize(chunk: str, *, turkish: bool) -> str:
@@ -298,7 +314,7 @@ def _fold(word: str) -> str:
 
 def _pairs(run: str) -> list[str]:
     """Overlapping pairs of characters, each taken with its marks; a lone character as it is."""
-    clusters = re.findall(f".[{_marks()}]*", run)
+    clusters = _cluster().findall(run)
     if len(clusters) == 1:
         return clusters
     return [first + second for first, second in itertools.pairwise(clusters)]

@@ -243,6 +243,15 @@ def test_words_of_another_analyser_version_are_refused():
         LexicalConfig.from_json(LexicalConfig().to_json() | {"analyzer": 0})
 
 
+def test_words_of_another_stemmer_version_are_read_with_a_warning():
+    settings = LexicalConfig().to_json() | {"stemmer": "1.0"}
+
+    with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
+        assert LexicalConfig.from_json(settings) == LexicalConfig()
+    unstemmed = LexicalConfig("none").to_json() | {"stemmer": "1.0"}
+    assert LexicalConfig.from_json(unstemmed) == LexicalConfig("none")
+
+
 def test_threads_share_an_analyzer():
     words = [f"nationalization{'s' * (i % 3)} running{i}" for i in range(300)]
     expected = [ENGLISH.analyze(word) for word in words]
