@@ -47,7 +47,7 @@ def trade_off(points: Sequence[Point], cost: str, worth: str, title: str) -> Any
         title: above the picture.
     """
     figure, axes = _figure(title)
-    axes.set_xscale("log")
+    _log_axis(axes, [point.cost for point in points])
     front = frontier(points)
     axes.plot(
         [p.cost for p in front], [p.worth for p in front], color="#888888", linewidth=1, zorder=1
@@ -70,9 +70,27 @@ def trade_off(points: Sequence[Point], cost: str, worth: str, title: str) -> Any
             )
     axes.set_xlabel(cost)
     axes.set_ylabel(worth)
-    axes.margins(0.12)
+    axes.set_ylim(_span([point.worth for point in points]))
     axes.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _log_axis(axes: Any, costs: Sequence[float]) -> None:  # noqa: ANN401
+    """A logarithmic axis with plain numbers at 1, 2 and 5, wide enough to hold some."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(min(costs) / 2, max(costs) * 2)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _span(worths: Sequence[float]) -> tuple[float, float]:
+    """Limits around the values, at least 0.05 apart so that a hair's breadth looks like one."""
+    middle = (min(worths) + max(worths)) / 2
+    half = max((max(worths) - min(worths)) * 0.65, 0.025)
+    return middle - half, middle + half
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -118,20 +136,18 @@ def histogram(counts: Mapping[str, Sequence[float]], label: str, title: str) -> 
         title: above the picture.
     """
     figure, axes = _figure(title)
-    every = np.concatenate([np.asarray(values, np.float64) for values in counts.values()])
-    top = max(float(np.quantile(every, 0.995)), 1.0)
+    held_by = {name: np.asarray(of, np.float64) for name, of in counts.items() if len(of)}
+    top = max(float(np.quantile(np.concatenate([*held_by.values(), [0.0]]), 0.995)), 1.0)
     bins = np.linspace(0, top, min(int(top), 40) + 1)
-    for number, (name, values) in enumerate(counts.items()):
-        held = np.minimum(np.asarray(values, np.float64), top)
-        weights = np.full(held.size, 100 / max(held.size, 1))
+    for number, (name, values) in enumerate(held_by.items()):
         axes.hist(
-            held,
+            np.minimum(values, top),
             bins=bins,
-            weights=weights,
+            weights=np.full(values.size, 100 / values.size),
             histtype="stepfilled",
             alpha=0.45,
             color=COLOURS[number % len(COLOURS)],
-            label=f"{name} (mean {np.mean(values):.1f})",
+            label=f"{name} (mean {values.mean():.1f})",
         )
     axes.set_xlabel(label)
     axes.set_ylabel("share, %")

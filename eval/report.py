@@ -180,13 +180,30 @@ def _short(value: float | None) -> str:
 
 
 def _pictures(results: Results, measure: str, baseline: str | None) -> str:
-    drawn = [pictures.svg(figure) for figure in figures(results, measure, baseline)]
-    content = "".join(f"<figure>{_unique_ids(svg, n)}</figure>" for n, svg in enumerate(drawn))
-    return _section("Pictures", f'<div class="pictures">{content}</div>') if drawn else ""
+    blocks = [_gallery(cost_pictures(results, measure), 0)]
+    number = 0
+    for dataset in results.datasets:
+        drawn = dataset_pictures(results, dataset, measure, baseline)
+        number += 100
+        if drawn:
+            opened = " open" * (len(results.datasets) == 1)
+            blocks.append(
+                f"<details{opened}><summary>{escape(dataset)}</summary>"
+                f"{_gallery(drawn, number)}</details>"
+            )
+    return _section("Pictures", *blocks) if any(blocks) else ""
 
 
-def figures(results: Results, measure: str, baseline: str | None) -> list[Any]:
-    """Every picture that these results have the numbers for."""
+def _gallery(drawn: Sequence[Any], first_number: int) -> str:
+    figures = "".join(
+        f"<figure>{_unique_ids(pictures.svg(figure), number)}</figure>"
+        for number, figure in enumerate(drawn, first_number)
+    )
+    return f'<div class="pictures">{figures}</div>' if drawn else ""
+
+
+def cost_pictures(results: Results, measure: str) -> list[Any]:
+    """The measure against latency, index size and active terms, where two systems have them."""
     found = []
     for label, cost_of in (
         ("latency, p50 ms", _latency),
@@ -196,12 +213,13 @@ def figures(results: Results, measure: str, baseline: str | None) -> list[Any]:
         points = _points(results, measure, cost_of)
         if len({point.system for point in points}) > 1:
             found.append(pictures.trade_off(points, label, measure, f"{measure} against cost"))
-    for dataset in results.datasets:
-        found += _of_dataset(results, dataset, measure, baseline)
     return found
 
 
-def _of_dataset(results: Results, dataset: str, measure: str, baseline: str | None) -> list[Any]:
+def dataset_pictures(
+    results: Results, dataset: str, measure: str, baseline: str | None
+) -> list[Any]:
+    """Wins and losses against the baseline, and histograms, of each system on one dataset."""
     found = []
     against = results.get(dataset, baseline) if baseline else None
     for system in results.systems:

@@ -126,7 +126,7 @@ def test_the_check_counts_everything(beir):
     summary = check(load_dataset(str(beir)))
     assert (summary.documents, summary.empty_documents) == (4, 1)
     assert (summary.queries, summary.judgements) == (3, 5)
-    assert summary.grades == {0: 2, 1: 2, 2: 1}
+    assert summary.grades == {"0": 2, "1": 2, "2": 1}
     assert (summary.repeated_judgements, summary.queries_without_relevant) == (1, 1)
     assert set(summary.sha256) == {"corpus", "queries", "qrels"}
     # `sha256sum` of the four lines that conftest writes

@@ -1,0 +1,194 @@
+"""Baselines and fused systems on a tiny corpus, against values worked out apart from them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tamis.eval.baselines import Bm25System, DenseRanker, batched
+from tamis.eval.datasets import load_dataset
+from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, interpolated
+from tamis.eval.pruning import LimitedTerms, heaviest
+from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
+from tamis.index.errors import InputError
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.fusion import rrf
+from tamis.retriever.lexical import LexicalConfig
+from tamis.retriever.searcher import Searcher
+
+WORDS = TamisSystem(None, LexicalConfig(), "words")
+
+
+class FixedRanker:
+    """Rankings known beforehand."""
+
+    def __init__(self, ranking: dict[str, float]) -> None:
+        self.ranking = ranking
+        self.fed: list[list[str]] = []
+
+    def rank(self, queries, depth):
+        return [dict(list(self.ranking.items())[:depth]) for _ in queries]
+
+    def rank_with_feedback(self, queries, feedback, rule, depth):
+        self.fed += [list(documents) for documents in feedback]
+        return self.rank(queries, depth)
+
+    def timed(self, query, k):
+        return {"retrieve_ms": 2.0}
+
+    def facts(self):
+        return {"index_bytes": 10, "index_bytes_per_document": 2.0}
+
+    def distributions(self):
+        return {}
+
+
+class FixedSystem:
+    """A system that prepares a `FixedRanker`."""
+
+    def __init__(self, name: str, ranking: dict[str, float]) -> None:
+        self.name = name
+        self.ranker = FixedRanker(ranking)
+
+    def settings(self):
+        return {"fixed": self.name}
+
+    def prepare(self, dataset, work):
+        return self.ranker
+
+
+A = {"a": 9.0, "b": 5.0, "c": 1.0}
+B = {"c": 3.0, "d": 2.0, "a": 1.0}
+
+
+def test_bm25_equals_the_formula(beir, tmp_path):
+    ranker = Bm25System().prepare(load_dataset(str(beir)), tmp_path)
+    (found,) = ranker.rank(["sifting flour"], 10)
+    # d2 alone holds "sift" and "flour", once each, among 3 documents of 6, 5 and 5 stems
+    idf = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
+    tf = 1 / (1 + 0.9 * (1 - 0.4 + 0.4 * 5 / np.mean([6, 5, 5])))
+    assert found == pytest.approx({"d2": 2 * idf * tf}, rel=1e-5)
+
+
+def test_bm25_finds_nothing_without_a_known_word(beir, tmp_path):
+    ranker = Bm25System().prepare(load_dataset(str(beir)), tmp_path)
+    assert ranker.rank(["the of", "zymurgy", ""], 10) == [{}, {}, {}]
+    assert set(ranker.timed("drum", 5)) == {"encode_ms", "retrieve_ms"}
+    assert ranker.facts()["index_bytes"] > 0
+
+
+def test_the_searcher_ranks_and_indexes_once(beir, tmp_path):
+    dataset = load_dataset(str(beir))
+    first = WORDS.prepare(dataset, tmp_path)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    again = WORDS.prepare(dataset, tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    queries = ["drum sieve", "sifting flour"]
+    assert first.rank(queries, 10) == again.rank(queries, 10)
+    assert next(iter(again.rank(queries, 10)[0])) == "d1"
+    assert list(again.rank(queries, 10)[1]) == ["d2"]
+    facts = again.facts()
+    assert facts["documents_per_s"] > 0
+    assert facts["query_terms"] == {"learned": 0.0, "lexical": 2.0}
+    # document terms by hand: both "drum" (in 2) and "siev" (2), "sift" (1) and "flour" (1)
+    # p_q is 1/2 for each of the four, so FLOPS is (2 + 2 + 1 + 1) / 3 / 2
+    assert facts["flops"] == {"learned": 0.0, "lexical": 1.0}
+    assert again.distributions() == {"words of a query": [2, 2]}
+    assert {"encode_ms", "retrieve_ms", "fetch_ms"} <= set(again.timed("drum", 2))
+
+
+def test_another_setting_or_corpus_is_another_index(beir, tmp_path):
+    dataset = load_dataset(str(beir))
+    work = tmp_path / "work"
+    WORDS.prepare(dataset, work)
+    TamisSystem(None, LexicalConfig(k1=1.2), "other").prepare(dataset, work)
+    with (beir / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "d5", "text": "added"}\n')
+    WORDS.prepare(dataset, work)
+    assert len([path for path in work.iterdir() if path.is_dir()]) == 3
+
+
+def test_an_index_of_another_corpus_is_refused(beir, tmp_path):
+    dataset = load_dataset(str(beir))
+    WORDS.prepare(dataset, tmp_path / "work")
+    (folder,) = (path for path in (tmp_path / "work").iterdir() if path.is_dir())
+    searched = IndexedSystem(Searcher.open(folder), "mine")
+    (ranking, _) = searched.prepare(dataset, tmp_path).rank(list(dataset.queries.values()), 1)
+    assert list(ranking) == ["d1"]
+    with (beir / "qrels/test.tsv").open("a") as file:
+        file.write("".join(f"q1\tx{n}\t1\n" for n in range(9)))
+    with pytest.raises(InputError, match=r"without 9 of its 12 judged documents, such as 'x0'"):
+        searched.prepare(load_dataset(str(beir)), tmp_path)
+
+
+def test_fused_systems_join_their_parts(tmp_path):
+    parts = (FixedSystem("a", A), FixedSystem("b", B))
+    by_rank = FusedSystem(parts, ByRank(10)).prepare(None, tmp_path)
+    assert by_rank.rank(["q"], 3)[0] == dict(list(rrf([A, B], k=10).items())[:3])
+    by_score = FusedSystem(parts, ByScore((1.0, 3.0))).prepare(None, tmp_path)
+    assert by_score.rank(["q"], 9)[0] == pytest.approx({"c": 3.0, "d": 1.5, "a": 1.0, "b": 0.5})
+    assert by_rank.timed("q", 3) == {"retrieve_ms": 4.0}
+    assert by_rank.facts() == {"index_bytes": 20, "index_bytes_per_document": 4.0}
+
+
+def test_feedback_takes_the_first_answers(tmp_path):
+    base = FixedSystem("base", A)
+    FeedbackSystem(base, Feedback(documents=2)).prepare(None, tmp_path).rank(["q"], 3)
+    assert base.ranker.fed == [["a", "b"]]
+
+
+def test_interpolation_stands_before_after_or_around_feedback(tmp_path):
+    base, other = FixedSystem("base", A), FixedSystem("other", B)
+    systems = interpolated(base, other, ByScore((0.1, 0.9)), Feedback(documents=1))
+    assert [system.name for system in systems] == [
+        "base+prf", "base+other-before-prf", "base+other-after-prf", "base+other-around-prf",
+    ]  # fmt: skip
+    first = [next(iter(s.prepare(None, tmp_path).rank(["q"], 3)[0])) for s in systems]
+    assert first == ["a", "a", "c", "c"]  # mixing afterwards lets the other's best document win
+    assert base.ranker.fed == [["a"], ["c"], ["a"], ["c"]]  # mixing before chooses its documents
+
+
+def test_feedback_needs_a_system_of_vectors(beir, tmp_path):
+    with pytest.raises(InputError, match="found bm25"):
+        FeedbackSystem(Bm25System()).prepare(load_dataset(str(beir)), tmp_path)
+
+
+def test_dense_feedback_moves_the_query():
+    import faiss
+
+    class Model:
+        def encode(self, texts, **options):
+            return np.array([[1.0, 0.0]] * len(texts), np.float32)
+
+    index = faiss.IndexFlatIP(2)
+    index.add(np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32))
+    ranker = DenseRanker(Model(), index, ["east", "between", "north"], None)
+    assert ranker.rank(["q"], 3)[0] == pytest.approx({"east": 1, "between": 0.6, "north": 0})
+    rule = Feedback(documents=1, alpha=1.0, beta=2.0)
+    moved = ranker.rank_with_feedback(["q"], [["north"]], rule, 3)[0]
+    assert moved == pytest.approx({"between": 2.2, "north": 2.0, "east": 1.0})
+    assert ranker.facts()["index_bytes"] == 3 * 2 * 4
+
+
+def test_only_the_heaviest_terms_stay():
+    rows = [{1: 3.0, 4: 5.0, 9: 3.0}, {}, {2: 1.0}, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}]
+    kept = heaviest(SparseVectors.from_dicts(rows, 10), 2)
+    assert kept.to_dicts() == [{1: 3.0, 4: 5.0}, {}, {2: 1.0}, {2: 3.0, 3: 4.0}]
+
+
+def test_a_limited_encoder_notes_the_sizes_it_kept():
+    class Encoder:
+        def encode_documents(self, texts, *, progress=None):
+            return SparseVectors.from_dicts([{0: 1.0, 1: 2.0, 2: 3.0}] * len(texts), 5)
+
+    limited, free = LimitedTerms(Encoder(), 2), LimitedTerms(Encoder())
+    assert limited.encode_documents(["x"]).to_dicts() == [{1: 2.0, 2: 3.0}]
+    free.encode_documents(["x", "y"])
+    assert (limited.sizes, free.sizes) == ([2], [3, 3])
+
+
+def test_batches_hold_everything_once():
+    assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(batched([], 2)) == []
