@@ -5,7 +5,7 @@ words once; what follows the first sight of a chunk is a dict lookup. A chunk is
 characters and, where a digit stands beside the joint, the runs it is joined to: ``COVID-19``,
 ``3.14``, ``x86_64``.
 
-- Case and compatibility: NFKC and Unicode case folding; invisible characters are dropped.
+- NFKC, case folding and the digits 0 to 9 for those of any script; invisible characters go.
 - Codes give their parts, and the whole with the joint between letter and digit left out, so that
   ``COVID-19``, ``COVID19`` and ``covid 19`` meet.
 - Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) give overlapping pairs of
@@ -86,6 +86,8 @@ _HANGUL = "\uac00-\ud7a3"
 
 _ASCII_PARTS = re.compile(r"[^\W_]+", re.ASCII)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+_CODE = re.compile(r"\S*\d\S*")
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _LETTER_JOINT = re.compile(r"(?<=[^\W\d_])[-_](?=\d)|(?<=\d)[-_](?=[^\W\d_])")
 
 
@@ -178,6 +180,7 @@ class Analyzer:
         self._stemming = threading.Lock()  # a Stemmer has inner state
         self._stop_words = STOP_WORDS.get(language, _NONE) if config.stop_words else _NONE
         self._asking = QUESTION_WORDS.get(language, _NONE) if config.stop_words else _NONE
+        self._turkish = language == "turkish"  # its I is not i's capital
         self._fold_first = config.fold_marks and language in _FOLD_FIRST
         self._fold_after = config.fold_marks and language in _FOLD_AFTER
         unspaced = _UNSPACED + _HANGUL if language == BIGRAMS else _UNSPACED
@@ -198,13 +201,16 @@ class Analyzer:
         ``how does a glacier form`` gives the words of ``a glacier form``. An acronym stays (``WHO``
         beside other words in lower case), and so does a query that nothing would be left of.
         """
-        chunks = self.chunks(text)
         shouted = text.isupper()
-        asking = [
-            chunk.lower() in self._asking and (shouted or not chunk.isupper()) for chunk in chunks
-        ]
-        said = (chunk for chunk, asks in zip(chunks, asking, strict=True) if not asks)
+        said = (
+            chunk
+            for chunk in self.chunks(text)
+            if (chunk.isupper() and not shouted) or not self._asks(chunk)
+        )
         return [word for chunk in said for word in self.words_of(chunk)] or self.analyze(text)
+
+    def _asks(self, chunk: str) -> bool:
+        return chunk.lower().replace("\u2019", "'").removesuffix("'s") in self._asking
 
     def chunks(self, text: str) -> list[str]:
         """The chunks of a text, as they are written there: what `words_of` takes."""
@@ -212,9 +218,9 @@ class Analyzer:
 
     def words_of(self, chunk: str) -> tuple[str, ...]:
         """The words of one chunk: none for a stop word, several for a code or unspaced text."""
-        if chunk.isascii():
+        if chunk.isascii() and not self._turkish:
             return self._spaced(chunk.lower(), _ASCII_PARTS)
-        pieces = self._unspaced.split(_normalize(chunk, turkish=self.config.language == "turkish"))
+        pieces = self._unspaced.split(_normalize(chunk, turkish=self._turkish))
         words: list[str] = []
         for i, piece in enumerate(pieces):  # every second piece is unspaced
             words += _pairs(piece) if i % 2 else self._spaced(piece, _unicode_parts())
@@ -228,7 +234,7 @@ class Analyzer:
             return (chunk.replace(",", ""),)
         parts = parts_of.findall(chunk)
         words = [self._word(part) for part in parts if part not in self._stop_words]
-        if len(parts) > 1 and len(chunk) <= LONGEST_CODE and any(map(str.isdigit, chunk)):
+        if len(parts) > 1 and len(chunk) <= LONGEST_CODE and _CODE.fullmatch(chunk):
             words.append(_LETTER_JOINT.sub("", chunk))
         return tuple(words)
 
@@ -299,6 +305,7 @@ def _normalize(chunk: str, *, turkish: bool) -> str:
         slices = (chunk[i : i + LONGEST_SLICE] for i in range(0, len(chunk), LONGEST_SLICE))
         return "".join(_normalize(part, turkish=turkish) for part in slices)
     chunk = unicodedata.normalize("NFKC", chunk.translate(_replaced()))
+    chunk = _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), chunk)
     if turkish:
         chunk = chunk.replace("\u0130", "i").replace("I", "\u0131")
     return unicodedata.normalize("NFKC", chunk.casefold())

@@ -242,16 +242,11 @@ class LexicalQueries:
         """Rows of ``sizes`` distinct terms, -1 where unknown, to rising terms with weights."""
         frequency = self.dictionary.document_frequency(terms)
         rows = np.repeat(np.arange(len(sizes)), sizes)
+        weights = (counts * idf(frequency, self.documents) * factor).astype(np.float32)
         order = np.lexsort((terms, rows))
-        order = order[frequency[order] > 0]
-        weights = counts[order] * idf(frequency[order], self.documents) * factor
-        offsets = np.searchsorted(rows[order], np.arange(len(sizes) + 1))
-        return SparseVectors(
-            offsets.astype(np.int64),
-            terms[order],
-            weights.astype(np.float32),
-            self.dictionary.vocab_size,
-        )
+        order = order[(frequency[order] > 0) & (weights[order] > 0)]  # a tiny factor may underflow
+        offsets = np.searchsorted(rows[order], np.arange(len(sizes) + 1)).astype(np.int64)
+        return SparseVectors(offsets, terms[order], weights[order], self.dictionary.vocab_size)
 
 
 def format_term(word: str) -> str:

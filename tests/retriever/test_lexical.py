@@ -163,6 +163,7 @@ def test_the_weight_multiplies_and_zero_turns_words_off():
 
     np.testing.assert_allclose(queries.encode(["tea cup"], 2.0).weights, 4 * usual.weights)
     assert queries.encode(["tea cup", "pot"], 0.0).to_dicts() == [{}, {}]
+    assert queries.encode(["tea cup", "pot"], 1e-60).to_dicts() == [{}, {}]
     for weight in (-1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="0 turns words off"):
             queries.encode(["tea"], weight)
