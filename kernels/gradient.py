@@ -1,12 +1,13 @@
 """The backward of the max-pooled head, without float atomics: every output has one writer.
 
 With g[b, v] = d loss / d logit and i[b, v] the winning token:
-    d weight[v] = sum_b g[b, v] hidden[b, i[b, v]]
+    d bias[v]      = sum_b g[b, v]
+    d weight[v]    = sum_b g[b, v] hidden[b, i[b, v]]
     d hidden[b, s] = sum_v g[b, v] [i[b, v] = s] weight[v]
-Short sequences: both are products with the one-hot matrix A[v, s] = g [i = s], built in registers.
-Long ones: d weight gathers one row a pair; for d hidden the active pairs are first sorted into bins
-of BIN tokens, and each bin is a one-hot product with gathered weight rows. Inactive pairs never
-enter a bin, and how many do is known to the device alone.
+This file is the way for long sequences, whose cost does not grow with their length: one gathered
+row for each active pair (b, v). Pairs are listed by term for d weight, and sorted into bins of
+BIN tokens for d hidden, where each bin is a one-hot tensor-core product. Inactive pairs are never
+listed; how many are active is known to the device alone. one_hot.py is the way for short ones.
 """
 
 from __future__ import annotations
@@ -35,37 +36,59 @@ class Pooled(NamedTuple):
 
     out:    [B, V] float32 weights.
     winner: [B, V] int16 or int32 position in the packed sequence, -1 for none.
-    grad:   [B, V] float32, d loss / d out.
+    grad:   [B, V] float32, d loss / d out, contiguous.
+    unit:   [1] float32 power of two that brings g under 1, for fp16 products; None otherwise.
     """
 
     out: torch.Tensor
     winner: torch.Tensor
     grad: torch.Tensor
+    unit: torch.Tensor | None
     activation: Activation
     logit_scale: float
 
 
-def weight_gradient(
-    packed: Packed, pooled: Pooled, weight: torch.Tensor, bias: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return d loss / d weight [V, D] in the dtype of `weight`, and d loss / d bias [V] or None."""
-    vocab, width = weight.shape
-    grad_weight = torch.empty((vocab, width), dtype=weight.dtype, device=weight.device)
-    grad_bias = None if bias is None else torch.empty_like(bias)
-    tile = tuned.grad_tile(card(weight.device), weight.dtype, width, packed.max_len)
-    one_hot = packed.max_len <= tuned.ONE_HOT
-    block_d = min(tile.weight_d, max(16, next_power_of_2(width)))
-    block_v = max(tile.weight_v, 64) if one_hot else tile.weight_v
-    with on(weight.device):
-        _weight_kernel[(cdiv(width, block_d), cdiv(vocab, block_v))](
-            pooled.grad, pooled.out, pooled.winner, packed.rows, packed.start, packed.length,
-            grad_weight, grad_bias,
-            len(packed.length), vocab, width, packed.rows.shape[1], pooled.logit_scale,
-            ACTIVATION=int(pooled.activation), BLOCK_V=block_v, BLOCK_D=block_d,
-            LENGTH=max(16, next_power_of_2(packed.max_len)) if one_hot else 0,
-            PRECISION="ieee", num_warps=tile.weight_warps, num_stages=tile.stages,
+def unit_of(grad: torch.Tensor, logit_scale: float) -> torch.Tensor:
+    """Return the power of two [1] that divides every |d loss / d logit| to at most 1."""
+    peak = grad.abs().amax().clamp(min=2.0**-100) * logit_scale
+    return torch.exp2(-torch.ceil(torch.log2(peak))).view(1)
+
+
+def bias_gradient(pooled: Pooled, bias: torch.Tensor) -> torch.Tensor:
+    """Return d loss / d bias [V] in the dtype of `bias`."""
+    batch, vocab = pooled.out.shape
+    grad = torch.empty_like(bias, memory_format=torch.contiguous_format)
+    with on(bias.device):
+        _bias_kernel[(cdiv(vocab, 128),)](
+            pooled.grad, pooled.out, pooled.winner, grad, batch, vocab, pooled.logit_scale,
+            ACTIVATION=int(pooled.activation), BLOCK_B=16, BLOCK_V=128,
         )  # fmt: skip
-    return grad_weight, grad_bias
+    return grad
+
+
+def weight_gradient(packed: Packed, pooled: Pooled, weight: torch.Tensor) -> torch.Tensor:
+    """Return d loss / d weight [V, D] in the dtype of `weight`."""
+    batch, (vocab, width) = len(packed.length), weight.shape
+    device = weight.device
+    grad = torch.empty((vocab, width), dtype=weight.dtype, device=device)
+    tile = tuned.grad_tile(card(device), weight.dtype, width)
+    block_d = min(tile.weight_d, max(16, next_power_of_2(width)))
+    group = min(vocab, max(1, WORKSPACE_BYTES // (_PAIR_BYTES * max(1, batch))))
+    pairs = torch.empty((group, batch), dtype=torch.int64, device=device)
+    counts = torch.empty(group, dtype=torch.int32, device=device)
+    for first in range(0, vocab, group):
+        count = min(group, vocab - first)
+        with on(device):
+            _list_kernel[(cdiv(count, 32),)](
+                pooled.grad, pooled.out, pooled.winner, packed.start, pairs, counts,
+                first, count, batch, vocab, pooled.logit_scale,
+                ACTIVATION=int(pooled.activation), BLOCK_B=32, BLOCK_V=32,
+            )  # fmt: skip
+            _weight_kernel[(cdiv(count, tile.weight_v), cdiv(width, block_d))](
+                pairs, counts, packed.rows, grad, first, count, batch, width, packed.rows.shape[1],
+                BLOCK_V=tile.weight_v, BLOCK_K=tile.weight_k, BLOCK_D=block_d, num_warps=tile.weight_warps,
+            )  # fmt: skip
+    return grad
 
 
 def hidden_gradient(
@@ -74,9 +97,6 @@ def hidden_gradient(
     """Return d loss / d hidden [flat_rows, D], zero for rows that never counted."""
     batch, vocab = pooled.out.shape
     grad = torch.zeros((flat_rows, weight.shape[1]), dtype=weight.dtype, device=weight.device)
-    if not batch or not packed.max_len or not vocab:
-        return grad
-    # At most WORKSPACE_BYTES of pairs at once: the sequences are taken in groups.
     group = max(1, WORKSPACE_BYTES // (_PAIR_BYTES * vocab))
     for first in range(0, batch, group):
         _hidden_group(packed, pooled, weight, grad, first, min(batch, first + group))
@@ -100,7 +120,7 @@ def _hidden_group(
     sizes = torch.empty((count, bins, chunks), dtype=torch.int32, device=device)
     pairs = torch.empty(count * vocab, dtype=torch.int32, device=device)
     slopes = torch.empty(count * vocab, dtype=torch.float32, device=device)
-    tile = tuned.grad_tile(card(device), weight.dtype, width, packed.max_len)
+    tile = tuned.grad_tile(card(device), weight.dtype, width)
     block_d = min(tile.hidden_d, max(16, next_power_of_2(width)))
     with on(device):
         grid = (count, chunks)
@@ -111,14 +131,14 @@ def _hidden_group(
         )
         _bin_kernel[(cdiv(width, block_d), count * bins)](
             pairs, slopes, ends, weight, grad, packed.source, packed.start, packed.length,
-            first, width, weight.stride(0), bins, chunks,
+            pooled.unit, first, width, *weight.stride(), bins, chunks,
             BLOCK_K=tile.hidden_k, BLOCK_D=block_d, PRECISION="ieee",
-            num_warps=tile.hidden_warps, num_stages=tile.stages,
+            num_warps=tile.hidden_warps, num_stages=tile.hidden_stages,
         )  # fmt: skip
 
 
 @triton.jit
-def _logit_gradient(
+def logit_gradient(
     grad_ptr, out_ptr, winner_ptr, at, mask, logit_scale, ACTIVATION: tl.constexpr
 ):  # fmt: skip
     """Return d loss / d logit (0 where inactive) and the winning position of entries `at`."""
@@ -130,48 +150,69 @@ def _logit_gradient(
 
 
 @triton.jit(do_not_specialize=["B", "logit_scale"])
-def _weight_kernel(
-    grad_ptr, out_ptr, winner_ptr, rows_ptr, start_ptr, length_ptr, grad_weight_ptr, grad_bias_ptr,
-    B, V, D, stride_row, logit_scale,
-    ACTIVATION: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_D: tl.constexpr, LENGTH: tl.constexpr,
-    PRECISION: tl.constexpr,
+def _bias_kernel(
+    grad_ptr, out_ptr, winner_ptr, grad_bias_ptr, B, V, logit_scale,
+    ACTIVATION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
-    """One [BLOCK_V, BLOCK_D] block of d weight: a walk over the sequences, in order.
-
-    LENGTH is 0 for the gather, or the padded length of a one-hot product.
-    """
-    v = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
-    d = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
-    acc = tl.zeros([BLOCK_V, BLOCK_D], tl.float32)
+    v = tl.program_id(0) * BLOCK_V + tl.arange(0, BLOCK_V)
     total = tl.zeros([BLOCK_V], tl.float32)
-    at = v.to(tl.int64)  # int64: B * V passes 2^31
-    for b in range(0, B):
-        g, winner = _logit_gradient(
-            grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION
+    for b0 in range(0, B, BLOCK_B):
+        b = b0 + tl.arange(0, BLOCK_B)
+        at = b.to(tl.int64)[:, None] * V + v[None, :]  # int64: B * V passes 2^31
+        inside = (b < B)[:, None] & (v < V)[None, :]
+        g, _ = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, inside, logit_scale, ACTIVATION)
+        total += tl.sum(g, 0)
+    tl.store(grad_bias_ptr + v, total.to(grad_bias_ptr.dtype.element_ty), mask=v < V)
+
+
+@triton.jit(do_not_specialize=["first", "count", "B", "logit_scale"])
+def _list_kernel(
+    grad_ptr, out_ptr, winner_ptr, start_ptr, pairs_ptr, counts_ptr,
+    first, count, B, V, logit_scale,
+    ACTIVATION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_V: tl.constexpr,
+):  # fmt: skip
+    """List each term's active pairs in rising sequence order: packed row high, bits of g low."""
+    local = tl.program_id(0) * BLOCK_V + tl.arange(0, BLOCK_V)
+    found = tl.zeros([BLOCK_V], tl.int32)
+    for b0 in range(0, B, BLOCK_B):
+        b = b0 + tl.arange(0, BLOCK_B)
+        at = b.to(tl.int64)[:, None] * V + (first + local)[None, :]
+        inside = (b < B)[:, None] & (local < count)[None, :]
+        g, winner = logit_gradient(
+            grad_ptr, out_ptr, winner_ptr, at, inside, logit_scale, ACTIVATION
         )
-        total += g
-        start = tl.load(start_ptr + b).to(tl.int64)
-        if LENGTH == 0:
-            row = rows_ptr + (start + winner) * stride_row
-            active = (g != 0.0)[:, None] & (d < D)[None, :]
-            token = tl.load(row[:, None] + d[None, :], mask=active, other=0.0)
-            acc += g[:, None] * token.to(tl.float32)
-        else:
-            s = tl.arange(0, LENGTH)
-            length = tl.load(length_ptr + b)
-            rows = rows_ptr + (start + s) * stride_row
-            tokens = tl.load(
-                rows[:, None] + d[None, :], mask=(s < length)[:, None] & (d < D)[None, :], other=0.0
-            )
-            one_hot = tl.where(winner[:, None] == s[None, :], g[:, None], 0.0)
-            acc = tl.dot(one_hot.to(tokens.dtype), tokens, acc, input_precision=PRECISION)
-        at += V
-    target = grad_weight_ptr + v.to(tl.int64)[:, None] * D + d[None, :]
-    inside = (v < V)[:, None] & (d < D)[None, :]
+        active = (g != 0.0).to(tl.int32)
+        row = tl.load(start_ptr + b, mask=b < B, other=0)[:, None] + winner
+        bits = g.to(tl.int32, bitcast=True).to(tl.int64) & 0xFFFFFFFF
+        place = local.to(tl.int64)[None, :] * B + found[None, :] + tl.cumsum(active, 0) - 1
+        tl.store(pairs_ptr + place, (row.to(tl.int64) << 32) | bits, mask=active != 0)
+        found += tl.sum(active, 0)
+    tl.store(counts_ptr + local, found, mask=local < count)
+
+
+@triton.jit(do_not_specialize=["first", "count", "B"])
+def _weight_kernel(
+    pairs_ptr, counts_ptr, rows_ptr, grad_weight_ptr, first, count, B, D, stride_row,
+    BLOCK_V: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """BLOCK_D columns of d weight for BLOCK_V terms, BLOCK_K gathered rows at a time."""
+    local = tl.program_id(0) * BLOCK_V + tl.arange(0, BLOCK_V)
+    d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    found = tl.load(counts_ptr + local, mask=local < count, other=0)
+    lists = pairs_ptr + local.to(tl.int64) * B
+    acc = tl.zeros([BLOCK_V, BLOCK_D], tl.float32)
+    for k0 in range(0, tl.max(found, 0), BLOCK_K):
+        k = k0 + tl.arange(0, BLOCK_K)
+        listed = k[None, :] < found[:, None]
+        pair = tl.load(lists[:, None] + k[None, :], mask=listed, other=0)
+        g = pair.to(tl.int32).to(tl.float32, bitcast=True)
+        row = rows_ptr + (pair >> 32) * stride_row
+        inside = listed[:, :, None] & (d < D)[None, None, :]
+        token = tl.load(row[:, :, None] + d[None, None, :], mask=inside, other=0.0)
+        acc += tl.sum(g[:, :, None] * token.to(tl.float32), 1)
+    target = grad_weight_ptr + (first + local).to(tl.int64)[:, None] * D + d[None, :]
+    inside = (local < count)[:, None] & (d < D)[None, :]
     tl.store(target, acc.to(grad_weight_ptr.dtype.element_ty), mask=inside)
-    if grad_bias_ptr is not None:
-        if tl.program_id(0) == 0:
-            tl.store(grad_bias_ptr + v, total.to(grad_bias_ptr.dtype.element_ty), mask=v < V)
 
 
 @triton.jit(do_not_specialize=["bins", "chunks", "logit_scale"])
@@ -183,7 +224,7 @@ def _count_kernel(
     b, chunk = tl.program_id(0), tl.program_id(1)
     v = chunk * BLOCK + tl.arange(0, BLOCK)
     at = b.to(tl.int64) * V + v
-    g, winner = _logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
+    g, winner = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
     mine = tl.where(g != 0.0, winner // BIN, -1)
     for i in range(0, bins):
         size = tl.sum((mine == i).to(tl.int32), 0)
@@ -200,7 +241,7 @@ def _sort_kernel(
     b, chunk = tl.program_id(0), tl.program_id(1)
     v = chunk * BLOCK + tl.arange(0, BLOCK)
     at = b.to(tl.int64) * V + v
-    g, winner = _logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
+    g, winner = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
     mine = tl.where(g != 0.0, winner // BIN, -1)
     for i in range(0, bins):
         cell = (b * bins + i) * chunks + chunk
@@ -215,28 +256,29 @@ def _sort_kernel(
 @triton.jit(do_not_specialize=["first", "bins", "chunks"])
 def _bin_kernel(
     pairs_ptr, slopes_ptr, ends_ptr, weight_ptr, grad_ptr, source_ptr, start_ptr, length_ptr,
-    first, D, stride_v, bins, chunks,
+    unit_ptr, first, D, stride_v, stride_d, bins, chunks,
     BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """One bin's d hidden: one-hot [BIN, pairs] x gathered weight rows [pairs, BLOCK_D].
-
-    Slopes are scaled to at most 1 by a power of two, so fp16 operands neither overflow nor lose.
-    """
+    """One bin's d hidden: one-hot [BIN, pairs] x gathered weight rows [pairs, BLOCK_D]."""
     cell = tl.program_id(1)
     d = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
     low = tl.load(ends_ptr + cell * chunks - 1, mask=cell > 0, other=0)
     high = tl.load(ends_ptr + cell * chunks + chunks - 1)
+    unit = 1.0
+    if unit_ptr is not None:
+        unit = tl.load(unit_ptr)
     row = tl.arange(0, BIN)
     acc = tl.zeros([BIN, BLOCK_D], tl.float32)
     for p0 in range(low, high, BLOCK_K):
         p = p0 + tl.arange(0, BLOCK_K)
         pair = tl.load(pairs_ptr + p, mask=p < high, other=0)
-        g = tl.load(slopes_ptr + p, mask=p < high, other=0.0)
+        g = tl.load(slopes_ptr + p, mask=p < high, other=0.0) * unit
         line = weight_ptr + (pair // BIN).to(tl.int64) * stride_v
         inside = (p < high)[:, None] & (d < D)[None, :]
-        terms = tl.load(line[:, None] + d[None, :], mask=inside, other=0.0)
+        terms = tl.load(line[:, None] + d[None, :] * stride_d, mask=inside, other=0.0)
         one_hot = tl.where((pair % BIN)[None, :] == row[:, None], g[None, :], 0.0)
         acc = tl.dot(one_hot.to(terms.dtype), terms, acc, input_precision=PRECISION)
+    acc = acc / unit
     b = first + cell // bins
     s = cell % bins * BIN + row
     counted = s < tl.load(length_ptr + b)

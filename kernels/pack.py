@@ -17,10 +17,10 @@ from tamis.kernels.launch import cdiv, next_power_of_2, on, round_up
 
 
 class Packed(NamedTuple):
-    """Granule-aligned rows. Rows from `used` on are never written nor counted.
+    """Granule-aligned rows. Rows from `used` on are neither written nor counted.
 
     rows:    [capacity, width] the tokens, width a multiple of 16 bytes.
-    source:  [capacity] int32, the row of the flat input a packed row came from.
+    source:  [capacity] int32, the row of the flat input a packed row came from, -1 for repeats.
     segment: [capacity / granule] int32, the sequence of each granule, never falling.
     start:   [B] int32, first packed row of each sequence.
     length:  [B] int32, counted tokens of each sequence.
@@ -37,8 +37,13 @@ class Packed(NamedTuple):
     max_len: int
 
 
-def pack_padded(hidden: torch.Tensor, mask: torch.Tensor | None, granule: int) -> Packed:
-    """Pack the counted tokens of [B, S, D]; `mask [B, S]` bool, None counts all."""
+def pack_padded(
+    hidden: torch.Tensor, mask: torch.Tensor | None, granule: int, *, clean: bool = False
+) -> Packed:
+    """Pack the counted tokens of [B, S, D]; `mask [B, S]` bool, None counts all.
+
+    With `clean`, rows past those in use are zeros.
+    """
     batch, max_len, width = hidden.shape
     if mask is None:
         length = torch.full((batch,), max_len, dtype=torch.int32, device=hidden.device)
@@ -48,7 +53,7 @@ def pack_padded(hidden: torch.Tensor, mask: torch.Tensor | None, granule: int) -
         mask = mask.view(torch.uint8)
     flat = hidden.reshape(batch * max_len, width)
     capacity = batch * round_up(max_len, granule)
-    return _pack(flat, length, mask, None, capacity, granule, max_len)
+    return _pack(flat, length, mask, None, capacity, granule, max_len, clean=clean)
 
 
 def pack_offsets(hidden: torch.Tensor, offsets: torch.Tensor, max_len: int, granule: int) -> Packed:
@@ -56,7 +61,7 @@ def pack_offsets(hidden: torch.Tensor, offsets: torch.Tensor, max_len: int, gran
     length = offsets.diff().to(torch.int32)
     batch = len(length)
     capacity = round_up(hidden.shape[0], granule) + batch * granule
-    return _pack(hidden, length, None, offsets, capacity, granule, max_len)
+    return _pack(hidden, length, None, offsets, capacity, granule, max_len, clean=clean)
 
 
 def _pack(
@@ -67,16 +72,19 @@ def _pack(
     capacity: int,
     granule: int,
     max_len: int,
+    *,
+    clean: bool,
 ) -> Packed:
     batch, width = len(length), flat.shape[1]
     step = 16 // flat.element_size()
-    rows = flat.new_empty((capacity, round_up(width, step)))
+    shape = (capacity, round_up(width, step))
+    rows = flat.new_zeros(shape) if clean else flat.new_empty(shape)
     int32 = {"dtype": torch.int32, "device": flat.device}
-    source = torch.empty(capacity, **int32)
+    source = torch.full((capacity,), -1, **int32)
     segment = torch.empty(cdiv(capacity, granule), **int32)
     start, used = torch.empty(batch, **int32), torch.empty(1, **int32)
     packed = Packed(rows, source, segment, start, length, used, granule, max_len)
-    chunk = min(64, max(16, next_power_of_2(max_len)))
+    chunk = min(32, max(16, next_power_of_2(max_len)))
     with on(flat.device):
         _starts_kernel[(1,)](length, start, used, batch, granule, BLOCK=1024)
         if batch and max_len:
@@ -84,7 +92,7 @@ def _pack(
                 flat, mask, offsets, rows, source, segment, start, length,
                 flat.shape[0], max_len, width, rows.shape[1],
                 *flat.stride(), *(mask.stride() if mask is not None else (0, 0)),
-                CHUNK=chunk, GRANULE=granule, BLOCK_D=min(256, next_power_of_2(rows.shape[1])),
+                CHUNK=chunk, GRANULE=granule, BLOCK_D=min(512 // flat.element_size(), next_power_of_2(rows.shape[1])),
             )  # fmt: skip
     return packed
 
@@ -149,8 +157,8 @@ def _copy_kernel(
         target = packed_ptr + to_row.to(tl.int64)[:, None] * packed_width + d[None, :]
         tl.store(target, values, mask=counted[:, None] & inside[None, :])
         if last >= 0:
-            line = tl.load(
+            repeated = tl.load(
                 flat_ptr + (base + last) * stride_row + columns, mask=d < width, other=0.0
             )
-            target = packed_ptr + (start + pad).to(tl.int64)[:, None] * packed_width + d[None, :]
-            tl.store(target, line[None, :], mask=pad_here[:, None] & inside[None, :])
+            tail = packed_ptr + (start + pad).to(tl.int64)[:, None] * packed_width + d[None, :]
+            tl.store(tail, repeated[None, :], mask=pad_here[:, None] & inside[None, :])

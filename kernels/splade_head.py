@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from tamis.kernels import pack, pool, tuned
+from tamis.kernels import gradient, one_hot, pack, pool, tuned
 from tamis.kernels.finish import finish
-from tamis.kernels.gradient import Pooled, hidden_gradient, weight_gradient
 from tamis.kernels.launch import aligned
 from tamis.kernels.sparsify import sparsify
 
@@ -28,11 +27,11 @@ class _Ragged(NamedTuple):
     offsets: torch.Tensor | None
     max_len: int
 
-    def pack(self, hidden: torch.Tensor) -> pack.Packed:
+    def pack(self, hidden: torch.Tensor, *, clean: bool = False) -> pack.Packed:
         granule = tuned.granule(self.max_len)
         if self.offsets is not None:
-            return pack.pack_offsets(hidden, self.offsets, self.max_len, granule)
-        return pack.pack_padded(hidden, self.mask, granule)
+            return pack.pack_offsets(hidden, self.offsets, self.max_len, granule, clean=clean)
+        return pack.pack_padded(hidden, self.mask, granule, clean=clean)
 
 
 def head(
@@ -133,7 +132,7 @@ class _FusedHead(torch.autograd.Function):
         activation: Activation,
         logit_scale: float,
     ) -> torch.Tensor:
-        packed = ragged.pack(hidden)
+        packed = ragged.pack(hidden, clean=ragged.max_len <= tuned.ONE_HOT)
         keys = pool.pooled_keys(packed, aligned(weight), index=True)
         out, winner = finish(keys, bias, packed, activation, logit_scale)
         ctx.save_for_backward(weight, bias, out, winner, *packed[:6])
@@ -146,11 +145,23 @@ class _FusedHead(torch.autograd.Function):
         weight, bias, out, winner, *tensors = ctx.saved_tensors
         sizes, shape, activation, logit_scale = ctx.rest
         packed = pack.Packed(*tensors, *sizes)
-        pooled = Pooled(out, winner, grad.float().contiguous(), activation, logit_scale)
-        grad_hidden = grad_weight = grad_bias = None
-        if ctx.needs_input_grad[0]:
-            rows = shape[:-1].numel()
-            grad_hidden = hidden_gradient(packed, pooled, weight, rows).view(shape)
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            grad_weight, grad_bias = weight_gradient(packed, pooled, weight, bias)
+        grad = grad.float().contiguous()
+        unit = gradient.unit_of(grad, logit_scale) if weight.dtype == torch.float16 else None
+        pooled = gradient.Pooled(out, winner, grad, unit, activation, logit_scale)
+        rows = shape[:-1].numel()
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        if not out.numel() or not packed.max_len:
+            nothing = [None if t is None else torch.zeros_like(t) for t in (weight, bias)]
+            return grad.new_zeros(shape, dtype=weight.dtype), *nothing, None, None, None
+        grad_hidden = grad_weight = None
+        if packed.max_len <= tuned.ONE_HOT:
+            grad_hidden, grad_weight = one_hot.gradients(packed, pooled, weight, rows)
+        else:
+            if needs_hidden:
+                grad_hidden = gradient.hidden_gradient(packed, pooled, weight, rows)
+            if needs_weight:
+                grad_weight = gradient.weight_gradient(packed, pooled, weight)
+        grad_bias = gradient.bias_gradient(pooled, bias) if needs_bias else None
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden.view(shape)
         return grad_hidden, grad_weight, grad_bias, None, None, None

@@ -24,22 +24,23 @@ class PoolTile(NamedTuple):
 
 
 class GradTile(NamedTuple):
-    """Sizes of the two gradient kernels."""
+    """Sizes of the two gather kernels of the backward."""
 
     weight_v: int  # terms a program
+    weight_k: int  # gathered rows of each a step
     weight_d: int  # columns a program
     weight_warps: int
+    hidden_k: int  # gathered rows a step
     hidden_d: int  # columns a program
-    hidden_k: int  # terms a step
     hidden_warps: int
-    stages: int
+    hidden_stages: int
 
 
 # A sequence is padded to whole granules of packed rows, by repeating its last token.
 GRANULE = 16
 SHORT_GRANULE = 8  # where sequences are so short that 16 would waste much
 SHORT = 32  # tokens
-ONE_HOT = 64  # longest sequence whose gradients are one-hot matrix products
+ONE_HOT = 64  # longest sequence whose gradients are products with a one-hot matrix
 
 
 def granule(max_len: int) -> int:
@@ -60,14 +61,20 @@ def pool_tile(card: str, dtype: torch.dtype, width: int, max_len: int, *, index:
     if card == "interpreter":
         return PoolTile(32, 32, 16, 2, 4, 1, 1)
     if dtype == torch.float32:
-        return PoolTile(64, 64, 32, 16, 4, 3, 2)
-    return PoolTile(128, 256, 64, 16, 8, 3, 1)
+        return PoolTile(64, 64, 32, 16, 8, 3, 2)
+    if max_len <= SHORT:
+        return PoolTile(256, 128, 64, 8, 8, 4, 1)
+    if width <= 512 and index:
+        return PoolTile(128, 128, 64, 16, 4, 3, 2)
+    return PoolTile(128, 256, 64, 16, 8, 4 if index else 3, 1)
 
 
-def grad_tile(card: str, dtype: torch.dtype, width: int, max_len: int) -> GradTile:
-    """Return the sizes of the gradient kernels; arguments as `pool_tile`."""
+def grad_tile(card: str, dtype: torch.dtype, width: int) -> GradTile:
+    """Return the sizes of the gather kernels of the backward; arguments as `pool_tile`."""
     if card == "interpreter":
-        return GradTile(32, 16, 4, 16, 32, 4, 1)
+        return GradTile(32, 4, 16, 1, 32, 16, 4, 1)
     if dtype == torch.float32:
-        return GradTile(32, 128, 4, 64, 32, 4, 2)
-    return GradTile(32, 256, 4, 256, 64, 4, 3)
+        return GradTile(1, 8, 128, 1, 32, 64, 4, 2)
+    if width % 256:
+        return GradTile(1, 8, 128, 1, 64, 128, 4, 3)
+    return GradTile(1, 8, 256, 1, 64, 256, 4, 2)
