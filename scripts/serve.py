@@ -2,17 +2,19 @@
 
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from tamis.scripts.extras import require
 from tamis.scripts.output import JsonOption, print_json_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from socket import socket
 
+    from tamis.api.keys import ApiKeys
     from tamis.retriever.searcher import Searcher
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -41,8 +43,7 @@ def serve(
     from tamis.retriever.searcher import Searcher
 
     folders = named_folders(indexes)
-    _require_serve_extra()
-    searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
+    require("serve")
 
     def say(address: str) -> None:
         if json:
@@ -51,7 +52,10 @@ def serve(
             typer.echo(f"Serving {', '.join(folders)} at {address} (Ctrl-C stops)")
             sys.stdout.flush()
 
-    run_server(searchers, host, port, api_key_file, say)
+    door = open_door(host, port, api_key_file)
+    with door.listener:
+        searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
+        run_server(searchers, door, say)
 
 
 def named_folders(indexes: list[str]) -> dict[str, Path]:
@@ -81,31 +85,32 @@ def named_folders(indexes: list[str]) -> dict[str, Path]:
     return folders
 
 
+class Door(NamedTuple):
+    """A bound address, and the keys that are asked for there."""
+
+    listener: "socket"
+    keys: "ApiKeys | None"
+
+
+def open_door(host: str, port: int, api_key_file: Path | None = None) -> Door:
+    """Take the address before any long work, so that a taken one is told at once.
+
+    Raises:
+        InputError: the address cannot be had or would be open to others, or the keys are faulty.
+    """
+    from tamis.api.keys import ApiKeys
+    from tamis.api.server import listen
+
+    keys = ApiKeys.read(api_key_file) if api_key_file is not None else None
+    return Door(listen(host, port, guarded=keys is not None), keys)
+
+
 def run_server(
-    searchers: "Mapping[str, Searcher]",
-    host: str,
-    port: int,
-    api_key_file: Path | None,
-    say: "Callable[[str], None]",
+    searchers: "Mapping[str, Searcher]", door: Door, say: "Callable[[str], None]"
 ) -> None:
     """Serve until Ctrl-C; ``say`` gets the address once requests are answered."""
     from tamis.api.app import create_app
-    from tamis.api.keys import ApiKeys
-    from tamis.api.server import address_of, listen, run
+    from tamis.api.server import address_of, run
 
-    keys = ApiKeys.read(api_key_file) if api_key_file is not None else None
-    listener = listen(host, port, guarded=keys is not None)
-    app = create_app(searchers, keys=keys)
-    run(app, listener, lambda: say(address_of(listener)))
-
-
-def _require_serve_extra() -> None:
-    """Say what to install before any index is opened."""
-    from tamis.index.errors import InputError
-
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"expected fastapi and uvicorn to serve, found no {' and no '.join(missing)}; "
-            "install them with `pip install 'tamis[serve]'`"
-        )
+    app = create_app(searchers, keys=door.keys)
+    run(app, door.listener, lambda: say(address_of(door.listener)))

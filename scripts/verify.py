@@ -13,7 +13,10 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     json: JsonOption = False,
 ) -> None:
-    """Compare every file of an index with its checksum; exit code 2 if one differs."""
+    """Compare every file of an index with its checksum.
+
+    Names each file that differs; the exit code is 2 if one does.
+    """
     found = check_files(folder)
     if json:
         print_json(found)

