@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 from tamis.index.dictionary import TERM_LIMIT, Dictionary, DictionaryWriter
 from tamis.index.errors import CorruptionError, InputError, MismatchError
@@ -73,17 +74,28 @@ def test_no_word_is_lost_when_the_table_grows(count):
     assert count / table.size <= 2 / 3
 
 
-def test_slots_that_pass_the_end_of_the_table_go_round_when_it_grows():
-    # Words whose hash begins with ones want the last slot, before and after each growth.
-    from xxhash import xxh3_64_intdigest
+def test_words_of_equal_hash_tags_are_told_apart():
+    seen: dict[int, str] = {}
+    for i in range(2**20):  # two among some 80,000 share 32 bits
+        other = seen.setdefault(xxh3_64_intdigest(f"{i}".encode()) >> 32, f"{i}")
+        if other != f"{i}":
+            break
 
-    candidates = (f"{i}" for i in range(2**40))
-    last = [next(w for w in candidates if xxh3_64_intdigest(w.encode()) >> 56 == 0xFF)]
-    last += [next(w for w in candidates if xxh3_64_intdigest(w.encode()) >> 56 == 0xFF)]
-    last += [next(w for w in candidates if xxh3_64_intdigest(w.encode()) >> 56 == 0xFF)]
+    assert written([other]).lookup(f"{i}") == -1
+    assert written([other, f"{i}"]).lookup_many([other, f"{i}"]).tolist() == [
+        FIRST_TERM,
+        FIRST_TERM + 1,
+    ]
+
+
+def test_slots_that_pass_the_end_of_the_table_go_round_when_it_grows():
+    # Words whose hash begins with ones want the last slots, before and after each growth.
+    every = (f"{i}" for i in range(2**20))
+    last = [word for word in every if xxh3_64_intdigest(word.encode()) >> 50 == 2**14 - 1][:9]
     words = [*last, *numbered(100)]
     found = written(words)
 
+    assert len(last) == 9
     assert found.lookup_many(words).tolist() == list(range(FIRST_TERM, FIRST_TERM + len(words)))
 
 
