@@ -227,7 +227,7 @@ class DenseSystem:
             if not path.exists():
                 _save(path, self._encode(model, [passage.content for passage in batch]))
                 fresh += len(batch)
-            parts.append(np.load(path, allow_pickle=False))
+            parts.append(np.lib.format.open_memmap(path, mode="r"))
         return np.concatenate(parts), fresh
 
     def _encode(self, model: Any, texts: Sequence[str]) -> NDArray[np.float16]:  # noqa: ANN401

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 DATA_VARIABLE = "TAMIS_DATA"
+SAMPLE = "squadshifts-new-wiki"
 _DL_YEARS = {"dl19": "2019", "dl20": "2020"}
 
 
@@ -127,11 +128,15 @@ def load_parts(name: str, *, split: str | None = None, data: Path | None = None)
 
 
 def resolve(name: str, data: Path | None = None) -> Path | None:
-    """The folder that a name stands for, or None where ``ir_datasets`` has to know it.
+    """The folder that a name stands for; None where ``ir_datasets`` has to know it.
+
+    "sample" is the collection that comes with the package.
 
     Raises:
         InputError: nothing of that name; the message shows the nearest names there are.
     """
+    if name == "sample":
+        return _sample()
     if Path(name).is_dir():
         return Path(name)
     roots = _data_folders(data)
@@ -150,6 +155,11 @@ def resolve(name: str, data: Path | None = None) -> Path | None:
     )
 
 
+def _sample() -> Path:
+    """The collection that comes with the package."""
+    return Path(__file__).parent / "sample" / SAMPLE
+
+
 def _data_folders(data: Path | None) -> list[Path]:
     chosen = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     if chosen is None:
@@ -160,6 +170,8 @@ def _data_folders(data: Path | None) -> list[Path]:
 
 
 def _shown_name(name: str, folder: Path) -> str:
+    if name == "sample":
+        return SAMPLE
     if Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
         resolved = folder.resolve()
         is_part = resolved.parent.name == "cqadupstack"

@@ -38,6 +38,9 @@ class Options:
         allow_missing: accept judged documents that the corpus lacks.
         explained: worst queries to explain, by the first measure.
         seed: of everything random.
+
+    Raises:
+        InputError: a measure that does not exist.
     """
 
     measures: tuple[str, ...] | None = None
@@ -46,6 +49,10 @@ class Options:
     allow_missing: bool = False
     explained: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.measures is not None:
+            parse_measures(self.measures)  # before hours of work, not after
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +12,8 @@ import typer
 from tamis.scripts.output import JsonOption, aligned, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tamis.eval.datasets import Dataset
     from tamis.eval.evaluate import Evaluation, Options
     from tamis.eval.systems import System
@@ -88,31 +92,41 @@ def eval_command(
     explained = EXPLAINED if html is not None else 0
     options = Options(named or None, depth, timed_queries, allow_missing, explained, seed)
     if suite is not None:
-        found, against = _suite(suite, out, _work(work), data, allow_missing)
+        found, against = _suite(suite, datasets, out, _work(work), data, allow_missing)
     elif not datasets:
         raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
     else:
         collections = _collections(datasets, split, data, queries, qrels, sample, seed)
         names = [name.strip() for name in baseline.split(",") if name.strip()]
+        against = names[0] if names else None
         if from_run is not None:
             found = _from_run(from_run, collections, options)
         else:
             systems = _systems(names, index, encoder, lexical, lexical_weight)
-            folder = out if out is not None and out.suffix != ".json" else None
-            found = evaluate_all(systems, collections, _work(work), options, folder, _tell)
-        against = names[0] if names else None
+            _check_files(run, out, len(systems) * len(collections))
+            kept = out if run is None and not _is_file(out) else None
+            found = evaluate_all(systems, collections, _work(work), options, kept, _tell)
         _write(found, run, out)
     _show(found, against, html, json)
 
 
 def _suite(
-    path: Path, out: Path | None, work: Path, data: Path | None, allow_missing: bool
+    path: Path,
+    datasets: list[str] | None,
+    out: Path | None,
+    work: Path,
+    data: Path | None,
+    allow_missing: bool,
 ) -> "tuple[list[Evaluation], str | None]":
+    import msgspec
+
     from tamis.eval.suite import read_suite, run_suite
 
-    if out is None or out.suffix == ".json":
+    if out is None or _is_file(out):
         raise typer.BadParameter("a suite needs a folder for its results: --out FOLDER")
     plan = read_suite(path)
+    if datasets:
+        plan = msgspec.structs.replace(plan, datasets=tuple(datasets))
     found = run_suite(plan, out, work, data=data, allow_missing=allow_missing, tell=_tell)
     return found, plan.baseline
 
@@ -163,7 +177,8 @@ def _from_run(
     from tamis.eval.evaluate import evaluate_run
     from tamis.eval.run import read_run
 
-    ranking = read_run(path)
+    with _warnings_told():
+        ranking = read_run(path)
     return [
         evaluate_run(ranking, dataset, options)
         for parts in collections.values()
@@ -177,19 +192,39 @@ def _work(folder: Path | None) -> Path:
     return folder or Path(caches) / "tamis" / "eval"
 
 
-def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> None:
-    from tamis.eval.evaluate import save
+def _is_file(out: Path | None) -> bool:
+    return out is not None and out.suffix == ".json"
 
-    single = len(found) == 1
-    if (run is not None or (out is not None and out.suffix == ".json")) and not single:
+
+def _check_files(run: Path | None, out: Path | None, results: int) -> None:
+    """Refuse a file for several results before the work begins, not after it."""
+    if results > 1 and (run is not None or _is_file(out)):
         raise typer.BadParameter(
-            f"--run and --out FILE.json hold one result, and there are {len(found)}; "
+            f"--run and --out FILE.json hold one result, and there will be {results}; "
             "evaluate one system on one dataset, or give --out FOLDER"
         )
-    if out is not None and out.suffix == ".json":
-        save(found[0], out)
+
+
+def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> None:
+    from tamis.eval.evaluate import save
+    from tamis.eval.suite import result_path
+
+    if out is not None:
+        for result in found:
+            save(result, out if _is_file(out) else result_path(out, result.dataset, result.system))
     if run is not None and found[0].run is not None:
-        found[0].run.write(run)
+        with _warnings_told():
+            found[0].run.write(run)
+
+
+@contextmanager
+def _warnings_told() -> "Iterator[None]":
+    """Print warnings as one line each on standard error."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        typer.echo(f"tamis: {warning.message}", err=True)
 
 
 def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, json: bool) -> None:

@@ -1,0 +1,93 @@
+"""README's tables of results, generated from the committed JSON and from nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tamis.eval.suite import read_results
+from tamis.eval.tables import Results, best_cells, comparison_table, markdown
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from tamis.eval.evaluate import Evaluation
+
+RESULTS = Path(__file__).parent / "results"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+BASELINE = "bm25"
+MEASURES = ("nDCG@10", "Recall@100")
+
+
+def render_tables(folder: Path = RESULTS) -> str:
+    """The Markdown between README's two marks.
+
+    Args:
+        folder: of results that a suite wrote.
+
+    Returns:
+        A table for each measure: datasets by name, unit tests last; systems by rising average.
+        Empty where there are no results.
+
+    Raises:
+        InputError: a file in ``folder`` is no report.
+    """
+    found = [result for result in read_results(folder) if ":" not in result.dataset]
+    if not found:
+        return ""
+    parts = [_table(found, measure) for measure in MEASURES]
+    return "\n".join([*parts, _legend(found)])
+
+
+def _table(found: list[Evaluation], measure: str) -> str:
+    results = Results(_ordered(found, measure))
+    rows = comparison_table(results, measure, BASELINE if BASELINE in results.systems else None)
+    return f"{measure}:\n\n{markdown(rows, best_cells(rows))}"
+
+
+def _ordered(found: list[Evaluation], measure: str) -> list[Evaluation]:
+    """Datasets by name with unit tests last, systems by rising average."""
+    results = Results(found)
+    average = {system: results.average(system, measure) or 0.0 for system in results.systems}
+
+    def place(result: Evaluation) -> tuple[float, str, bool, str]:
+        averaged = result.report["protocol"]["averaged"]
+        return average[result.system], result.system, not averaged, result.dataset
+
+    by_system = sorted(found, key=place)
+    datasets = sorted(
+        results.datasets,
+        key=lambda name: (
+            not all(r.report["protocol"]["averaged"] for r in found if r.dataset == name),
+            name,
+        ),
+    )
+    first = by_system[0].system  # the first system decides the order of the datasets
+    return sorted(
+        by_system, key=lambda r: (r.system != first, datasets.index(r.dataset), by_system.index(r))
+    )
+
+
+def _legend(found: list[Evaluation]) -> str:
+    machines = sorted({result.report["provenance"]["machine"]["processor"] for result in found})
+    commits = sorted({(result.report["provenance"]["commit"] or "")[:10] for result in found})
+    left_out = sorted({r.dataset for r in found if not r.report["protocol"]["averaged"]})
+    outside = f"; the average leaves {', '.join(left_out)} out" if left_out else ""
+    return (
+        f"▲ ▼: better, worse than {BASELINE} by a paired randomisation test, p < .05 after Holm's "
+        f"correction over the table{outside}. Per-query values, settings, checksums and versions "
+        f"stand in [eval/results](eval/results). Machine: {', '.join(machines)}; "
+        f"commits {', '.join(commits)}.\n"
+    )
+
+
+def fill(readme: str, tables: str) -> str:
+    """A README's text with the tables between its marks.
+
+    Raises:
+        InputError: the text lacks one of the marks.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"expected {BEGIN} and {END} in the README, found no such pair; add them")
+    return f"{before}{BEGIN}\n{tables}{END}{after}"

@@ -1,0 +1,133 @@
+"""`tamis eval` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tamis.scripts.main import command_line
+
+RECIPES = Path(__file__).parents[2] / "scripts" / "recipes"
+
+
+@pytest.fixture
+def tamis(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.delenv("TAMIS_DATA", raising=False)
+
+    def run(*arguments):
+        words = [str(argument) for argument in ("eval", *arguments)]
+        return CliRunner().invoke(command_line(), words)
+
+    return run
+
+
+def test_a_folder_is_evaluated_beside_a_baseline(tamis, beir, tmp_path):
+    html = tmp_path / "r.html"
+    result = tamis(beir, "--encoder", "bm25", "--baseline", "bm25", "--html", html)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == [
+        "dataset", "system", "nDCG@10", "Recall@100", "MRR@10", "MAP", "queries",
+    ]  # fmt: skip
+    assert lines[1].split() == ["sieves", "bm25", "1.0000", "1.0000", "1.0000", "1.0000", "2"]
+    assert "tamis-bm25" in lines[2]
+    assert html.read_text().startswith("<!doctype html>")
+
+
+def test_one_result_is_one_document_and_several_are_a_list(tamis, beir):
+    one = json.loads(tamis(beir, "--encoder", "bm25", "--json", "--measures", "P@1").stdout)
+    assert {
+        "dataset",
+        "system",
+        "measures",
+        "queries",
+        "documents",
+        "timings",
+        "provenance",
+    } <= set(one)
+    assert one["measures"] == {"P@1": 1.0}
+    several = tamis(beir, "--encoder", "bm25", "--baseline", "bm25", "--json").stdout
+    assert [report["system"] for report in json.loads(several)] == ["bm25", "tamis-bm25"]
+
+
+def test_a_run_goes_out_and_comes_back(tamis, beir, tmp_path):
+    run, out = tmp_path / "out.trec", tmp_path / "report.json"
+    first = tamis(beir, "--encoder", "bm25", "--run", run, "--out", out, "--json")
+    assert run.read_text().splitlines()[0].split()[:4] == ["q1", "Q0", "d1", "1"]
+    assert json.loads(out.read_text())["measures"] == json.loads(first.stdout)["measures"]
+    again = tamis(beir, "--from-run", run, "--json")
+    assert json.loads(again.stdout)["measures"] == json.loads(first.stdout)["measures"]
+
+
+def test_repairs_are_told_on_standard_error(tamis, beir, tmp_path):
+    run = tmp_path / "broken.trec"
+    run.write_text("q1 Q0 d1 1 2 t\nq1 Q0 d1 2 1 t\n")
+    result = tamis(beir, "--from-run", run, "--json")
+    assert result.exit_code == 0
+    assert "repaired 1 repeated documents" in result.stderr
+    assert json.loads(result.stdout)["protocol"]["repairs"] == [
+        "1 repeated documents merged, each with its higher score"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "give a DATASET"),
+        (("nowhere",), "expected a dataset folder or name, found 'nowhere'"),
+        (("FOLDER", "--measures", "nDGC@10"), "nearest: nDCG@10"),
+        (("FOLDER", "--split", "dev"), "splits there: test"),
+        (("FOLDER", "--baseline", "bm52", "--encoder", "bm25"), "found 'bm52'"),
+        (("FOLDER", "--baseline", "bm25", "--encoder", "bm25", "--run", "x"), "hold one result"),
+        (("--suite", "missing.toml", "--out", "somewhere"), "missing.toml: expected a suite"),
+        (("--suite", "missing.toml"), "--out FOLDER"),
+        (("FOLDER", "--from-run", "missing.trec"), "missing.trec: expected a file"),
+    ],
+)
+def test_mistakes_are_told_with_exit_code_2(tamis, beir, arguments, expected):
+    words = [str(beir) if word == "FOLDER" else word for word in arguments]
+    result = tamis(*words)
+    assert result.exit_code == 2, result.output
+    assert expected in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_missing_documents_stop_it_unless_allowed(tamis, beir):
+    with (beir / "qrels/test.tsv").open("a") as file:
+        file.write("q1\tx1\t1\n")
+    refused = tamis(beir, "--encoder", "bm25")
+    assert (refused.exit_code, "found 1 missing, such as 'x1'" in refused.stderr) == (2, True)
+    assert tamis(beir, "--encoder", "bm25", "--allow-missing").exit_code == 0
+
+
+@pytest.mark.parametrize("recipe", ["beir.sh", "msmarco.sh"])
+def test_recipes_run_on_what_is_there(recipe, beir, tmp_path):
+    suite = tmp_path / "suite.toml"
+    suite.write_text('datasets = []\ntimed_queries = 1\n[[system]]\nkind = "bm25"\n')
+    folder = beir.parent / "msmarco"
+    folder.mkdir()
+    (folder / "collection.tsv").write_text("1\tsieve flour\n2\tdrum\n")
+    (folder / "queries.dev.small.tsv").write_text("7\tflour\n")
+    (folder / "qrels.dev.small.tsv").write_text("7 0 1 1\n")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "TAMIS": str(Path(sys.executable).with_name("tamis")),
+        "TAMIS_DATA": str(beir.parent),
+        "DATASETS": "sieves",
+        "SPLITS": "dev.small",
+        "SUITE": str(suite),
+    }
+    done = subprocess.run(
+        [str(RECIPES / recipe), str(tmp_path / "out")],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1.0000" in done.stdout
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert len(list((tmp_path / "out").glob("*/bm25.json"))) == 1

@@ -1,0 +1,67 @@
+"""README's tables come from the committed results and agree with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tamis.eval.evaluate import Evaluation, save
+from tamis.eval.published import BEGIN, END, fill, render_tables
+from tamis.eval.suite import result_path
+from tamis.index.errors import InputError
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def keep(folder, dataset, system, values, *, averaged=True):
+    report = {
+        "dataset": dataset,
+        "system": system,
+        "measures": {name: sum(of) / len(of) for name, of in values.items()},
+        "queries": 8,
+        "protocol": {"averaged": averaged},
+        "provenance": {"machine": {"processor": "CPU"}, "commit": "0123456789abcdef"},
+    }
+    table = {name: {f"q{n}": v for n, v in enumerate(of)} for name, of in values.items()}
+    save(Evaluation(report, table), result_path(folder, dataset, system))
+
+
+def test_tables_are_drawn_from_the_files(tmp_path):
+    for dataset, averaged in (("unit", False), ("b", True), ("a", True)):
+        for system, value in (("bm25", 0.25), ("tamis", 0.75)):
+            values = {"nDCG@10": [value] * 12, "Recall@100": [value / 2] * 12}
+            keep(tmp_path, dataset, system, values, averaged=averaged)
+    keep(tmp_path, "a:dev", "bm25", {"nDCG@10": [0.1], "Recall@100": [0.1]})
+    lines = render_tables(tmp_path).splitlines()
+    assert lines[:7] == [
+        "nDCG@10:",
+        "",
+        "| dataset | bm25 | tamis |",
+        "| --- | ---: | ---: |",
+        "| a | 0.250 | **0.750▲** |",
+        "| b | 0.250 | **0.750▲** |",
+        "| unit | 0.250 | **0.750▲** |",
+    ]
+    assert lines[7] == "| average of 2 | 0.250 | **0.750** |"
+    assert "Recall@100:" in lines
+    assert "leaves unit out" in lines[-1]
+    assert "0123456789" in lines[-1]
+
+
+def test_no_results_give_no_tables(tmp_path):
+    assert render_tables(tmp_path) == ""
+
+
+def test_tables_stand_between_the_marks():
+    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert fill(text, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    with pytest.raises(InputError, match="expected <!-- results -->"):
+        fill("no marks", "new\n")
+
+
+def test_the_readme_shows_the_committed_results():
+    readme = README.read_text(encoding="utf-8")
+    assert fill(readme, render_tables()) == readme, (
+        "README's tables differ from eval/results; write them anew"
+    )
