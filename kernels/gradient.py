@@ -85,7 +85,8 @@ def weight_gradient(packed: Packed, pooled: Pooled, weight: torch.Tensor) -> tor
                 ACTIVATION=int(pooled.activation), BLOCK_B=32, BLOCK_V=32,
             )  # fmt: skip
             _weight_kernel[(cdiv(count, tile.weight_v), cdiv(width, block_d))](
-                pairs, counts, packed.rows, grad, first, count, batch, width, packed.rows.shape[1],
+                pairs, counts, packed.rows, grad, first, count,
+                batch, width, packed.rows.shape[1],
                 BLOCK_V=tile.weight_v, BLOCK_K=tile.weight_k, BLOCK_D=block_d, num_warps=tile.weight_warps,
             )  # fmt: skip
     return grad
@@ -129,7 +130,7 @@ def _hidden_group(
         _sort_kernel[grid](
             *lines, sizes, ends, pairs, slopes, vocab, bins, chunks, pooled.logit_scale, **rule
         )
-        _bin_kernel[(cdiv(width, block_d), count * bins)](
+        _bin_kernel[(count * bins, cdiv(width, block_d))](
             pairs, slopes, ends, weight, grad, packed.source, packed.start, packed.length,
             pooled.unit, first, width, *weight.stride(), bins, chunks,
             BLOCK_K=tile.hidden_k, BLOCK_D=block_d, PRECISION="ieee",
@@ -226,7 +227,7 @@ def _count_kernel(
     at = b.to(tl.int64) * V + v
     g, winner = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
     mine = tl.where(g != 0.0, winner // BIN, -1)
-    for i in range(0, bins):
+    for i in range(bins):
         size = tl.sum((mine == i).to(tl.int32), 0)
         tl.store(sizes_ptr + (b * bins + i) * chunks + chunk, size)
 
@@ -243,7 +244,7 @@ def _sort_kernel(
     at = b.to(tl.int64) * V + v
     g, winner = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
     mine = tl.where(g != 0.0, winner // BIN, -1)
-    for i in range(0, bins):
+    for i in range(bins):
         cell = (b * bins + i) * chunks + chunk
         size = tl.load(sizes_ptr + cell)
         if size > 0:
@@ -260,8 +261,8 @@ def _bin_kernel(
     BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One bin's d hidden: one-hot [BIN, pairs] x gathered weight rows [pairs, BLOCK_D]."""
-    cell = tl.program_id(1)
-    d = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
+    cell = tl.program_id(0)
+    d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     low = tl.load(ends_ptr + cell * chunks - 1, mask=cell > 0, other=0)
     high = tl.load(ends_ptr + cell * chunks + chunks - 1)
     unit = 1.0

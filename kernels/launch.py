@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 import triton
 from triton.tools.tensor_descriptor import TensorDescriptor
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton too decides when it is imported
 TMA_ALIGNMENT_BYTES = 16
@@ -60,7 +64,7 @@ def aligned(matrix: torch.Tensor) -> torch.Tensor:
     return copy
 
 
-def on(device: torch.device):
+def on(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which launches go to `device`."""
     return torch.cuda.device(device) if device.type == "cuda" else torch.device(device)
 

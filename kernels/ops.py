@@ -5,7 +5,8 @@ A SPLADE head turns the hidden states of a text into one weight per vocabulary t
 [B, S, V] tensor of logits that exists only to be reduced; nothing here ever does.
 
 CUDA tensors run the Triton kernels; CPU tensors run reference.py. TAMIS_KERNELS=reference sends
-CUDA tensors to the reference too, to tell a kernel fault from a model fault. A Triton failure raises.
+CUDA tensors to the reference too, to tell a kernel fault from a model fault. A failure of Triton
+raises.
 
 Non-finite values: NaN or infinity in a token that counts propagates to its row of a dense result;
 `splade_encode` refuses it. Values in masked tokens are never read.
@@ -13,6 +14,7 @@ Non-finite values: NaN or infinity in a token that counts propagates to its row 
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from typing import TYPE_CHECKING
@@ -93,7 +95,8 @@ def splade_head_packed(
         weight: [V, D].
         bias: [V] or None.
         offsets: [B + 1] int32 or int64 on the device of `hidden`, from 0, never falling, at most T.
-        max_len: an upper bound of the lengths (the host knows it; reading it back would wait).
+        max_len: the longest length, or more (the host knows it; reading it back would wait).
+            On CUDA a longer sequence is cut there.
         activation: applied once to the pooled logit.
         logit_scale: positive factor of the logits.
 
@@ -108,7 +111,7 @@ def splade_head_packed(
     _check_scale(logit_scale)
     fused = _fused(hidden)
     if fused is None:
-        bounds = _bounds(offsets, hidden.shape[0])
+        bounds = _bounds(offsets, hidden.shape[0], max_len)
         return reference.head(hidden, weight, bias, bounds, activation, logit_scale)
     out: torch.Tensor = fused.head_packed(
         hidden, weight, bias, offsets, max_len, activation, logit_scale
@@ -208,7 +211,7 @@ def splade_encode_packed(
     fused = _fused(hidden)
     keep = Selection(threshold, top_n, exclude)
     if fused is None:
-        bounds = _bounds(offsets, hidden.shape[0])
+        bounds = _bounds(offsets, hidden.shape[0], max_len)
         return reference.encode(hidden, weight, bias, bounds, activation, logit_scale, keep)
     out: SparseRows = fused.encode_packed(
         hidden, weight, bias, offsets, max_len, activation, logit_scale, keep
@@ -233,7 +236,7 @@ def _fused(hidden: torch.Tensor) -> ModuleType | None:
     if os.environ.get("TAMIS_KERNELS") == "reference" or hidden.dtype == torch.float64:
         return None
     try:
-        from tamis.kernels import splade_head as fused
+        import tamis.kernels.splade_head as fused
     except ModuleNotFoundError as error:
         if error.name != "triton":
             raise
@@ -254,8 +257,14 @@ def _pack(hidden: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor
     return (flat if bounds[-1] == batch * length else flat[mask.flatten()]), bounds
 
 
-def _bounds(offsets: torch.Tensor, rows: int) -> list[int]:
+def _bounds(offsets: torch.Tensor, rows: int, max_len: int) -> list[int]:
     bounds: list[int] = offsets.tolist()
+    longest = max((e - a for a, e in itertools.pairwise(bounds)), default=0)
+    if longest > max_len:
+        raise ValueError(
+            f"expected sequences of at most max_len = {max_len} tokens, found {longest}; "
+            "pass the longest length"
+        )
     if bounds[0] != 0 or bounds != sorted(bounds) or bounds[-1] > rows:
         raise ValueError(
             f"expected offsets that start at 0, never fall and end at most at {rows} rows, "

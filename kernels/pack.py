@@ -20,7 +20,7 @@ class Packed(NamedTuple):
     """Granule-aligned rows. Rows from `used` on are neither written nor counted.
 
     rows:    [capacity, width] the tokens, width a multiple of 16 bytes.
-    source:  [capacity] int32, the row of the flat input a packed row came from, -1 for repeats.
+    source:  [capacity] int32, the flat input's row behind a packed row, -1 behind a repeat.
     segment: [capacity / granule] int32, the sequence of each granule, never falling.
     start:   [B] int32, first packed row of each sequence.
     length:  [B] int32, counted tokens of each sequence.
@@ -56,9 +56,16 @@ def pack_padded(
     return _pack(flat, length, mask, None, capacity, granule, max_len, clean=clean)
 
 
-def pack_offsets(hidden: torch.Tensor, offsets: torch.Tensor, max_len: int, granule: int) -> Packed:
-    """Pack [T, D] whose sequence b owns rows `offsets[b] .. offsets[b + 1]`."""
-    length = offsets.diff().to(torch.int32)
+def pack_offsets(
+    hidden: torch.Tensor,
+    offsets: torch.Tensor,
+    max_len: int,
+    granule: int,
+    *,
+    clean: bool = False,
+) -> Packed:
+    """Pack [T, D] whose sequence b owns rows `offsets[b] .. offsets[b + 1]`; cut at `max_len`."""
+    length = offsets.diff().clamp_(max=max_len).to(torch.int32)
     batch = len(length)
     capacity = round_up(hidden.shape[0], granule) + batch * granule
     return _pack(hidden, length, None, offsets, capacity, granule, max_len, clean=clean)
@@ -79,10 +86,11 @@ def _pack(
     step = 16 // flat.element_size()
     shape = (capacity, round_up(width, step))
     rows = flat.new_zeros(shape) if clean else flat.new_empty(shape)
-    int32 = {"dtype": torch.int32, "device": flat.device}
-    source = torch.full((capacity,), -1, **int32)
-    segment = torch.empty(cdiv(capacity, granule), **int32)
-    start, used = torch.empty(batch, **int32), torch.empty(1, **int32)
+    source = torch.full((capacity,), -1, dtype=torch.int32, device=flat.device)
+    segment, start, used = (
+        torch.empty(size, dtype=torch.int32, device=flat.device)
+        for size in (cdiv(capacity, granule), batch, 1)
+    )
     packed = Packed(rows, source, segment, start, length, used, granule, max_len)
     chunk = min(32, max(16, next_power_of_2(max_len)))
     with on(flat.device):
@@ -92,7 +100,8 @@ def _pack(
                 flat, mask, offsets, rows, source, segment, start, length,
                 flat.shape[0], max_len, width, rows.shape[1],
                 *flat.stride(), *(mask.stride() if mask is not None else (0, 0)),
-                CHUNK=chunk, GRANULE=granule, BLOCK_D=min(512 // flat.element_size(), next_power_of_2(rows.shape[1])),
+                CHUNK=chunk, GRANULE=granule, 
+                BLOCK_D=min(512 // flat.element_size(), next_power_of_2(rows.shape[1])),
             )  # fmt: skip
     return packed
 
@@ -125,7 +134,7 @@ def _copy_kernel(
     if mask_ptr is not None:
         line = mask_ptr + b.to(tl.int64) * stride_mask_b
         before = tl.zeros([CHUNK], tl.int32)
-        for s0 in range(0, tl.program_id(1)):
+        for s0 in range(tl.program_id(1)):
             earlier = s0 * CHUNK + tl.arange(0, CHUNK)
             before += tl.load(line + earlier * stride_mask_s).to(tl.int32)
         counts = tl.load(line + position * stride_mask_s, mask=position < max_len, other=0)

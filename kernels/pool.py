@@ -18,7 +18,6 @@ from tamis.kernels import tuned
 from tamis.kernels.launch import INTERPRETED, card, cdiv, descriptor, on, processors
 
 if TYPE_CHECKING:
-    from tamis.kernels.activation import Activation
     from tamis.kernels.pack import Packed
 
 _LOWEST_32 = -(1 << 31)
@@ -146,7 +145,7 @@ def _pool_kernel(
     step = 0
     v0 = 0
     t0 = 0
-    for _ in range(0, mine * steps):
+    for _ in range(mine * steps):
         if step == 0:
             tile += programs
             band = tile // (GROUP * tiles_t)

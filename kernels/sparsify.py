@@ -99,7 +99,7 @@ def _write_kernel(
     V, threshold, chunks,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write a chunk's entries in rising term order; of its ties, the first that there is room for."""
+    """Write a chunk's entries in rising term order; of its ties, the first there is room for."""
     b, chunk = tl.program_id(0), tl.program_id(1)
     v = chunk * BLOCK + tl.arange(0, BLOCK)
     weight = _candidates(dense_ptr, exclude_ptr, b, v, V, threshold)

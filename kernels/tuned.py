@@ -1,4 +1,4 @@
-"""Block sizes as data, by card, element type, width and length. Measured offline, never at run time.
+"""Block sizes as data, by card, element type, width and length; measured offline.
 
 Timing candidates at run time would let two processes choose different sizes and so differ in bits.
 scripts/bench_head.py measures the candidates; README.md says what was seen.
