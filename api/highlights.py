@@ -145,8 +145,8 @@ def _next_word(text: str, start: int, latest: int) -> int:
 
 
 def _last_word_end(text: str, start: int, stop: int) -> int:
-    """The last position before a space, or ``stop`` where a word fills the whole stretch."""
+    """Where the last whole word ends, or ``stop`` where a word fills the whole stretch."""
     if stop == len(text):
         return stop
     space = text.rfind(" ", start, stop + 1)
-    return space if space > start else stop
+    return start + len(text[start:space].rstrip(" ,;:.-–—")) if space > start else stop
