@@ -40,6 +40,7 @@ class Collection:
 
         Raises:
             InputError: the folder holds vectors alone, without documents.
+            MismatchError: the dictionary is not the one the vectors were made with.
         """
         index = Index.open(path, verify)
         storage, files = Storage(path), index.manifest.files
@@ -49,6 +50,9 @@ class Collection:
                 "search it with Index.open, or index a corpus with `tamis index`"
             )
         dictionary = _open_dictionary(storage, files)
+        if dictionary is not None:
+            recorded = index.manifest.settings["lexical"]
+            dictionary.check_prefix(recorded["words"], recorded["fingerprint"])
         return Collection(index, Documents(storage, SEGMENT, files), dictionary)
 
     def __len__(self) -> int:

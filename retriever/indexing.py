@@ -55,6 +55,9 @@ class _Corpus(msgspec.Struct, frozen=True):
 
     documents: int
     words: int  # of all documents together, after analysis
+    words_cut: int  # words too long to be kept whole
+    distinct_words: int
+    dictionary: str  # fingerprint of the distinct words; empty without the lexical channel
     files: dict[str, FileEntry]
 
 
@@ -157,7 +160,8 @@ class _Job:
         ids: list[str] = []
         words = 0
         dictionary = DictionaryWriter(self.learned_terms)
-        counter = WordCounter(Analyzer(self.lexical), dictionary) if self.lexical else None
+        analyzer = Analyzer(self.lexical) if self.lexical else None
+        counter = WordCounter(analyzer, dictionary) if analyzer else None
         with DocumentWriter(self.storage, SEGMENT) as documents:
             for number, chunk in enumerate(_chunks(passages)):
                 for passage in chunk:
@@ -173,7 +177,14 @@ class _Job:
         files = documents.entries | self._write_ids(ids)
         if counter is not None:
             files |= self._write_dictionary(dictionary)
-        corpus = _Corpus(len(ids), words, files)
+        corpus = _Corpus(
+            documents=len(ids),
+            words=words,
+            words_cut=analyzer.words_cut if analyzer else 0,
+            distinct_words=len(dictionary),
+            dictionary=dictionary.dictionary().fingerprint if analyzer else "",
+            files=files,
+        )
         self.storage.replace(CORPUS, msgspec.json.encode(corpus))
         return corpus
 
@@ -202,7 +213,13 @@ class _Job:
                 "location": self.encoder.location,
             }
         if self.lexical is not None:
-            settings["lexical"] = {**self.lexical.to_json(), "average_length": average_length}
+            settings["lexical"] = {
+                **self.lexical.to_json(),
+                "average_length": average_length,
+                "words": corpus.distinct_words,
+                "words_cut": corpus.words_cut,
+                "fingerprint": corpus.dictionary,
+            }
         write_index(
             self.storage,
             lambda: self._chunks(corpus, average_length),
@@ -229,9 +246,7 @@ class _Job:
 
     def _vocab_size(self, corpus: _Corpus) -> int:
         """Terms of both channels together, at least one."""
-        offsets = corpus.files.get(f"{DICTIONARY}/offsets")
-        words = offsets.shape[0] - 1 if offsets is not None and offsets.shape else 0
-        return max(self.learned_terms + words, 1)
+        return max(self.learned_terms + corpus.distinct_words, 1)
 
     def _write_ids(self, ids: list[str]) -> dict[str, FileEntry]:
         return self.storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(ids).arrays())

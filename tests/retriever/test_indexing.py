@@ -1,13 +1,17 @@
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
 
 from tamis.index import Collection, FormatError, InputError, MismatchError
+from tamis.index.manifest import publish
+from tamis.index.storage import Storage
 from tamis.retriever import LexicalConfig, Passage, indexing
 from tamis.retriever.indexing import index_corpus
 
@@ -60,6 +64,27 @@ def test_both_channels_lie_side_by_side(tmp_path):
     assert collection.index.segment.document_frequency(np.array([dog])).tolist() == [10]
     assert collection.weights_of(0, np.array([dog]))[0] > 0
     assert collection.weights_of(1, np.array([dog]))[0] == 0
+
+
+def test_a_dictionary_that_is_not_the_vectors_own_is_refused(tmp_path):
+    """Two collections of equal words in another order; the dictionary's files change places."""
+    first = build(tmp_path / "first", [Passage("a", "cats dogs")], encoder=None)
+    second = build(tmp_path / "second", [Passage("a", "dogs cats")], encoder=None)
+    storage = Storage(first.path)
+    manifest = first.index.manifest
+    swapped = {
+        name: second.index.manifest.files[name] if name.startswith("dictionary/") else entry
+        for name, entry in manifest.files.items()
+    }
+    shutil.copytree(second.path / "dictionary", first.path / "dictionary", dirs_exist_ok=True)
+    publish(storage, replace(manifest, generation=2, files=swapped))
+    with pytest.raises(MismatchError, match="open the vectors with the collection they were"):
+        Collection.open(first.path)
+
+
+def test_words_that_were_cut_are_counted(tmp_path):
+    collection = build(tmp_path / "index", [Passage("a", "x" * 10_001)], encoder=None)
+    assert collection.settings["lexical"]["words_cut"] == 1
 
 
 @pytest.mark.parametrize("stop_after", [3, 7, 8, 14, 29])
