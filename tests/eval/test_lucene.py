@@ -1,0 +1,76 @@
+"""Lucene as an independent truth; runs where the extra ``pyserini`` is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from tamis.eval.datasets import load_dataset
+from tamis.eval.lucene import LuceneImpacts, LuceneSystem, impacts, start_java, write_json_vectors
+from tamis.index import Index
+from tamis.index.errors import InputError
+from tamis.index.vectors import SparseVectors
+
+INSTALLED = importlib.util.find_spec("pyserini") is not None
+needs_pyserini = pytest.mark.skipif(not INSTALLED, reason="needs the extra pyserini")
+
+
+def random_vectors(rows, seed, terms=300):
+    random = np.random.default_rng(seed)
+    return SparseVectors.from_dicts(
+        [
+            {
+                int(term): float(weight)
+                for term, weight in zip(
+                    random.choice(terms, 30, replace=False), random.gamma(1, 1, 30), strict=True
+                )
+            }
+            for _ in range(rows)
+        ],
+        terms,
+    )
+
+
+def test_impacts_are_rounded_weights_without_zeros():
+    vectors = SparseVectors.from_dicts([{0: 0.004, 1: 1.234, 2: 0.005001}, {3: 0.001}], 5)
+    assert impacts(vectors).to_dicts() == [{1: 123.0, 2: 1.0}, {}]
+
+
+def test_vectors_are_written_as_anserini_reads_them(tmp_path):
+    write_json_vectors(tmp_path / "v.jsonl", ["a"], SparseVectors.from_dicts([{7: 3.0}], 9))
+    line = json.loads((tmp_path / "v.jsonl").read_text())
+    assert line == {"id": "a", "contents": "", "vector": {"7": 3}}
+
+
+@pytest.mark.skipif(INSTALLED, reason="pyserini is installed")
+def test_the_missing_extra_is_named():
+    with pytest.raises(InputError, match=r"tamis\[pyserini\]"):
+        start_java()
+
+
+@needs_pyserini
+@pytest.mark.filterwarnings("ignore")
+def test_exact_search_equals_lucenes_impact_search(tmp_path):
+    documents, queries = impacts(random_vectors(2011, 1)), impacts(random_vectors(57, 2), 10)
+    ids = [f"d{n}" for n in range(len(documents))]
+    theirs = LuceneImpacts(tmp_path / "lucene", ids, documents).search(queries, 100)
+    index = Index.build(tmp_path / "ours", documents, ids)
+    ours = index.search(queries, 100, exact=True)
+    for query, expected in enumerate(theirs):
+        docs, scores = ours.row(query)
+        assert scores.astype(int).tolist() == list(expected.values()), query
+        lowest = min(expected.values())  # which of those with the last score is chance
+        found = {f"d{d}": int(s) for d, s in zip(docs, scores, strict=True) if s > lowest}
+        assert found == {d: s for d, s in expected.items() if s > lowest}
+
+
+@needs_pyserini
+@pytest.mark.filterwarnings("ignore")
+def test_lucenes_bm25_is_a_baseline(beir, tmp_path):
+    ranker = LuceneSystem().prepare(load_dataset(str(beir)), tmp_path / "work")
+    rankings = ranker.rank(["drum sieve", "sifting flour"], 10)
+    assert [next(iter(ranking)) for ranking in rankings] == ["d1", "d2"]
+    assert ranker.facts()["index_bytes"] > 0
