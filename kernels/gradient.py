@@ -6,7 +6,7 @@ With g[b, v] = d loss / d logit and i[b, v] the winning token:
     d hidden[b, s] = sum_v g[b, v] [i[b, v] = s] weight[v]
 This file is the way for long sequences, whose cost does not grow with their length: one gathered
 row for each active pair (b, v). Pairs are listed by term for d weight, and sorted into bins of
-BIN tokens for d hidden, where each bin is a one-hot tensor-core product. Inactive pairs are never
+a few tokens for d hidden, where each bin is a one-hot tensor-core product. Inactive pairs are never
 listed; how many are active is known to the device alone. one_hot.py is the way for short ones.
 """
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tamis.kernels.activation import Activation
     from tamis.kernels.pack import Packed
 
-BIN = tl.constexpr(64)  # tokens a bin; also the rows of a one-hot tensor-core product
 _SPREAD = 1024  # terms a program sorts
 _PAIR_BYTES = 8
 
@@ -54,23 +53,14 @@ def unit_of(grad: torch.Tensor, logit_scale: float) -> torch.Tensor:
     return torch.exp2(-torch.ceil(torch.log2(peak))).view(1)
 
 
-def bias_gradient(pooled: Pooled, bias: torch.Tensor) -> torch.Tensor:
-    """Return d loss / d bias [V] in the dtype of `bias`."""
-    batch, vocab = pooled.out.shape
-    grad = torch.empty_like(bias, memory_format=torch.contiguous_format)
-    with on(bias.device):
-        _bias_kernel[(cdiv(vocab, 128),)](
-            pooled.grad, pooled.out, pooled.winner, grad, batch, vocab, pooled.logit_scale,
-            ACTIVATION=int(pooled.activation), BLOCK_B=16, BLOCK_V=128,
-        )  # fmt: skip
-    return grad
-
-
-def weight_gradient(packed: Packed, pooled: Pooled, weight: torch.Tensor) -> torch.Tensor:
-    """Return d loss / d weight [V, D] in the dtype of `weight`."""
+def weight_gradient(
+    packed: Packed, pooled: Pooled, weight: torch.Tensor, bias: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return d loss / d weight [V, D] and d loss / d bias [V] or None, in their own dtypes."""
     batch, (vocab, width) = len(packed.length), weight.shape
     device = weight.device
     grad = torch.empty((vocab, width), dtype=weight.dtype, device=device)
+    grad_bias = None if bias is None else torch.empty(vocab, dtype=bias.dtype, device=device)
     tile = tuned.grad_tile(card(device), weight.dtype, width)
     block_d = min(tile.weight_d, max(16, next_power_of_2(width)))
     group = min(vocab, max(1, WORKSPACE_BYTES // (_PAIR_BYTES * max(1, batch))))
@@ -81,15 +71,16 @@ def weight_gradient(packed: Packed, pooled: Pooled, weight: torch.Tensor) -> tor
         with on(device):
             _list_kernel[(cdiv(count, 32),)](
                 pooled.grad, pooled.out, pooled.winner, packed.start, pairs, counts,
-                first, count, batch, vocab, pooled.logit_scale,
+                grad_bias, first, count, batch, vocab, pooled.logit_scale,
                 ACTIVATION=int(pooled.activation), BLOCK_B=32, BLOCK_V=32,
             )  # fmt: skip
             _weight_kernel[(cdiv(count, tile.weight_v), cdiv(width, block_d))](
                 pairs, counts, packed.rows, grad, first, count,
                 batch, width, packed.rows.shape[1],
-                BLOCK_V=tile.weight_v, BLOCK_K=tile.weight_k, BLOCK_D=block_d, num_warps=tile.weight_warps,
+                BLOCK_V=tile.weight_v, BLOCK_K=tile.weight_k, BLOCK_D=block_d,
+                num_warps=tile.weight_warps,
             )  # fmt: skip
-    return grad
+    return grad, grad_bias
 
 
 def hidden_gradient(
@@ -114,15 +105,16 @@ def _hidden_group(
 ) -> None:
     """Sort the active pairs of sequences first .. end into bins, then multiply each bin."""
     vocab, width = weight.shape
-    count, bins, chunks = end - first, cdiv(packed.max_len, BIN.value), cdiv(vocab, _SPREAD)
     device = weight.device
+    tile = tuned.grad_tile(card(device), weight.dtype, width)
+    block_d = min(tile.hidden_d, max(16, next_power_of_2(width)))
+    count, chunks = end - first, cdiv(vocab, _SPREAD)
+    bins = cdiv(packed.max_len, tile.hidden_bin)
     lines = [t[first:end] for t in (pooled.grad, pooled.out, pooled.winner)]
-    rule = {"ACTIVATION": int(pooled.activation), "BLOCK": _SPREAD}
+    rule = {"ACTIVATION": int(pooled.activation), "BIN": tile.hidden_bin, "BLOCK": _SPREAD}
     sizes = torch.empty((count, bins, chunks), dtype=torch.int32, device=device)
     pairs = torch.empty(count * vocab, dtype=torch.int32, device=device)
     slopes = torch.empty(count * vocab, dtype=torch.float32, device=device)
-    tile = tuned.grad_tile(card(device), weight.dtype, width)
-    block_d = min(tile.hidden_d, max(16, next_power_of_2(width)))
     with on(device):
         grid = (count, chunks)
         _count_kernel[grid](*lines, sizes, vocab, bins, chunks, pooled.logit_scale, **rule)
@@ -133,7 +125,7 @@ def _hidden_group(
         _bin_kernel[(count * bins, cdiv(width, block_d))](
             pairs, slopes, ends, weight, grad, packed.source, packed.start, packed.length,
             pooled.unit, first, width, *weight.stride(), bins, chunks,
-            BLOCK_K=tile.hidden_k, BLOCK_D=block_d, PRECISION="ieee",
+            BIN=tile.hidden_bin, BLOCK_K=tile.hidden_k, BLOCK_D=block_d, PRECISION="ieee",
             num_warps=tile.hidden_warps, num_stages=tile.hidden_stages,
         )  # fmt: skip
 
@@ -150,31 +142,16 @@ def logit_gradient(
     return tl.where(winner < 0, 0.0, g), winner
 
 
-@triton.jit(do_not_specialize=["B", "logit_scale"])
-def _bias_kernel(
-    grad_ptr, out_ptr, winner_ptr, grad_bias_ptr, B, V, logit_scale,
-    ACTIVATION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_V: tl.constexpr,
-):  # fmt: skip
-    v = tl.program_id(0) * BLOCK_V + tl.arange(0, BLOCK_V)
-    total = tl.zeros([BLOCK_V], tl.float32)
-    for b0 in range(0, B, BLOCK_B):
-        b = b0 + tl.arange(0, BLOCK_B)
-        at = b.to(tl.int64)[:, None] * V + v[None, :]  # int64: B * V passes 2^31
-        inside = (b < B)[:, None] & (v < V)[None, :]
-        g, _ = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, inside, logit_scale, ACTIVATION)
-        total += tl.sum(g, 0)
-    tl.store(grad_bias_ptr + v, total.to(grad_bias_ptr.dtype.element_ty), mask=v < V)
-
-
 @triton.jit(do_not_specialize=["first", "count", "B", "logit_scale"])
 def _list_kernel(
-    grad_ptr, out_ptr, winner_ptr, start_ptr, pairs_ptr, counts_ptr,
+    grad_ptr, out_ptr, winner_ptr, start_ptr, pairs_ptr, counts_ptr, grad_bias_ptr,
     first, count, B, V, logit_scale,
     ACTIVATION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
     """List each term's active pairs in rising sequence order: packed row high, bits of g low."""
     local = tl.program_id(0) * BLOCK_V + tl.arange(0, BLOCK_V)
     found = tl.zeros([BLOCK_V], tl.int32)
+    total = tl.zeros([BLOCK_V], tl.float32)
     for b0 in range(0, B, BLOCK_B):
         b = b0 + tl.arange(0, BLOCK_B)
         at = b.to(tl.int64)[:, None] * V + (first + local)[None, :]
@@ -188,7 +165,11 @@ def _list_kernel(
         place = local.to(tl.int64)[None, :] * B + found[None, :] + tl.cumsum(active, 0) - 1
         tl.store(pairs_ptr + place, (row.to(tl.int64) << 32) | bits, mask=active != 0)
         found += tl.sum(active, 0)
+        total += tl.sum(g, 0)
     tl.store(counts_ptr + local, found, mask=local < count)
+    if grad_bias_ptr is not None:
+        total = total.to(grad_bias_ptr.dtype.element_ty)
+        tl.store(grad_bias_ptr + first + local, total, mask=local < count)
 
 
 @triton.jit(do_not_specialize=["first", "count", "B"])
@@ -219,7 +200,7 @@ def _weight_kernel(
 @triton.jit(do_not_specialize=["bins", "chunks", "logit_scale"])
 def _count_kernel(
     grad_ptr, out_ptr, winner_ptr, sizes_ptr, V, bins, chunks, logit_scale,
-    ACTIVATION: tl.constexpr, BLOCK: tl.constexpr,
+    ACTIVATION: tl.constexpr, BIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Count one chunk's active pairs by bin: sizes [sequence, bin, chunk]."""
     b, chunk = tl.program_id(0), tl.program_id(1)
@@ -236,7 +217,7 @@ def _count_kernel(
 def _sort_kernel(
     grad_ptr, out_ptr, winner_ptr, sizes_ptr, ends_ptr, pairs_ptr, slopes_ptr,
     V, bins, chunks, logit_scale,
-    ACTIVATION: tl.constexpr, BLOCK: tl.constexpr,
+    ACTIVATION: tl.constexpr, BIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Write one chunk's active pairs to their bins, in rising term order."""
     b, chunk = tl.program_id(0), tl.program_id(1)
@@ -258,7 +239,7 @@ def _sort_kernel(
 def _bin_kernel(
     pairs_ptr, slopes_ptr, ends_ptr, weight_ptr, grad_ptr, source_ptr, start_ptr, length_ptr,
     unit_ptr, first, D, stride_v, stride_d, bins, chunks,
-    BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
+    BIN: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One bin's d hidden: one-hot [BIN, pairs] x gathered weight rows [pairs, BLOCK_D]."""
     cell = tl.program_id(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ def round_up(a: int, b: int) -> int:
     return cdiv(a, b) * b
 
 
+@functools.cache
 def processors(device: torch.device) -> int:
     """Return the number of multiprocessors; 2 under the interpreter, so that programs loop."""
     if device.type != "cuda":
@@ -35,6 +38,7 @@ def processors(device: torch.device) -> int:
     return count
 
 
+@functools.cache
 def card(device: torch.device) -> str:
     """Return the card's name as `tuned.py` spells it, "interpreter" on the CPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "interpreter"
@@ -65,8 +69,10 @@ def aligned(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which launches go to `device`."""
-    return torch.cuda.device(device) if device.type == "cuda" else torch.device(device)
+    """Return a context in which launches go to `device`; an empty one where they already do."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return contextlib.nullcontext()
+    return torch.cuda.device(device)
 
 
 def next_power_of_2(n: int) -> int:

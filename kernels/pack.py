@@ -20,7 +20,7 @@ class Packed(NamedTuple):
     """Granule-aligned rows. Rows from `used` on are neither written nor counted.
 
     rows:    [capacity, width] the tokens, width a multiple of 16 bytes.
-    source:  [capacity] int32, the flat input's row behind a packed row, -1 behind a repeat.
+    source:  [capacity] int32, the flat input's row behind a packed row that is no repeat.
     segment: [capacity / granule] int32, the sequence of each granule, never falling.
     start:   [B] int32, first packed row of each sequence.
     length:  [B] int32, counted tokens of each sequence.
@@ -42,7 +42,7 @@ def pack_padded(
 ) -> Packed:
     """Pack the counted tokens of [B, S, D]; `mask [B, S]` bool, None counts all.
 
-    With `clean`, rows past those in use are zeros.
+    With `clean`, rows past those in use are zeros and `source` is -1 where it means nothing.
     """
     batch, max_len, width = hidden.shape
     if mask is None:
@@ -86,11 +86,12 @@ def _pack(
     step = 16 // flat.element_size()
     shape = (capacity, round_up(width, step))
     rows = flat.new_zeros(shape) if clean else flat.new_empty(shape)
-    source = torch.full((capacity,), -1, dtype=torch.int32, device=flat.device)
-    segment, start, used = (
+    source, segment, start, used = (
         torch.empty(size, dtype=torch.int32, device=flat.device)
-        for size in (cdiv(capacity, granule), batch, 1)
+        for size in (capacity, cdiv(capacity, granule), batch, 1)
     )
+    if clean:
+        source.fill_(-1)
     packed = Packed(rows, source, segment, start, length, used, granule, max_len)
     chunk = min(32, max(16, next_power_of_2(max_len)))
     with on(flat.device):

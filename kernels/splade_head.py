@@ -153,15 +153,16 @@ class _FusedHead(torch.autograd.Function):
         if not out.numel() or not packed.max_len:
             nothing = [None if t is None else torch.zeros_like(t) for t in (weight, bias)]
             return grad.new_zeros(shape, dtype=weight.dtype), *nothing, None, None, None
-        grad_hidden = grad_weight = None
+        grad_hidden = grad_weight = grad_bias = None
         if packed.max_len <= tuned.ONE_HOT:
-            grad_hidden, grad_weight = one_hot.gradients(packed, pooled, weight, rows)
+            grad_hidden, grad_weight, grad_bias = one_hot.gradients(
+                packed, pooled, weight, bias, rows
+            )
         else:
             if needs_hidden:
                 grad_hidden = gradient.hidden_gradient(packed, pooled, weight, rows)
-            if needs_weight:
-                grad_weight = gradient.weight_gradient(packed, pooled, weight)
-        grad_bias = gradient.bias_gradient(pooled, bias) if needs_bias else None
+            if needs_weight or needs_bias:
+                grad_weight, grad_bias = gradient.weight_gradient(packed, pooled, weight, bias)
         if grad_hidden is not None:
             grad_hidden = grad_hidden.view(shape)
         return grad_hidden, grad_weight, grad_bias, None, None, None

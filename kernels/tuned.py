@@ -30,6 +30,7 @@ class GradTile(NamedTuple):
     weight_k: int  # gathered rows of each a step
     weight_d: int  # columns a program
     weight_warps: int
+    hidden_bin: int  # tokens a bin: rows of a one-hot product
     hidden_k: int  # gathered rows a step
     hidden_d: int  # columns a program
     hidden_warps: int
@@ -64,7 +65,7 @@ def pool_tile(card: str, dtype: torch.dtype, width: int, max_len: int, *, index:
         return PoolTile(64, 64, 32, 16, 8, 3, 2)
     if max_len <= SHORT:
         return PoolTile(256, 128, 64, 8, 8, 4, 1)
-    if width <= 512 and index:
+    if width <= 512:
         return PoolTile(128, 128, 64, 16, 4, 3, 2)
     return PoolTile(128, 256, 64, 16, 8, 4 if index else 3, 1)
 
@@ -72,9 +73,9 @@ def pool_tile(card: str, dtype: torch.dtype, width: int, max_len: int, *, index:
 def grad_tile(card: str, dtype: torch.dtype, width: int) -> GradTile:
     """Return the sizes of the gather kernels of the backward; arguments as `pool_tile`."""
     if card == "interpreter":
-        return GradTile(32, 4, 16, 1, 32, 16, 4, 1)
+        return GradTile(32, 4, 16, 1, 16, 32, 16, 4, 1)
     if dtype == torch.float32:
-        return GradTile(1, 8, 128, 1, 32, 64, 4, 2)
+        return GradTile(1, 8, 128, 1, 64, 32, 64, 4, 2)
     if width % 256:
-        return GradTile(1, 8, 128, 1, 64, 128, 4, 3)
-    return GradTile(1, 8, 256, 1, 64, 256, 4, 2)
+        return GradTile(1, 16, 128, 1, 64, 128, 128, 4, 2)
+    return GradTile(1, 8, 256, 1, 64, 128, 128, 4, 2)

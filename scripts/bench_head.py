@@ -347,12 +347,12 @@ def _largest_batch(shape: Shape, budget_gib: int = 80) -> dict[str, float]:
     Memory grows linearly with the batch: two peaks give the line; a run near its end proves ours.
     """
     result: dict[str, float] = {"budget_gib": budget_gib}
-    for name, head, sizes in (("eager", eager, (8, 16)), ("fused", fused, (256, 512))):
+    for name, head, sizes in (("eager", eager, (8, 16)), ("fused", fused, (2048, 4096))):
         peaks = [_step_bytes(head, shape._replace(batch=b)) for b in sizes]
         slope = (peaks[1] - peaks[0]) / (sizes[1] - sizes[0])
         result[name] = sizes[0] + int((budget_gib * _GIB - peaks[0]) / slope)
         result[f"{name}_mib_per_sequence"] = slope / 2**20
-    proof = shape._replace(batch=int(result["fused"] * 0.97))
+    proof = shape._replace(batch=int(result["fused"] * 0.98))
     result["proved_batch"] = proof.batch
     result["proved_peak_gib"] = _step_bytes(fused, proof) / _GIB
     result["ratio"] = result["fused"] / result["eager"]
