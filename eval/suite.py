@@ -266,6 +266,7 @@ def run_suite(
     work: Path,
     *,
     data: Path | None = None,
+    only: Sequence[str] = (),
     allow_missing: bool = False,
     tell: Tell = lambda _: None,
 ) -> list[Evaluation]:
@@ -276,18 +277,44 @@ def run_suite(
         out: folder of results, ``DATASET/SYSTEM.json`` each.
         work: folder of indexes and embeddings.
         data: folder in which dataset names resolve.
+        only: names of the systems to evaluate; none means all.
         allow_missing: accept judged documents that a corpus lacks.
         tell: called with a line before each evaluation.
 
     Raises:
         InputError: a dataset or system that is not what it should be.
     """
+    systems = build_systems(_needed(suite.system, only))
+    chosen = [system for system in systems if not only or system.name in only]
     collections = {
         name: [_sampled(part, suite) for part in load_parts(name, data=data)]
         for name in suite.datasets
     }
     options = suite.options(allow_missing=allow_missing)
-    return evaluate_all(build_systems(suite.system), collections, work, options, out, tell)
+    return evaluate_all(chosen, collections, work, options, out, tell)
+
+
+def _needed(specs: Sequence[SystemSpec], only: Sequence[str]) -> list[SystemSpec]:
+    """The descriptions of these systems and of all that they are made of."""
+    unknown = set(only) - {spec.name for spec in specs}
+    if unknown:
+        raise InputError(
+            f"expected systems of the suite, found {', '.join(sorted(unknown))}; there are "
+            f"{', '.join(spec.name for spec in specs)}"
+        )
+    wanted = set(only) or {spec.name for spec in specs}
+    for spec in reversed(specs):  # what a system is made of stands before it
+        if spec.name in wanted:
+            wanted |= _made_of(spec)
+    return [spec for spec in specs if spec.name in wanted]
+
+
+def _made_of(spec: SystemSpec) -> set[str]:
+    if isinstance(spec, HybridSpec):
+        return set(spec.parts)
+    if isinstance(spec, PrfSpec):
+        return {spec.base} | ({spec.before} if spec.before else set())
+    return set()
 
 
 def evaluate_all(

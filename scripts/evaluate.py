@@ -59,6 +59,9 @@ def eval_command(
     suite: Annotated[
         Path | None, typer.Option(help="Evaluate what a TOML file describes, into --out FOLDER.")
     ] = None,
+    only: Annotated[
+        str, typer.Option(help="Of the suite's systems evaluate these alone; by commas.")
+    ] = "",
     split: Annotated[str | None, typer.Option(help="Judgements to use: test, dev, ...")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of datasets, instead of TAMIS_DATA.")
@@ -88,16 +91,19 @@ def eval_command(
     from tamis.eval.evaluate import Options
     from tamis.eval.suite import evaluate_all
 
-    named = tuple(part.strip() for part in measures.split(",") if part.strip())
     explained = EXPLAINED if html is not None else 0
-    options = Options(named or None, depth, timed_queries, allow_missing, explained, seed)
+    options = Options(
+        tuple(_names(measures)) or None, depth, timed_queries, allow_missing, explained, seed
+    )
     if suite is not None:
-        found, against = _suite(suite, datasets, out, _work(work), data, allow_missing)
+        found, against = _suite(
+            suite, datasets, _names(only), out, _work(work), data, allow_missing
+        )
     elif not datasets:
         raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
     else:
         collections = _collections(datasets, split, data, queries, qrels, sample, seed)
-        names = [name.strip() for name in baseline.split(",") if name.strip()]
+        names = _names(baseline)
         against = names[0] if names else None
         if from_run is not None:
             found = _from_run(from_run, collections, options)
@@ -110,9 +116,14 @@ def eval_command(
     _show(found, against, html, json)
 
 
+def _names(by_commas: str) -> list[str]:
+    return [name.strip() for name in by_commas.split(",") if name.strip()]
+
+
 def _suite(
     path: Path,
     datasets: list[str] | None,
+    only: list[str],
     out: Path | None,
     work: Path,
     data: Path | None,
@@ -127,8 +138,11 @@ def _suite(
     plan = read_suite(path)
     if datasets:
         plan = msgspec.structs.replace(plan, datasets=tuple(datasets))
-    found = run_suite(plan, out, work, data=data, allow_missing=allow_missing, tell=_tell)
-    return found, plan.baseline
+    found = run_suite(
+        plan, out, work, data=data, only=only, allow_missing=allow_missing, tell=_tell
+    )
+    evaluated = {result.system for result in found}
+    return found, plan.baseline if plan.baseline in evaluated else None
 
 
 def _collections(

@@ -85,6 +85,20 @@ def test_a_finished_result_is_not_made_again(toml, beir, tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+def test_some_systems_alone_bring_their_parts_without_results(toml, beir, tmp_path):
+    def run(*only):
+        found = run_suite(
+            read_suite(toml), tmp_path / "out", tmp_path / "work", data=beir.parent, only=only
+        )
+        return [result.system for result in found]
+
+    assert run("both") == ["both"]
+    assert [p.name for p in (tmp_path / "out/sieves").glob("*.json")] == ["both.json"]
+    assert run("words", "bm25") == ["bm25", "words"]
+    with pytest.raises(InputError, match="found neither; there are bm25, words, both"):
+        run("neither")
+
+
 def test_cqadupstack_is_one_line_of_twelve_parts(toml, beir, tmp_path):
     for part in CQADUPSTACK_PARTS:
         shutil.copytree(beir, tmp_path / "data/cqadupstack" / part)
