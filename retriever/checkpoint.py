@@ -81,6 +81,7 @@ class NeuralSide:
         top_n: only the heaviest terms of a text are kept.
         bidirectional: a causal model in which every token sees every other.
         logit_scale: above zero; logits are multiplied by it before the activation.
+        linear_head: of BERT; the head's transform is a matrix and a norm, without its activation.
     """
 
     folder: Path
@@ -94,6 +95,7 @@ class NeuralSide:
     top_n: int | None = None
     bidirectional: bool = False
     logit_scale: float = 1.0
+    linear_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,6 @@ class TableSide:
 
     folder: Path
     weights: Path
-    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,13 +301,14 @@ def _max_length(folder: Path, config: dict[str, Any]) -> int:
 
 def _own_settings(folder: Path) -> dict[str, Any]:
     """`encoder.json`: any of name, licence, max_length, pooling, double_log, prompt, top_n,
-    bidirectional, logit_scale, as `NeuralSide` and `EncoderDescription` explain them.
+    bidirectional, logit_scale, linear_head, as `NeuralSide` and `EncoderDescription` explain them.
     """  # noqa: D205
     return _optional_json(folder / SETTINGS_FILE)
 
 
 def _with_settings(side: NeuralSide, settings: dict[str, Any]) -> NeuralSide:
     names = {"max_length", "double_log", "prompt", "top_n", "bidirectional", "logit_scale"}
+    names.add("linear_head")
     unknown = set(settings) - names - {"name", "licence", "pooling"}
     if unknown:
         raise FormatError(
@@ -350,8 +352,14 @@ def _sentence_transformers(folder: Path) -> tuple[NeuralSide, NeuralSide | Table
     prompts, top_n = settings.get("prompts") or {}, settings.get("max_active_dims")
     usual = prompts.get(settings.get("default_prompt_name"), "")
     document = replace(document, prompt=prompts.get("document") or usual, top_n=top_n)
-    query = replace(query, prompt=prompts.get("query") or usual)
-    return document, replace(query, top_n=top_n) if isinstance(query, NeuralSide) else query
+    if isinstance(query, NeuralSide):
+        return document, replace(query, prompt=prompts.get("query") or usual, top_n=top_n)
+    if prompts.get("query") or usual:
+        raise FormatError(
+            f"{folder}: expected no prompt before queries that are looked up in a table, found "
+            f"{prompts.get('query') or usual!r}; remove it from config_sentence_transformers.json"
+        )
+    return document, query
 
 
 def _routes(folder: Path) -> dict[str, list[tuple[str, Path]]]:

@@ -140,6 +140,8 @@ def load_language_model(
         parts = _load_token_weights(side, dtype)
         return TokenWeightModel(side, *parts, special_ids).to(device).eval()
     model = _load_model(side, dtype)
+    if side.linear_head:
+        _make_head_linear(model, side.folder)
     decoder = cut_head(model, side.folder)
     return SpladeModel(side, model, decoder, special_ids).to(device).eval()
 
@@ -203,6 +205,18 @@ def _load_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  a
     else:
         model = _from_folder(kind, side.folder, dtype)
     return model if side.adapter is None else _with_adapter(model, side.adapter)
+
+
+def _make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF model
+    transform = getattr(
+        getattr(getattr(model, "cls", None), "predictions", None), "transform", None
+    )
+    if transform is None:
+        raise FormatError(
+            f"{folder}: expected a BERT model for linear_head, found {type(model).__name__}; "
+            "remove that setting from encoder.json"
+        )
+    transform.transform_act_fn = nn.Identity()
 
 
 def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  HF classes

@@ -55,7 +55,10 @@ def load_quantised(path: Path) -> dict[str, NDArray[np.float32]]:
     }
 
 
+def dequantise_rows(matrix: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The float32 matrix that int8 rows and their scales stand for."""
+    return matrix.astype(np.float32) * scales[:, None]
+
+
 def _restore(tensor: NDArray[Any], scales: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    if scales is None:
-        return tensor.astype(np.float32)
-    return tensor.astype(np.float32) * scales[:, None]
+    return tensor.astype(np.float32) if scales is None else dequantise_rows(tensor, scales)
