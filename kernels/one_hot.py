@@ -50,7 +50,7 @@ def gradients(
         end, seen = min(vocab, first + step), first - start
         _spread(packed, pooled, one_hot, grad_bias, start, first)
         part = one_hot[:, : end - start]
-        grad_rows += part @ weight[start:end]
+        grad_rows += _wide_product(part, weight[start:end])
         if seen:
             grad_weight[first:end] = (part.T @ tokens)[seen:]
         else:
@@ -63,6 +63,13 @@ def gradients(
     target = torch.where(packed.source < 0, flat_rows, packed.source).long()
     grad.index_copy_(0, target, grad_rows.to(grad.dtype))
     return grad[:flat_rows], grad_weight, grad_bias
+
+
+def _wide_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return a @ b in float32: slices are summed, and rounding each first would show."""
+    if a.is_cuda and a.dtype != torch.float32:
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return a.float() @ b.float()
 
 
 def _spread(

@@ -136,7 +136,6 @@ def splade_head_sum(
     hidden, weight = _autocast(hidden, weight)
     _check_padded(hidden, weight, bias, mask)
     _check_scale(logit_scale)
-    _fused(hidden)  # refuses unsupported devices
     rows, bounds = _pack(hidden, mask)
     return reference.head_sum(rows, weight, bias, bounds, activation, logit_scale)
 
@@ -223,15 +222,9 @@ def _fused(hidden: torch.Tensor) -> ModuleType | None:
     """Return the Triton module for this tensor, or None for the reference.
 
     Raises:
-        ValueError: a device that is neither CPU nor CUDA, or CUDA without Triton.
+        ValueError: CUDA tensors, and no Triton.
     """
-    kind = hidden.device.type
-    interpreted = kind == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(
-            f"expected tensors on cpu or cuda, found {kind}; move them with .to('cpu')"
-        )
-    if kind == "cpu" and not interpreted:
+    if hidden.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         return None
     if os.environ.get("TAMIS_KERNELS") == "reference" or hidden.dtype == torch.float64:
         return None
@@ -274,10 +267,19 @@ def _bounds(offsets: torch.Tensor, rows: int, max_len: int) -> list[int]:
 
 
 def _autocast(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cast both operands as a matmul would under autocast."""
-    if not torch.is_autocast_enabled(hidden.device.type):
+    """Cast both operands as a matmul would under autocast.
+
+    Raises:
+        ValueError: a device that is neither CPU nor CUDA.
+    """
+    kind = hidden.device.type
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(
+            f"expected tensors on cpu or cuda, found {kind}; move them with .to('cpu')"
+        )
+    if not torch.is_autocast_enabled(kind):
         return hidden, weight
-    dtype = torch.get_autocast_dtype(hidden.device.type)
+    dtype = torch.get_autocast_dtype(kind)
     return hidden.to(dtype), weight.to(dtype)
 
 

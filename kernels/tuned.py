@@ -41,7 +41,7 @@ class GradTile(NamedTuple):
 GRANULE = 16
 SHORT_GRANULE = 8  # where sequences are so short that 16 would waste much
 SHORT = 32  # tokens
-ONE_HOT = 64  # longest sequence whose gradients are products with a one-hot matrix
+ONE_HOT = 32  # longest sequence whose gradients are products with a one-hot matrix
 
 
 def granule(max_len: int) -> int:
@@ -70,12 +70,18 @@ def pool_tile(card: str, dtype: torch.dtype, width: int, max_len: int, *, index:
     return PoolTile(128, 256, 64, 16, 8, 4 if index else 3, 1)
 
 
-def grad_tile(card: str, dtype: torch.dtype, width: int) -> GradTile:
-    """Return the sizes of the gather kernels of the backward; arguments as `pool_tile`."""
+def grad_tile(card: str, dtype: torch.dtype, width: int, max_len: int) -> GradTile:
+    """Return the sizes of the gather kernels of the backward; arguments as `pool_tile`.
+
+    Small bins waste no arithmetic on zeros, but sorting walks the bins: long sequences take large.
+    """
     if card == "interpreter":
         return GradTile(32, 4, 16, 1, 16, 32, 16, 4, 1)
     if dtype == torch.float32:
         return GradTile(1, 8, 128, 1, 64, 32, 64, 4, 2)
+    hidden = (16, 128, 128, 4, 2) if max_len <= 512 else (64, 128, 128, 4, 2)
     if width % 256:
-        return GradTile(1, 16, 128, 1, 64, 128, 128, 4, 2)
-    return GradTile(1, 8, 256, 1, 64, 128, 128, 4, 2)
+        return GradTile(1, 16, 128, 1, *hidden)
+    if width >= 2048:
+        return GradTile(1, 8, 512, 2, *hidden)
+    return GradTile(1, 8, 256, 1, *hidden)

@@ -125,6 +125,14 @@ def eager(
     return (torch.log1p(torch.relu(logits)) * mask[:, :, None]).amax(1)
 
 
+def eager_with_index(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Pool as sentence-transformers does: `torch.max` over tokens, which also makes an index."""
+    logits = torch.nn.functional.linear(hidden, weight, bias.to(hidden.dtype))
+    return torch.max(torch.log1p(torch.relu(logits)) * mask[:, :, None], 1).values
+
+
 def chunked(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor
 ) -> torch.Tensor:
@@ -316,11 +324,15 @@ def _baselines(shape: Shape, repeats: int) -> dict[str, dict[str, float]]:
         torch.nn.functional.pad(inputs.bias, (0, extra)),
         inputs.mask,
     )
-    compiled = torch.compile(eager, dynamic=False)
+    compiled, compiled_index = (
+        torch.compile(head, dynamic=False) for head in (eager, eager_with_index)
+    )
     ways: dict[str, tuple[Forward, Inputs]] = {
         "eager": (eager, inputs),
+        "eager, torch.max": (eager_with_index, inputs),
         "eager, padded vocabulary": (eager, padded),
         "torch.compile": (compiled, inputs),
+        "torch.compile, torch.max": (compiled_index, inputs),
         "torch.compile, padded vocabulary": (compiled, padded),
         "chunks with checkpointing": (chunked, inputs),
         "fused": (fused, inputs),

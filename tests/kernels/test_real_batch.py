@@ -1,0 +1,48 @@
+"""Hidden states of the default encoder on real text: not the bell curves of the other tests."""
+
+import pytest
+import torch
+
+from tamis.kernels.ops import splade_head
+
+TEXTS = [
+    "Mars is the fourth planet from the Sun, called the Red Planet for its rust.",
+    "Venus is the second planet; thick clouds make it the hottest of all.",
+    "A comet grows a tail of dust and gas when it comes near the Sun.",
+    "why is mars red",
+]
+
+
+@pytest.fixture(scope="module")
+def captured():
+    """What the default encoder hands to its head."""
+    from tamis.retriever import language_model, load_encoder
+
+    calls = []
+    plain = language_model.splade_encode
+
+    def spy(hidden, weight, bias=None, **rest):
+        calls.append((hidden, weight, bias, rest))
+        return plain(hidden, weight, bias, **rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "splade_encode", spy)
+        load_encoder(device="cpu").encode_documents(TEXTS)
+    return calls
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_the_head_is_right_on_real_hidden_states(captured, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    assert captured
+    for hidden, weight, bias, rest in captured:
+        bias = torch.zeros(len(weight)) if bias is None else bias
+        mask = rest["mask"]
+        operands = [t.detach().to(device) for t in (hidden, weight, bias)]
+        ours = splade_head(*operands, mask=mask.to(device), activation=rest["activation"])
+        logits = hidden.double() @ weight.double().T + bias.double()
+        top = logits.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
+        truth = rest["activation"].apply(top)
+        assert (truth > 0).any(1).all()
+        torch.testing.assert_close(ours.cpu().double(), truth, rtol=1e-4, atol=1e-5)
