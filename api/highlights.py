@@ -149,4 +149,4 @@ def _last_word_end(text: str, start: int, stop: int) -> int:
     if stop == len(text):
         return stop
     space = text.rfind(" ", start, stop + 1)
-    return start + len(text[start:space].rstrip(" ,;:.-–—")) if space > start else stop
+    return start + len(text[start:space].rstrip(" ,;:.-")) if space > start else stop

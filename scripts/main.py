@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tamis.scripts import demo, doctor, encode, evaluate, index, info, search, serve, verify
+from tamis.scripts import bench, demo, doctor, encode, evaluate, index, info, search, serve, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,7 @@ def command_line() -> typer.Typer:
     }
     for name, command in commands.items():
         app.command(name)(command)
+    app.add_typer(bench.bench_commands())
     return app
 
 

@@ -173,6 +173,7 @@ def test_only_loopback_is_listened_on_without_keys():
 
 def test_port_zero_takes_a_free_one_and_a_taken_one_is_told():
     with listen("127.0.0.1", 0, guarded=False) as first:
+        assert first.proto == socket.IPPROTO_TCP  # else answers wait for Nagle's delay
         address = address_of(first)
         port = int(address.rpartition(":")[2])
         assert address == f"http://127.0.0.1:{port}"

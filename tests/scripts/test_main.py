@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tamis.index import CorruptionError, InputError
@@ -61,6 +62,8 @@ def test_debug_shows_where_it_failed(monkeypatch):
         (["index", "--out", "folder"], "CORPUS"),
         (["encode", "corpus.jsonl", "--out", "file.npz"], ".safetensors"),
         (["serve"], "INDEX"),
+        (["bench"], "head"),
+        (["bench", "head", "--json", "--out", "file.json"], "--out"),
     ],
 )
 def test_wrong_usage_is_told(tamis, arguments, named):
@@ -120,3 +123,10 @@ def test_nothing_is_drawn_where_nobody_looks(start_tamis, corpus, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert errors == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_measuring_the_head_needs_a_device(tamis):
+    result = tamis("bench", "head")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tamis: expected a CUDA device, found none")
