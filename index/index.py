@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,23 +10,45 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tamis.index.builder import write_postings
+from tamis.index.builder import write_segment
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.lock import FolderLock
+from tamis.index.loops.arrays import MAX_QUERY_TERMS
 from tamis.index.manifest import BUILD, CURRENT, Manifest, publish, read_current
-from tamis.index.segment import Segment
+from tamis.index.quantize import IMPACT_TYPES, Precision
+from tamis.index.segment import EXACT, Segment
 from tamis.index.storage import FileEntry, Storage
-from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from tamis.index.topk import TopK
+
 
 MAX_K = 10_000
 SEGMENT = "segments/000001"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexConfig:
+    """How an index stores vectors.
+
+    Attributes:
+        precision: ``f32`` keeps weights as they are; ``u16`` and ``u8`` round them, see
+            quantize.py for the error. An exact search is exact over the weights as stored.
+    """
+
+    precision: Precision = "f32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in IMPACT_TYPES:
+            raise InputError(
+                f"expected precision {', '.join(IMPACT_TYPES)}, found {self.precision!r}; "
+                "use f32 to keep weights as they are"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +85,7 @@ class Index:
         path: str | Path,
         vectors: SparseVectors | Iterable[SparseVectors],
         ids: Iterable[str] | None = None,
+        config: IndexConfig = IndexConfig(),
     ) -> Index:
         """Write an index of sparse vectors and open it.
 
@@ -71,6 +93,7 @@ class Index:
             path: a folder that does not hold an index yet.
             vectors: the documents, in one batch or many; many are spooled to disk.
             ids: one id for each document; None numbers them from 0.
+            config: how to store the vectors.
 
         Raises:
             InputError: ids and vectors differ in number, an id is there twice, or the folder
@@ -92,7 +115,7 @@ class Index:
                 )
             storage.make_folder(SEGMENT)
             files = storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(names).arrays())
-            write_index(storage, batches, rows, vocab_size, {}, files)
+            write_index(storage, batches, rows, vocab_size, {}, files, config)
         return Index.open(path)
 
     @staticmethod
@@ -123,7 +146,7 @@ class Index:
                 for name in [f"{SEGMENT}/ids.{part}"]
             }
         )
-        segment = Segment(storage, SEGMENT, manifest.files, manifest.documents)
+        segment = Segment(storage, SEGMENT, manifest.files, manifest.documents, manifest.precision)
         return Index(Path(path), manifest, segment, ids)
 
     def search(
@@ -150,22 +173,7 @@ class Index:
             MismatchError: the queries use another vocabulary.
         """
         self._check_search(queries, k, recall, threads)
-        docs = np.full((len(queries), k), -1, np.int32)
-        scores = np.zeros((len(queries), k), np.float32)
-        work = np.zeros(len(queries), np.int64)
-
-        def answer(query: int) -> None:
-            terms, weights = queries.row(query)
-            best, best_scores, work[query] = self.segment.search(terms, weights, k)
-            docs[query, : best.size], scores[query, : best.size] = best, best_scores
-
-        if threads == 1 or len(queries) == 1:
-            for query in range(len(queries)):
-                answer(query)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(answer, range(len(queries))))
-        return TopK(docs, scores, work)
+        return self.segment.search(queries, k, EXACT, threads)[0]
 
     def _check_search(
         self, queries: SparseVectors, k: int, recall: float | None, threads: int
@@ -182,6 +190,12 @@ class Index:
             raise MismatchError(
                 f"expected query vectors over {self.vocab_size} terms, found "
                 f"{queries.vocab_size}; encode the queries with the index's own encoder"
+            )
+        longest = int(np.diff(queries.offsets).max(initial=0))
+        if longest > MAX_QUERY_TERMS:
+            raise InputError(
+                f"expected queries of at most {MAX_QUERY_TERMS} terms, found {longest}; "
+                "keep the terms with the largest weights"
             )
 
 
@@ -201,8 +215,9 @@ def write_index(
     vocab_size: int,
     settings: Mapping[str, Any],
     files: Mapping[str, FileEntry],
+    config: IndexConfig = IndexConfig(),
 ) -> None:
-    """Write the posting lists and the manifest: the folder's first generation.
+    """Write the segment and the manifest: the folder's first generation.
 
     Args:
         storage: the collection's folder.
@@ -211,8 +226,9 @@ def write_index(
         vocab_size: number of terms.
         settings: what the manifest records about the making.
         files: what lies in the folder already and belongs to this generation, the ids above all.
+        config: how to store the vectors.
     """
-    entries = {**files, **write_postings(storage, SEGMENT, batches, vocab_size)}
+    entries = {**files, **write_segment(storage, SEGMENT, batches, vocab_size, config.precision)}
     for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
         storage.sync_folder(folder)
     manifest = Manifest(
@@ -222,6 +238,7 @@ def write_index(
         documents=documents,
         vocab_size=vocab_size,
         segments=(SEGMENT,),
+        precision=config.precision,
         settings=dict(settings),
         files=entries,
     )

@@ -14,6 +14,7 @@ import msgspec
 import xxhash
 
 from tamis.index.errors import CorruptionError, FormatError
+from tamis.index.quantize import Precision  # noqa: TC001  msgspec reads it at run time
 from tamis.index.storage import RESTORE, FileEntry, Storage
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Manifest:
         vocab_size: terms of both channels together.
         segments: names of the segment folders, oldest first.
         settings: how it was made: encoder, lexical channel, source.
+        precision: how weights are stored, see quantize.py.
         files: every file of this generation but CURRENT and the manifest itself.
     """
 
@@ -46,6 +48,7 @@ class Manifest:
     documents: int
     vocab_size: int
     segments: tuple[str, ...]
+    precision: Precision = "f32"
     settings: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileEntry] = field(default_factory=dict)
 

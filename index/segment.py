@@ -1,14 +1,26 @@
-"""A segment: an immutable set of documents as posting lists, mapped from disk."""
+"""A segment: an immutable set of documents as inverted lists and records, mapped from disk."""
 
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.index.loops.postings import add_scores
-from tamis.index.loops.topk import take_best
+from tamis.index.loops.arrays import (
+    POSTING,
+    RARE_POSTING,
+    TIERS,
+    Knobs,
+    Lists,
+    Records,
+    Scratch,
+    new_scratch,
+)
+from tamis.index.loops.search import search
+from tamis.index.quantize import Precision, image_error, record_entry, term_scales
+from tamis.index.topk import TopK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,64 +28,123 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.storage import FileEntry, Storage
+    from tamis.index.vectors import SparseVectors
+
+EXACT = Knobs(mass=1.0, tiers=TIERS, slack=1.0)
+_ROWS_A_TASK = 16  # queries that a thread takes at a time
 
 
 class Segment:
     """Documents ``0 .. documents-1`` of one segment; safe to search from many threads."""
 
     def __init__(
-        self, storage: Storage, folder: str, files: Mapping[str, FileEntry], documents: int
+        self,
+        storage: Storage,
+        folder: str,
+        files: Mapping[str, FileEntry],
+        documents: int,
+        precision: Precision,
     ) -> None:
         def mapped(part: str) -> NDArray[Any]:
-            name = f"{folder}/postings.{part}"
+            name = f"{folder}/{part}"
             return storage.map_array(name, files[name])
 
         self.documents = documents
-        self._offsets: NDArray[np.int64] = mapped("offsets")
-        self._docs: NDArray[np.int32] = mapped("docs")
-        self._weights: NDArray[np.float32] = mapped("weights")
-        self._local = threading.local()  # the totals of one thread's running query
+        self.precision = precision
+        self._frequencies: NDArray[np.int32] = mapped("terms.frequencies")
+        steps: NDArray[np.float32] = mapped("terms.steps")
+        self._records = Records(
+            mapped("records.starts"),
+            mapped("records.entries").view(record_entry(steps.size, precision)),
+            term_scales(steps, precision),
+        )
+        self._lists = Lists(
+            rows=mapped("lists.rows"),
+            bases=mapped("lists.bases"),
+            slices=mapped("lists.slices"),
+            postings=mapped("lists.postings").view(POSTING),
+            rare_starts=mapped("lists.rare_starts"),
+            rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
+            steps=steps,
+        )
+        self._local = threading.local()  # one thread's scratch
 
     @property
     def vocab_size(self) -> int:
         """Number of terms with a (possibly empty) posting list."""
-        return self._offsets.size - 1
+        return self._frequencies.size
 
     def search(
-        self, terms: NDArray[np.int32], weights: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], int]:
-        """The exact k best documents for one query.
+        self, queries: SparseVectors, k: int, knobs: Knobs = EXACT, threads: int = 1
+    ) -> tuple[TopK, NDArray[np.int64]]:
+        """The best documents of each query.
 
         Args:
-            terms: ``[n]`` int32, rising, below ``vocab_size``.
-            weights: ``[n]`` float32.
+            queries: over this segment's vocabulary, at most `MAX_QUERY_TERMS` terms each.
             k: at least 1.
+            knobs: how much to read; `EXACT` gives precisely the exhaustive result.
+            threads: how many queries to answer at once.
 
         Returns:
-            ``(docs [found] int32, scores [found] float32, matched)``, best first.
+            The result, and the postings read for each query: ``[queries]`` int64.
         """
-        docs, scores = np.empty(k, np.int32), np.empty(k, np.float32)
-        totals = self._totals()
-        add_scores(terms, weights, self._offsets, self._docs, self._weights, totals)
-        found, matched = take_best(totals, docs, scores)
-        return docs[:found], scores[:found], matched
+        top, postings = _empty_result(len(queries), k)
+        arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
+
+        def answer(first: int) -> None:
+            rows = slice(first, first + _ROWS_A_TASK)
+            search(
+                (arrays[0][first : first + _ROWS_A_TASK + 1], *arrays[1:]),
+                knobs,
+                image_error(self.precision),
+                self._lists,
+                self._records,
+                self._scratch(),
+                *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
+            )
+
+        starts = range(0, len(queries), _ROWS_A_TASK)
+        if threads == 1 or len(starts) == 1:
+            for first in starts:
+                answer(first)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(answer, starts))
+        return top, postings
+
+    def row(self, doc: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The terms, rising, and stored weights of one document."""
+        start, stop = self._records.starts[doc], self._records.starts[doc + 1]
+        entries = self._records.entries[start:stop]
+        terms = entries["term"].astype(np.int32)
+        weights = entries["impact"] * self._records.scales[terms]
+        return terms, weights.astype(np.float32)
 
     def weights_of(self, doc: int, terms: NDArray[np.int32]) -> NDArray[np.float32]:
         """The stored weights ``[n]`` of ``terms`` in one document, 0 where it lacks the term."""
-        found = np.zeros(terms.size, np.float32)
-        for i, term in enumerate(terms):
-            start, stop = self._offsets[term], self._offsets[term + 1]
-            at = start + np.searchsorted(self._docs[start:stop], doc)
-            if at < stop and self._docs[at] == doc:
-                found[i] = self._weights[at]
+        held, weights = self.row(doc)
+        places = np.searchsorted(held, terms)
+        found = np.zeros(len(terms), np.float32)
+        inside = places < held.size
+        inside[inside] = held[places[inside]] == np.asarray(terms)[inside]
+        found[inside] = weights[places[inside]]
         return found
 
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]`` int64."""
-        return self._offsets[terms + 1] - self._offsets[terms]
+        return self._frequencies[terms].astype(np.int64)
 
-    def _totals(self) -> NDArray[np.float64]:
-        if not hasattr(self._local, "totals"):
-            self._local.totals = np.zeros(self.documents, np.float64)
-        totals: NDArray[np.float64] = self._local.totals
-        return totals
+    def _scratch(self) -> Scratch:
+        if not hasattr(self._local, "scratch"):
+            self._local.scratch = new_scratch(self.documents, self.vocab_size)
+        scratch: Scratch = self._local.scratch
+        return scratch
+
+
+def _empty_result(queries: int, k: int) -> tuple[TopK, NDArray[np.int64]]:
+    top = TopK(
+        np.empty((queries, k), np.int32),
+        np.empty((queries, k), np.float32),
+        np.empty(queries, np.int64),
+    )
+    return top, np.empty(queries, np.int64)

@@ -1,41 +1,44 @@
-"""Selecting the k best of many scores with a binary heap."""
+"""The k best of many scored documents, with a binary heap whose root is the worst kept."""
 
 import numpy as np
 from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def take_best(totals, best_docs, best_scores):
-    """Move the best totals into the results, and set all totals back to zero.
+def offer(docs, scores, found, doc, score):
+    """Keep a document if it is among the k best so far.
 
-    Equal scores keep the lower document number: documents come in rising order, and a later one
-    must be better to enter.
+    Equal scores keep the lower document number: documents are offered in rising order, and a
+    later one must be better to enter.
 
     Args:
-        totals: ``[documents]`` float64, zero where nothing matched; zero afterwards.
-        best_docs: ``[k]`` int32, written; the first ``found`` places are used.
-        best_scores: ``[k]`` float32, written: falling, ties by rising document.
+        docs: ``[k]`` int32, changed in place.
+        scores: ``[k]`` float32, changed in place.
+        found: how many places are used.
+        doc: document number.
+        score: float32.
 
     Returns:
-        ``(found, matched)``: how many results there are, how many documents matched.
+        How many places are used now.
     """
-    k, found, matched = best_docs.size, 0, 0
-    for doc in range(totals.size):
-        if totals[doc] > 0.0:
-            matched += 1
-            score = np.float32(totals[doc])
-            totals[doc] = 0.0
-            if found < k:
-                best_docs[found], best_scores[found] = doc, score
-                found += 1
-                _sift_up(best_docs, best_scores, found - 1)
-            elif score > best_scores[0]:
-                best_docs[0], best_scores[0] = doc, score
-                _sift_down(best_docs, best_scores, 0, found)
+    if found < docs.size:
+        docs[found], scores[found] = doc, score
+        _sift_up(docs, scores, found)
+        return found + 1
+    if score > scores[0]:
+        docs[0], scores[0] = doc, score
+        _sift_down(docs, scores, 0, found)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def sort_best(docs, scores, found):
+    """Order what `offer` kept: falling scores, ties by rising document; the rest is emptied."""
     for last in range(found - 1, 0, -1):  # heap sort: the worst of the rest goes last
-        _swap(best_docs, best_scores, 0, last)
-        _sift_down(best_docs, best_scores, 0, last)
-    return found, matched
+        _swap(docs, scores, 0, last)
+        _sift_down(docs, scores, 0, last)
+    for at in range(found, docs.size):
+        docs[at], scores[at] = -1, np.float32(0)
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,8 @@ from tamis.index import Index, InputError, MismatchError, SparseVectors, referen
 def assert_same(found, expected):
     assert np.array_equal(found.docs, expected.docs)
     assert np.array_equal(found.scores, expected.scores)
-    assert np.array_equal(found.work, expected.work)
+    assert (found.work >= (found.docs >= 0).sum(axis=1)).all()
+    assert (found.work <= expected.work).all()  # documents scored in full: never more than match
 
 
 @pytest.mark.parametrize(("documents", "vocab_size"), [(1, 1), (7, 5), (101, 63), (1009, 331)])

@@ -49,10 +49,10 @@ def test_every_flipped_byte_is_detected_on_open(copy):
 def test_truncated_extended_and_missing_files_are_detected(copy):
     for file in stored_files(copy):
         whole = file.read_bytes()
-        for damaged in (whole[:-1], whole + b"\0", None):
+        for damaged in {whole[:-1], whole + b"\0", None} - {whole}:  # some lists are empty
             if damaged is None:
                 file.unlink()
-            elif whole or damaged:
+            else:
                 file.write_bytes(damaged)
             with pytest.raises(FormatError):
                 Index.open(copy)
@@ -61,12 +61,13 @@ def test_truncated_extended_and_missing_files_are_detected(copy):
 
 
 def test_swapped_files_are_detected(copy):
-    docs = copy / "segments/000001/postings.docs"
-    weights = copy / "segments/000001/postings.weights"
-    a, b = docs.read_bytes(), weights.read_bytes()
+    rows = copy / "segments/000001/lists.rows"
+    steps = copy / "segments/000001/terms.steps"
+    a, b = rows.read_bytes(), steps.read_bytes()
     assert len(a) == len(b)
-    docs.write_bytes(b)
-    weights.write_bytes(a)
+    assert a != b
+    rows.write_bytes(b)
+    steps.write_bytes(a)
     with pytest.raises(CorruptionError, match="expected checksum"):
         Index.open(copy)
 

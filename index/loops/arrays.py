@@ -1,0 +1,77 @@
+"""The groups of arrays that the loops work on. Names and shapes; no methods."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+WINDOW = 1 << 16  # documents of a window: a document's place in its window is two bytes
+TIERS = 3  # parts of a common term's list, strongest images first
+CACHE_LINE_BYTES = 64
+BUCKET_BITS = 5  # sums are counted in buckets of 2 ** 5 units
+SUM_LIMIT = 65_535  # a sum is two bytes
+MAX_QUERY_TERMS = 8192  # each term may lose a unit or two of SUM_LIMIT to rounding
+
+POSTING = np.dtype([("place", "<u2"), ("image", "u1")])  # 3 bytes, packed
+RARE_POSTING = np.dtype([("doc", "<i4"), ("image", "u1")])  # 5 bytes, packed
+
+
+class Lists(NamedTuple):
+    """Inverted lists: which documents hold a term, and about how strongly.
+
+    A common term's list is cut by windows, and within a window by tiers: the slice of window
+    ``w``, row ``r``, tier ``i`` begins at ``bases[w] + slices[w, r * TIERS + i]`` and ends where
+    the next begins. A rare term's list lies in one piece.
+
+    An image is a weight in steps of its term, rounded up: ``weight <= image * step``.
+    """
+
+    rows: Any  # [vocab_size] int32, the row of a common term, -1 for any other
+    bases: Any  # [windows + 1] int64
+    slices: Any  # [windows, rows * TIERS + 1] uint32
+    postings: Any  # [common postings] POSTING; places rise within a slice
+    rare_starts: Any  # [vocab_size + 1] int64; empty for a common term
+    rare_postings: Any  # [rare postings] RARE_POSTING; documents rise within a list
+    steps: Any  # [vocab_size] float32, 0 for a term that no document holds
+
+
+class Records(NamedTuple):
+    """The documents' own vectors: the stored weight of an entry is ``impact * scales[term]``."""
+
+    starts: Any  # [documents + 1] int64
+    entries: Any  # [nnz] packed {term, impact}; terms rise within a document
+    scales: Any  # [vocab_size] float32
+
+
+class Scratch(NamedTuple):
+    """What one running query writes on. ``sums`` and ``dense`` are all zero between queries."""
+
+    sums: Any  # [WINDOW] uint16
+    buckets: Any  # [SUM_LIMIT / 2 ** BUCKET_BITS + 1] int64
+    docs: Any  # [documents] int32, candidates
+    marks: Any  # [documents] uint16, their sums
+    dense: Any  # [vocab_size] float64, the query by term
+    units: Any  # [MAX_QUERY_TERMS] uint32
+    begins: Any  # [MAX_QUERY_TERMS] int64, where a term's postings of this window begin
+    ends: Any  # [MAX_QUERY_TERMS] int64, and end
+
+
+class Knobs(NamedTuple):
+    """How much of the lists a search reads; `index.SearchParams` explains each."""
+
+    mass: float
+    tiers: int
+    slack: float
+
+
+def new_scratch(documents: int, vocab_size: int) -> Scratch:
+    """Scratch for one thread; pages that no query touches take no memory."""
+    return Scratch(
+        sums=np.zeros(WINDOW, np.uint16),
+        buckets=np.zeros((SUM_LIMIT >> BUCKET_BITS) + 1, np.int64),
+        docs=np.empty(documents, np.int32),
+        marks=np.empty(documents, np.uint16),
+        dense=np.zeros(vocab_size, np.float64),
+        units=np.empty(MAX_QUERY_TERMS, np.uint32),
+        begins=np.empty(MAX_QUERY_TERMS, np.int64),
+        ends=np.empty(MAX_QUERY_TERMS, np.int64),
+    )

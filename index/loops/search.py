@@ -1,0 +1,77 @@
+"""The search of a batch of queries: candidates from the lists, scores from the records."""
+
+import numpy as np
+from numba import njit
+
+from tamis.index.loops.candidates import choose_terms, find_candidates, scale_query
+from tamis.index.loops.prefetch import prefetch_range
+from tamis.index.loops.topk import offer, sort_best
+
+_AHEAD_DOCUMENTS = 6  # records begun to load before they are read
+
+
+@njit(cache=True, nogil=True)
+def search(queries, knobs, image_error, lists, records, scratch, docs, scores, work, postings):
+    """The k best documents of each query.
+
+    Args:
+        queries: ``(offsets [rows + 1] int64, terms int32, weights float32)``.
+        knobs: `Knobs`; with all of them at their ends the result is that of exhaustive search.
+        image_error: see `scale_query`.
+        lists: `Lists`.
+        records: `Records`.
+        scratch: `Scratch`, of this thread alone.
+        docs: ``[rows, k]`` int32, written.
+        scores: ``[rows, k]`` float32, written.
+        work: ``[rows]`` int64, written: documents scored in full.
+        postings: ``[rows]`` int64, written: postings read.
+    """
+    offsets = queries[0]
+    for row in range(offsets.size - 1):
+        terms = queries[1][offsets[row] : offsets[row + 1]]
+        weights = queries[2][offsets[row] : offsets[row + 1]]
+        chosen = choose_terms(terms, weights, lists.steps, knobs.mass)
+        work[row], postings[row] = 0, 0
+        if chosen.size:
+            margin = scale_query(terms, weights, lists.steps, chosen, image_error, scratch.units)
+            work[row], postings[row] = find_candidates(
+                lists, terms[chosen], docs.shape[1], knobs, margin, records.starts.size - 1, scratch
+            )
+        _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
+
+
+@njit(cache=True, nogil=True)
+def _score(terms, weights, records, scratch, found, best_docs, best_scores):
+    """Score the candidates in full and keep the best.
+
+    A score is summed in float64 over rising terms and rounded once: the same operations as
+    `reference.search`, since a query weight times a scale times an impact is exact in float64.
+    """
+    dense, candidates = scratch.dense, scratch.docs
+    for i in range(terms.size):
+        dense[terms[i]] = np.float64(weights[i]) * records.scales[terms[i]]
+    kept = 0
+    for ahead in range(found + _AHEAD_DOCUMENTS):
+        if ahead < found:
+            doc = candidates[ahead]
+            prefetch_range(
+                records.entries,
+                records.starts[doc],
+                records.starts[doc + 1],
+                records.entries.itemsize,
+            )
+        if ahead >= _AHEAD_DOCUMENTS:
+            doc = candidates[ahead - _AHEAD_DOCUMENTS]
+            score = _dot(records, doc, dense)
+            kept = offer(best_docs, best_scores, kept, doc, np.float32(score))
+    sort_best(best_docs, best_scores, kept)
+    for i in range(terms.size):
+        dense[terms[i]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _dot(records, doc, dense):
+    score = 0.0
+    for at in range(records.starts[doc], records.starts[doc + 1]):
+        score += dense[records.entries[at].term] * records.entries[at].impact
+    return score
