@@ -34,14 +34,30 @@ class FolderLock:
             self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
             self._file.close()
-            raise LockedError(
-                f"{self._path.parent}: expected to be the only writer, found process {holder} "
-                "writing; wait for it to end"
-            ) from error
+            raise self._refusal(f"process {holder}") from error
+        if not self._is_in_place():  # its last holder removed it between our two calls
+            self._file.close()
+            raise self._refusal("a process that has just ended")
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()
         return self
+
+    def remove_with_folder(self) -> None:
+        """Delete the lock's file, and the folder if nothing else is in it, while holding it."""
+        self._path.unlink()
+        if not any(self._path.parent.iterdir()):
+            self._path.parent.rmdir()
+
+    def _is_in_place(self) -> bool:
+        opened = os.fstat(self._file.fileno())
+        return self._path.exists() and os.path.samestat(opened, self._path.stat())
+
+    def _refusal(self, holder: str) -> LockedError:
+        return LockedError(
+            f"{self._path.parent}: expected to be the only writer, found {holder} writing; "
+            "wait for it to end"
+        )
 
     def __exit__(
         self,

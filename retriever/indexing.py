@@ -95,10 +95,15 @@ def index_corpus(
     storage = Storage(out)
     refuse_existing(storage)
     storage.make_folder()
-    with FolderLock(storage):
+    with FolderLock(storage) as lock:
         job = _Job(storage, encoder, lexical, source, progress or _silent)
         job.begin(resume)
-        corpus = job.read(passages)
+        try:
+            corpus = job.read(passages)
+        except InputError:
+            job.discard()
+            lock.remove_with_folder()
+            raise
         job.encode(corpus)
         job.build(corpus)
     return Collection.open(out)
@@ -187,6 +192,11 @@ class _Job:
         )
         self.storage.replace(CORPUS, msgspec.json.encode(corpus))
         return corpus
+
+    def discard(self) -> None:
+        """Remove what reading a faulty corpus has written: none of it can be used."""
+        for folder in (BUILD, SEGMENT.split("/")[0], DICTIONARY):
+            self.storage.remove_folder(folder)
 
     def encode(self, corpus: _Corpus) -> None:
         """Encode the stored documents; chunks that an earlier run finished are kept."""

@@ -144,11 +144,19 @@ def test_an_unfinished_build_is_neither_overwritten_nor_mixed(tmp_path):
         ([*corpus(9), Passage("d3", "again")], "found 'd3' for records 4 and 10"),
     ],
 )
-def test_a_faulty_corpus_leaves_nothing_that_opens(tmp_path, passages, words):
+def test_a_faulty_corpus_leaves_nothing_behind(tmp_path, passages, words):
     with pytest.raises(InputError, match=words):
         build(tmp_path / "index", passages)
-    with pytest.raises(FormatError):
-        Collection.open(tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+    assert len(build(tmp_path / "index")) == 30
+
+
+def test_a_faulty_corpus_leaves_a_folder_s_other_files_alone(tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError):
+        build(tmp_path / "index", [])
+    assert [path.name for path in (tmp_path / "index").iterdir()] == ["notes.txt"]
 
 
 def test_one_channel_alone_is_enough_and_none_is_refused(tmp_path):
