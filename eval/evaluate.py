@@ -15,6 +15,7 @@ from tamis.eval.failures import Failure, failures
 from tamis.eval.measures import Measure, means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
+from tamis.eval.systems import caches
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Evaluation:
 def evaluate(
     system: System,
     dataset: Dataset,
-    work: Path,
+    work: Path | None = None,
     options: Options = Options(),
 ) -> Evaluation:
     """Index, rank, measure and time.
@@ -100,7 +101,8 @@ def evaluate(
     Args:
         system: what to evaluate.
         dataset: what to evaluate it on.
-        work: folder where systems keep indexes and embeddings between runs.
+        work: folder where systems keep indexes and embeddings between runs; None takes one among
+            the user's caches.
         options: how.
 
     Raises:
@@ -109,7 +111,7 @@ def evaluate(
     measures = _measures(dataset, options)
     summary = check(dataset, allow_missing=options.allow_missing)
     began = perf_counter()
-    ranker = system.prepare(dataset, work)
+    ranker = system.prepare(dataset, work or caches())
     prepared = perf_counter()
     run = _rank(ranker, dataset, options.depth, system.name)
     ranked = perf_counter()

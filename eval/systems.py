@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +23,6 @@ from tamis.retriever.inference_free import TableQueryEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -98,6 +99,11 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     """Sixteen hexadecimal digits that change with any of the settings."""
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def caches() -> Path:
+    """Where indexes are kept between evaluations unless another folder is named."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis" / "eval"
 
 
 def work_folder(dataset: Dataset, settings: Mapping[str, Any], work: Path) -> Path:

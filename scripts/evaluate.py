@@ -1,6 +1,5 @@
 """``tamis eval``: how well a system ranks, on published collections or on one's own."""
 
-import os
 import sys
 import warnings
 from contextlib import contextmanager
@@ -90,6 +89,7 @@ def eval_command(
     """
     from tamis.eval.evaluate import Options
     from tamis.eval.suite import evaluate_all
+    from tamis.eval.systems import caches
 
     explained = EXPLAINED if html is not None else 0
     options = Options(
@@ -97,7 +97,7 @@ def eval_command(
     )
     if suite is not None:
         found, against = _suite(
-            suite, datasets, _names(only), out, _work(work), data, allow_missing
+            suite, datasets, _names(only), out, work or caches(), data, allow_missing
         )
     elif not datasets:
         raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
@@ -111,7 +111,7 @@ def eval_command(
             systems = _systems(names, index, encoder, lexical, lexical_weight)
             _check_files(run, out, len(systems) * len(collections))
             kept = out if run is None and not _is_file(out) else None
-            found = evaluate_all(systems, collections, _work(work), options, kept, _tell)
+            found = evaluate_all(systems, collections, work or caches(), options, kept, _tell)
         _write(found, run, out)
     _show(found, against, html, json)
 
@@ -198,12 +198,6 @@ def _from_run(
         for parts in collections.values()
         for dataset in parts
     ]
-
-
-def _work(folder: Path | None) -> Path:
-    """The folder asked for, else one among the user's caches."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return folder or Path(caches) / "tamis" / "eval"
 
 
 def _is_file(out: Path | None) -> bool:

@@ -166,3 +166,33 @@ def test_empty_judged_queries_are_refused(beir):
     (beir / "queries.jsonl").write_text('{"_id": "q1", "text": " "}\n{"_id": "q2", "text": "a"}\n')
     with pytest.raises(InputError, match=r"found 1 empty, such as 'q1'"):
         load_dataset(str(beir))
+
+
+def test_an_ir_datasets_name_is_read_through_that_package(beir, tmp_path):
+    ir_datasets = pytest.importorskip("ir_datasets")
+    from ir_datasets.datasets.base import Dataset as Parts
+    from ir_datasets.formats import TrecQrels, TsvDocs, TsvQueries
+    from ir_datasets.util import LocalDownload
+
+    def file(name, text):
+        (tmp_path / name).write_text(text)
+        return LocalDownload(tmp_path / name)
+
+    documents = TsvDocs(file("docs.tsv", "d1\tdrum sieve\nd2\tflour\n"))
+    queries = TsvQueries(file("queries.tsv", "q1\tsieve\nq2\tnot judged\n"))
+    qrels = TrecQrels(file("qrels.txt", "q1 0 d1 2\n"), {2: "relevant"})
+    ir_datasets.registry.register("kitchen/tools", Parts(documents, queries, qrels))
+    dataset = load_dataset("kitchen/tools")
+    assert dict(dataset.queries) == {"q1": "sieve"}
+    assert dataset.qrels == {"q1": {"d1": 2}}
+    assert [(p.doc_id, p.content) for p in dataset.passages()] == [
+        ("d1", "drum sieve"), ("d2", "flour"),
+    ]  # fmt: skip
+    assert check(dataset).documents == 2
+    with pytest.raises(InputError, match="found 'kitchen/none'"):
+        load_dataset("kitchen/none")
+
+
+def test_the_packages_own_sample_has_a_name():
+    dataset = load_dataset("sample")
+    assert (dataset.name, len(dataset.queries)) == ("squadshifts-new-wiki", 749)
