@@ -125,7 +125,10 @@ class TokenWeightModel(SpladeModel):
 def load_language_model(
     side: NeuralSide, special_ids: Iterable[int], device: torch.device
 ) -> SpladeModel:
-    """Load a side's model onto a device, ready to encode: in bfloat16 on a GPU, else in float32.
+    """Load a side's model onto a device, ready to encode.
+
+    It runs in bfloat16 on a GPU and in float32 on a processor; a model whose weights were rounded
+    to int8 anyway runs in bfloat16 on processors that multiply it natively, several times faster.
 
     Args:
         side: what to load.
@@ -135,7 +138,7 @@ def load_language_model(
     Raises:
         FormatError: weights are missing, or the head does more than a product and a bias.
     """
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype = _choose_dtype(side, device)
     if side.architecture is Architecture.TOKEN_WEIGHTS:
         parts = _load_token_weights(side, dtype)
         return TokenWeightModel(side, *parts, special_ids).to(device).eval()
@@ -179,12 +182,15 @@ def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Huggin
         FormatError: they do not.
     """
     decoder = model.get_output_embeddings()
+    training = model.training
+    model.eval()  # dropout would make two runs differ
     probe = torch.tensor([[1, 2, 3]], device=model.device)
     logits = model(input_ids=probe).logits
     bias = getattr(decoder, "bias", None)
     model.set_output_embeddings(PassThrough())
     decoder.bias = bias
     rebuilt = decoder(model(input_ids=probe).logits)
+    model.train(training)
     if logits.shape != rebuilt.shape or not torch.allclose(logits, rebuilt, rtol=1e-3, atol=1e-3):
         raise FormatError(
             f"{name}: expected logits that are a matrix product and a bias, found "
@@ -192,6 +198,14 @@ def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Huggin
         )
     head: nn.Linear = decoder
     return head
+
+
+def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
+    if device.type != "cpu":
+        return torch.bfloat16
+    rounded = _is_quantised(side.folder / "model.safetensors")
+    native = rounded and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
 
 
 def _load_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
