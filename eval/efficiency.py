@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.index.vectors import SparseVectors
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from tamis.eval.systems import Ranker
     from tamis.index.collection import Collection
-    from tamis.index.vectors import SparseVectors
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -84,15 +85,22 @@ def learned_terms(collection: Collection) -> int:
     return int(encoder["vocab_size"]) if encoder else 0
 
 
-def sizes_by_channel(queries: SparseVectors, collection: Collection) -> dict[str, list[int]]:
-    """How many terms of each channel every query has."""
-    row_of = np.repeat(np.arange(len(queries)), np.diff(queries.offsets))
-    is_word = queries.terms >= learned_terms(collection)
-    sizes = {
-        "learned terms of a query": np.bincount(row_of[~is_word], minlength=len(queries)),
-        "words of a query": np.bincount(row_of[is_word], minlength=len(queries)),
+def documents(collection: Collection, step: int) -> SparseVectors:
+    """The stored vectors of every ``step``-th document."""
+    rows = [collection.index.segment.row(doc) for doc in range(0, len(collection), step)]
+    pairs = (zip(terms.tolist(), weights.tolist(), strict=True) for terms, weights in rows)
+    return SparseVectors.from_dicts(map(dict, pairs), collection.index.vocab_size)
+
+
+def term_counts(of: str, vectors: SparseVectors, collection: Collection) -> dict[str, list[int]]:
+    """How many terms of each channel every row has; channels without any are left out."""
+    row_of = np.repeat(np.arange(len(vectors)), np.diff(vectors.offsets))
+    is_word = vectors.terms >= learned_terms(collection)
+    counts = {
+        f"learned terms of {of}": np.bincount(row_of[~is_word], minlength=len(vectors)),
+        f"words of {of}": np.bincount(row_of[is_word], minlength=len(vectors)),
     }
-    return {name: of.tolist() for name, of in sizes.items() if of.any()}
+    return {name: found.tolist() for name, found in counts.items() if found.any()}
 
 
 def _active(held: NDArray[np.int64], learned: int, rows: int) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""Encoders watched and made cheaper: how many terms documents get, and at most how many."""
+"""Encoders made cheaper: only a document's heaviest learned terms are kept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,20 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LimitedTerms:
-    """An encoder that keeps a document's heaviest terms and notes how many it kept.
+class HeaviestTerms:
+    """An encoder that keeps the ``terms`` heaviest terms of each document.
 
     Queries are encoded as before, so an index of it is opened with the encoder's own query side.
-
-    Attributes:
-        encoder: does the work.
-        terms: most terms of a document; None keeps all.
-        sizes: terms of each document encoded so far.
     """
 
     encoder: Encoder
-    terms: int | None = None
-    sizes: list[int] = field(default_factory=list)
+    terms: int
 
     @property
     def description(self) -> EncoderDescription:
@@ -66,11 +60,7 @@ class LimitedTerms:
         self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
     ) -> SparseVectors:
         """The encoder's vectors, lighter terms left out."""
-        vectors = self.encoder.encode_documents(texts, progress=progress)
-        if self.terms is not None:
-            vectors = heaviest(vectors, self.terms)
-        self.sizes.extend(np.diff(vectors.offsets).tolist())
-        return vectors
+        return heaviest(self.encoder.encode_documents(texts, progress=progress), self.terms)
 
 
 def heaviest(vectors: SparseVectors, terms: int) -> SparseVectors:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tamis.eval.pruning import LimitedTerms
+from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
+from tamis.eval.pruning import HeaviestTerms
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.fusion import sparse_rocchio
@@ -151,23 +152,27 @@ class TamisSystem:
         from tamis.retriever.searcher import Searcher
 
         folder = work_folder(dataset, self._index_settings(), work)
+        speed = folder.with_name(folder.name + ".json")  # measured once, when the index is made
         if not (folder / CURRENT).exists():
-            encoder = LimitedTerms(self.encoder, self.document_terms) if self.encoder else None
-            began = perf_counter()
+            began, resumed = perf_counter(), folder.exists()
             collection = index_corpus(
                 dataset.passages(),
                 folder,
-                encoder=encoder,
+                encoder=self._document_encoder(),
                 lexical=self.lexical,
                 source=dataset.name,
-                resume=folder.exists(),
+                resume=resumed,
             )
-            took_s = perf_counter() - began
-            _notes(folder).write_text(json.dumps(_made(len(collection), took_s, encoder)))
-        made = json.loads(_notes(folder).read_text()) if _notes(folder).exists() else {}
-        return SearcherRanker(
-            Searcher.open(folder), self.lexical_weight, self.exact, made, self.encoder
-        )
+            if not resumed:
+                documents_per_s = len(collection) / (perf_counter() - began)
+                speed.write_text(json.dumps({"documents_per_s": documents_per_s}))
+        known = json.loads(speed.read_text()) if speed.exists() else {}
+        return SearcherRanker(Searcher.open(folder), self.lexical_weight, self.exact, known)
+
+    def _document_encoder(self) -> Encoder | None:
+        if self.encoder is None or self.document_terms is None:
+            return self.encoder
+        return HeaviestTerms(self.encoder, self.document_terms)
 
     def _index_settings(self) -> dict[str, Any]:
         return {
@@ -175,24 +180,6 @@ class TamisSystem:
             "lexical": self.lexical.to_json() if self.lexical else None,
             "document_terms": self.document_terms,
         }
-
-
-def _notes(folder: Path) -> Path:
-    """What was measured while an index was made, beside it."""
-    return folder.with_name(folder.name + ".json")
-
-
-def _made(documents: int, took_s: float, encoder: LimitedTerms | None) -> dict[str, Any]:
-    """Speed, and the terms of up to 2,000 documents; nothing of a build that was resumed."""
-    if encoder is None:
-        return {"documents_per_s": round(documents / took_s, 2)}
-    if len(encoder.sizes) != documents:
-        return {}
-    step = -(-documents // SAMPLED_DOCUMENTS)
-    return {
-        "documents_per_s": round(documents / took_s, 2),
-        "learned_terms_of_documents": encoder.sizes[::step],
-    }
 
 
 @dataclass(frozen=True)
@@ -244,8 +231,7 @@ class SearcherRanker:
     searcher: Searcher
     lexical_weight: float | None
     exact: bool
-    made: Mapping[str, Any]  # what was measured while the index was made
-    encoder: Encoder | None = None
+    speed: Mapping[str, float]  # documents_per_s, where it was measured
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
@@ -277,16 +263,7 @@ class SearcherRanker:
         rule: Feedback,
         depth: int,
     ) -> list[dict[str, float]]:
-        """Rank again with the learned terms of each query's feedback documents added.
-
-        Raises:
-            InputError: the collection has no learned terms, or its document encoder is not there.
-        """
-        if self.encoder is None:
-            raise InputError(
-                f"{self.searcher.collection.path}: expected an encoder for feedback documents, "
-                "found none; evaluate with --encoder"
-            )
+        """Rank again with the learned terms of each query's feedback documents added."""
         vectors = self.encode(queries)
         held = self._vectors_of({doc_id for of_query in feedback for doc_id in of_query})
         rows = [
@@ -307,30 +284,26 @@ class SearcherRanker:
         return self.rank_vectors(SparseVectors.concatenate(rows), depth)
 
     def _vectors_of(self, doc_ids: set[str]) -> dict[str, SparseVectors]:
-        """Learned document vectors in the query's weighting: one row each, encoded anew."""
-        from tamis.retriever.searcher import content_of
-
+        """Learned terms of documents in the query's weighting, one row each."""
         collection = self.searcher.collection
-        numbers = {doc_id: collection.doc(doc_id) for doc_id in sorted(doc_ids)}
-        found = {doc_id: doc for doc_id, doc in numbers.items() if doc is not None}
-        texts = [content_of(collection.document(doc)) for doc in found.values()]
-        assert self.encoder is not None
-        encoded = self.encoder.encode_documents(texts)
-        weights = encoded.weights * self._query_weighting(encoded.terms)
-        kept = weights > 0
-        wide = SparseVectors(
-            np.concatenate([[0], np.cumsum(kept)])[encoded.offsets],
-            encoded.terms[kept],
-            weights[kept],
-            collection.index.vocab_size,
-        )
-        return {doc_id: wide.rows(row, row + 1) for row, doc_id in enumerate(found)}
+        learned, found = learned_terms(collection), {}
+        for doc_id in sorted(doc_ids):
+            doc = collection.doc(doc_id)
+            if doc is None:
+                continue
+            terms, weights = collection.index.segment.row(doc)
+            weights = weights * self._query_weighting(terms, learned)
+            row = dict(zip(terms.tolist(), weights.tolist(), strict=True))
+            kept = {term: weight for term, weight in row.items() if weight > 0}
+            found[doc_id] = SparseVectors.from_dicts([kept], collection.index.vocab_size)
+        return found
 
-    def _query_weighting(self, terms: NDArray[np.int32]) -> NDArray[np.float32]:
-        """What turns document weights into query weights: the table's, where there is a table."""
+    def _query_weighting(self, terms: NDArray[np.int32], learned: int) -> NDArray[np.float32]:
+        """What turns document weights into query weights; 0 for words, which take no feedback."""
+        factors = (terms < learned).astype(np.float32)
         if isinstance(self.searcher.encoder, TableQueryEncoder):
-            return self.searcher.encoder.weights[terms]
-        return np.ones(terms.size, np.float32)
+            factors[terms < learned] = self.searcher.encoder.weights[terms[terms < learned]]
+        return factors
 
     def timed(self, query: str, k: int) -> dict[str, float]:
         """One query through the whole searcher, documents fetched."""
@@ -341,19 +314,13 @@ class SearcherRanker:
 
     def facts(self) -> dict[str, Any]:
         """Index size, active terms on both sides, and the FLOPS measure."""
-        from tamis.eval.efficiency import sparse_facts
-
-        facts = sparse_facts(self.searcher.collection, self._query_terms)
-        speed = {key: self.made[key] for key in ("documents_per_s",) if key in self.made}
-        return {**facts, **speed}
+        return {**sparse_facts(self.searcher.collection, self._query_terms), **self.speed}
 
     def distributions(self) -> dict[str, list[int]]:
-        """Terms of each query, and learned terms of a sample of documents."""
-        from tamis.eval.efficiency import sizes_by_channel
-
-        found: dict[str, list[int]] = {}
+        """Terms of each query and of up to 2,000 documents, by channel."""
+        collection = self.searcher.collection
+        step = -(-len(collection) // SAMPLED_DOCUMENTS)
+        found = term_counts("a document", documents(collection, step), collection)
         if self._query_terms:
-            found |= sizes_by_channel(self._query_terms[0], self.searcher.collection)
-        if "learned_terms_of_documents" in self.made:
-            found["learned terms of a document"] = self.made["learned_terms_of_documents"]
+            found |= term_counts("a query", self._query_terms[0], collection)
         return found

@@ -10,10 +10,11 @@ import pytest
 from tamis.eval.baselines import Bm25System, DenseRanker, batched
 from tamis.eval.datasets import load_dataset
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, interpolated
-from tamis.eval.pruning import LimitedTerms, heaviest
+from tamis.eval.pruning import heaviest
 from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.encoder import load_encoder
 from tamis.retriever.fusion import rrf
 from tamis.retriever.lexical import LexicalConfig
 from tamis.retriever.searcher import Searcher
@@ -95,7 +96,10 @@ def test_the_searcher_ranks_and_indexes_once(beir, tmp_path):
     # document terms by hand: both "drum" (in 2) and "siev" (2), "sift" (1) and "flour" (1)
     # p_q is 1/2 for each of the four, so FLOPS is (2 + 2 + 1 + 1) / 3 / 2
     assert facts["flops"] == {"learned": 0.0, "lexical": 1.0}
-    assert again.distributions() == {"words of a query": [2, 2]}
+    assert again.distributions() == {
+        "words of a document": [5, 5, 4],
+        "words of a query": [2, 2],
+    }
     assert {"encode_ms", "retrieve_ms", "fetch_ms"} <= set(again.timed("drum", 2))
 
 
@@ -155,6 +159,22 @@ def test_feedback_needs_a_system_of_vectors(beir, tmp_path):
         FeedbackSystem(Bm25System()).prepare(load_dataset(str(beir)), tmp_path)
 
 
+def test_sparse_feedback_adds_the_learned_terms_of_documents(beir, tmp_path):
+    dataset = load_dataset(str(beir))
+    ranker = TamisSystem(load_encoder(), LexicalConfig()).prepare(dataset, tmp_path / "work")
+    (plain,) = ranker.rank(["flour"], 3)
+    (fed,) = ranker.rank_with_feedback(["flour"], [["d1"]], Feedback(beta=0.5), 3)
+    assert fed["d1"] > plain.get("d1", 0.0) + 1  # d1 itself holds no flour
+    (unfed,) = ranker.rank_with_feedback(["flour"], [[]], Feedback(), 3)
+    assert unfed == pytest.approx(plain)
+
+
+def test_words_take_no_feedback(beir, tmp_path):
+    ranker = WORDS.prepare(load_dataset(str(beir)), tmp_path / "work")
+    (plain,) = ranker.rank(["flour"], 3)
+    assert ranker.rank_with_feedback(["flour"], [["d1"]], Feedback(), 3) == [plain]
+
+
 def test_dense_feedback_moves_the_query():
     import faiss
 
@@ -176,17 +196,6 @@ def test_only_the_heaviest_terms_stay():
     rows = [{1: 3.0, 4: 5.0, 9: 3.0}, {}, {2: 1.0}, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}]
     kept = heaviest(SparseVectors.from_dicts(rows, 10), 2)
     assert kept.to_dicts() == [{1: 3.0, 4: 5.0}, {}, {2: 1.0}, {2: 3.0, 3: 4.0}]
-
-
-def test_a_limited_encoder_notes_the_sizes_it_kept():
-    class Encoder:
-        def encode_documents(self, texts, *, progress=None):
-            return SparseVectors.from_dicts([{0: 1.0, 1: 2.0, 2: 3.0}] * len(texts), 5)
-
-    limited, free = LimitedTerms(Encoder(), 2), LimitedTerms(Encoder())
-    assert limited.encode_documents(["x"]).to_dicts() == [{1: 2.0, 2: 3.0}]
-    free.encode_documents(["x", "y"])
-    assert (limited.sizes, free.sizes) == ([2], [3, 3])
 
 
 def test_batches_hold_everything_once():
