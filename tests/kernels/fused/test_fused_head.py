@@ -277,3 +277,27 @@ def test_autocast_casts_float32_parameters(device):
     assert error(ours, case.truth()[0]) < 1e-2
     grads = torch.autograd.grad(ours.sum(), case.leaves)
     assert all(grad.dtype == torch.float32 for grad in grads)
+
+
+def test_memory_stays_far_below_the_logits(device):
+    """The logits of this batch alone would take 500 MB in bf16."""
+    if INTERPRETED:
+        pytest.skip("the interpreter has no allocator to ask")
+    case = Case(device, (64, 128, 64, 30522), torch.bfloat16)
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    ours = case.head()
+    torch.autograd.grad(ours.sum(), case.leaves)
+    assert torch.cuda.max_memory_allocated() - before < 100e6
+
+
+def test_more_entries_than_an_int32_counts(device):
+    if INTERPRETED:
+        pytest.skip("17 GB on a GPU, far too slow under the interpreter")
+    hidden = torch.randn(70_400, 1, 16, device=device, dtype=torch.bfloat16)
+    weight = torch.randn(30_522, 16, device=device, dtype=torch.bfloat16)
+    assert len(hidden) * len(weight) > 2**31
+    ours = splade_head(hidden, weight)
+    assert ours[-3:].equal(splade_head(hidden[-3:], weight))
+    assert ours[:3].equal(splade_head(hidden[:3], weight))
