@@ -36,12 +36,13 @@ def provenance(seed: int) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code runs from."""
+    """The commit of the checkout that this code runs from, changed results and README apart."""
     folder = Path(__file__).resolve().parent.parent
     head = _git(folder, "rev-parse", "HEAD")
     if not head:
         return None
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    code = (".", ":!eval/results", ":!README.md")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *code)
     return f"{head}+changes" if changed else head
 
 
