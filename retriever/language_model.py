@@ -250,13 +250,14 @@ def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: A
 
 @contextlib.contextmanager
 def _without_progress_bars() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars: Any = logging  # untyped
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def _fill(model: nn.Module, weights: dict[str, Any], folder: Path) -> None:

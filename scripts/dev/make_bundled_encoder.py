@@ -29,7 +29,7 @@ import random
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -148,8 +148,9 @@ def load_parent() -> Parent:
         for name, weight in load_file(str(folder / "model.safetensors")).items()
         if not name.startswith(("pooler.", "embeddings.position_ids", f"encoder.layer.{LAYERS}."))
     }
-    model = BertModel(config, add_pooling_layer=False).eval()
+    model: Any = BertModel(config, add_pooling_layer=False)
     model.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
+    model.eval()
     return Parent(folder, weights, model, Tokenizer.load(folder, MAX_LENGTH))
 
 

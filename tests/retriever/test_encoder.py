@@ -6,10 +6,13 @@ import tiny_checkpoints as tiny
 import torch
 import transformers
 from encoder_contract import EncoderContract
+from safetensors.torch import load_file, save_file
 from sentence_transformers import SparseEncoder as PeerEncoder
 
 from tamis.index.errors import FormatError, InputError
 from tamis.retriever.encoder import SparseEncoder, batches_by_length, load_encoder
+from tamis.retriever.quantised_weights import save_quantised
+from tamis.retriever.tokenizer import Tokenizer
 
 TEXTS = tiny.TEXTS
 
@@ -110,6 +113,39 @@ def test_a_model_that_changes_its_logits_after_the_head_is_refused(tmp_path):
         load_encoder(str(tiny.write_gemma2(tmp_path)), device="cpu")
 
 
+def test_a_checkpoint_without_its_head_is_refused(tmp_path):
+    """transformers would invent the missing weights at random and only warn."""
+    tiny.write_bert(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if not name.startswith("cls.")}
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(FormatError, match=r"found none for cls\.predictions"):
+        load_encoder(str(tmp_path), device="cpu")
+
+
+def test_weights_as_int8_rows_give_nearly_the_same_vectors(tmp_path):
+    tiny.write_bert(tmp_path)
+    whole = load_encoder(str(tmp_path), device="cpu").encode_documents(TEXTS)
+    path = tmp_path / "model.safetensors"
+    save_quantised({name: w.numpy() for name, w in load_file(path).items()}, path)
+    side = SparseEncoder.load(str(tmp_path), device="cpu").document_model.float()
+    rounded = [side.encode([ids]) for ids in tokens_of(tmp_path)]
+    found = np.concatenate([row.to_scipy().toarray() for row in rounded])
+    error = np.abs(found - whole.to_scipy().toarray())
+    assert 1e-5 < error.mean() < 0.03
+
+
+def tokens_of(folder):
+    return Tokenizer.load(folder, tiny.MAX_LENGTH).document_ids(TEXTS)
+
+
+def test_a_head_without_activation_is_for_bert_alone(tmp_path):
+    tiny.write_distilbert(tmp_path)
+    (tmp_path / "encoder.json").write_text('{"linear_head": true}')
+    with pytest.raises(FormatError, match="expected a BERT model for linear_head"):
+        load_encoder(str(tmp_path), device="cpu")
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_an_adapter_equals_the_merged_model(tmp_path):
     from peft import LoraConfig, PeftModel, get_peft_model
@@ -140,8 +176,6 @@ def test_token_weights_are_the_largest_score_of_each_token(tmp_path):
     model = transformers.AutoModel.from_config(config).eval()
     model.save_pretrained(tmp_path)
     linear = torch.nn.Linear(config.hidden_size, 1)
-    from safetensors.torch import save_file
-
     save_file(linear.state_dict(), str(tmp_path / "sparse_linear.safetensors"))
     encoder = load_encoder(str(tmp_path), device="cpu")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
