@@ -204,8 +204,13 @@ def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.bfloat16
     rounded = _is_quantised(side.folder / "model.safetensors")
-    native = rounded and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if rounded and _multiplies_bfloat16() else torch.float32
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has AVX512-BF16 or AMX; older ones would emulate it, slowly."""
+    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in features)
 
 
 def _load_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
