@@ -18,7 +18,7 @@ parts = ["bm25", "dense"]
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -268,6 +268,7 @@ def run_suite(
     data: Path | None = None,
     only: Sequence[str] = (),
     allow_missing: bool = False,
+    explained: int = 0,
     tell: Tell = lambda _: None,
 ) -> list[Evaluation]:
     """Evaluate every system on every dataset; results that are there already are read back.
@@ -279,6 +280,7 @@ def run_suite(
         data: folder in which dataset names resolve.
         only: names of the systems to evaluate; none means all.
         allow_missing: accept judged documents that a corpus lacks.
+        explained: worst queries to explain, of results that are not read back.
         tell: called with a line before each evaluation.
 
     Raises:
@@ -290,7 +292,7 @@ def run_suite(
         name: [_sampled(part, suite) for part in load_parts(name, data=data)]
         for name in suite.datasets
     }
-    options = suite.options(allow_missing=allow_missing)
+    options = suite.options(allow_missing=allow_missing, explained=explained)
     return evaluate_all(chosen, collections, work, options, out, tell)
 
 
@@ -376,7 +378,7 @@ def _key(system: System, dataset: Dataset, options: Options) -> str:
     return fingerprint(
         {
             "settings": system.settings(),
-            "options": asdict(options),
+            "options": asdict(replace(options, explained=0)),
             "queries": list(dataset.queries.items()),
             "qrels": {query: sorted(of.items()) for query, of in dataset.qrels.items()},
             "files": {role: path.stat().st_size for role, path in dataset.files.items()},

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
-from tamis.eval.pruning import HeaviestTerms
+from tamis.eval.encoders import HeaviestTerms, Remembered
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.fusion import sparse_rocchio
@@ -155,24 +155,25 @@ class TamisSystem:
         speed = folder.with_name(folder.name + ".json")  # measured once, when the index is made
         if not (folder / CURRENT).exists():
             began, resumed = perf_counter(), folder.exists()
+            source = Remembered(self.encoder, work / "vectors") if self.encoder else None
             collection = index_corpus(
                 dataset.passages(),
                 folder,
-                encoder=self._document_encoder(),
+                encoder=self._limited(source),
                 lexical=self.lexical,
                 source=dataset.name,
                 resume=resumed,
             )
-            if not resumed:
+            if not resumed and not (source and source.found):
                 documents_per_s = len(collection) / (perf_counter() - began)
                 speed.write_text(json.dumps({"documents_per_s": documents_per_s}))
         known = json.loads(speed.read_text()) if speed.exists() else {}
         return SearcherRanker(Searcher.open(folder), self.lexical_weight, self.exact, known)
 
-    def _document_encoder(self) -> Encoder | None:
-        if self.encoder is None or self.document_terms is None:
-            return self.encoder
-        return HeaviestTerms(self.encoder, self.document_terms)
+    def _limited(self, encoder: Encoder | None) -> Encoder | None:
+        if encoder is None or self.document_terms is None:
+            return encoder
+        return HeaviestTerms(encoder, self.document_terms)
 
     def _index_settings(self) -> dict[str, Any]:
         return {

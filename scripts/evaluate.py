@@ -97,7 +97,7 @@ def eval_command(
     )
     if suite is not None:
         found, against = _suite(
-            suite, datasets, _names(only), out, work or caches(), data, allow_missing
+            suite, datasets, _names(only), out, work or caches(), data, allow_missing, explained
         )
     elif not datasets:
         raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
@@ -128,6 +128,7 @@ def _suite(
     work: Path,
     data: Path | None,
     allow_missing: bool,
+    explained: int,
 ) -> "tuple[list[Evaluation], str | None]":
     import msgspec
 
@@ -139,7 +140,14 @@ def _suite(
     if datasets:
         plan = msgspec.structs.replace(plan, datasets=tuple(datasets))
     found = run_suite(
-        plan, out, work, data=data, only=only, allow_missing=allow_missing, tell=_tell
+        plan,
+        out,
+        work,
+        data=data,
+        only=only,
+        allow_missing=allow_missing,
+        explained=explained,
+        tell=_tell,
     )
     evaluated = {result.system for result in found}
     return found, plan.baseline if plan.baseline in evaluated else None

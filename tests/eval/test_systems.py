@@ -9,8 +9,8 @@ import pytest
 
 from tamis.eval.baselines import Bm25System, DenseRanker, batched
 from tamis.eval.datasets import load_dataset
+from tamis.eval.encoders import HeaviestTerms, Remembered, heaviest
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, interpolated
-from tamis.eval.pruning import heaviest
 from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
@@ -196,6 +196,24 @@ def test_only_the_heaviest_terms_stay():
     rows = [{1: 3.0, 4: 5.0, 9: 3.0}, {}, {2: 1.0}, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}]
     kept = heaviest(SparseVectors.from_dicts(rows, 10), 2)
     assert kept.to_dicts() == [{1: 3.0, 4: 5.0}, {}, {2: 1.0}, {2: 3.0, 3: 4.0}]
+
+
+def test_remembered_vectors_are_encoded_once(tmp_path):
+    class Counting:
+        description = load_encoder().description
+        calls = 0
+
+        def encode_documents(self, texts, *, progress=None):
+            self.calls += 1
+            return SparseVectors.from_dicts([{0: 1.0, 1: 2.0, 2: 3.0}] * len(texts), 5)
+
+    inner = Counting()
+    first, again = Remembered(inner, tmp_path), Remembered(inner, tmp_path)
+    expected = first.encode_documents(["a b", "c"]).to_dicts()
+    assert HeaviestTerms(again, 9).encode_documents(["a b", "c"]).to_dicts() == expected
+    assert (inner.calls, len(first.found), len(again.found)) == (1, 0, 1)
+    again.encode_documents(["a", "b c"])  # the same letters, other documents
+    assert inner.calls == 2
 
 
 def test_batches_hold_everything_once():

@@ -1,63 +1,95 @@
-"""Encoders made cheaper: only a document's heaviest learned terms are kept."""
+"""Encoders around an encoder: vectors remembered between systems, and fewer terms a document."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xxhash
 
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from tamis.retriever.checkpoint import EncoderDescription
     from tamis.retriever.encoder import Encoder, QueryEncoder
 
+    Progress = Callable[[int], None]
+
 
 @dataclass(frozen=True)
-class HeaviestTerms:
-    """An encoder that keeps the ``terms`` heaviest terms of each document.
-
-    Queries are encoded as before, so an index of it is opened with the encoder's own query side.
-    """
+class _Around:
+    """Everything but the documents is the encoder's own, so its query side opens the index."""
 
     encoder: Encoder
-    terms: int
 
     @property
     def description(self) -> EncoderDescription:
-        """The encoder's own."""
         return self.encoder.description
 
     @property
     def location(self) -> str:
-        """The encoder's own."""
         return self.encoder.location
 
     def query_side(self) -> QueryEncoder:
-        """The encoder's own."""
         return self.encoder.query_side()
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
-        """The encoder's own vectors."""
         return self.encoder.encode_queries(texts)
 
     def term_string(self, term: int) -> str:
-        """The encoder's own."""
         return self.encoder.term_string(term)
 
     def term_id(self, string: str) -> int | None:
-        """The encoder's own."""
         return self.encoder.term_id(string)
 
     def terms_of(self, text: str) -> set[int]:
-        """The encoder's own."""
         return self.encoder.terms_of(text)
 
+
+@dataclass(frozen=True)
+class Remembered(_Around):
+    """Keeps the vectors of each batch of documents in a folder, so that the next system has them.
+
+    Attributes:
+        encoder: encodes what is not there yet.
+        folder: holds one file a batch, named after encoder and texts.
+        found: files that were there already, so that no speed is told from them.
+    """
+
+    folder: Path
+    found: list[Path] = field(default_factory=list)
+
     def encode_documents(
-        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+        self, texts: Sequence[str], *, progress: Progress | None = None
+    ) -> SparseVectors:
+        """The encoder's vectors, from the folder where they are there."""
+        digest = xxhash.xxh3_128(self.description.fingerprint.encode())
+        for text in texts:
+            digest.update(f"{len(text)}:{text}".encode())
+        path = self.folder / f"{digest.hexdigest()}.safetensors"
+        if path.exists():
+            self.found.append(path)
+            return SparseVectors.load(path)
+        vectors = self.encoder.encode_documents(texts, progress=progress)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        half = path.with_suffix(".part")
+        vectors.save(half)
+        half.replace(path)
+        return vectors
+
+
+@dataclass(frozen=True)
+class HeaviestTerms(_Around):
+    """Keeps the ``terms`` heaviest terms of each document."""
+
+    terms: int
+
+    def encode_documents(
+        self, texts: Sequence[str], *, progress: Progress | None = None
     ) -> SparseVectors:
         """The encoder's vectors, lighter terms left out."""
         return heaviest(self.encoder.encode_documents(texts, progress=progress), self.terms)
