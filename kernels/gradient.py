@@ -197,20 +197,30 @@ def _weight_kernel(
     tl.store(target, acc.to(grad_weight_ptr.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _tally(bin_of, quad):
+    """Return 1 in the 16-bit field of each pair's bin, for bins 4 quad .. 4 quad + 3, else 0."""
+    field = tl.full(bin_of.shape, 1, tl.int64) << ((bin_of & 3) * 16).to(tl.int64)
+    return tl.where((bin_of >= 0) & (bin_of // 4 == quad), field, 0)
+
+
 @triton.jit(do_not_specialize=["bins", "chunks", "logit_scale"])
 def _count_kernel(
     grad_ptr, out_ptr, winner_ptr, sizes_ptr, V, bins, chunks, logit_scale,
     ACTIVATION: tl.constexpr, BIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Count one chunk's active pairs by bin: sizes [sequence, bin, chunk]."""
+    """Count one chunk's active pairs by bin: sizes [sequence, bin, chunk]. Four bins a sum."""
     b, chunk = tl.program_id(0), tl.program_id(1)
     v = chunk * BLOCK + tl.arange(0, BLOCK)
     at = b.to(tl.int64) * V + v
     g, winner = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
-    mine = tl.where(g != 0.0, winner // BIN, -1)
-    for i in range(bins):
-        size = tl.sum((mine == i).to(tl.int32), 0)
-        tl.store(sizes_ptr + (b * bins + i) * chunks + chunk, size)
+    bin_of = tl.where(g != 0.0, winner // BIN, -1)
+    lane = tl.arange(0, 4)
+    for quad in range((bins + 3) // 4):
+        total = tl.sum(_tally(bin_of, quad), 0)
+        sizes = ((total >> (lane * 16).to(tl.int64)) & 0xFFFF).to(tl.int32)
+        i = quad * 4 + lane
+        tl.store(sizes_ptr + (b * bins + i) * chunks + chunk, sizes, mask=i < bins)
 
 
 @triton.jit(do_not_specialize=["bins", "chunks", "logit_scale"])
@@ -219,20 +229,23 @@ def _sort_kernel(
     V, bins, chunks, logit_scale,
     ACTIVATION: tl.constexpr, BIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write one chunk's active pairs to their bins, in rising term order."""
+    """Write one chunk's active pairs to their bins, in rising term order. Four bins a scan."""
     b, chunk = tl.program_id(0), tl.program_id(1)
     v = chunk * BLOCK + tl.arange(0, BLOCK)
     at = b.to(tl.int64) * V + v
     g, winner = logit_gradient(grad_ptr, out_ptr, winner_ptr, at, v < V, logit_scale, ACTIVATION)
-    mine = tl.where(g != 0.0, winner // BIN, -1)
-    for i in range(bins):
-        cell = (b * bins + i) * chunks + chunk
-        size = tl.load(sizes_ptr + cell)
-        if size > 0:
-            member = mine == i
-            place = tl.load(ends_ptr + cell) - size + tl.cumsum(member.to(tl.int32), 0) - 1
-            tl.store(pairs_ptr + place, v * BIN + winner % BIN, mask=member)
-            tl.store(slopes_ptr + place, g, mask=member)
+    active = g != 0.0
+    bin_of = tl.where(active, winner // BIN, -1)
+    rank = tl.zeros([BLOCK], tl.int32)
+    for quad in range((bins + 3) // 4):
+        tally = _tally(bin_of, quad)
+        counts = tl.cumsum(tally, 0) >> ((bin_of & 3) * 16).to(tl.int64)
+        rank += tl.where(tally != 0, (counts & 0xFFFF).to(tl.int32), 0)
+    cell = (b * bins + bin_of) * chunks + chunk
+    end = tl.load(ends_ptr + cell, mask=active, other=0)
+    place = end - tl.load(sizes_ptr + cell, mask=active, other=0) + rank - 1
+    tl.store(pairs_ptr + place, v * BIN + winner % BIN, mask=active)
+    tl.store(slopes_ptr + place, g, mask=active)
 
 
 @triton.jit(do_not_specialize=["first", "bins", "chunks"])

@@ -91,8 +91,9 @@ def measure_head(repeats: int = 40, *, quick: bool = False) -> dict[str, Any]:
         raise RuntimeError("expected a CUDA device, found none; the head's figures are a GPU's")
     torch.manual_seed(0)
     result: dict[str, Any] = {"provenance": provenance(seed=0), "gate": _gate()}
-    result["ceiling"] = _ceiling(repeats)
-    top = result["ceiling"]["matmul_tflops"]
+    # A card just woken may run its first products slowly: the better of two measurements counts.
+    result["ceiling"] = max((_ceiling(repeats) for _ in range(2)), key=_tflops)
+    top = _tflops(result["ceiling"])
     shapes = (BERT, XLM_R, MISTRAL, MINILM, QUERIES)
     result["forward"] = [_forward(shape, repeats, top) for shape in shapes]
     result["packed"] = [_packed(shape, repeats) for shape in (BERT, XLM_R, MINILM)]
@@ -140,6 +141,16 @@ def median_ms(work: Callable[[], object], repeats: int) -> float:
     return float(statistics.median(a.elapsed_time(b) for a, b in pairs))
 
 
+def device_ms(work: Callable[[], object]) -> float:
+    """Return the milliseconds that the kernels of one call ran, without the host's part."""
+    work()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as trace:
+        work()
+        torch.cuda.synchronize()
+    return float(sum(event.self_device_time_total for event in trace.key_averages())) / 1e3
+
+
 def peak_bytes(work: Callable[[], object]) -> int:
     """Return the most memory the allocator held above what was held before."""
     torch.cuda.synchronize()
@@ -171,6 +182,10 @@ def _ceiling(repeats: int) -> dict[str, Any]:
         "matmul_tflops": 2 * 8192**3 / matmul_ms / 1e9,
         "copy_tb_per_s": 2 * source.numel() / copy_ms / 1e9,
     }
+
+
+def _tflops(ceiling: dict[str, Any]) -> float:
+    return float(ceiling["matmul_tflops"])
 
 
 def _gate() -> dict[str, float]:
@@ -241,6 +256,7 @@ def _training(shape: Shape, repeats: int) -> dict[str, Any]:
         leaves = inputs.leaves()
         row[f"{name}_forward_ms"] = median_ms(functools.partial(fused, *leaves), repeats)
         row[f"{name}_ms"] = median_ms(both_ways(fused, inputs), repeats)
+        row[f"{name}_device_ms"] = device_ms(both_ways(fused, inputs))
         row[f"{name}_peak_mib"] = peak_bytes(both_ways(fused, inputs)) / 2**20
         row[f"{name}_over_forward"] = row[f"{name}_ms"] / row[f"{name}_forward_ms"]
     row["saved_bytes_per_entry"] = saved_bytes(leaves) / (shape.batch * shape.vocab)
