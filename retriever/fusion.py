@@ -126,8 +126,7 @@ def sparse_rocchio(
 ) -> SparseVectors:
     """Sparse pseudo-relevance feedback: Rocchio, keeping every term of the query.
 
-    Feedback is scaled to the query's length first, since inference-free query weights and document
-    weights have different scales. Of the terms that feedback adds, the ``terms`` heaviest stay.
+    Feedback is scaled to the query's length first, for their weights have different scales.
 
     Args:
         query: one row.

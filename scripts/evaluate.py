@@ -181,7 +181,7 @@ def _systems(
     lexical: bool,
     lexical_weight: float | None,
 ) -> "list[System]":
-    from tamis.eval.suite import TamisSpec, baseline_specs, build_systems
+    from tamis.eval.specs import TamisSpec, baseline_specs, build_systems
     from tamis.eval.systems import IndexedSystem
     from tamis.retriever.searcher import Searcher
 

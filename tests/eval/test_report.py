@@ -14,7 +14,8 @@ from tamis.eval.datasets import load_dataset
 from tamis.eval.evaluate import Options
 from tamis.eval.pictures import Point, frontier
 from tamis.eval.report import write_report
-from tamis.eval.suite import Bm25Spec, TamisSpec, build_systems, evaluate_all
+from tamis.eval.specs import Bm25Spec, TamisSpec, build_systems
+from tamis.eval.suite import evaluate_all
 
 
 class Tags(HTMLParser):

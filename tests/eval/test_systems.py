@@ -14,7 +14,7 @@ from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, inte
 from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.encoder import load_encoder
+from tamis.retriever.encoder import load_query_encoder
 from tamis.retriever.fusion import rrf
 from tamis.retriever.lexical import LexicalConfig
 from tamis.retriever.searcher import Searcher
@@ -159,9 +159,27 @@ def test_feedback_needs_a_system_of_vectors(beir, tmp_path):
         FeedbackSystem(Bm25System()).prepare(load_dataset(str(beir)), tmp_path)
 
 
+class LiteralEncoder:
+    """Word pieces of the bundled tokenizer, each once: an encoder without a network."""
+
+    location = "default"
+
+    def __init__(self):
+        self.queries = load_query_encoder()
+        self.description = self.queries.description
+        self.encode_queries = self.queries.encode_queries
+
+    def query_side(self):
+        return self.queries
+
+    def encode_documents(self, texts, *, progress=None):
+        rows = [dict.fromkeys(self.queries.terms_of(text), 1.0) for text in texts]
+        return SparseVectors.from_dicts(rows, self.description.vocab_size)
+
+
 def test_sparse_feedback_adds_the_learned_terms_of_documents(beir, tmp_path):
     dataset = load_dataset(str(beir))
-    ranker = TamisSystem(load_encoder(), LexicalConfig()).prepare(dataset, tmp_path / "work")
+    ranker = TamisSystem(LiteralEncoder(), LexicalConfig()).prepare(dataset, tmp_path / "work")
     (plain,) = ranker.rank(["flour"], 3)
     (fed,) = ranker.rank_with_feedback(["flour"], [["d1"]], Feedback(beta=0.5), 3)
     assert fed["d1"] > plain.get("d1", 0.0) + 1  # d1 itself holds no flour
@@ -200,7 +218,7 @@ def test_only_the_heaviest_terms_stay():
 
 def test_remembered_vectors_are_encoded_once(tmp_path):
     class Counting:
-        description = load_encoder().description
+        description = load_query_encoder().description
         calls = 0
 
         def encode_documents(self, texts, *, progress=None):
