@@ -79,7 +79,7 @@ def test_weights_and_gradients_equal_float64_arithmetic(device, shape, dtype):
     assert_right(Case(device, shape, dtype), ROUNDING[dtype])
 
 
-@pytest.mark.parametrize("length", [9, 70])
+@pytest.mark.parametrize("length", [9, 40])
 @pytest.mark.parametrize("activation", list(Activation))
 def test_every_activation_and_scale_is_right(device, activation, length):
     case = Case(device, (3, length, 24, 37), bias=False)
@@ -218,7 +218,7 @@ def test_strides_and_misaligned_rows_are_right(device):
 @pytest.mark.parametrize("top_n", [None, 1, 4, 1000])
 @pytest.mark.parametrize("threshold", [0.0, 0.9])
 def test_sparse_rows_hold_the_kept_weights(device, top_n, threshold):
-    case = Case(device, (4, 19, 24, 1100 if top_n == 4 else 59))
+    case = Case(device, (4, 5, 8, 1100) if top_n == 4 else (4, 19, 24, 59))
     exclude = torch.arange(case.vocab, device=device) % 5 == 0
     keep = {"threshold": threshold, "top_n": top_n, "exclude": exclude}
     rows = splade_encode(case.hidden, case.weight, case.bias, mask=case.mask, **keep)
