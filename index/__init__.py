@@ -9,7 +9,7 @@ from tamis.index.errors import (
     MismatchError,
     TamisError,
 )
-from tamis.index.index import Index, SearchParams
+from tamis.index.index import Index, IndexConfig, SearchParams
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 
@@ -18,6 +18,7 @@ __all__ = [
     "CorruptionError",
     "FormatError",
     "Index",
+    "IndexConfig",
     "InputError",
     "LockedError",
     "MismatchError",

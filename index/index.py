@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tamis.index.builder import write_segment
+from tamis.index.calibration import LONG, Calibration, calibrate
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.lock import FolderLock
-from tamis.index.loops.arrays import MAX_QUERY_TERMS
+from tamis.index.loops.arrays import MAX_QUERY_TERMS, TIERS, Knobs
 from tamis.index.manifest import BUILD, CURRENT, Manifest, publish, read_current
 from tamis.index.quantize import IMPACT_TYPES, Precision
 from tamis.index.segment import EXACT, Segment
@@ -58,9 +59,38 @@ class SearchParams:
     Attributes:
         lexical_weight: factor on the lexical channel's terms; None takes the collection's own,
             0 turns the channel off.
+        mass: read the lists of the query's strongest terms, which hold this share of the largest
+            possible score: above 0, at most 1.
+        tiers: how many of the 3 tiers of each list to read, the strongest weights first.
+        slack: score in full the documents whose first estimate reaches this share of the k-th
+            best estimate: above 0, at most 1.
+
+    More mass, more tiers and less slack find more and take longer. None leaves a knob to the
+    calibration table. The lists alone bound every score, so mass 1, all tiers and slack 1 is the
+    exact search.
     """
 
     lexical_weight: float | None = None
+    mass: float | None = None
+    tiers: int | None = None
+    slack: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("mass", "slack"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise InputError(
+                    f"expected {name} above 0 and at most 1, found {value}; use 1 for all"
+                )
+        if self.tiers is not None and not 1 <= self.tiers <= TIERS:
+            raise InputError(
+                f"expected tiers from 1 to {TIERS}, found {self.tiers}; use {TIERS} for all"
+            )
+
+    def over(self, knobs: Knobs) -> Knobs:
+        """These knobs, and those of ``knobs`` where one is None."""
+        own = {name: getattr(self, name) for name in Knobs._fields}
+        return knobs._replace(**{name: value for name, value in own.items() if value is not None})
 
 
 class Index:
@@ -76,6 +106,11 @@ class Index:
         return self.manifest.documents
 
     @property
+    def calibration(self) -> Calibration:
+        """Which knobs reach which recall."""
+        return self.manifest.calibration
+
+    @property
     def vocab_size(self) -> int:
         """Number of terms a query vector may use."""
         return self.manifest.vocab_size
@@ -86,6 +121,7 @@ class Index:
         vectors: SparseVectors | Iterable[SparseVectors],
         ids: Iterable[str] | None = None,
         config: IndexConfig = IndexConfig(),
+        calibration: SparseVectors | None = None,
     ) -> Index:
         """Write an index of sparse vectors and open it.
 
@@ -94,6 +130,8 @@ class Index:
             vectors: the documents, in one batch or many; many are spooled to disk.
             ids: one id for each document; None numbers them from 0.
             config: how to store the vectors.
+            calibration: queries like those to come, for the table from recall to knobs; without
+                any, documents stand in for them.
 
         Raises:
             InputError: ids and vectors differ in number, an id is there twice, or the folder
@@ -115,7 +153,7 @@ class Index:
                 )
             storage.make_folder(SEGMENT)
             files = storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(names).arrays())
-            write_index(storage, batches, rows, vocab_size, {}, files, config)
+            write_index(storage, batches, rows, vocab_size, {}, files, config, calibration)
         return Index.open(path)
 
     @staticmethod
@@ -157,23 +195,35 @@ class Index:
         recall: float | None = 0.99,
         exact: bool = False,
         threads: int = 1,
+        params: SearchParams | None = None,
     ) -> TopK:
         """The k best documents of each query by dot product.
 
         Args:
             queries: over this index's vocabulary. A query without terms finds nothing.
             k: 1 to 10,000.
-            recall: the share of the true top k to find at least, above 0 and at most 1. Every
-                search of this version is exact, so any recall is met.
+            recall: the share of the true top k to find at least, above 0 and at most 1, on
+                average over queries like those of the calibration; None for all.
             exact: ask for precisely the exhaustive top k.
             threads: how many queries to answer at once.
+            params: knobs to use in place of those that ``recall`` stands for.
 
         Raises:
             InputError: k, recall or threads is out of range.
             MismatchError: the queries use another vocabulary.
         """
         self._check_search(queries, k, recall, threads)
-        return self.segment.search(queries, k, EXACT, threads)[0]
+        knobs = EXACT if exact else self._knobs(queries, k, recall, params)
+        return self.segment.search(queries, k, knobs, threads)[0]
+
+    def _knobs(
+        self, queries: SparseVectors, k: int, recall: float | None, params: SearchParams | None
+    ) -> Knobs:
+        """The knobs of each query: those of its class in the table, or the caller's own."""
+        own, share = params or SearchParams(), 1.0 if recall is None else recall
+        short, long = (own.over(self.calibration.knobs(share, k, kind)) for kind in (False, True))
+        is_long = np.diff(queries.offsets) > LONG
+        return Knobs(*(np.where(is_long, b, a) for a, b in zip(short, long, strict=True)))
 
     def _check_search(
         self, queries: SparseVectors, k: int, recall: float | None, threads: int
@@ -216,6 +266,7 @@ def write_index(
     settings: Mapping[str, Any],
     files: Mapping[str, FileEntry],
     config: IndexConfig = IndexConfig(),
+    calibration: SparseVectors | None = None,
 ) -> None:
     """Write the segment and the manifest: the folder's first generation.
 
@@ -227,6 +278,7 @@ def write_index(
         settings: what the manifest records about the making.
         files: what lies in the folder already and belongs to this generation, the ids above all.
         config: how to store the vectors.
+        calibration: queries like those to come; without any, documents stand in for them.
     """
     entries = {**files, **write_segment(storage, SEGMENT, batches, vocab_size, config.precision)}
     for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
@@ -239,6 +291,9 @@ def write_index(
         vocab_size=vocab_size,
         segments=(SEGMENT,),
         precision=config.precision,
+        calibration=calibrate(
+            Segment(storage, SEGMENT, entries, documents, config.precision), calibration
+        ),
         settings=dict(settings),
         files=entries,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import xxhash
 
+from tamis.index.calibration import Calibration
 from tamis.index.errors import CorruptionError, FormatError
 from tamis.index.quantize import Precision  # noqa: TC001  msgspec reads it at run time
 from tamis.index.storage import RESTORE, FileEntry, Storage
@@ -39,6 +40,7 @@ class Manifest:
         segments: names of the segment folders, oldest first.
         settings: how it was made: encoder, lexical channel, source.
         precision: how weights are stored, see quantize.py.
+        calibration: which knobs reach which recall.
         files: every file of this generation but CURRENT and the manifest itself.
     """
 
@@ -49,6 +51,7 @@ class Manifest:
     vocab_size: int
     segments: tuple[str, ...]
     precision: Precision = "f32"
+    calibration: Calibration = field(default_factory=Calibration)
     settings: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileEntry] = field(default_factory=dict)
 

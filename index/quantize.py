@@ -11,6 +11,8 @@ precision  error, with ``largest`` the term's largest weight in the segment
 ``u8``     at most ``largest / 508``; a weight below one scale is raised to it
 =========  ==================================================================================
 
+No scale is below 2**-100.
+
 An image is a byte, the weight in 255ths of the term's largest, rounded up: what lists hold.
 """
 

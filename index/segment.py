@@ -82,20 +82,22 @@ class Segment:
         Args:
             queries: over this segment's vocabulary, at most `MAX_QUERY_TERMS` terms each.
             k: at least 1.
-            knobs: how much to read; `EXACT` gives precisely the exhaustive result.
+            knobs: how much to read, for all queries or ``[queries]`` for each; `EXACT` gives
+                precisely the exhaustive result.
             threads: how many queries to answer at once.
 
         Returns:
             The result, and the postings read for each query: ``[queries]`` int64.
         """
         top, postings = _empty_result(len(queries), k)
+        of_each = [np.full(len(queries), knob) for knob in knobs]
         arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
 
         def answer(first: int) -> None:
             rows = slice(first, first + _ROWS_A_TASK)
             search(
                 (arrays[0][first : first + _ROWS_A_TASK + 1], *arrays[1:]),
-                knobs,
+                Knobs(*(knob[rows] for knob in of_each)),
                 image_error(self.precision),
                 self._lists,
                 self._records,

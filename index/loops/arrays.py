@@ -56,11 +56,14 @@ class Scratch(NamedTuple):
 
 
 class Knobs(NamedTuple):
-    """How much of the lists a search reads; `index.SearchParams` explains each."""
+    """How much of the lists a search reads, for all queries or for each of a batch.
 
-    mass: float
-    tiers: int
-    slack: float
+    `SearchParams` explains them.
+    """
+
+    mass: Any  # float or [queries] float64
+    tiers: Any  # int or [queries] int64
+    slack: Any  # float or [queries] float64
 
 
 def new_scratch(documents: int, vocab_size: int) -> Scratch:

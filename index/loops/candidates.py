@@ -77,32 +77,31 @@ def scale_query(terms, weights, steps, chosen, image_error, units):
 
 
 @njit(cache=True, nogil=True)
-def find_candidates(lists, terms, k, knobs, margin, documents, scratch):
+def find_candidates(lists, terms, reach, documents, scratch):
     """Collect the documents whose sums are near the k largest.
 
     Args:
         lists: `Lists`.
         terms: ``[m]`` int32, the terms to read; their units stand in ``scratch.units``.
-        k: how many documents are wanted.
-        knobs: `Knobs`: how many tiers to read, and the share of the k-th largest sum that
-            candidates reach.
-        margin: units by which they may miss it.
+        reach: ``(k, tiers, slack, margin)``: how many tiers to read; candidates reach the share
+            ``slack`` of the k-th largest sum, less ``margin`` units.
         documents: number of documents.
         scratch: `Scratch`; its first places of ``docs`` receive the candidates, rising.
 
     Returns:
         ``(candidates, postings)``: how many there are, and how many postings were read.
     """
+    k, tiers, slack, margin = reach
     scratch.buckets[:] = 0
     rare_at = lists.rare_starts[terms]
     found, bucket, above, least, read = 0, 0, 0, 1, 0
     for window in range(lists.bases.size - 1):
         first_doc = window * WINDOW
         size = min(WINDOW, documents - first_doc)
-        read += _add_common(lists, window, terms, knobs.tiers, scratch)
+        read += _add_common(lists, window, terms, tiers, scratch)
         read += _add_rare(lists, first_doc, terms, rare_at, scratch)
         found, bucket, above, least = _collect(
-            scratch, first_doc, size, k, knobs.slack, margin, found, bucket, above, least
+            scratch, first_doc, size, k, slack, margin, found, bucket, above, least
         )
         scratch.sums[:size] = 0
     return _drop_below(scratch.docs, scratch.marks, found, least), read

@@ -16,7 +16,7 @@ def search(queries, knobs, image_error, lists, records, scratch, docs, scores, w
 
     Args:
         queries: ``(offsets [rows + 1] int64, terms int32, weights float32)``.
-        knobs: `Knobs`; with all of them at their ends the result is that of exhaustive search.
+        knobs: `Knobs`, an array each; with all at their ends a result is the exhaustive one.
         image_error: see `scale_query`.
         lists: `Lists`.
         records: `Records`.
@@ -30,12 +30,13 @@ def search(queries, knobs, image_error, lists, records, scratch, docs, scores, w
     for row in range(offsets.size - 1):
         terms = queries[1][offsets[row] : offsets[row + 1]]
         weights = queries[2][offsets[row] : offsets[row + 1]]
-        chosen = choose_terms(terms, weights, lists.steps, knobs.mass)
+        chosen = choose_terms(terms, weights, lists.steps, knobs.mass[row])
         work[row], postings[row] = 0, 0
         if chosen.size:
             margin = scale_query(terms, weights, lists.steps, chosen, image_error, scratch.units)
+            reach = (docs.shape[1], knobs.tiers[row], knobs.slack[row], margin)
             work[row], postings[row] = find_candidates(
-                lists, terms[chosen], docs.shape[1], knobs, margin, records.starts.size - 1, scratch
+                lists, terms[chosen], reach, records.starts.size - 1, scratch
             )
         _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
 

@@ -1,0 +1,208 @@
+"""The search of a segment against the exhaustive reference, at every border of its layout."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vectors_of import random_vectors
+
+from tamis.index import Index, IndexConfig, InputError, SearchParams, SparseVectors, reference
+from tamis.index.builder import COMMON, _checked_slices
+from tamis.index.loops.arrays import MAX_QUERY_TERMS, POSTING, TIERS, WINDOW
+from tamis.index.loops.prefetch import prefetch_range
+from tamis.index.segment import EXACT
+
+PRECISIONS = ("f32", "u16", "u8")
+
+
+def stored_vectors(index):
+    terms, weights = zip(*(index.segment.row(doc) for doc in range(len(index))), strict=True)
+    offsets = np.cumsum([0, *(row.size for row in terms)])
+    return SparseVectors(offsets, np.concatenate(terms), np.concatenate(weights), index.vocab_size)
+
+
+def assert_exact(index, queries, k, stored=None):
+    found = index.search(queries, k, exact=True)
+    expected = reference.search(stored or stored_vectors(index), queries, k)
+    assert np.array_equal(found.docs, expected.docs)
+    assert np.array_equal(found.scores, expected.scores)
+    assert (found.work <= expected.work).all()
+    return found
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("weights", ["float", "ties"])
+def test_exact_search_equals_the_reference_over_stored_weights(tmp_path, precision, weights):
+    corpus = random_vectors(1511, 97, seed=1, weights=weights)
+    queries = random_vectors(67, 97, seed=2, longest=40, weights=weights)
+    index = Index.build(tmp_path / "index", corpus, config=IndexConfig(precision))
+    frequencies = index.segment.document_frequency(np.arange(97))
+    assert frequencies.min() < COMMON < frequencies.max()  # rare and common terms together
+    for k in (1, 10, 333, 2000):
+        assert_exact(index, queries, k)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.lists(
+        st.dictionaries(st.integers(0, 5), st.floats(2**-10, 1e4, width=32), max_size=4),
+        min_size=1,
+        max_size=90,
+    ),
+    query=st.dictionaries(st.integers(0, 5), st.floats(2**-10, 1e4, width=32), max_size=5),
+    k=st.integers(1, 7),
+    precision=st.sampled_from(PRECISIONS),
+)
+def test_exact_search_equals_the_reference_on_any_weights(
+    tmp_path_factory, rows, query, k, precision
+):
+    corpus, queries = (SparseVectors.from_dicts(part, 6) for part in (rows, [query]))
+    path = tmp_path_factory.mktemp("any") / "index"
+    assert_exact(Index.build(path, corpus, config=IndexConfig(precision)), queries, k)
+
+
+def test_f32_keeps_weights_as_they_are(tmp_path):
+    corpus = random_vectors(301, 41, seed=3)
+    stored = stored_vectors(Index.build(tmp_path / "index", corpus))
+    assert np.array_equal(stored.weights, corpus.weights)
+    assert np.array_equal(stored.terms, corpus.terms)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("documents", [WINDOW - 1, WINDOW, WINDOW + 3])
+def test_documents_on_the_border_of_a_window_are_found(tmp_path, documents, precision):
+    """Term 0 is common; term 1 is rare and held by the documents around the border alone."""
+    edge = [doc for doc in range(WINDOW - 3, WINDOW + 3) if doc < documents]
+    offsets = np.arange(documents + 1) + np.searchsorted(edge, np.arange(documents + 1))
+    terms = np.zeros(documents + len(edge), np.int32)
+    terms[offsets[1:][edge] - 1] = 1
+    weights = np.where(terms == 1, 2.0, 1 + np.arange(terms.size) % 13 / 16)
+    corpus = SparseVectors(offsets, terms, weights.astype(np.float32), 2)
+    index = Index.build(tmp_path / "index", corpus, config=IndexConfig(precision))
+    queries = SparseVectors.from_dicts([{0: 1.0}, {1: 1.5}, {0: 0.5, 1: 1.0}], 2)
+    stored = corpus if precision == "f32" else stored_vectors(index)
+    best = assert_exact(index, queries, 20, stored)
+    assert sorted(best.row(1)[0].tolist()) == edge
+
+
+@pytest.mark.parametrize("vocab_size", [2**16 - 1, 2**16, 2**16 + 1])
+def test_term_ids_around_two_to_the_sixteen_stay_apart(tmp_path, vocab_size):
+    last = vocab_size - 1
+    near = sorted({0, 1, last - 2**16, last - 1, last} & set(range(vocab_size)))
+    rows = [{term: 1.0 + place} for place, term in enumerate(near)] * (COMMON + 3)
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts(rows, vocab_size))
+    queries = SparseVectors.from_dicts([{term: 1.0} for term in near], vocab_size)
+    best = assert_exact(index, queries, len(rows), SparseVectors.from_dicts(rows, vocab_size))
+    for place in range(len(near)):
+        found, scores = best.row(place)
+        assert found.tolist() == list(range(place, len(rows), len(near)))
+        assert (scores == 1.0 + place).all()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_longest_query_does_not_overflow_its_sums(tmp_path, precision):
+    """Documents that hold every term at its largest weight have the largest sums there are."""
+    rng = np.random.default_rng(4)
+    full = dict.fromkeys(range(MAX_QUERY_TERMS), 3.0)
+    part = {int(t): 3.0 for t in rng.choice(MAX_QUERY_TERMS, 5000, replace=False)}
+    corpus = SparseVectors.from_dicts([full, part, {5: 0.1}] * 25, MAX_QUERY_TERMS)
+    index = Index.build(tmp_path / "index", corpus, config=IndexConfig(precision))
+    queries = SparseVectors.from_dicts([full, {5: 2.0}], MAX_QUERY_TERMS)
+    assert_exact(index, queries, 60)
+
+
+def test_a_query_of_too_many_terms_is_refused(tmp_path):
+    size = MAX_QUERY_TERMS + 1
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{0: 1.0}], size))
+    query = SparseVectors.from_dicts([dict.fromkeys(range(size), 1.0)], size)
+    with pytest.raises(InputError, match="expected queries of at most 8192 terms, found 8193"):
+        index.search(query)
+
+
+def test_terms_that_no_document_holds_change_nothing(tmp_path):
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{0: 1.0}, {2: 2.0}], 4))
+    queries = SparseVectors.from_dicts([{1: 9.0, 3: 1.0}, {0: 1.0, 1: 9.0}], 4)
+    best = index.search(queries, 2)
+    assert best.docs.tolist() == [[-1, -1], [0, -1]]
+    assert best.scores.tolist() == [[0.0, 0.0], [1.0, 0.0]]
+
+
+def test_weights_far_apart_keep_every_match(tmp_path):
+    """A product far below one unit of the sums still counts as a match."""
+    rows = [{0: 1e4}, {1: 1e-6}, {0: 1e-5, 1: 1e-6}] * 40
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts(rows, 2))
+    queries = SparseVectors.from_dicts([{0: 1e4, 1: 1e-6}], 2)
+    assert_exact(index, queries, 150)
+
+
+def test_knobs_at_their_ends_are_the_exact_search(tmp_path):
+    corpus = random_vectors(2003, 61, seed=5)
+    queries = random_vectors(43, 61, seed=6, longest=30)
+    index = Index.build(tmp_path / "index", corpus)
+    everything = SearchParams(mass=1.0, tiers=TIERS, slack=1.0)
+    found = index.search(queries, 10, recall=0.5, params=everything)
+    exact = index.search(queries, 10, exact=True)
+    assert np.array_equal(found.docs, exact.docs)
+
+
+def test_fewer_tiers_and_less_mass_read_less(tmp_path):
+    corpus = random_vectors(5003, 61, seed=5)
+    queries = random_vectors(43, 61, seed=6, longest=30)
+    segment = Index.build(tmp_path / "index", corpus).segment
+    read = [
+        segment.search(queries, 10, knobs)[1].sum()
+        for knobs in (EXACT, EXACT._replace(tiers=2), EXACT._replace(tiers=1, mass=0.5))
+    ]
+    assert read[0] > 1.5 * read[1] > 1.5 * read[2]
+
+
+def test_every_score_of_an_approximate_search_is_the_documents_own(tmp_path):
+    corpus = random_vectors(3001, 61, seed=7)
+    queries = random_vectors(31, 61, seed=8, longest=30)
+    index = Index.build(tmp_path / "index", corpus)
+    found = index.search(queries, 10, params=SearchParams(mass=0.5, tiers=1, slack=0.9))
+    truth = reference.search(corpus, queries, 3001)
+    for query in range(31):
+        scores = dict(zip(*truth.row(query), strict=True))
+        docs, own = found.row(query)
+        assert [scores[doc] for doc in docs] == own.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"mass": 0.0}, "expected mass above 0 and at most 1, found 0.0"),
+        ({"slack": 1.1}, "expected slack above 0"),
+        ({"slack": float("nan")}, "found nan"),
+        ({"tiers": 0}, "expected tiers from 1 to 3, found 0"),
+        ({"tiers": 4}, "found 4"),
+    ],
+)
+def test_knobs_out_of_range_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        SearchParams(**arguments)
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(InputError, match="expected precision u8, u16, f32, found 'f16'"):
+        IndexConfig("f16")
+
+
+def test_a_window_of_too_many_entries_is_refused():
+    assert _checked_slices(np.array([0, 2**32 - 1])).tolist() == [0, 2**32 - 1]
+    with pytest.raises(InputError, match="expected fewer than"):
+        _checked_slices(np.array([0, 2**32]))
+
+
+def test_prefetching_reads_nothing_even_outside_an_array():
+    postings = np.zeros(3, POSTING)
+    prefetch_range(postings, -(2**40), -(2**40) + 99, POSTING.itemsize)
+    assert not postings["image"].any()
+
+
+def test_stored_weights_of_a_document_are_given_by_term(tmp_path):
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{}, {1: 2.0, 7: 0.5}], 9))
+    terms = np.array([0, 1, 7, 8])
+    assert index.segment.weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
+    assert index.segment.weights_of(0, terms).tolist() == [0.0] * 4
+    assert index.segment.document_frequency(terms).tolist() == [0, 1, 1, 0]
