@@ -60,11 +60,3 @@ def test_links_lead_to_files_that_exist(target):
 def test_the_two_commands_are_there_and_executable():
     for command in ("scripts/dev/demo", "scripts/dev/test", "scripts/dev/setup", ".ci/run"):
         assert os.access(ROOT / command, os.X_OK), command
-
-
-def test_the_results_are_those_of_the_committed_files():
-    from tamis.eval.results_table import readme_section
-
-    begin, end = "<!-- results -->\n", "<!-- end of results -->"
-    shown = README[README.index(begin) + len(begin) : README.index(end)]
-    assert shown == readme_section(ROOT / "eval" / "results")
