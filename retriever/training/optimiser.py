@@ -1,0 +1,99 @@
+"""AdamW over a student's parameters, each kind at its own rate, and their running average."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import torch
+
+from tamis.retriever.training.schedule import rate_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tamis.retriever.training.config import OptimiserConfig
+    from tamis.retriever.training.student import Student
+
+BETAS = (0.9, 0.98)  # batches are large, so the second moment may follow faster
+
+
+class Optimiser:
+    """Updates and averages a student's parameters.
+
+    Attributes:
+        parameters: by name.
+        average: their running average, by name.
+        started_at: step at which the moments were empty; the rate is warmed up from there.
+    """
+
+    def __init__(self, student: Student, config: OptimiserConfig) -> None:
+        self.parameters = {
+            name: one for name, one in student.named_parameters() if one.requires_grad
+        }
+        self.average = {name: one.detach().clone() for name, one in self.parameters.items()}
+        self.started_at = 0
+        self._config = config
+        self._adam = torch.optim.AdamW(self._groups(student), betas=BETAS, weight_decay=0.0)
+
+    def _groups(self, student: Student) -> list[dict[str, object]]:
+        """One group a parameter kind: the backbone, the head on top of it, and what is ours."""
+        config = self._config
+        backbone = {id(one) for one in student.backbone().parameters()}
+        own = {id(one) for one in student.parameters(recurse=False)}
+        groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+        for one in self.parameters.values():
+            decay = config.weight_decay if one.ndim > 1 else 0.0
+            rate = config.rate if id(one) in backbone else config.head_rate
+            rate = config.table_rate if id(one) in own else rate
+            groups.setdefault((rate, decay), []).append(one)
+        return [
+            {"params": ones, "lr": rate, "full_rate": rate, "weight_decay": decay}
+            for (rate, decay), ones in groups.items()
+        ]
+
+    @torch.no_grad()
+    def update(self, step: int) -> torch.Tensor:
+        """Apply the gradients and forget them; their norm before clipping, left on the device."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._config.clip)
+        factor = rate_factor(step, self._config, self.started_at)
+        for group in self._adam.param_groups:
+            group["lr"] = group["full_rate"] * factor
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+        keep = min(self._config.averaging, (1 + step) / (10 + step))  # a short memory at first
+        for name, one in self.parameters.items():
+            self.average[name].lerp_(one, 1 - keep)
+        return norm
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The student has its averaged weights inside."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, one in self.parameters.items():
+            kept = one.detach().clone()
+            one.copy_(self.average[name])
+            self.average[name].copy_(kept)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The moments, by parameter."""
+        return {
+            f"{name}:{key}": value
+            for name, one in self.parameters.items()
+            for key, value in self._adam.state[one].items()
+        }
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over moments that `state` gave."""
+        for full_name, value in state.items():
+            name, _, key = full_name.rpartition(":")
+            one = self.parameters[name]
+            device = "cpu" if key == "step" else one.device  # AdamW counts on the host
+            self._adam.state[one][key] = value.to(device)

@@ -1,0 +1,66 @@
+"""``tamis train``: a configuration to a trained encoder."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tamis.scripts.output import print_json
+
+
+def train_command(
+    config: Annotated[Path, typer.Argument(help="Configuration in TOML; see scripts/recipes.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in run.out.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="Such as cpu or cuda:0; by default CUDA where there is one.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the paths of data start from; by default $TAMIS_DATA or ."),
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on standard output.")
+    ] = False,
+) -> None:
+    """Train a sparse encoder."""
+    import torch
+
+    from tamis.retriever.training.config import read_config
+    from tamis.retriever.training.trainer import train
+
+    settings = read_config(config)
+    root = data or Path(os.environ.get("TAMIS_DATA", "."))
+    torch.set_float32_matmul_precision("high")  # scores of a batch on tensor cores
+    lines: list[dict[str, Any]] = []
+    folder = train(settings, root, resume=resume, device=device, report=_reporter(lines))
+    if json_output:
+        print_json({"model": str(folder), "log": str(folder.parent / "log.jsonl"), "last": lines})
+    else:
+        typer.echo(f"{folder}: trained; use it with `tamis index --encoder {folder}`")
+
+
+def _reporter(last: list[dict[str, Any]]) -> Any:  # noqa: ANN401  a function of one line
+    """Shows lines on a terminal and keeps the last of each kind."""
+
+    def report(line: dict[str, Any]) -> None:
+        last[:] = [one for one in last if ("dev" in one) != ("dev" in line)] + [line]
+        if sys.stderr.isatty():
+            typer.echo(_summary(line), err=True)
+
+    return report
+
+
+def _summary(line: dict[str, Any]) -> str:
+    if "dev" in line:
+        point, best = max(line["dev"]["mean"].items(), key=lambda item: item[1])
+        return f"step {line['step']}: dev nDCG@10 {best:.4f} at terms/channel {point}"
+    to_go = line["passed_s"] * (line["steps"] - line["step"]) / line["step"]
+    return (
+        f"step {line['step']}/{line['steps']}  loss {line['loss']:.4f}  "
+        f"terms {line['terms']:.0f}  {line['passages_per_s']:.0f} passages/s  "
+        f"{to_go / 60:.1f} min to go"
+    )

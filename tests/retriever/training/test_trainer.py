@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tamis.index.errors import InputError, MismatchError
+from tamis.retriever import load_encoder
+from tamis.retriever.training.prepared import load_or_prepare
+from tamis.retriever.training.student import load_student
+from tamis.retriever.training.trainer import Trainer, TrainingError, train
+
+LEARNS = {"steps": 240, "warmup_steps": 10}
+
+
+def dev_scores(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [max(line["dev"]["mean"].values()) for line in lines if "dev" in line]
+
+
+def make_trainer(config, data_folder):
+    student = load_student(config, torch.device("cpu"))
+    prepared = Path(config.data.prepared)
+    data = load_or_prepare(config.data, student.tokenizer, data_folder, prepared, 1)
+    return Trainer(config, student, data)
+
+
+@pytest.mark.parametrize("table", [True, False], ids=["inference-free", "neural queries"])
+def test_training_teaches_words_that_no_text_shares(make_config, data_folder, tmp_path, table):
+    config = make_config(
+        optimiser=LEARNS, model={"query_table": table}, run={"dev_steps": 240, "save_steps": 240}
+    )
+    before = max(make_trainer(config, data_folder).validate()["mean"].values())
+    folder = train(config, data_folder, device="cpu")
+    after = dev_scores(tmp_path / "out")[-1]
+    assert before < 0.4
+    assert after > 0.75
+    encoder = load_encoder(str(folder), device="cpu")
+    query = encoder.encode_queries(["the book"]).to_scipy()
+    documents = encoder.encode_documents(["ban ban of bel", "can can of cel"]).to_scipy()
+    scores = (query @ documents.T).toarray()[0]
+    assert scores[0] > scores[1] + 0.1
+
+
+def test_distillation_from_the_dense_teacher_brings_the_student_close(make_config, data_folder):
+    config = make_config(
+        loss={"kl": 1.0, "contrastive": 0.0, "dense": 1.0, "bm25": 0.5, "judged": 0.0, "scale": 5},
+        lexical={"weight": 0.2, "dropped_share": 0.5},
+        data={"invented_queries": 1},
+        batch={"cluster": 4},
+        optimiser={"steps": 60, "warmup_steps": 10},
+    )
+    trainer = make_trainer(config, data_folder)
+    losses = [float(trainer.train_step()["kl"]) for trainer.step in range(60)]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+def test_resuming_continues_bit_for_bit(make_config, data_folder, tmp_path):
+    penalty = {"penalty": "df_flops", "target_terms": 8, "weight": 0.01, "dense_share": 0.2,
+               "top_start": 20, "top_end": 8, "top_least": 4}  # fmt: skip
+    averaging = {"averaging": 0.9}
+    straight = make_config(sparsity=penalty, optimiser=averaging, run={"out": str(tmp_path / "a")})
+    train(straight, data_folder, device="cpu")
+    broken = make_config(sparsity=penalty, optimiser=averaging, run={"out": str(tmp_path / "b")})
+    first = make_trainer(broken, data_folder)
+    stopped = type("Stopped", (Exception,), {})
+
+    def until_five(step=first.train_step):
+        if first.step == 5:
+            raise stopped
+        return step()
+
+    first.train_step = until_five
+    with pytest.raises(stopped):
+        first.run()
+    train(broken, data_folder, resume=True, device="cpu")
+    for name in ("model.safetensors", "query_weights.safetensors"):
+        one = (tmp_path / "a" / "model" / name).read_bytes()
+        assert one == (tmp_path / "b" / "model" / name).read_bytes()
+
+
+def test_a_portable_leg_goes_on_from_its_averaged_weights(make_config, data_folder):
+    config = make_config(run={"portable": True})
+    first = make_trainer(config, data_folder)
+    first.run()
+    second = make_trainer(config, data_folder)
+    second.resume()
+    assert second.step == second.optimiser.started_at == 8
+    for name, one in second.optimiser.parameters.items():
+        torch.testing.assert_close(
+            one.detach(), first.optimiser.average[name], rtol=1e-3, atol=1e-3
+        )
+
+
+def test_encoding_twice_gives_the_gradients_of_encoding_once(make_config, data_folder):
+    gradients = []
+    for recompute in (False, True):
+        config = make_config(batch={"recompute": recompute}, optimiser={"clip": 1e9})
+        trainer = make_trainer(config, data_folder)
+        trainer.optimiser.update = lambda step: torch.tensor(0.0)
+        trainer.train_step()
+        gradients.append({name: one.grad for name, one in trainer.optimiser.parameters.items()})
+    for name, one in gradients[0].items():
+        if one is not None:
+            torch.testing.assert_close(gradients[1][name], one, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_that_blows_up_stops_with_a_message(make_config, data_folder):
+    config = make_config(run={"log_steps": 1})
+    trainer = make_trainer(config, data_folder)
+    with torch.no_grad():
+        trainer.student.log_temperatures.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="expected finite losses"):
+        trainer.run()
+
+
+def test_a_training_whose_documents_vanish_stops_with_a_message(make_config, data_folder):
+    config = make_config(run={"log_steps": 1})
+    trainer = make_trainer(config, data_folder)
+    with torch.no_grad():
+        trainer.student.documents.decoder.bias.fill_(-1e4)
+    with pytest.raises(TrainingError, match="expected documents with terms"):
+        trainer.run()
+
+
+def test_training_ends_early_when_it_gets_no_better(make_config, data_folder):
+    frozen = {"steps": 50, "rate": 0.0, "head_rate": 0.0, "table_rate": 0.0, "weight_decay": 0.0}
+    config = make_config(optimiser=frozen, run={"dev_steps": 2, "patience": 3})
+    trainer = make_trainer(config, data_folder)
+    trainer.run()
+    assert trainer.step == 8  # the first validation sets the mark, three more do not beat it
+
+
+def test_bad_beginnings_are_refused(make_config, data_folder):
+    with pytest.raises(InputError, match=r"batch\.passages = 500"):
+        train(make_config(batch={"passages": 500}), data_folder, device="cpu")
+    train(make_config(), data_folder, device="cpu")
+    other = make_config(optimiser={"rate": 1e-5})
+    with pytest.raises(MismatchError, match="another's"):
+        train(other, data_folder, resume=True, device="cpu")
+    changed = make_config(data={"passage_tokens": 12})
+    with pytest.raises(MismatchError, match="prepared with this configuration"):
+        train(changed, data_folder, device="cpu")
