@@ -37,6 +37,7 @@ MASSES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SLACKS = (0.7, 0.8, 0.85, 0.9, 0.95)
 _ONE_SIDED_95 = 1.645  # standard errors taken from a mean for its lower 95 % bound
 _MOST_WORK = 2000  # documents scored for the truth; more means ties, which knobs cannot thin out
+_WORTH = 0.8  # of the cost of an exact search: what saves less is not worth a miss
 _FEWEST = 50  # queries of one class below which it is not calibrated
 _NO_DOCUMENT = -2  # differs from the -1 of an empty place
 _SHORT_TERMS, _LONG_TERMS = 8, 32
@@ -147,7 +148,7 @@ def _rows_for(segment: Segment, samples: Sequence[_Sample], k: int, long: bool) 
     truths = [_best(segment, sample, k, EXACT) for sample in samples]
     if max(truth.work for truth in truths) > _MOST_WORK:
         return []
-    limit = max(truth.cost for truth in truths)
+    limit = _WORTH * max(truth.cost for truth in truths)
     trials = [trial for trial in _trials(segment, samples, truths, k) if trial.cost < limit]
     rows = []
     for recall in RECALLS:
