@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from tamis.index import Index, SparseVectors
+from tamis.scripts import bench_search
+from tamis.scripts.bench_search import _gate, measure_search
+from tamis.scripts.bench_vectors import VOCAB_SIZE, Topics
+
+
+@pytest.fixture(scope="module")
+def topics():
+    return Topics(seed=3)
+
+
+def test_synthetic_vectors_are_the_same_for_the_same_seed(topics):
+    first, second = (topics.vectors(101, 145, 0.8, seed=5) for _ in range(2))
+    assert np.array_equal(first.terms, second.terms)
+    assert np.array_equal(first.weights, second.weights)
+    assert first.vocab_size == VOCAB_SIZE
+
+
+def test_synthetic_vectors_have_the_shape_of_learned_ones(topics):
+    documents = topics.vectors(1000, bench_search.DOCUMENT_TERMS, 0.8, seed=5)
+    queries = topics.vectors(1000, bench_search.QUERY_TERMS, 0.25, seed=6)
+    assert documents.nnz / 1000 == pytest.approx(119, abs=4)
+    assert queries.nnz / 1000 == pytest.approx(45, abs=3)
+    strongest = [
+        np.sort(queries.row(q)[1])[-10:].sum() / queries.row(q)[1].sum() for q in range(99)
+    ]
+    assert np.mean(strongest) == pytest.approx(0.7, abs=0.05)
+
+
+def test_the_report_compares_every_engine_with_exact_search():
+    report = measure_search(701, queries=13, repeats=1)
+    ours = [row for row in report["engines"] if row["engine"] == "tamis"]
+    assert ours[0]["setting"] == "exact"
+    assert all(row["recall"] == 1.0 for row in ours)  # a small index is searched exactly
+    assert all(row["cpu_us_per_query"] > 0 for row in report["engines"])
+    assert report["built"][0]["size_bytes"] > 0
+    assert report["provenance"]["seed"] == bench_search.SEED
+
+
+def test_the_gate_refuses_a_wrong_answer(tmp_path, monkeypatch):
+    rows = [{0: 1.0}, {0: 2.0}, {1: 3.0}]
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts(rows, 2))
+    queries = SparseVectors.from_dicts([{0: 1.0}], 2)
+    _gate(index, queries, 2)
+    right = index.search
+
+    def wrong(*arguments, **options):
+        best = right(*arguments, **options)
+        best.docs[0, 0] = 2
+        return best
+
+    monkeypatch.setattr(index, "search", wrong)
+    with pytest.raises(AssertionError, match="exact search differs"):
+        _gate(index, queries, 2)
