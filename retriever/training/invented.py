@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS, MOST_TOKENS = 4, 24
 BAG_SHARE = 0.5  # of the queries that are bags of words
-KEPT_IN_BAG = 0.35  # of the words of a run, the rarer the likelier
+KEPT_IN_BAG = 0.7  # of the rarer words of a run
+COMMON = 1e-3  # share of all pieces above which a word is kept less often
 
 
 def invent_queries(
@@ -51,10 +52,11 @@ def _whole_words(
     ids: NDArray[np.int32], row: NDArray[np.int64], continues: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Leaves out the pieces at the start of a run that go on with a word before it."""
-    begun = np.cumsum(~continues[ids])
+    starts = ~continues[ids]
+    begun = np.cumsum(starts)  # words begun so far, over all runs
     first = np.searchsorted(row, row)  # where the run starts
-    before = (begun - ~continues[ids])[first]
-    return np.asarray(begun > before)
+    earlier: NDArray[np.int64] = (begun - starts)[first]
+    return np.asarray(begun > earlier)
 
 
 def _chosen_words(
@@ -65,12 +67,11 @@ def _chosen_words(
 ) -> NDArray[np.bool_]:
     """All pieces of a run, or those of some of its words, the rarer the likelier."""
     frequency = np.bincount(ids, minlength=len(continues)) / max(len(ids), 1)
-    bag = draw.random(row[-1] + 1 if len(row) else 0) < BAG_SHARE
-    word = np.cumsum(~continues[ids]) - 1
-    word = np.maximum(word, 0)
-    rarity = np.minimum(1.0, np.sqrt(1e-3 / np.maximum(frequency[ids], 1e-9)))
-    lucky = draw.random(len(ids)) < KEPT_IN_BAG * rarity * 2
-    of_word = np.zeros(word[-1] + 1 if len(word) else 0, bool)
+    runs = draw.random(row[-1] + 1 if len(row) else 0) >= BAG_SHARE
     starts = ~continues[ids]
-    of_word[word[starts]] = lucky[starts]
-    return ~bag[row] | of_word[word]
+    word = np.maximum(np.cumsum(starts) - 1, 0)
+    rarity = np.minimum(1.0, np.sqrt(COMMON / np.maximum(frequency[ids], 1e-9)))
+    lucky = draw.random(len(ids)) < KEPT_IN_BAG * rarity
+    kept = np.zeros(word[-1] + 1 if len(word) else 0, bool)
+    kept[word[starts]] = lucky[starts]
+    return np.asarray(runs[row] | kept[word], bool)
