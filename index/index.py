@@ -137,6 +137,7 @@ class Index:
             InputError: ids and vectors differ in number, an id is there twice, or the folder
                 holds an index already.
             LockedError: another process builds there.
+            MismatchError: the calibration's queries use another vocabulary.
         """
         storage = Storage(path)
         refuse_existing(storage)
@@ -236,17 +237,21 @@ class Index:
             )
         if threads < 1:
             raise InputError(f"expected at least one thread, found {threads}; use threads=1")
-        if queries.vocab_size != self.vocab_size:
-            raise MismatchError(
-                f"expected query vectors over {self.vocab_size} terms, found "
-                f"{queries.vocab_size}; encode the queries with the index's own encoder"
-            )
-        longest = int(np.diff(queries.offsets).max(initial=0))
-        if longest > MAX_QUERY_TERMS:
-            raise InputError(
-                f"expected queries of at most {MAX_QUERY_TERMS} terms, found {longest}; "
-                "keep the terms with the largest weights"
-            )
+        _check_queries(queries, self.vocab_size)
+
+
+def _check_queries(queries: SparseVectors, vocab_size: int) -> None:
+    if queries.vocab_size != vocab_size:
+        raise MismatchError(
+            f"expected query vectors over {vocab_size} terms, found "
+            f"{queries.vocab_size}; encode the queries with the index's own encoder"
+        )
+    longest = int(np.diff(queries.offsets).max(initial=0))
+    if longest > MAX_QUERY_TERMS:
+        raise InputError(
+            f"expected queries of at most {MAX_QUERY_TERMS} terms, found {longest}; "
+            "keep the terms with the largest weights"
+        )
 
 
 def refuse_existing(storage: Storage) -> None:
@@ -279,7 +284,12 @@ def write_index(
         files: what lies in the folder already and belongs to this generation, the ids above all.
         config: how to store the vectors.
         calibration: queries like those to come; without any, documents stand in for them.
+
+    Raises:
+        MismatchError: the calibration's queries use another vocabulary.
     """
+    if calibration is not None:
+        _check_queries(calibration, vocab_size)
     entries = {**files, **write_segment(storage, SEGMENT, batches, vocab_size, config.precision)}
     for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
         storage.sync_folder(folder)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors_of import random_vectors
 
-from tamis.index import Index, IndexConfig, InputError, SearchParams, SparseVectors, reference
+from tamis.index import (
+    Index,
+    IndexConfig,
+    InputError,
+    MismatchError,
+    SearchParams,
+    SparseVectors,
+    reference,
+)
 from tamis.index.builder import COMMON, _checked_slices
 from tamis.index.loops.arrays import MAX_QUERY_TERMS, POSTING, TIERS, WINDOW
 from tamis.index.loops.prefetch import prefetch_range
@@ -117,6 +125,25 @@ def test_a_query_of_too_many_terms_is_refused(tmp_path):
     query = SparseVectors.from_dicts([dict.fromkeys(range(size), 1.0)], size)
     with pytest.raises(InputError, match="expected queries of at most 8192 terms, found 8193"):
         index.search(query)
+    with pytest.raises(InputError, match="expected queries of at most 8192 terms, found 8193"):
+        Index.build(tmp_path / "other", query, calibration=query)
+
+
+def test_calibration_queries_of_another_vocabulary_are_refused(tmp_path):
+    with pytest.raises(MismatchError, match="expected query vectors over 5 terms, found 6"):
+        Index.build(
+            tmp_path / "index",
+            random_vectors(7, 5, seed=1),
+            calibration=random_vectors(2, 6, seed=2),
+        )
+    assert not (tmp_path / "index" / "CURRENT").exists()
+
+
+def test_an_index_without_documents_finds_nothing(tmp_path):
+    index = Index.build(tmp_path / "index", SparseVectors.empty(5))
+    best = index.search(SparseVectors.from_dicts([{0: 1.0}, {}], 5), 3)
+    assert (best.docs == -1).all()
+    assert best.work.tolist() == [0, 0]
 
 
 def test_terms_that_no_document_holds_change_nothing(tmp_path):
