@@ -67,7 +67,7 @@ def test_documents_stand_in_for_queries_and_are_named(tmp_path):
 
 def test_a_small_index_is_searched_exactly(tmp_path):
     corpus = random_vectors(501, 61, seed=1)
-    index = Index.build(tmp_path / "index", corpus, calibration=queries_of(2).rows(0, 0))
+    index = Index.build(tmp_path / "index", corpus, calibration=random_vectors(60, 61, seed=2))
     assert index.calibration == Calibration()
     queries = random_vectors(50, 61, seed=3)
     found, exact = index.search(queries, recall=0.5), index.search(queries, exact=True)
