@@ -113,6 +113,8 @@ class Trainer:
     def run(self) -> None:
         """Train until the last step, or until validation says that it gets no better."""
         run = self.config.run
+        if self.step == 0 and self._dev:
+            self.validate()  # where it starts from
         clock = time.perf_counter()
         while self.step < self.config.optimiser.steps:
             self._log.add(self.train_step())
