@@ -1,12 +1,13 @@
 """``tamis bench``: measurements on the machine at hand; each behind a gate of correctness."""
 
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tamis.scripts.extras import require
-from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.output import JsonOption, human_bytes, print_json
 
 
 def bench_commands() -> typer.Typer:
@@ -15,7 +16,7 @@ def bench_commands() -> typer.Typer:
         name="bench", no_args_is_help=True, help="Measure speed and memory on this machine."
     )
     group.command("head")(head)
-    group.callback()(_bench)
+    group.command("search")(search)
     return group
 
 
@@ -40,8 +41,34 @@ def head(
         bench_head(out, repeats, quick=quick)
 
 
-def _bench() -> None:
-    """Keeps the group a group while it has but one command."""
+def search(
+    documents: Annotated[int, typer.Option(min=100, help="Synthetic documents.")] = 100_000,
+    queries: Annotated[int, typer.Option(min=10, help="Fresh synthetic queries.")] = 500,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns that a minimum is taken of.")] = 5,
+    precision: Annotated[
+        Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
+    ] = "f32",
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the index against the peers that are installed, behind a correctness gate."""
+    require("eval")
+    from tamis.scripts.bench_search import measure_search
+
+    found = measure_search(documents, queries, repeats=repeats, precision=precision)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in found["engines"]:
+        typer.echo(
+            f"{row['engine']:14} {row['setting']:36} recall {row['recall']:.4f} "
+            f"{row['cpu_us_per_query']:10.1f} us a query"
+        )
+    for built in found["built"]:
+        size = human_bytes(built["size_bytes"])
+        typer.echo(f"{built['name']:14} built in {built['build_cpu_s']:.1f} CPU s, {size}")
 
 
 def _require_cuda() -> None:

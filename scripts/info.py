@@ -37,6 +37,8 @@ def read_info(folder: Path) -> dict[str, Any]:
         "generation": manifest.generation,
         "size_bytes": manifest.size_bytes,
         "vocab_size": manifest.vocab_size,
+        "precision": manifest.precision,
+        "calibration": manifest.calibration,
         "segments": len(manifest.segments),
         "format": FORMAT,
         "created": manifest.created,

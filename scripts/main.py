@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tamis.scripts import bench, demo, doctor, encode, evaluate, index, info, search, serve, verify
+from tamis.scripts import (
+    bench,
+    demo,
+    doctor,
+    encode,
+    evaluate,
+    index,
+    info,
+    search,
+    serve,
+    train,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +74,7 @@ def command_line() -> typer.Typer:
         "serve": serve.serve,
         "eval": evaluate.eval_command,
         "encode": encode.encode,
+        "train": train.train_command,
         "info": info.info,
         "verify": verify.verify,
         "doctor": doctor.doctor,

@@ -43,7 +43,7 @@ def test_every_block_runs_in_the_order_of_the_page(tmp_path):
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
         outputs.append(done.stdout)
     everything = "\n".join(outputs)
-    assert "Venus" in everything
+    assert "Jupiter" in everything
     assert '"matched_terms"' in everything
     assert '"nDCG@10"' in everything
 
