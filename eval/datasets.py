@@ -258,7 +258,7 @@ def _check_queries(
 
 
 def _from_ir_datasets(name: str, split: str | None) -> Dataset:
-    import ir_datasets  # type: ignore[import-not-found,unused-ignore]
+    import ir_datasets
 
     full = f"{name}/{split}" if split else name
     try:

