@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tamis.index.vectors import SparseVectors
 
 EXACT = Knobs(mass=1.0, tiers=TIERS, slack=1.0)
+_ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
 _ROWS_A_TASK = 16  # queries that a thread takes at a time
 
 
@@ -75,7 +76,12 @@ class Segment:
         return self._frequencies.size
 
     def search(
-        self, queries: SparseVectors, k: int, knobs: Knobs = EXACT, threads: int = 1
+        self,
+        queries: SparseVectors,
+        k: int,
+        knobs: Knobs = EXACT,
+        threads: int = 1,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[TopK, NDArray[np.int64]]:
         """The best documents of each query.
 
@@ -85,6 +91,8 @@ class Segment:
             knobs: how much to read, for all queries or ``[queries]`` for each; `EXACT` gives
                 precisely the exhaustive result.
             threads: how many queries to answer at once.
+            allowed: ``[documents]``, whether a document may be found; None for all. Whatever the
+                knobs, k documents are found if so many allowed ones match.
 
         Returns:
             The result, and the postings read for each query: ``[queries]`` int64.
@@ -92,6 +100,7 @@ class Segment:
         top, postings = _empty_result(len(queries), k)
         of_each = [np.full(len(queries), knob) for knob in knobs]
         arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
+        permitted = _ALL if allowed is None else allowed
 
         def answer(first: int) -> None:
             rows = slice(first, first + _ROWS_A_TASK)
@@ -101,6 +110,7 @@ class Segment:
                 image_error(self.precision),
                 self._lists,
                 self._records,
+                permitted,
                 self._scratch(),
                 *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
             )

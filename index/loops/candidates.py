@@ -77,7 +77,7 @@ def scale_query(terms, weights, steps, chosen, image_error, units):
 
 
 @njit(cache=True, nogil=True)
-def find_candidates(lists, terms, reach, documents, scratch):
+def find_candidates(lists, terms, reach, documents, allowed, scratch):
     """Collect the documents whose sums are near the k largest.
 
     Args:
@@ -86,6 +86,7 @@ def find_candidates(lists, terms, reach, documents, scratch):
         reach: ``(k, tiers, slack, margin)``: how many tiers to read; candidates reach the share
             ``slack`` of the k-th largest sum, less ``margin`` units.
         documents: number of documents.
+        allowed: ``[documents]`` bool, whether a document may be found; empty when all may.
         scratch: `Scratch`; its first places of ``docs`` receive the candidates, rising.
 
     Returns:
@@ -101,7 +102,7 @@ def find_candidates(lists, terms, reach, documents, scratch):
         read += _add_common(lists, window, terms, tiers, scratch)
         read += _add_rare(lists, first_doc, terms, rare_at, scratch)
         found, bucket, above, least = _collect(
-            scratch, first_doc, size, k, slack, margin, found, bucket, above, least
+            scratch, first_doc, size, allowed, k, slack, margin, found, bucket, above, least
         )
         scratch.sums[:size] = 0
     return _drop_below(scratch.docs, scratch.marks, found, least), read
@@ -153,7 +154,7 @@ def _add_rare(lists, first_doc, terms, rare_at, scratch):
 
 
 @njit(cache=True, nogil=True)
-def _collect(scratch, first_doc, size, k, slack, margin, found, bucket, above, least):
+def _collect(scratch, first_doc, size, allowed, k, slack, margin, found, bucket, above, least):
     """Take the window's sums of at least ``least``, which rises as better ones are found.
 
     ``bucket`` is the highest with k sums in it or over it, ``above`` how many there are.
@@ -164,7 +165,7 @@ def _collect(scratch, first_doc, size, k, slack, margin, found, bucket, above, l
             continue
         for place in range(group * _SCAN, group * _SCAN + _SCAN):
             total = np.int64(sums[place])
-            if total < least:
+            if total < least or (allowed.size and not allowed[first_doc + place]):
                 continue
             scratch.docs[found], scratch.marks[found] = first_doc + place, total
             found += 1

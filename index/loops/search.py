@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from tamis.index.loops.arrays import TIERS
 from tamis.index.loops.candidates import choose_terms, find_candidates, scale_query
 from tamis.index.loops.prefetch import prefetch_range
 from tamis.index.loops.topk import offer, sort_best
@@ -11,7 +12,9 @@ _AHEAD_DOCUMENTS = 6  # records begun to load before they are read
 
 
 @njit(cache=True, nogil=True)
-def search(queries, knobs, image_error, lists, records, scratch, docs, scores, work, postings):
+def search(
+    queries, knobs, image_error, lists, records, allowed, scratch, docs, scores, work, postings
+):
     """The k best documents of each query.
 
     Args:
@@ -20,6 +23,7 @@ def search(queries, knobs, image_error, lists, records, scratch, docs, scores, w
         image_error: see `scale_query`.
         lists: `Lists`.
         records: `Records`.
+        allowed: ``[documents]`` bool, whether a document may be found; empty when all may.
         scratch: `Scratch`, of this thread alone.
         docs: ``[rows, k]`` int32, written.
         scores: ``[rows, k]`` float32, written.
@@ -30,15 +34,31 @@ def search(queries, knobs, image_error, lists, records, scratch, docs, scores, w
     for row in range(offsets.size - 1):
         terms = queries[1][offsets[row] : offsets[row + 1]]
         weights = queries[2][offsets[row] : offsets[row + 1]]
-        chosen = choose_terms(terms, weights, lists.steps, knobs.mass[row])
-        work[row], postings[row] = 0, 0
-        if chosen.size:
-            margin = scale_query(terms, weights, lists.steps, chosen, image_error, scratch.units)
-            reach = (docs.shape[1], knobs.tiers[row], knobs.slack[row], margin)
-            work[row], postings[row] = find_candidates(
-                lists, terms[chosen], reach, records.starts.size - 1, scratch
+        asked = (docs.shape[1], knobs.mass[row], knobs.tiers[row], knobs.slack[row])
+        found, read = _find(terms, weights, asked, image_error, lists, records, allowed, scratch)
+        k, mass, tiers, _ = asked
+        if found < k and (mass < 1.0 or tiers < TIERS):  # weaker postings may hold more matches
+            asked = (k, 1.0, TIERS, 1.0)
+            found, more = _find(
+                terms, weights, asked, image_error, lists, records, allowed, scratch
             )
+            read += more
+        work[row], postings[row] = found, read
         _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
+
+
+@njit(cache=True, nogil=True)
+def _find(terms, weights, asked, image_error, lists, records, allowed, scratch):
+    """Candidates for one query: how many there are, and the postings read for them."""
+    k, mass, tiers, slack = asked
+    chosen = choose_terms(terms, weights, lists.steps, mass)
+    if chosen.size == 0:
+        return 0, 0
+    margin = scale_query(terms, weights, lists.steps, chosen, image_error, scratch.units)
+    documents = records.starts.size - 1
+    return find_candidates(
+        lists, terms[chosen], (k, tiers, slack, margin), documents, allowed, scratch
+    )
 
 
 @njit(cache=True, nogil=True)

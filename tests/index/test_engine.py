@@ -233,3 +233,23 @@ def test_stored_weights_of_a_document_are_given_by_term(tmp_path):
     assert index.segment.weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
     assert index.segment.weights_of(0, terms).tolist() == [0.0] * 4
     assert index.segment.document_frequency(terms).tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.0005])
+@pytest.mark.parametrize("knobs", [EXACT, EXACT._replace(mass=0.5, tiers=1, slack=0.9)])
+def test_documents_that_are_not_allowed_are_never_found(tmp_path, share, knobs):
+    """The result holds min(k, matches) documents; an exact one is the reference's, filtered."""
+    corpus = random_vectors(2003, 61, seed=5, weights="ties")
+    queries = random_vectors(31, 61, seed=6, longest=30)
+    allowed = np.random.default_rng(7).random(2003) < share
+    segment = Index.build(tmp_path / "index", corpus).segment
+    found, _ = segment.search(queries, 10, knobs, allowed=allowed)
+    everything = reference.search(corpus, queries, 2003)
+    for query in range(31):
+        docs, scores = everything.row(query)
+        docs, scores = docs[allowed[docs]], scores[allowed[docs]]
+        assert allowed[found.row(query)[0]].all()
+        assert found.row(query)[0].size == min(10, docs.size)
+        if knobs == EXACT:
+            assert found.row(query)[0].tolist() == docs[:10].tolist()
+            assert found.row(query)[1].tolist() == scores[:10].tolist()
