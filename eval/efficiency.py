@@ -60,8 +60,7 @@ def flops(query_frequency: NDArray[np.float64], document_frequency: NDArray[np.f
 
 def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> dict[str, Any]:
     """Index bytes, mean active terms of documents and queries, and the FLOPS measure."""
-    every = np.arange(collection.index.vocab_size, dtype=np.int32)
-    held = collection.index.segment.document_frequency(every)
+    held = collection.index.document_frequency()
     learned = learned_terms(collection)
     facts = {
         "index_bytes": collection.size_bytes,
@@ -69,7 +68,7 @@ def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> di
         "document_terms": _active(held, learned, len(collection)),
     }
     if queries:
-        asked = np.bincount(queries[0].terms, minlength=every.size)
+        asked = np.bincount(queries[0].terms, minlength=held.size)
         shares = asked / len(queries[0]), held / len(collection)
         facts["query_terms"] = _active(asked, learned, len(queries[0]))
         facts["flops"] = {
@@ -87,7 +86,7 @@ def learned_terms(collection: Collection) -> int:
 
 def documents(collection: Collection, step: int) -> SparseVectors:
     """The stored vectors of every ``step``-th document."""
-    rows = [collection.index.segment.row(doc) for doc in range(0, len(collection), step)]
+    rows = [collection.index.row(doc) for doc in collection.index.live_docs()[::step].tolist()]
     pairs = (zip(terms.tolist(), weights.tolist(), strict=True) for terms, weights in rows)
     return SparseVectors.from_dicts(map(dict, pairs), collection.index.vocab_size)
 

@@ -292,7 +292,7 @@ class SearcherRanker:
             doc = collection.doc(doc_id)
             if doc is None:
                 continue
-            terms, weights = collection.index.segment.row(doc)
+            terms, weights = collection.index.row(doc)
             weights = weights * self._query_weighting(terms, learned)
             row = dict(zip(terms.tolist(), weights.tolist(), strict=True))
             kept = {term: weight for term, weight in row.items() if weight > 0}

@@ -1,6 +1,7 @@
 """Collection: a folder with documents, their vectors, and what is needed to query them.
 
-Text and models stay outside: a document is a JSON record, a query side is opaque files.
+Text and models stay outside: a document is a JSON record, a query side is opaque files. This is
+the read side, one generation of it; writer.py changes collections.
 """
 
 from __future__ import annotations
@@ -9,51 +10,97 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from tamis.index.dictionary import Dictionary
-from tamis.index.documents import Documents
+from tamis.index.draft import dictionary_part
 from tamis.index.errors import InputError
-from tamis.index.index import SEGMENT, Index
+from tamis.index.index import Index
+from tamis.index.manifest import pin_current
+from tamis.index.parts import check_files, open_parts
 from tamis.index.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from numpy.typing import NDArray
 
+    from tamis.index.manifest import Manifest
     from tamis.index.storage import FileEntry
 
-DICTIONARY = "dictionary"
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
 
 
 class Collection:
-    """The read side of a folder written by ``tamis index``; safe to use from many threads."""
+    """The read side of a folder written by ``tamis index``; safe to use from many threads.
 
-    def __init__(self, index: Index, documents: Documents, dictionary: Dictionary | None) -> None:
+    It stays with its generation, whose files stay in place until `close`, or until the collection
+    is forgotten; `refresh` gives the newest one.
+    """
+
+    def __init__(self, storage: Storage, index: Index, dictionary: Dictionary | None) -> None:
+        self.storage = storage
         self.index = index
-        self.documents = documents
         self.dictionary = dictionary
 
     @staticmethod
-    def open(path: str | Path, verify: Literal["full", "lazy"] = "full") -> Collection:
-        """Map a collection. Arguments and errors are those of `Index.open`.
+    def open(
+        path: str | Path,
+        verify: Literal["full", "lazy"] = "full",
+        *,
+        storage: Storage | None = None,
+    ) -> Collection:
+        """Map the current generation.
+
+        Args:
+            path: the folder.
+            verify: as for `Index.open`.
+            storage: how to reach the folder's files, when not in the plain way.
 
         Raises:
+            FormatError: no index, an unfinished one, or one of another format version.
+            CorruptionError: a file is missing or differs from what was written.
             InputError: the folder holds vectors alone, without documents.
             MismatchError: the dictionary is not the one the vectors were made with.
         """
-        index = Index.open(path, verify)
-        storage, files = Storage(path), index.manifest.files
-        if f"{SEGMENT}/documents.bytes" not in files:
-            raise InputError(
-                f"{path}: expected a collection with documents, found vectors alone; "
-                "search it with Index.open, or index a corpus with `tamis index`"
-            )
-        dictionary = _open_dictionary(storage, files)
-        if dictionary is not None:
-            recorded = index.manifest.settings["lexical"]
-            dictionary.check_prefix(recorded["words"], recorded["fingerprint"])
-        return Collection(index, Documents(storage, SEGMENT, files), dictionary)
+        storage = storage or Storage(path)
+        manifest, pin = pin_current(storage)
+        check_files(storage, manifest, verify)
+        _refuse_vectors_alone(storage, manifest)
+        index = Index(storage.root, manifest, open_parts(storage, manifest), pin)
+        return Collection(storage, index, _checked_dictionary(storage, manifest))
+
+    def refresh(self, verify: Literal["full", "lazy"] = "full") -> Collection:
+        """The newest generation: this very object when there is no newer one.
+
+        Files that both share are neither read nor mapped again. Raises as `open`.
+        """
+        manifest, pin = pin_current(self.storage)
+        if manifest.generation == self.generation:
+            pin.release()
+            return self
+        old = self.index.manifest.files
+        check_files(self.storage, manifest, verify, old)
+        known = {part.entry.name: part.stored for part in self.index.parts}
+        index = Index(self.path, manifest, open_parts(self.storage, manifest, known), pin)
+        if _of_dictionary(manifest.files) == _of_dictionary(old):
+            return Collection(self.storage, index, self.dictionary)
+        return Collection(self.storage, index, _checked_dictionary(self.storage, manifest))
+
+    def close(self) -> None:
+        """Let the generation's files be removed when another has taken its place."""
+        self.index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -80,26 +127,49 @@ class Collection:
 
     def doc_id(self, doc: int) -> str:
         """The corpus's id of a document number."""
-        return self.index.ids.doc_id(doc)
+        return self.index.doc_id(doc)
 
     def doc(self, doc_id: str) -> int | None:
         """The document number of an id, or None."""
-        return self.index.ids.doc(doc_id)
+        return self.index.doc(doc_id)
 
     def document(self, doc: int) -> dict[str, Any]:
         """The stored record of a document number: ``_id``, ``title``, ``text`` and other fields."""
-        return self.documents[doc]
+        part, at = self.index.locate(doc)
+        assert part.stored.documents is not None
+        return part.stored.documents[at]
 
     def weights_of(self, doc: int, terms: NDArray[Any]) -> NDArray[Any]:
         """The stored weights of ``terms`` in one document, 0 where it lacks a term."""
-        return self.index.segment.weights_of(doc, terms)
+        return self.index.weights_of(doc, terms)
 
 
-def _open_dictionary(storage: Storage, files: Mapping[str, FileEntry]) -> Dictionary | None:
+def open_dictionary(storage: Storage, files: Mapping[str, FileEntry]) -> Dictionary | None:
     """The words of the lexical channel; None for a collection without it."""
     arrays = {
-        name.removeprefix(f"{DICTIONARY}/"): storage.map_array(name, entry)
+        part: storage.map_array(name, entry)
         for name, entry in files.items()
-        if name.startswith(f"{DICTIONARY}/")
+        if (part := dictionary_part(name)) is not None
     }
     return Dictionary.from_arrays(arrays) if arrays else None
+
+
+def _checked_dictionary(storage: Storage, manifest: Manifest) -> Dictionary | None:
+    dictionary = open_dictionary(storage, manifest.files)
+    if dictionary is not None:
+        recorded = manifest.settings["lexical"]
+        dictionary.check_prefix(recorded["words"], recorded["fingerprint"])
+    return dictionary
+
+
+def _of_dictionary(files: Mapping[str, FileEntry]) -> dict[str, FileEntry]:
+    return {name: entry for name, entry in files.items() if dictionary_part(name) is not None}
+
+
+def _refuse_vectors_alone(storage: Storage, manifest: Manifest) -> None:
+    for entry in manifest.segments:
+        if f"{entry.name}/documents.bytes" not in manifest.files:
+            raise InputError(
+                f"{storage.root}: expected a collection with documents, found vectors alone; "
+                "search it with Index.open, or index a corpus with `tamis index`"
+            )

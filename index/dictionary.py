@@ -234,6 +234,10 @@ class DictionaryWriter:
         ordinal = self._words.find(key)
         return self.first_term + (self._append(key) if ordinal < 0 else ordinal)
 
+    def words_from(self, words: int) -> list[str]:
+        """The words after the first ``words`` ones, in order."""
+        return [self._words.word(ordinal) for ordinal in range(words, len(self))]
+
     def _append(self, key: bytes) -> int:
         if self.vocab_size >= TERM_LIMIT:
             raise InputError(

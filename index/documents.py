@@ -28,6 +28,21 @@ SAMPLE_BYTES = 1 << 22  # records kept in memory to train the dictionary on
 MIN_SAMPLES = 64  # fewer records are stored without a dictionary
 
 
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """A document as JSON.
+
+    Raises:
+        InputError: the record holds something JSON cannot.
+    """
+    try:
+        return orjson.dumps(record)
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise InputError(
+            f"expected a document that JSON can hold, found one it cannot ({error}); "
+            "use strings, numbers, booleans, lists and objects"
+        ) from error
+
+
 class DocumentWriter:
     """Writes records to a folder: a context manager; afterwards `entries` names the files."""
 
@@ -46,18 +61,11 @@ class DocumentWriter:
         self._checksums = ArrayFile(storage, f"{folder}/documents.checksums", np.uint64)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Store the next document.
+        """Store the next document; raises as `encode_record`."""
+        self.append_encoded(encode_record(record))
 
-        Raises:
-            InputError: the record holds something JSON cannot.
-        """
-        try:
-            data = orjson.dumps(record)
-        except (orjson.JSONEncodeError, TypeError) as error:
-            raise InputError(
-                f"expected a document that JSON can hold, found one it cannot ({error}); "
-                "use strings, numbers, booleans, lists and objects"
-            ) from error
+    def append_encoded(self, data: bytes) -> None:
+        """Store the next document, given as JSON."""
         if self._compressor is not None:
             self._write(data)
             return
@@ -127,7 +135,12 @@ class Documents:
         return self._offsets.size - 1
 
     def __getitem__(self, doc: int) -> dict[str, Any]:
-        """The record of a document number.
+        """The record of a document number; raises as `encoded`."""
+        record: dict[str, Any] = orjson.loads(self.encoded(doc))
+        return record
+
+    def encoded(self, doc: int) -> bytes:
+        """The record of a document number as JSON.
 
         Raises:
             CorruptionError: its bytes are not those that were written.
@@ -137,8 +150,8 @@ class Documents:
             raise CorruptionError(
                 f"{self._path}: document {doc} is not what was written; {RESTORE}"
             )
-        record: dict[str, Any] = orjson.loads(self._decompressor.decompress(frame))
-        return record
+        data: bytes = self._decompressor.decompress(frame)
+        return data
 
     @property
     def _decompressor(self) -> zstandard.ZstdDecompressor:

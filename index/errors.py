@@ -5,7 +5,8 @@ TamisError
 ├── FormatError        a folder or file that is not what it should be
 │   └── CorruptionError    bytes that differ from what was written
 ├── MismatchError      two parts that do not belong together
-└── LockedError        somebody else is writing
+├── LockedError        somebody else is writing
+└── StoppedError       a writer that met a failing disk and takes no more
 
 Every message is one line that says what was expected, what was found, and what to do.
 """
@@ -47,3 +48,9 @@ class LockedError(TamisError):
     """Another process is writing here."""
 
     code = "locked"
+
+
+class StoppedError(TamisError):
+    """A writer whose disk failed: what it holds is on disk or was never acknowledged."""
+
+    code = "stopped"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,15 +15,28 @@ from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.lock import FolderLock
 from tamis.index.loops.arrays import MAX_QUERY_TERMS, TIERS, Knobs
-from tamis.index.manifest import BUILD, CURRENT, Manifest, publish, read_current
+from tamis.index.manifest import (
+    BUILD,
+    CURRENT,
+    Manifest,
+    Pin,
+    SegmentEntry,
+    now,
+    pin_current,
+    publish,
+)
+from tamis.index.parts import Part, best_of, check_files, open_parts
 from tamis.index.quantize import IMPACT_TYPES, Precision
 from tamis.index.segment import EXACT, Segment
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
+from tamis.index.wal import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
+
+    from numpy.typing import NDArray
 
     from tamis.index.topk import TopK
 
@@ -94,20 +106,26 @@ class SearchParams:
 
 
 class Index:
-    """Searches the vectors of a collection's folder; safe to use from many threads."""
+    """Searches one generation of a collection's folder; safe to use from many threads.
 
-    def __init__(self, path: Path, manifest: Manifest, segment: Segment, ids: Identifiers) -> None:
+    Documents are numbered by their segments' order; the numbers of deleted documents stay unused
+    until a merge. The generation's files stay in place until `close`, or until the index is
+    forgotten.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, parts: Sequence[Part], pin: Pin) -> None:
         self.path = path
         self.manifest = manifest
-        self.segment = segment
-        self.ids = ids
+        self.parts = tuple(parts)
+        self._pin = pin
+        self._firsts = np.array([part.first for part in parts], np.int64)
 
     def __len__(self) -> int:
         return self.manifest.documents
 
     @property
     def calibration(self) -> Calibration:
-        """Which knobs reach which recall."""
+        """Which knobs reach which recall, in the largest segment; each has a table of its own."""
         return self.manifest.calibration
 
     @property
@@ -172,21 +190,57 @@ class Index:
             CorruptionError: a file is missing or differs from what was written.
         """
         storage = Storage(path)
-        manifest = read_current(storage)
-        for name, entry in manifest.files.items():
-            if verify == "lazy" and name.endswith("/documents.bytes"):
-                storage.check_size(name, entry)
-            else:
-                storage.check(name, entry)
-        ids = Identifiers(
-            **{
-                part: storage.map_array(name, manifest.files[name])
-                for part in Identifiers.__slots__
-                for name in [f"{SEGMENT}/ids.{part}"]
-            }
-        )
-        segment = Segment(storage, SEGMENT, manifest.files, manifest.documents, manifest.precision)
-        return Index(Path(path), manifest, segment, ids)
+        manifest, pin = pin_current(storage)
+        check_files(storage, manifest, verify)
+        return Index(Path(path), manifest, open_parts(storage, manifest), pin)
+
+    def close(self) -> None:
+        """Let the generation's files be removed when another has taken its place."""
+        self._pin.release()
+
+    def locate(self, doc: int) -> tuple[Part, int]:
+        """The part that holds a document number, and the number there."""
+        part = self.parts[int(np.searchsorted(self._firsts, doc, side="right")) - 1]
+        return part, doc - part.first
+
+    def live_docs(self) -> NDArray[np.int64]:
+        """The numbers of all documents that are not deleted, rising."""
+        found = [part.first + part.live_docs for part in self.parts]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def doc_id(self, doc: int) -> str:
+        """The corpus's id of a document number."""
+        part, at = self.locate(doc)
+        return part.stored.ids.doc_id(at)
+
+    def doc(self, doc_id: str) -> int | None:
+        """The document number of an id, or None."""
+        for part in reversed(self.parts):
+            at = part.doc(doc_id)
+            if at is not None:
+                return part.first + at
+        return None
+
+    def row(self, doc: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The terms, rising, and stored weights of one document."""
+        part, at = self.locate(doc)
+        return part.row(at)
+
+    def weights_of(self, doc: int, terms: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The stored weights ``[n]`` of ``terms`` in one document, 0 where it lacks the term."""
+        held, weights = self.row(doc)
+        places = np.minimum(np.searchsorted(held, terms), max(held.size - 1, 0))
+        found = np.zeros(len(terms), np.float32)
+        if held.size:
+            np.copyto(found, weights[places], where=held[places] == terms)
+        return found
+
+    def document_frequency(self) -> NDArray[np.int64]:
+        """How many documents hold each term: ``[vocab_size]``. Reads every deleted document."""
+        counts = np.zeros(self.vocab_size, np.int64)
+        for part in self.parts:
+            counts += part.document_frequency(self.vocab_size)
+        return counts
 
     def search(
         self,
@@ -214,17 +268,12 @@ class Index:
             MismatchError: the queries use another vocabulary.
         """
         self._check_search(queries, k, recall, threads)
-        knobs = EXACT if exact else self._knobs(queries, k, recall, params)
-        return self.segment.search(queries, k, knobs, threads)[0]
-
-    def _knobs(
-        self, queries: SparseVectors, k: int, recall: float | None, params: SearchParams | None
-    ) -> Knobs:
-        """The knobs of each query: those of its class in the table, or the caller's own."""
-        own, share = params or SearchParams(), 1.0 if recall is None else recall
-        short, long = (own.over(self.calibration.knobs(share, k, kind)) for kind in (False, True))
-        is_long = np.diff(queries.offsets) > LONG
-        return Knobs(*(np.where(is_long, b, a) for a, b in zip(short, long, strict=True)))
+        share = 1.0 if recall is None else recall
+        found = []
+        for part in self.parts:
+            knobs = EXACT if exact else _knobs(part, queries, k, share, params or SearchParams())
+            found.append((part.first, part.search(queries, k, knobs, threads)[0]))
+        return best_of(found, len(queries), k)
 
     def _check_search(
         self, queries: SparseVectors, k: int, recall: float | None, threads: int
@@ -238,6 +287,16 @@ class Index:
         if threads < 1:
             raise InputError(f"expected at least one thread, found {threads}; use threads=1")
         _check_queries(queries, self.vocab_size)
+
+
+def _knobs(
+    part: Part, queries: SparseVectors, k: int, recall: float, params: SearchParams
+) -> Knobs:
+    """The knobs of each query: those of its class in the part's table, or the caller's own."""
+    table = part.entry.calibration
+    short, long = (params.over(table.knobs(recall, k, kind)) for kind in (False, True))
+    is_long = np.diff(queries.offsets) > LONG
+    return Knobs(*(np.where(is_long, b, a) for a, b in zip(short, long, strict=True)))
 
 
 def _check_queries(queries: SparseVectors, vocab_size: int) -> None:
@@ -293,17 +352,17 @@ def write_index(
     entries = {**files, **write_segment(storage, SEGMENT, batches, vocab_size, config.precision)}
     for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
         storage.sync_folder(folder)
+    segment = Segment(storage, SEGMENT, entries, documents, config.precision)
+    Log.create(storage, 1).close()
     manifest = Manifest(
         generation=1,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now(),
         written_by=version("tamis"),
         documents=documents,
         vocab_size=vocab_size,
-        segments=(SEGMENT,),
+        segments=(SegmentEntry(SEGMENT, documents, calibration=calibrate(segment, calibration)),),
+        log=1,
         precision=config.precision,
-        calibration=calibrate(
-            Segment(storage, SEGMENT, entries, documents, config.precision), calibration
-        ),
         settings=dict(settings),
         files=entries,
     )

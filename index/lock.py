@@ -59,10 +59,14 @@ class FolderLock:
             "wait for it to end"
         )
 
+    def release(self) -> None:
+        """Let another writer in."""
+        self._file.close()
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self.release()

@@ -21,6 +21,7 @@ from tamis.index.loops.arrays import (
 from tamis.index.loops.search import search
 from tamis.index.quantize import Precision, image_error, record_entry, term_scales
 from tamis.index.topk import TopK
+from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.storage import FileEntry, Storage
-    from tamis.index.vectors import SparseVectors
 
 EXACT = Knobs(mass=1.0, tiers=TIERS, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
@@ -131,6 +131,16 @@ class Segment:
         terms = entries["term"].astype(np.int32)
         weights = entries["impact"] * self._records.scales[terms]
         return terms, weights.astype(np.float32)
+
+    def rows(self, docs: NDArray[np.int64]) -> SparseVectors:
+        """The stored vectors ``[docs]`` of several documents."""
+        starts = self._records.starts[docs]
+        offsets = np.concatenate([[0], np.cumsum(self._records.starts[docs + 1] - starts)])
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
+        entries = self._records.entries[places]
+        terms = entries["term"].astype(np.int32)
+        weights = (entries["impact"] * self._records.scales[terms]).astype(np.float32)
+        return SparseVectors(offsets.astype(np.int64), terms, weights, self.vocab_size)
 
     def weights_of(self, doc: int, terms: NDArray[np.int32]) -> NDArray[np.float32]:
         """The stored weights ``[n]`` of ``terms`` in one document, 0 where it lacks the term."""

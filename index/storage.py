@@ -3,12 +3,16 @@
 Knows files, arrays and checksums; knows nothing of what they mean. Arrays are raw little-endian
 bytes; their dtype and shape stand in the manifest. A file is complete when `write`, `ArrayFile`
 or `seal` returns: its bytes are on disk (fsync) and its `FileEntry` says what they must be.
+
+What changes the disk is made of *steps*, methods that are one call of the system each: `create`,
+`append_to`, `write_some`, `reserve`, `truncate`, `sync`, `sync_mapped`, `close`, `rename`,
+`remove`, `make_one_folder`, `remove_empty_folder`, `sync_folder` and `link`. A storage that
+overrides them sees every change there is, can record it, and can make it fail.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 HASH_CHUNK_BYTES = 1 << 22
+BUFFER_BYTES = 1 << 18  # what an `ArrayFile` gathers before it writes
+RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,49 +53,60 @@ class Storage:
         """Where the file of this name lies."""
         return self.root / name
 
-    def exists(self, name: str) -> bool:
-        """Whether there is a file or folder of this name."""
-        return self.path(name).exists()
+    # Steps.
 
-    def make_folder(self, name: str = "") -> None:
-        """Create a folder and its parents; an existing one is kept."""
-        self.path(name).mkdir(parents=True, exist_ok=True)
+    def create(self, name: str) -> int:
+        """A handle to write a new or emptied file."""
+        return os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
 
-    def remove_folder(self, name: str) -> None:
-        """Delete a folder with all it holds; a missing one is fine."""
-        if self.path(name).is_dir():
-            shutil.rmtree(self.path(name))
+    def append_to(self, name: str) -> int:
+        """A handle to write at the end of an existing file."""
+        return os.open(self.path(name), os.O_WRONLY | os.O_APPEND)
 
-    def read(self, name: str) -> bytes:
-        """All bytes of a file."""
-        return self.path(name).read_bytes()
+    def write_some(self, handle: int, data: bytes | memoryview) -> int:
+        """Write a beginning of ``data``; its length, which is all of it but on a full disk."""
+        return os.write(handle, data)
 
-    def write(self, name: str, data: bytes) -> FileEntry:
-        """Write a whole file and wait until it is on disk."""
-        with self.path(name).open("wb") as file:
-            file.write(data)
-            _sync(file.fileno())
-        return FileEntry(len(data), xxhash.xxh3_64_hexdigest(data))
+    def reserve(self, handle: int, size_bytes: int) -> None:
+        """Give a file its size and its room on disk, so that writing to its map cannot fail."""
+        os.posix_fallocate(handle, 0, size_bytes)
 
-    def write_array(self, name: str, array: NDArray[Any]) -> FileEntry:
-        """Write a whole array and wait until it is on disk."""
-        with ArrayFile(self, name, array.dtype, array.shape[1:]) as file:
-            file.append(array)
-        return file.entry
+    def truncate(self, handle: int, size_bytes: int) -> None:
+        """Cut a file."""
+        os.ftruncate(handle, size_bytes)
 
-    def write_arrays(self, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileEntry]:
-        """Write arrays as files named by ``prefix`` and their own names; the files' entries."""
-        return {
-            f"{prefix}{name}": self.write_array(f"{prefix}{name}", array)
-            for name, array in arrays.items()
-        }
+    def sync(self, handle: int) -> None:
+        """Wait until a file's bytes are on disk."""
+        os.fsync(handle)
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Put a file in place of another in one step: readers see the old or the new bytes."""
-        aside = f"{name}.new"
-        self.write(aside, data)
-        self.path(aside).replace(self.path(name))
-        self.sync_folder(str(Path(name).parent))
+    def sync_mapped(self, name: str, array: np.memmap[Any, Any]) -> None:
+        """Wait until a mapped file's bytes are on disk."""
+        array.flush()
+        handle = os.open(self.path(name), os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def close(self, handle: int) -> None:
+        """Let go of a handle."""
+        os.close(handle)
+
+    def rename(self, name: str, to: str) -> None:
+        """Put a file in place of another in one step."""
+        self.path(name).replace(self.path(to))
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self.path(name).unlink()
+
+    def make_one_folder(self, name: str) -> None:
+        """Create a folder whose parent exists."""
+        self.path(name).mkdir()
+
+    def remove_empty_folder(self, name: str) -> None:
+        """Delete a folder that holds nothing."""
+        self.path(name).rmdir()
 
     def sync_folder(self, name: str = "") -> None:
         """Wait until the names in a folder are on disk."""
@@ -99,26 +116,29 @@ class Storage:
         finally:
             os.close(handle)
 
-    def create_array(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
-        if 0 in shape:
-            self.path(name).write_bytes(b"")
-            return np.zeros(shape, _little_endian(dtype))
-        return np.memmap(self.path(name), _little_endian(dtype), "w+", shape=shape)
+    def link(self, source: Path, name: str) -> None:
+        """Give a file of the same file system a second name here."""
+        os.link(source, self.path(name))
 
-    def seal(self, name: str, array: NDArray[Any]) -> FileEntry:
-        """Wait until an array of `create_array` is on disk, and give its entry."""
-        if isinstance(array, np.memmap):
-            array.flush()
-        with self.path(name).open("rb") as file:
-            _sync(file.fileno())
-        return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
+    # Reading.
 
-    def adopt(self, name: str) -> FileEntry:
-        """Wait until a file that somebody else wrote is on disk, and give its entry."""
-        with self.path(name).open("rb") as file:
-            _sync(file.fileno())
-        return FileEntry(self.path(name).stat().st_size, self.checksum(name))
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of this name."""
+        return self.path(name).exists()
+
+    def names(self, folder: str = "") -> list[str]:
+        """What lies in a folder, in order; nothing where there is no such folder."""
+        path = self.path(folder)
+        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file."""
+        return self.path(name).read_bytes()
+
+    def size(self, name: str) -> int | None:
+        """A file's bytes, None where there is no such file."""
+        path = self.path(name)
+        return path.stat().st_size if path.is_file() else None
 
     def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
         """The array of a file, mapped read-only.
@@ -142,12 +162,11 @@ class Storage:
 
     def check_size(self, name: str, entry: FileEntry) -> None:
         """Refuse a file that is missing or of another size than its entry says."""
-        path = self.path(name)
-        found = path.stat().st_size if path.is_file() else None
+        found = self.size(name)
         if found != entry.size_bytes:
             what = "no file" if found is None else f"{found} bytes"
             raise CorruptionError(
-                f"{path}: expected {entry.size_bytes} bytes, found {what}; {RESTORE}"
+                f"{self.path(name)}: expected {entry.size_bytes} bytes, found {what}; {RESTORE}"
             )
 
     def check(self, name: str, entry: FileEntry) -> None:
@@ -159,8 +178,105 @@ class Storage:
                 f"{self.path(name)}: expected checksum {entry.xxh3}, found {found}; {RESTORE}"
             )
 
+    # Writing, made of steps.
 
-RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
+    def make_folder(self, name: str = "") -> None:
+        """Create a folder and its parents; an existing one is kept."""
+        if name:
+            self.make_folder(str(Path(name).parent) if "/" in name else "")
+        else:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path(name).is_dir():
+            self.make_one_folder(name)
+            self.sync_folder(str(Path(name).parent) if name else "..")
+
+    def remove_folder(self, name: str) -> None:
+        """Delete a folder with all it holds; a missing one is fine."""
+        if not self.path(name).is_dir():
+            return
+        for entry in self.names(name):
+            inside = f"{name}/{entry}"
+            if self.path(inside).is_dir():
+                self.remove_folder(inside)
+            else:
+                self.remove(inside)
+        self.remove_empty_folder(name)
+
+    def write_all(self, handle: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of ``data``, in as many steps as it takes."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.write_some(handle, rest) :]
+
+    def write(self, name: str, data: bytes) -> FileEntry:
+        """Write a whole file and wait until it is on disk."""
+        handle = self.create(name)
+        try:
+            self.write_all(handle, data)
+            self.sync(handle)
+        finally:
+            self.close(handle)
+        return FileEntry(len(data), xxhash.xxh3_64_hexdigest(data))
+
+    def write_array(self, name: str, array: NDArray[Any]) -> FileEntry:
+        """Write a whole array and wait until it is on disk."""
+        with ArrayFile(self, name, array.dtype, array.shape[1:]) as file:
+            file.append(array)
+        return file.entry
+
+    def write_arrays(self, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileEntry]:
+        """Write arrays as files named by ``prefix`` and their own names; the files' entries."""
+        return {
+            f"{prefix}{name}": self.write_array(f"{prefix}{name}", array)
+            for name, array in arrays.items()
+        }
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Put a file in place of another in one step: readers see the old or the new bytes."""
+        aside = f"{name}.new"
+        self.write(aside, data)
+        self.rename(aside, name)
+        self.sync_folder(str(Path(name).parent))
+
+    def copy(self, source: Path, name: str) -> None:
+        """Write a copy of a file and wait until it is on disk."""
+        handle = self.create(name)
+        try:
+            with source.open("rb") as file:
+                while chunk := file.read(HASH_CHUNK_BYTES):
+                    self.write_all(handle, chunk)
+            self.sync(handle)
+        finally:
+            self.close(handle)
+
+    def create_array(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+        """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
+        kind = _little_endian(dtype)
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        handle = self.create(name)
+        try:
+            if size_bytes:
+                self.reserve(handle, size_bytes)
+        finally:
+            self.close(handle)
+        if size_bytes == 0:
+            return np.zeros(shape, kind)
+        return np.memmap(self.path(name), kind, "r+", shape=shape)
+
+    def seal(self, name: str, array: NDArray[Any]) -> FileEntry:
+        """Wait until an array of `create_array` is on disk, and give its entry."""
+        if isinstance(array, np.memmap):
+            self.sync_mapped(name, array)
+        return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
+
+    def adopt(self, name: str) -> FileEntry:
+        """Wait until a file that somebody else wrote is on disk, and give its entry."""
+        handle = self.append_to(name)
+        try:
+            self.sync(handle)
+        finally:
+            self.close(handle)
+        return FileEntry(self.path(name).stat().st_size, self.checksum(name))
 
 
 class ArrayFile:
@@ -174,20 +290,28 @@ class ArrayFile:
     def __init__(
         self, storage: Storage, name: str, dtype: DTypeLike, row_shape: tuple[int, ...] = ()
     ) -> None:
-        self._file = storage.path(name).open("wb")
+        self._storage = storage
+        self._handle = storage.create(name)
         self._dtype = _little_endian(dtype)
         self._row_shape = row_shape
         self._rows = 0
         self._size_bytes = 0
         self._digest = xxhash.xxh3_64()
+        self._waiting = bytearray()
 
     def append(self, rows: NDArray[Any]) -> None:
         """Add rows ``[n, *row_shape]`` at the end."""
         data = np.ascontiguousarray(rows, self._dtype).tobytes()
-        self._file.write(data)
         self._digest.update(data)
         self._rows += len(rows)
         self._size_bytes += len(data)
+        self._waiting += data
+        if len(self._waiting) >= BUFFER_BYTES:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        self._storage.write_all(self._handle, bytes(self._waiting))
+        self._waiting.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -198,10 +322,12 @@ class ArrayFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._file:
+        try:
             if kind is None:
-                self._file.flush()
-                _sync(self._file.fileno())
+                self._write_waiting()
+                self._storage.sync(self._handle)
+        finally:
+            self._storage.close(self._handle)
         self.entry = FileEntry(
             self._size_bytes,
             self._digest.hexdigest(),
@@ -212,7 +338,3 @@ class ArrayFile:
 
 def _little_endian(dtype: DTypeLike) -> np.dtype[Any]:
     return np.dtype(dtype).newbyteorder("<")
-
-
-def _sync(handle: int) -> None:
-    os.fsync(handle)

@@ -72,6 +72,27 @@ class SparseVectors:
             self.vocab_size,
         )
 
+    def take(self, rows: NDArray[np.int64]) -> SparseVectors:
+        """These rows, in this order, as a copy."""
+        starts = self.offsets[rows]
+        offsets = np.concatenate([[0], np.cumsum(self.offsets[rows + 1] - starts)])
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
+        offsets = offsets.astype(np.int64)
+        return _trusted(offsets, self.terms[places], self.weights[places], self.vocab_size)
+
+    def over(self, vocab_size: int) -> SparseVectors:
+        """The same vectors over a vocabulary at least as large, sharing memory.
+
+        Raises:
+            InputError: the vocabulary is smaller.
+        """
+        if vocab_size < self.vocab_size:
+            raise InputError(
+                f"expected at least {self.vocab_size} terms, found {vocab_size}; terms are never "
+                "taken back"
+            )
+        return _trusted(self.offsets, self.terms, self.weights, vocab_size)
+
     @staticmethod
     def empty(vocab_size: int, rows: int = 0) -> SparseVectors:
         """``rows`` vectors without terms."""

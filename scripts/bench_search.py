@@ -235,7 +235,7 @@ def _seismic_queries(queries: SparseVectors) -> list[Any]:
 
 def _gate(index: Index, sample: SparseVectors, k: int) -> None:
     """Refuse to measure an exact search that is wrong over the weights as stored."""
-    terms, weights = zip(*(index.segment.row(doc) for doc in range(len(index))), strict=True)
+    terms, weights = zip(*(index.row(doc) for doc in index.live_docs().tolist()), strict=True)
     offsets = np.cumsum([0, *(row.size for row in terms)])
     stored = SparseVectors(
         offsets, np.concatenate(terms), np.concatenate(weights), index.vocab_size

@@ -44,7 +44,7 @@ def test_less_recall_reads_less(index):
     assert costs == sorted(costs)
     fresh = queries_of(seed=7)
     read = [
-        index.segment.search(fresh, 10, knobs)[1].sum()
+        index.parts[0].stored.segment.search(fresh, 10, knobs)[1].sum()
         for knobs in (long.knobs(0.9, 10, long=True), EXACT)
     ]
     assert read[0] < 0.8 * read[1]

@@ -24,7 +24,9 @@ PRECISIONS = ("f32", "u16", "u8")
 
 
 def stored_vectors(index):
-    terms, weights = zip(*(index.segment.row(doc) for doc in range(len(index))), strict=True)
+    terms, weights = zip(
+        *(index.parts[0].stored.segment.row(doc) for doc in range(len(index))), strict=True
+    )
     offsets = np.cumsum([0, *(row.size for row in terms)])
     return SparseVectors(offsets, np.concatenate(terms), np.concatenate(weights), index.vocab_size)
 
@@ -44,7 +46,7 @@ def test_exact_search_equals_the_reference_over_stored_weights(tmp_path, precisi
     corpus = random_vectors(1511, 97, seed=1, weights=weights)
     queries = random_vectors(67, 97, seed=2, longest=40, weights=weights)
     index = Index.build(tmp_path / "index", corpus, config=IndexConfig(precision))
-    frequencies = index.segment.document_frequency(np.arange(97))
+    frequencies = index.parts[0].stored.segment.document_frequency(np.arange(97))
     assert frequencies.min() < COMMON < frequencies.max()  # rare and common terms together
     for k in (1, 10, 333, 2000):
         assert_exact(index, queries, k)
@@ -230,9 +232,9 @@ def test_prefetching_reads_nothing_even_outside_an_array():
 def test_stored_weights_of_a_document_are_given_by_term(tmp_path):
     index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{}, {1: 2.0, 7: 0.5}], 9))
     terms = np.array([0, 1, 7, 8])
-    assert index.segment.weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
-    assert index.segment.weights_of(0, terms).tolist() == [0.0] * 4
-    assert index.segment.document_frequency(terms).tolist() == [0, 1, 1, 0]
+    assert index.parts[0].stored.segment.weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
+    assert index.parts[0].stored.segment.weights_of(0, terms).tolist() == [0.0] * 4
+    assert index.parts[0].stored.segment.document_frequency(terms).tolist() == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.0005])

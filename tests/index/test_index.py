@@ -98,9 +98,9 @@ def test_queries_of_another_vocabulary_are_refused(tmp_path):
 def test_ids_lead_both_ways(tmp_path):
     ids = ["a", "b/ c", "Ä" * 100, "0"]
     index = Index.build(tmp_path / "index", random_vectors(4, 5, seed=1), ids)
-    assert [index.ids.doc_id(doc) for doc in range(4)] == ids
-    assert [index.ids.doc(doc_id) for doc_id in ids] == [0, 1, 2, 3]
-    assert index.ids.doc("missing") is None
+    assert [index.doc_id(doc) for doc in range(4)] == ids
+    assert [index.doc(doc_id) for doc_id in ids] == [0, 1, 2, 3]
+    assert index.doc("missing") is None
 
 
 @pytest.mark.parametrize(

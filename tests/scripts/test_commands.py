@@ -183,7 +183,7 @@ def test_encoded_vectors_are_those_of_the_encoder_and_can_be_indexed(tamis, corp
     out = tmp_path / "out"
     assert document(tamis("index", "--vectors", vectors, "--out", out, "--json"))["documents"] == 3
     index = Index.open(out)
-    assert [index.ids.doc_id(doc) for doc in range(3)] == ["owl", "sieve", "bat"]
+    assert [index.doc_id(doc) for doc in range(3)] == ["owl", "sieve", "bat"]
     found, truth = index.search(stored, 3, exact=True), reference.search(stored, stored, 3)
     assert found.docs.tolist() == truth.docs.tolist()
 

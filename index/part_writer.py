@@ -1,0 +1,89 @@
+"""Writing a segment's folder: vectors, ids and records of documents from anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tamis.index.builder import write_segment
+from tamis.index.calibration import calibrate
+from tamis.index.documents import DocumentWriter
+from tamis.index.identifiers import Identifiers
+from tamis.index.manifest import SegmentEntry
+from tamis.index.parts import TERM_IDS
+from tamis.index.segment import Segment
+from tamis.index.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from tamis.index.quantize import Precision
+    from tamis.index.storage import FileEntry, Storage
+
+_COMPACT_SHARE = 2  # a segment that uses less than one in so many terms numbers its own
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Documents in order; each attribute gives all of them anew at each call.
+
+    Attributes:
+        ids: their ids.
+        records: their records as JSON.
+        batches: their vectors over the collection's terms.
+    """
+
+    ids: Callable[[], Iterable[str]]
+    records: Callable[[], Iterable[bytes]]
+    batches: Callable[[], Iterable[SparseVectors]]
+
+
+def write_part(
+    storage: Storage, folder: str, rows: Rows, vocab_size: int, precision: Precision
+) -> tuple[SegmentEntry, dict[str, FileEntry]]:
+    """Write the documents as a new segment, all on disk when this returns.
+
+    Returns:
+        What the manifest says of the segment, and its files.
+    """
+    storage.make_folder(folder)
+    files = storage.write_arrays(f"{folder}/ids.", Identifiers.of(rows.ids()).arrays())
+    with DocumentWriter(storage, folder) as documents:
+        for record in rows.records():
+            documents.append_encoded(record)
+    files |= documents.entries
+    terms = _distinct_terms(rows.batches(), vocab_size)
+    compact = terms.size * _COMPACT_SHARE < vocab_size
+    if compact:
+        name = f"{folder}/{TERM_IDS}"
+        files[name] = storage.write_array(name, terms)
+        files |= write_segment(
+            storage, folder, lambda: _renumbered(rows.batches(), terms), terms.size, precision
+        )
+    else:
+        files |= write_segment(storage, folder, rows.batches, vocab_size, precision)
+    storage.sync_folder(folder)
+    count = files[f"{folder}/ids.docs"].shape[0]  # type: ignore[index]
+    segment = Segment(storage, folder, files, count, precision)
+    return SegmentEntry(folder, count, compact=compact, calibration=calibrate(segment)), files
+
+
+def _distinct_terms(batches: Iterable[SparseVectors], vocab_size: int) -> NDArray[np.int32]:
+    """All terms of the batches, rising; at least one."""
+    used = np.zeros(vocab_size, np.bool_)
+    for batch in batches:
+        used[batch.terms] = True
+    used[0] |= not used.any()
+    return np.flatnonzero(used).astype(np.int32)
+
+
+def _renumbered(
+    batches: Iterable[SparseVectors], terms: NDArray[np.int32]
+) -> Iterator[SparseVectors]:
+    for batch in batches:
+        places = np.searchsorted(terms, batch.terms).astype(np.int32)
+        yield SparseVectors(batch.offsets, places, batch.weights, terms.size)

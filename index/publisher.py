@@ -1,0 +1,244 @@
+"""Publisher: makes one generation of a collection after the other.
+
+Knows nothing of the log, nor of who writes: it is given what changed, and publishes it in one step.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.index.draft import FREQUENCY, SEGMENTS, Draft
+from tamis.index.garbage import remove_unused
+from tamis.index.index import Index
+from tamis.index.manifest import pin_current
+from tamis.index.merging import choose, rows_of
+from tamis.index.part_writer import Rows, write_part
+from tamis.index.parts import open_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.index.dictionary import Dictionary
+    from tamis.index.manifest import Manifest
+    from tamis.index.parts import Part
+    from tamis.index.pending import Pending
+    from tamis.index.storage import Storage
+    from tamis.index.vectors import SparseVectors
+
+
+class Publisher:
+    """The generations of one folder, whose only writer is the caller.
+
+    Commits and merges may come from different threads: a commit does not wait for a merge.
+
+    Attributes:
+        index: the current generation.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        index: Index,
+        dictionary: Dictionary | None,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Begin with the current generation.
+
+        Args:
+            storage: the folder.
+            index: its current generation, which is taken over.
+            dictionary: its words; None without the lexical channel.
+            on_failure: told when a step of publishing fails, after which nobody knows which
+                generation is the current one until the folder is opened again.
+        """
+        self.index = index
+        self._storage = storage
+        self._on_failure = on_failure
+        self._publishing = threading.RLock()
+        self._merging = threading.Lock()
+        self._busy: set[str] = set()
+        self._last_folder = max((int(name) for name in storage.names(SEGMENTS)), default=0)
+        self._first_term = dictionary.first_term if dictionary is not None else 0
+        self._frequency: NDArray[np.int64] | None = None
+        if dictionary is not None:
+            words = np.arange(dictionary.first_term, dictionary.vocab_size)
+            self._frequency = dictionary.document_frequency(words)
+
+    @property
+    def manifest(self) -> Manifest:
+        """That of the current generation."""
+        return self.index.manifest
+
+    def commit(
+        self, pending: Pending, words: Mapping[str, NDArray[Any]], vocab_size: int, log: int
+    ) -> None:
+        """Publish writes.
+
+        Args:
+            pending: the writes.
+            words: the dictionary's arrays if it has grown.
+            vocab_size: number of terms with them.
+            log: the first log whose writes are not among these.
+        """
+        with self._publishing:
+            draft = Draft(self._storage, self.manifest)
+            change = np.zeros(vocab_size, np.int64)
+            self._mark_deleted(draft, pending.touched(), change)
+            if pending.ids():
+                rows = Rows(pending.ids, pending.records, lambda: pending.batches(vocab_size))
+                self._append(draft, rows, vocab_size, change)
+            if self._frequency is not None:
+                frequency = change[self._first_term :]
+                frequency[: self._frequency.size] += self._frequency
+                draft.put_dictionary({**words, FREQUENCY: frequency.astype(np.int32)})
+                self._frequency = frequency
+            self._publish(draft, vocab_size, log, self.manifest.settings)
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Publish the same documents with other settings."""
+        with self._publishing:
+            draft = Draft(self._storage, self.manifest)
+            self._publish(draft, self.manifest.vocab_size, self.manifest.log, settings)
+
+    def rewrite(
+        self,
+        batches: Callable[[], Iterable[SparseVectors]],
+        dictionary: Dictionary | None,
+        vocab_size: int,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Publish the same documents with other vectors and words, as one segment."""
+        with self._merging, self._publishing:
+            every = rows_of(self.index.parts, self.manifest.vocab_size)
+            draft = Draft(self._storage, self.manifest)
+            for entry in tuple(draft.segments):
+                draft.drop(entry.name)
+            if len(self.index):
+                rows = Rows(every.ids, every.records, batches)
+                self._append(draft, rows, vocab_size, np.zeros(vocab_size, np.int64))
+            if dictionary is not None:
+                draft.put_dictionary(dictionary.arrays())
+                words = np.arange(dictionary.first_term, dictionary.vocab_size)
+                self._frequency = dictionary.document_frequency(words)
+            self._publish(draft, vocab_size, self.manifest.log, settings)
+
+    def merge_next(self, check: Callable[[], None]) -> bool:
+        """Merge what is due; whether there was something.
+
+        Args:
+            check: called often; what it raises stops the merge, which leaves nothing behind.
+        """
+        with self._merging:
+            parts = self.index.parts
+            due = choose([part.entry for part in parts])
+            if due is None:
+                return False
+            self._merge(parts[due], check)
+            return True
+
+    def merge_all(self, check: Callable[[], None]) -> None:
+        """Make one segment without deleted documents of all."""
+        with self._merging:
+            parts = self.index.parts
+            if len(parts) > 1 or any(part.entry.deleted for part in parts):
+                self._merge(parts, check)
+
+    def remove_unused(self) -> None:
+        """Remove the files of generations that nobody reads any more."""
+        with self._publishing:
+            remove_unused(self._storage, self.manifest, self._busy)
+
+    def close(self) -> None:
+        """Let go of the current generation."""
+        self.index.close()
+
+    def _merge(self, parts: Sequence[Part], check: Callable[[], None]) -> None:
+        vocab_size, folder = self.manifest.vocab_size, self._new_folder()
+        rows = rows_of(parts, vocab_size, check)
+        try:
+            precision = self.manifest.precision
+            entry, files = write_part(self._storage, folder, rows, vocab_size, precision)
+            with self._publishing:
+                draft = Draft(self._storage, self.manifest)
+                live = np.concatenate([self._still_live(part) for part in parts])
+                left = [part.entry.name for part in parts if self._has(part)]
+                place = draft.place_of(left[0]) if left else 0
+                for name in left:
+                    draft.drop(name)
+                draft.insert(place, entry, files)
+                if not live.all():
+                    draft.set_live(folder, live)
+                self._publish(
+                    draft, self.manifest.vocab_size, self.manifest.log, self.manifest.settings
+                )
+        finally:
+            self._busy.discard(folder)
+
+    def _has(self, part: Part) -> bool:
+        return any(entry.name == part.entry.name for entry in self.manifest.segments)
+
+    def _still_live(self, part: Part) -> NDArray[np.bool_]:
+        """Which of the documents that were in a part when its merge began are left."""
+        for now in self.index.parts:
+            if now.entry.name == part.entry.name:
+                if now.live is None:
+                    return np.ones(part.live_docs.size, np.bool_)
+                return now.live[part.live_docs]
+        return np.zeros(part.live_docs.size, np.bool_)
+
+    def _mark_deleted(self, draft: Draft, ids: Iterable[str], change: NDArray[np.int64]) -> None:
+        """Mark the documents of ids; take them off the terms' frequencies."""
+        docs: list[list[int]] = [[] for _ in self.index.parts]
+        for doc_id in ids:
+            for place, part in enumerate(self.index.parts):
+                if (doc := part.doc(doc_id)) is not None:
+                    docs[place].append(doc)
+        for part, gone in zip(self.index.parts, docs, strict=True):
+            if gone:
+                live = part.live.copy() if part.live is not None else _all(part.entry.documents)
+                live[gone] = False
+                rows = part.rows(np.array(gone), self.manifest.vocab_size)
+                change -= np.bincount(rows.terms, minlength=change.size)
+                draft.set_live(part.entry.name, live)
+
+    def _append(self, draft: Draft, rows: Rows, vocab_size: int, change: NDArray[np.int64]) -> None:
+        """Write a segment; add it to the draft and its documents to the terms' frequencies."""
+        folder = self._new_folder()
+        try:
+            written = write_part(self._storage, folder, rows, vocab_size, self.manifest.precision)
+        finally:
+            self._busy.discard(folder)  # a publish comes next, under the same lock
+        draft.insert(len(draft.segments), *written)
+        for batch in rows.batches():
+            change += np.bincount(batch.terms, minlength=change.size)
+
+    def _publish(
+        self, draft: Draft, vocab_size: int, log: int, settings: Mapping[str, Any]
+    ) -> None:
+        try:
+            draft.publish(vocab_size, log, settings)
+            manifest, pin = pin_current(self._storage)
+        except BaseException as error:
+            self._on_failure(error)
+            raise
+        known = {part.entry.name: part.stored for part in self.index.parts}
+        old, parts = self.index, open_parts(self._storage, manifest, known)
+        self.index = Index(self._storage.root, manifest, parts, pin)
+        old.close()
+        self.remove_unused()
+
+    def _new_folder(self) -> str:
+        with self._publishing:
+            self._last_folder += 1
+            folder = f"{SEGMENTS}/{self._last_folder:06}"
+            self._busy.add(folder)
+        return folder
+
+
+def _all(documents: int) -> NDArray[np.bool_]:
+    return np.ones(documents, np.bool_)

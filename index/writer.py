@@ -1,0 +1,435 @@
+"""CollectionWriter: the write side of a collection. Vectors and records in, generations out.
+
+A write goes into the log, and is durable when the log is synced. `commit` turns all writes since
+the last one into a segment and marks the documents they replace or remove as deleted; readers see
+that, or nothing of it. Segments are merged in the background. What a stop leaves behind, at any
+moment, is put right when the next writer opens.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from tamis.index.background import Repeater
+from tamis.index.collection import Collection
+from tamis.index.dictionary import DictionaryWriter
+from tamis.index.documents import encode_record
+from tamis.index.draft import FREQUENCY
+from tamis.index.errors import InputError, MismatchError
+from tamis.index.identifiers import check_id
+from tamis.index.lock import FolderLock
+from tamis.index.manifest import read_current_line
+from tamis.index.pending import Pending, Write
+from tamis.index.publisher import Publisher
+from tamis.index.storage import Storage
+from tamis.index.vectors import SparseVectors
+from tamis.index.wal import Log, log_name, read_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from tamis.index.dictionary import Dictionary
+    from tamis.index.index import Index
+    from tamis.index.parts import Part
+
+Wait = Literal["none", "durable", "searchable"]
+PENDING_BYTES = 64 << 20  # writes held in memory before they are committed unasked
+
+
+class Place(NamedTuple):
+    """Where a write ends in the log."""
+
+    log: Log
+    end: int
+
+
+class CollectionWriter:
+    """The one writer of a collection; safe to use from many threads.
+
+    ``wait`` says when a write returns: "none", at once; "durable", when a power cut cannot lose
+    it; "searchable", when readers that refresh find it. Writes are applied in one order, and what
+    a stop keeps is a beginning of it that holds every acknowledged write.
+
+    A step of the disk that fails stops the writer: it raises `StoppedError` from then on, readers
+    go on with the generation they have, and the next writer goes on from what is on disk.
+    """
+
+    @staticmethod
+    def open(
+        path: str | Path,
+        *,
+        verify: Literal["full", "lazy"] = "lazy",
+        merge: bool = True,
+        storage: Storage | None = None,
+    ) -> CollectionWriter:
+        """Become the writer of a folder and take up what is in its log.
+
+        Args:
+            path: the folder.
+            verify: as for `Index.open`.
+            merge: merge segments in the background; else call `merge`.
+            storage: how to reach the folder's files, when not in the plain way.
+
+        Raises:
+            LockedError: another writer is there; the message names its process.
+            FormatError: no collection, or one of another format.
+            CorruptionError: a file or the log is damaged.
+        """
+        storage = storage or Storage(path)
+        read_current_line(storage)  # no lock is left in a folder that is no index
+        with ExitStack() as stack:
+            lock = stack.enter_context(FolderLock(storage))
+            collection = Collection.open(path, verify, storage=storage)
+            stack.callback(collection.close)
+            writer = CollectionWriter(storage, collection, lock, merge)
+            stack.pop_all()
+        return writer
+
+    def __init__(
+        self, storage: Storage, collection: Collection, lock: FolderLock, merge: bool
+    ) -> None:
+        """Take over an open collection whose lock is held; `open` is the way in."""
+        self._storage = storage
+        self._mutex = threading.RLock()  # the pending writes, the log and the words
+        self._committing = threading.RLock()  # taken before the mutex by who needs both
+        self._pending, self._frozen = Pending(), Pending()
+        self._publisher = Publisher(
+            storage, collection.index, collection.dictionary, lambda error: self._log.stop(error)
+        )
+        self._publisher.remove_unused()
+        self.dictionary: DictionaryWriter | None
+        self._logged_words: int  # how many of them are in a segment or in the log
+        self._committed_words: int
+        self._take_words(collection.dictionary)
+        self._log = self._recover()
+        self._lock = lock
+        self._merger = Repeater(self.merge) if merge else None
+        if self._merger is not None:
+            self._merger.wake()
+
+    @property
+    def index(self) -> Index:
+        """The generation of the last commit."""
+        return self._publisher.index
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the collection was made: ``encoder``, ``lexical``, ``source``."""
+        return self._publisher.manifest.settings
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of terms that vectors may use."""
+        if self.dictionary is None:
+            return self._publisher.manifest.vocab_size
+        return max(self.dictionary.vocab_size, 1)
+
+    def put(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        vectors: SparseVectors,
+        *,
+        wait: Wait = "durable",
+    ) -> None:
+        """Add documents, replacing those of the same ids, all or none.
+
+        Args:
+            records: each with its id as ``_id``; of two with one id the later counts.
+            vectors: ``[records]``, over at most `vocab_size` terms.
+            wait: when to return.
+
+        Raises:
+            InputError: a record or id is faulty, or there are more or fewer vectors.
+            MismatchError: the vectors use more terms than there are.
+            StoppedError: the disk has failed.
+        """
+        self.wait(self.stage(records, vectors), wait)
+
+    def stage(self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors) -> Place:
+        """Begin a `put`, which `wait` ends; raises as `put`."""
+        ids, encoded = self._checked(records, vectors)
+        with self.words_held():
+            return self._append([], ids, encoded, vectors)
+
+    def wait(self, place: Place, wait: Wait) -> None:
+        """Wait for what `stage` began. Holding the words meanwhile would be a deadlock."""
+        if wait not in get_args(Wait):
+            raise InputError(
+                f"expected wait to be {', '.join(get_args(Wait))}, found {wait!r}; "
+                "use durable to be safe"
+            )
+        if wait == "searchable" or self._pending.size_bytes > PENDING_BYTES:
+            self.commit()
+        elif wait == "durable":
+            place.log.sync(place.end)
+
+    def words_held(self) -> threading.RLock:  # type: ignore[valid-type]
+        """Keeps others from adding words and writing while its ``with`` block runs."""
+        return self._mutex
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Commit, and keep others from writing while the ``with`` block runs."""
+        with self._committing, self._mutex:
+            self.commit()
+            yield
+
+    def add(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        vectors: SparseVectors,
+        *,
+        wait: Wait = "durable",
+    ) -> None:
+        """Add documents whose ids are new, all or none; arguments and errors are those of `put`.
+
+        Raises:
+            InputError: an id is there already, or twice among these.
+        """
+        ids, encoded = self._checked(records, vectors)
+        with self._mutex:
+            seen = set[str]()
+            for doc_id in ids:
+                if doc_id in seen or self.has(doc_id):
+                    raise InputError(
+                        f"expected new ids, found {doc_id!r}, which is there already; "
+                        "use `put` to replace documents"
+                    )
+                seen.add(doc_id)
+            place = self._append([], ids, encoded, vectors)
+        self.wait(place, wait)
+
+    def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
+        """Remove the documents of these ids; how many there were. Unknown ids are passed over."""
+        with self._mutex:
+            found = [doc_id for doc_id in dict.fromkeys(ids) if self.has(doc_id)]
+            if not found:
+                return 0
+            vectors = SparseVectors.empty(self.vocab_size)
+            place = self._append(found, [], [], vectors)
+        self.wait(place, wait)
+        return len(found)
+
+    def delete_where(
+        self, select: Callable[[Part], NDArray[Any]], *, wait: Wait = "durable"
+    ) -> int:
+        """Remove the documents that ``select`` picks; how many there were.
+
+        Args:
+            select: gives ``[documents]`` bool for a part of the collection; deleted documents
+                may be among those picked.
+            wait: when to return.
+        """
+        with self.alone():
+            picked = [
+                part.stored.ids.doc_id(doc)
+                for part in self.index.parts
+                for doc in part.live_docs[select(part)[part.live_docs]].tolist()
+            ]
+            return self.delete(picked, wait=wait)
+
+    def has(self, doc_id: str) -> bool:
+        """Whether an id is there, all writes so far included."""
+        with self._mutex:
+            for writes in (self._pending, self._frozen):
+                state = writes.state(doc_id)
+                if state is not None:
+                    return state
+            return self.index.doc(doc_id) is not None
+
+    def commit(self) -> int:
+        """Make all writes so far searchable; the generation that holds them."""
+        with self._committing:
+            with self._mutex:
+                if not self._pending:
+                    return self._publisher.manifest.generation
+                self._log.refuse_if_stopped()
+                self._begin_log()
+                self._frozen, self._pending = self._pending, Pending()
+                words, vocab_size = self._grown_words(), self.vocab_size
+            try:
+                self._publisher.commit(self._frozen, words, vocab_size, self._log.number)
+            except BaseException as error:
+                self._log.stop(error)
+                raise
+            with self._mutex:
+                self._frozen = Pending()
+                generation = self._publisher.manifest.generation
+        if self._merger is not None:
+            self._merger.wake()
+        return generation
+
+    def merge(self, check: Callable[[], None] = lambda: None) -> bool:
+        """Merge segments of like size, or one with many deletions; whether any were due."""
+        return self._publisher.merge_next(check)
+
+    def optimize(self, check: Callable[[], None] = lambda: None) -> None:
+        """Commit, and make one segment without deleted documents of all.
+
+        Args:
+            check: called often; what it raises stops the work, which leaves nothing behind.
+        """
+        self.commit()
+        self._publisher.merge_all(check)
+
+    def rewrite(
+        self,
+        batches: Callable[[], Iterable[SparseVectors]],
+        dictionary: Dictionary | None,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Give all documents other vectors and words, in one step.
+
+        Call it in a ``with alone()`` block that the documents were read in, too.
+
+        Args:
+            batches: gives the vectors of `Index.live_docs`, the same at each call.
+            dictionary: the words in place of the present ones, with their frequencies.
+            settings: in place of the present ones.
+        """
+        with self._mutex:
+            vocab_size = self._publisher.manifest.vocab_size
+            if dictionary is not None:
+                vocab_size = max(dictionary.vocab_size, 1)
+            self._publisher.rewrite(batches, dictionary, vocab_size, settings)
+            self._take_words(dictionary)
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Publish a generation with other settings."""
+        self._publisher.change_settings(settings)
+
+    def remove_unused(self) -> None:
+        """Remove the files of generations that nobody reads any more."""
+        self._publisher.remove_unused()
+
+    def close(self) -> None:
+        """Commit, and let another writer in.
+
+        Raises:
+            StoppedError: the disk has failed. The lock is let go of all the same.
+        """
+        with ExitStack() as stack:
+            stack.callback(self._release)
+            if self._merger is not None:
+                stack.callback(self._merger.close)
+            self.commit()
+
+    def abandon(self) -> None:
+        """Let another writer in; writes that are not searchable yet stay in the log."""
+        with ExitStack() as stack:
+            stack.callback(self._release)
+            if self._merger is not None:
+                stack.callback(self._merger.close)
+            self._log.sync_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def _checked(
+        self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors
+    ) -> tuple[list[str], list[bytes]]:
+        """The ids and the JSON of records that fit their vectors."""
+        if len(records) != len(vectors):
+            raise InputError(
+                f"expected one vector a document, found {len(records)} documents and "
+                f"{len(vectors)} vectors; give both in the same order"
+            )
+        if vectors.vocab_size > self.vocab_size:
+            raise MismatchError(
+                f"expected vectors over at most {self.vocab_size} terms, found "
+                f"{vectors.vocab_size}; encode with the collection's own encoder"
+            )
+        ids = []
+        for record in records:
+            if not isinstance(record.get("_id"), str):
+                raise InputError(
+                    f"expected a document with a string _id, found {record.get('_id')!r}; "
+                    "give each document an id"
+                )
+            ids.append(check_id(record["_id"]))
+        return ids, [encode_record(record) for record in records]
+
+    def _append(
+        self,
+        deleted: Sequence[str],
+        ids: Sequence[str],
+        records: Sequence[bytes],
+        vectors: SparseVectors,
+    ) -> Place:
+        """Put a write into the log and among the pending ones, its new words with it."""
+        words: list[str] = []
+        if self.dictionary is not None:
+            words = self.dictionary.words_from(self._logged_words)
+        write = Write.of(words, deleted, ids, records, vectors)
+        end = self._log.append(write.encoded())
+        self._logged_words += len(words)
+        self._pending.apply(write)
+        return Place(self._log, end)
+
+    def _begin_log(self) -> None:
+        """Go on in a new log; the old one is whole on disk before the new one begins."""
+        old = self._log
+        old.sync_all()
+        try:
+            self._log = Log.create(self._storage, old.number + 1)
+        except BaseException as error:
+            old.stop(error)
+            raise
+        old.close()
+
+    def _grown_words(self) -> dict[str, NDArray[Any]]:
+        """The dictionary's arrays if it has grown since the last commit."""
+        if self.dictionary is None or len(self.dictionary) == self._committed_words:
+            return {}
+        self._committed_words = len(self.dictionary)
+        arrays = self.dictionary.arrays()
+        del arrays[FREQUENCY]
+        return arrays
+
+    def _take_words(self, dictionary: Dictionary | None) -> None:
+        self.dictionary = None
+        if dictionary is not None:
+            self.dictionary = DictionaryWriter(dictionary.first_term, dictionary)
+        self._logged_words = self._committed_words = 0 if dictionary is None else len(dictionary)
+
+    def _recover(self) -> Log:
+        """Take up the writes of the logs, and go on with the last one."""
+        logs = read_logs(self._storage, self._publisher.manifest.log)
+        last = max(logs)
+        if not logs[last].whole_bytes:  # a stop came before it was begun
+            self._storage.remove(log_name(last))
+            del logs[last]
+            last -= 1
+        for contents in logs.values():
+            for payload in contents.payloads:
+                write = Write.decoded(payload)
+                if self.dictionary is not None:
+                    self.dictionary.add(write.words)
+                self._pending.apply(write)
+        if self.dictionary is not None:
+            self._logged_words = len(self.dictionary)
+        return Log.resume(self._storage, last, logs[last])
+
+    def _release(self) -> None:
+        self._log.close()
+        self._publisher.remove_unused()
+        self._publisher.close()
+        self._lock.release()
