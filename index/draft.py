@@ -74,7 +74,7 @@ class Draft:
             old = [name for name in self.files if dictionary_part(name) == part]
             for name in old:
                 del self.files[name]
-            name = f"{DICTIONARY}/{self.generation:06}.{part}"
+            name = f"{dictionary_prefix(self.generation)}{part}"
             self.files[name] = self._storage.write_array(name, array)
 
     def publish(self, vocab_size: int, log: int, settings: Mapping[str, Any]) -> Manifest:
@@ -99,6 +99,11 @@ class Draft:
     def _make_folder(self, name: str) -> None:
         self._storage.make_folder(name)
         self._folders.add(name)
+
+
+def dictionary_prefix(generation: int) -> str:
+    """What the files of the dictionary arrays begin with that a generation writes."""
+    return f"{DICTIONARY}/{generation:06}."
 
 
 def dictionary_part(name: str) -> str | None:

@@ -379,8 +379,9 @@ def _replayable(
     rows, sizes = 0, set[int]()
     names: list[Path] = []
     for batch in vectors:
-        names.append(storage.path(f"{BUILD}/batch-{len(names):06}.safetensors"))
-        batch.save(names[-1])
+        name = f"{BUILD}/batch-{len(names):06}.safetensors"
+        storage.write(name, batch.to_bytes())
+        names.append(storage.path(name))
         rows += len(batch)
         sizes.add(batch.vocab_size)
     if len(sizes) != 1:

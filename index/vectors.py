@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from tamis.index.errors import FormatError, InputError
 
@@ -185,13 +185,16 @@ class SparseVectors:
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write a ``.safetensors`` file with tensors ``offsets``, ``terms`` and ``weights``."""
+        Path(path).write_bytes(self.to_bytes(metadata))
+
+    def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """What `save` writes."""
         tensors = {"offsets": self.offsets, "terms": self.terms, "weights": self.weights}
         header = {"format": FILE_FORMAT, "vocab_size": str(self.vocab_size), **(metadata or {})}
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-            str(path),
-            metadata=header,
+        data: bytes = save(
+            {name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata=header
         )
+        return data
 
     @staticmethod
     def load(path: str | Path) -> SparseVectors:

@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 import orjson
 
-from tamis.index.collection import DICTIONARY, QUERY_SIDE, Collection
+from tamis.index.collection import QUERY_SIDE, Collection
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.documents import Documents, DocumentWriter
+from tamis.index.draft import DICTIONARY, dictionary_prefix
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.index import SEGMENT, refuse_existing, write_index
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.types import Passage
 
-CHUNK_DOCUMENTS = 2048
+CHUNK_DOCUMENTS = 256  # what a stop may cost: a minute where a model does five a second
 PLAN = f"{BUILD}/plan.json"
 CORPUS = f"{BUILD}/corpus.json"  # written when the corpus has been read to its end
 
@@ -263,7 +264,7 @@ class _Job:
 
     def _write_dictionary(self, dictionary: DictionaryWriter) -> dict[str, FileEntry]:
         self.storage.make_folder(DICTIONARY)
-        return self.storage.write_arrays(f"{DICTIONARY}/", dictionary.arrays())
+        return self.storage.write_arrays(dictionary_prefix(1), dictionary.arrays())
 
     def _write_query_side(self) -> dict[str, FileEntry]:
         """Keep a copy of a query side that needs no model, so that the collection is enough."""
@@ -279,9 +280,7 @@ class _Job:
 
     def _save_chunk(self, channel: str, number: int, vectors: SparseVectors) -> None:
         """Write a chunk aside and rename it, so that a chunk that exists is whole."""
-        name = _chunk_name(channel, number)
-        vectors.save(self.storage.path(f"{name}.new"))
-        self.storage.path(f"{name}.new").replace(self.storage.path(name))
+        self.storage.replace(_chunk_name(channel, number), vectors.to_bytes())
 
     def _load_chunk(self, channel: str, number: int) -> SparseVectors:
         return SparseVectors.load(self.storage.path(_chunk_name(channel, number)))

@@ -23,10 +23,12 @@ from tamis.index.segment import EXACT
 PRECISIONS = ("f32", "u16", "u8")
 
 
+def segment_of(index):
+    return index.parts[0].stored.segment
+
+
 def stored_vectors(index):
-    terms, weights = zip(
-        *(index.parts[0].stored.segment.row(doc) for doc in range(len(index))), strict=True
-    )
+    terms, weights = zip(*(segment_of(index).row(doc) for doc in range(len(index))), strict=True)
     offsets = np.cumsum([0, *(row.size for row in terms)])
     return SparseVectors(offsets, np.concatenate(terms), np.concatenate(weights), index.vocab_size)
 
@@ -46,7 +48,7 @@ def test_exact_search_equals_the_reference_over_stored_weights(tmp_path, precisi
     corpus = random_vectors(1511, 97, seed=1, weights=weights)
     queries = random_vectors(67, 97, seed=2, longest=40, weights=weights)
     index = Index.build(tmp_path / "index", corpus, config=IndexConfig(precision))
-    frequencies = index.parts[0].stored.segment.document_frequency(np.arange(97))
+    frequencies = segment_of(index).document_frequency(np.arange(97))
     assert frequencies.min() < COMMON < frequencies.max()  # rare and common terms together
     for k in (1, 10, 333, 2000):
         assert_exact(index, queries, k)
@@ -177,7 +179,7 @@ def test_knobs_at_their_ends_are_the_exact_search(tmp_path):
 def test_fewer_tiers_and_less_mass_read_less(tmp_path):
     corpus = random_vectors(5003, 61, seed=5)
     queries = random_vectors(43, 61, seed=6, longest=30)
-    segment = Index.build(tmp_path / "index", corpus).segment
+    segment = segment_of(Index.build(tmp_path / "index", corpus))
     read = [
         segment.search(queries, 10, knobs)[1].sum()
         for knobs in (EXACT, EXACT._replace(tiers=2), EXACT._replace(tiers=1, mass=0.5))
@@ -232,9 +234,9 @@ def test_prefetching_reads_nothing_even_outside_an_array():
 def test_stored_weights_of_a_document_are_given_by_term(tmp_path):
     index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{}, {1: 2.0, 7: 0.5}], 9))
     terms = np.array([0, 1, 7, 8])
-    assert index.parts[0].stored.segment.weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
-    assert index.parts[0].stored.segment.weights_of(0, terms).tolist() == [0.0] * 4
-    assert index.parts[0].stored.segment.document_frequency(terms).tolist() == [0, 1, 1, 0]
+    assert segment_of(index).weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
+    assert segment_of(index).weights_of(0, terms).tolist() == [0.0] * 4
+    assert segment_of(index).document_frequency(terms).tolist() == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.0005])
@@ -244,7 +246,7 @@ def test_documents_that_are_not_allowed_are_never_found(tmp_path, share, knobs):
     corpus = random_vectors(2003, 61, seed=5, weights="ties")
     queries = random_vectors(31, 61, seed=6, longest=30)
     allowed = np.random.default_rng(7).random(2003) < share
-    segment = Index.build(tmp_path / "index", corpus).segment
+    segment = segment_of(Index.build(tmp_path / "index", corpus))
     found, _ = segment.search(queries, 10, knobs, allowed=allowed)
     everything = reference.search(corpus, queries, 2003)
     for query in range(31):

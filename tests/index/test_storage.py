@@ -54,8 +54,11 @@ def test_truncated_extended_and_missing_files_are_detected(copy):
                 file.unlink()
             else:
                 file.write_bytes(damaged)
-            with pytest.raises(FormatError):
-                Index.open(copy)
+            if file.name.startswith("log-") and damaged and len(damaged) > len(whole):
+                Index.open(copy)  # a stop leaves such a tail, which holds nothing
+            else:
+                with pytest.raises(FormatError):
+                    Index.open(copy)
             file.write_bytes(whole)
     assert len(Index.open(copy)) == 23
 
@@ -74,8 +77,8 @@ def test_swapped_files_are_detected(copy):
 
 def test_another_format_version_is_refused_with_both_numbers(copy):
     current = copy / "CURRENT"
-    current.write_text(current.read_text().replace("tamis 1 ", "tamis 3 "))
-    with pytest.raises(FormatError, match="has format 3, this version reads 1; rebuild"):
+    current.write_text(current.read_text().replace("tamis 2 ", "tamis 3 "))
+    with pytest.raises(FormatError, match="has format 3, this version reads 2; use the version"):
         Index.open(copy)
 
 

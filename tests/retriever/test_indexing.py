@@ -61,7 +61,7 @@ def test_both_channels_lie_side_by_side(tmp_path):
     assert collection.index.vocab_size == 26 + len(words)
     dog = words.lookup("dog")
     assert words.document_frequency([dog]).tolist() == [10]
-    assert collection.index.parts[0].stored.segment.document_frequency(np.array([dog])).tolist() == [10]
+    assert collection.index.document_frequency()[dog] == 10
     assert collection.weights_of(0, np.array([dog]))[0] > 0
     assert collection.weights_of(1, np.array([dog]))[0] == 0
 
