@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from tamis.kernels.product import product
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -196,13 +198,17 @@ def encode(
     spec = _Head(bounds, activation, logit_scale)
     pieces = []
     for cols in _columns(bounds, weight.shape[0]):
-        values = _finish(_pool_values(hidden, weight[cols], bounds), bias, cols, spec).float()
+        logits = _shifted(_pool_values(hidden, weight[cols], bounds), bias, cols, spec).float()
         if keep.exclude is not None:
-            values[:, keep.exclude[cols]] = 0.0
-        if not torch.isfinite(values).all():
+            logits.masked_fill_(keep.exclude[cols], 0.0)
+        if not (logits < torch.inf).all():  # false for NaN too
             raise ValueError(NON_FINITE)
-        row, term = (values > keep.threshold).nonzero(as_tuple=True)
-        pieces.append((row, term + cols.start, values[row, term]))
+        row, term = (logits > 0).nonzero(as_tuple=True)  # no activation lifts a logit above 0
+        values = activation.apply(logits[row, term])
+        if keep.threshold > 0:
+            heavy = values > keep.threshold
+            row, term, values = row[heavy], term[heavy], values[heavy]
+        pieces.append((row, term + cols.start, values))
     rows, terms, weights = (torch.cat(part) for part in zip(*pieces, strict=True))
     order = torch.argsort(rows, stable=True)  # pieces rise in term, so rows keep rising terms
     rows, terms, weights = rows[order], terms[order], weights[order]
@@ -236,10 +242,17 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 def _finish(top: torch.Tensor, bias: torch.Tensor | None, cols: slice, spec: _Head) -> torch.Tensor:
     """Turn pooled raw logits [B, C] into weights: bias, scale, activation, zero for empty rows."""
-    z = top if bias is None else top + bias[cols].to(top.dtype)
-    out = spec.activation.apply(z * spec.logit_scale)
+    out = spec.activation.apply(_shifted(top, bias, cols, spec))
     empty = torch.tensor([a == e for a, e in itertools.pairwise(spec.bounds)], device=out.device)
     return out.masked_fill_(empty[:, None], 0.0)
+
+
+def _shifted(
+    top: torch.Tensor, bias: torch.Tensor | None, cols: slice, spec: _Head
+) -> torch.Tensor:
+    """Add bias and scale to pooled raw logits [B, C]; -inf for empty rows."""
+    z = top if bias is None else top + bias[cols].to(top.dtype)
+    return z * spec.logit_scale
 
 
 def _pool(
@@ -269,9 +282,9 @@ def _pool_values(hidden: torch.Tensor, weight: torch.Tensor, bounds: Sequence[in
     top = hidden.new_full((len(bounds) - 1, weight.shape[0]), -torch.inf, dtype=wide)
     native = hidden.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     work = hidden.dtype if native else wide
-    columns = weight.to(work).T
+    columns = weight.to(work)
     for first, block in _token_blocks(bounds):
-        logits = hidden[block[0] : block[-1]].to(work) @ columns
+        logits = product(hidden[block[0] : block[-1]].to(work), columns)
         for b, (a, e) in enumerate(itertools.pairwise(block), start=first):
             if e > a:
                 top[b] = torch.amax(logits[a - block[0] : e - block[0]], 0)

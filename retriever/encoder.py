@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from tamis.retriever.inference_free import TableQueryEncoder, read_weight_table
 from tamis.retriever.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -41,7 +41,18 @@ __all__ = [
     "load_query_encoder",
 ]
 
-WINDOW_TEXTS = 4096  # tokenised ahead and sorted by length together
+WINDOW_TEXTS = 4096  # tokenised ahead, and sorted by length together where batches are padded
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class _Batch(NamedTuple):
+    """Texts to run at once: their numbers, their ids, and the lane they take."""
+
+    texts: list[int]
+    ids: list[list[int]]
+    lane: int
 
 
 @runtime_checkable
@@ -188,7 +199,7 @@ class SparseEncoder:
         from tamis.retriever.language_model import load_language_model
 
         model = load_language_model(side, tokenizer.special_ids, self._device)
-        return _NeuralEncoder(model, tokenizer, side.prompt)
+        return _NeuralEncoder(model.prepare_to_encode(), tokenizer, side.prompt)
 
     def _query_side(self) -> _NeuralEncoder | TableQueryEncoder:
         query, document = self.checkpoint.query, self.checkpoint.document
@@ -200,7 +211,7 @@ class SparseEncoder:
 
 
 class _NeuralEncoder:
-    """One side: tokenise ahead, sort by length, run batches, put the rows back in order."""
+    """One side: tokenise ahead, run batches, give the rows in the order of the texts."""
 
     def __init__(self, model: SpladeModel, tokenizer: Tokenizer, prompt: str) -> None:
         self.model = model
@@ -210,41 +221,85 @@ class _NeuralEncoder:
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None) -> SparseVectors:
         if isinstance(texts, str):
             raise InputError("expected a list of texts, found one string; write [text]")
-        windows = [self._encode_window(ids, progress) for ids in self._tokenised_ahead(texts)]
-        return SparseVectors.concatenate([SparseVectors.empty(self.model.vocab_size), *windows])
-
-    def _tokenised_ahead(self, texts: Sequence[str]) -> Iterator[list[list[int]]]:
-        """The ids of each window of texts; the next window is tokenised while one is in use."""
-        starts = range(0, len(texts), WINDOW_TEXTS)
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            pending: deque[Future[list[list[int]]]] = deque()
-            for start in starts:
-                pending.append(ahead.submit(self._ids, texts[start : start + WINDOW_TEXTS]))
-                if len(pending) == 2:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+        parts, numbers = [SparseVectors.empty(self.model.vocab_size)], []
+        with ThreadPoolExecutor(max_workers=1) as tokenising:
+            batches = self._batches(_ahead(tokenising, self._ids, _windows(texts), 1))
+            for batch, rows in self._encoded(batches):
+                parts.append(rows)
+                numbers.extend(batch)
+                if progress is not None:
+                    progress(len(batch))
+        vectors = SparseVectors.concatenate(parts)
+        return vectors if self.model.packs else _take(vectors, np.argsort(numbers))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids with special ones around them; none for a blank text."""
         rows = self.tokenizer.document_ids([self.prompt + text for text in texts])
         return [ids if text.strip() else [] for text, ids in zip(texts, rows, strict=True)]
 
-    def _encode_window(
-        self, ids: Sequence[Sequence[int]], progress: Callable[[int], None] | None
-    ) -> SparseVectors:
-        parts, numbers = [], []
-        for batch in batches_by_length([len(row) for row in ids], self.model.batch_tokens):
-            blank = not ids[batch[0]]
-            parts.append(
-                SparseVectors.empty(self.model.vocab_size, len(batch))
-                if blank
-                else self.model.encode([ids[i] for i in batch])
-            )
-            numbers.extend(batch)
-            if progress is not None:
-                progress(len(batch))
-        return _take(SparseVectors.concatenate(parts), np.argsort(numbers))
+    def _batches(self, windows: Iterable[list[list[int]]]) -> Iterator[_Batch]:
+        """The texts' numbers and ids, batch by batch."""
+        group = batches_in_order if self.model.packs else batches_by_length
+        start = made = 0
+        for ids in windows:
+            for batch in group([len(row) for row in ids], self.model.batch_tokens):
+                yield _Batch([start + i for i in batch], [ids[i] for i in batch], made)
+                made += 1
+            start += len(ids)
+
+    def _encoded(self, batches: Iterable[_Batch]) -> Iterator[tuple[list[int], SparseVectors]]:
+        """Each batch's numbers and vectors; on a GPU, launches hide behind another's arithmetic."""
+        if self.model.lanes == 1:
+            yield from map(self._encode_batch, batches)
+            return
+        with ThreadPoolExecutor(max_workers=self.model.lanes) as lanes:
+            yield from _ahead(lanes, self._encode_batch, batches, self.model.lanes)
+
+    def _encode_batch(self, batch: _Batch) -> tuple[list[int], SparseVectors]:
+        if not any(batch.ids):
+            blank = SparseVectors.empty(self.model.vocab_size, len(batch.ids))
+            return batch.texts, blank
+        return batch.texts, self.model.encode(batch.ids, batch.lane)
+
+
+def _windows(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), WINDOW_TEXTS):
+        yield texts[start : start + WINDOW_TEXTS]
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In], depth: int
+) -> Iterator[_Out]:
+    """``map`` that keeps ``depth`` results under way beside the one in use."""
+    pending: deque[Future[_Out]] = deque()
+    for item in items:
+        pending.append(pool.submit(work, item))
+        if len(pending) > depth:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def batches_in_order(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Group texts as they come, for models that need no padding.
+
+    Args:
+        lengths: tokens of each text.
+        budget: tokens a batch may have; one longer text is a batch of its own.
+
+    Yields:
+        The numbers of a batch's texts.
+    """
+    batch: list[int] = []
+    tokens = 0
+    for i, length in enumerate(lengths):
+        if batch and tokens + length > budget:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(i)
+        tokens += length
+    if batch:
+        yield batch
 
 
 def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -20,16 +20,20 @@ from transformers.utils import logging
 from tamis.index.errors import FormatError
 from tamis.index.vectors import SparseVectors
 from tamis.kernels.activation import Activation
-from tamis.kernels.ops import SparseRows, splade_encode, splade_head_sum
+from tamis.kernels.ops import SparseRows, splade_encode, splade_encode_packed, splade_head_sum
+from tamis.kernels.product import product
 from tamis.retriever.checkpoint import Architecture, NeuralSide, Pooling
+from tamis.retriever.packing import pack_texts, prepare_packing, run_packed
 from tamis.retriever.quantised_weights import SCALE, load_quantised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
-GPU_BATCH_TOKENS = 131_072
+GPU_BATCH_TOKENS = 65_536
+GPU_LANES = 2
 
 
 class SpladeModel(nn.Module):
@@ -58,6 +62,8 @@ class SpladeModel(nn.Module):
         self.register_buffer("excluded", excluded, persistent=False)
         config: Any = model.config
         self._padding_id = int(config.pad_token_id or 0)
+        self._first_position: int | None = None  # set where texts are packed
+        self._streams: list[torch.cuda.Stream] = []
 
     @property
     def vocab_size(self) -> int:
@@ -66,8 +72,13 @@ class SpladeModel(nn.Module):
 
     @property
     def batch_tokens(self) -> int:
-        """Padded tokens that make a good batch on this device."""
+        """Tokens, padding included, that make a good batch on this device."""
         return CPU_BATCH_TOKENS if self.excluded.device.type == "cpu" else GPU_BATCH_TOKENS
+
+    @property
+    def lanes(self) -> int:
+        """Batches that are best under way at once, each in a thread of its own."""
+        return max(1, len(self._streams))
 
     def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The head's inputs ``[B, S, D]`` for ids and mask ``[B, S]`` (1 token, 0 padding)."""
@@ -81,18 +92,61 @@ class SpladeModel(nn.Module):
         hidden: torch.Tensor = output[0]  # logits, which are the head's input once it is cut
         return hidden
 
+    @property
+    def packs(self) -> bool:
+        """Whether texts of any lengths make a batch without padding."""
+        return self._first_position is not None
+
+    def prepare_to_encode(self) -> SpladeModel:
+        """Make the model, on the device where it will stay, fast without gradients; give it back.
+
+        Its class, parameters and results stay; texts are no longer padded where that can be.
+        """
+        if self.side.pooling is Pooling.MAX and self.side.architecture is Architecture.MASKED:
+            self._first_position = prepare_packing(self.model)
+        if self.excluded.device.type == "cpu":
+            use_fast_products(self.model)
+        else:
+            self._streams = [torch.cuda.Stream(self.excluded.device) for _ in range(GPU_LANES)]
+        return self
+
     @torch.inference_mode()
-    def encode(self, ids: Sequence[Sequence[int]]) -> SparseVectors:
-        """The vectors of one batch of texts, given as token ids, at least one a text."""
+    def encode(self, ids: Sequence[Sequence[int]], lane: int = 0) -> SparseVectors:
+        """The vectors of one batch of texts, given as token ids.
+
+        Args:
+            ids: of each text; none for a text without tokens where the model `packs`.
+            lane: calls at once from several threads take numbers of their own.
+        """
+        with self._lane(lane):
+            rows = self._encode_packed(ids) if self.packs else self._encode_padded(ids)
+            offsets, terms, weights = (part.cpu().numpy() for part in rows)
+        return SparseVectors(offsets, terms, weights, self.vocab_size)
+
+    def _lane(self, number: int) -> AbstractContextManager[object]:
+        """On a GPU, one of the streams that run side by side."""
+        if not self._streams:
+            return contextlib.nullcontext()
+        return torch.cuda.stream(self._streams[number % len(self._streams)])
+
+    def _encode_packed(self, ids: Sequence[Sequence[int]]) -> SparseRows:
+        texts = pack_texts(ids, self._first_position or 0, self.excluded.device)
+        return splade_encode_packed(
+            run_packed(self.model, texts),
+            self.decoder.weight,
+            self.decoder.bias,
+            offsets=texts.offsets,
+            max_len=texts.max_len,
+            activation=self.activation,
+            logit_scale=self.side.logit_scale,
+            exclude=self.excluded,
+            top_n=self.side.top_n,
+        )
+
+    def _encode_padded(self, ids: Sequence[Sequence[int]]) -> SparseRows:
         device = self.decoder.weight.device
         input_ids, mask = (part.to(device) for part in pad(ids, self._padding_id))
-        rows = self._pool(self(input_ids, mask), mask, input_ids)
-        return SparseVectors(
-            rows.offsets.cpu().numpy().astype(np.int64),
-            rows.terms.cpu().numpy().astype(np.int32),
-            rows.weights.float().cpu().numpy(),
-            self.vocab_size,
-        )
+        return self._pool(self(input_ids, mask), mask, input_ids)
 
     def _pool(self, hidden: torch.Tensor, mask: torch.Tensor, _: torch.Tensor) -> SparseRows:
         side, decoder = self.side, self.decoder
@@ -158,6 +212,24 @@ def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, to
         padded[i, : len(row)] = row
         mask[i, : len(row)] = 1
     return torch.from_numpy(padded), torch.from_numpy(mask)
+
+
+class FastLinear(nn.Linear):
+    """A linear layer whose products without gradients take the faster library on the CPU."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return ``rows @ weight.T + bias``."""
+        return product(rows, self.weight, self.bias)
+
+
+def use_fast_products(model: nn.Module) -> None:
+    """Put `FastLinear` in the place of every linear layer, sharing its parameters."""
+    for parent in list(model.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is nn.Linear:
+                fast = FastLinear(*layer.weight.shape[::-1], bias=False, device="meta")
+                fast.weight, fast.bias = layer.weight, layer.bias
+                setattr(parent, name, fast.train(layer.training))
 
 
 class PassThrough(nn.Module):
