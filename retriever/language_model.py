@@ -107,7 +107,7 @@ class SpladeModel(nn.Module):
         if self.excluded.device.type == "cpu":
             use_fast_products(self.model)
         else:
-            self._streams = [torch.cuda.Stream(self.excluded.device) for _ in range(GPU_LANES)]
+            self._streams = _streams(self.excluded.device)
         return self
 
     @torch.inference_mode()
@@ -196,9 +196,7 @@ def load_language_model(
     if side.architecture is Architecture.TOKEN_WEIGHTS:
         parts = _load_token_weights(side, dtype)
         return TokenWeightModel(side, *parts, special_ids).to(device).eval()
-    model = _load_model(side, dtype)
-    if side.linear_head:
-        _make_head_linear(model, side.folder)
+    model = load_whole_model(side, dtype)
     decoder = cut_head(model, side.folder)
     return SpladeModel(side, model, decoder, special_ids).to(device).eval()
 
@@ -227,7 +225,7 @@ def use_fast_products(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if type(layer) is nn.Linear:
-                fast = FastLinear(*layer.weight.shape[::-1], bias=False, device="meta")
+                fast = FastLinear(layer.in_features, layer.out_features, device="meta")
                 fast.weight, fast.bias = layer.weight, layer.bias
                 setattr(parent, name, fast.train(layer.training))
 
@@ -272,6 +270,11 @@ def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Huggin
     return head
 
 
+def _streams(device: torch.device) -> list[torch.cuda.Stream]:
+    kind: Any = torch.cuda.Stream  # untyped
+    return [kind(device) for _ in range(GPU_LANES)]
+
+
 def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.bfloat16
@@ -285,7 +288,8 @@ def _multiplies_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in features)
 
 
-def _load_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
+def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
+    """A side's Hugging Face model with its vocabulary head, on the processor."""
     causal = side.architecture is Architecture.CAUSAL
     kind: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
     if _is_quantised(side.folder / "model.safetensors"):
@@ -295,10 +299,17 @@ def _load_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  a
         _fill(model, weights, side.folder)
     else:
         model = _from_folder(kind, side.folder, dtype)
+    if side.linear_head:
+        make_head_linear(model, side.folder)
     return model if side.adapter is None else _with_adapter(model, side.adapter)
 
 
-def _make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF model
+def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF model
+    """Take the activation out of a BERT head's transform, as ``NeuralSide.linear_head`` says.
+
+    Raises:
+        FormatError: the model is not a BERT.
+    """
     transform = getattr(
         getattr(getattr(model, "cls", None), "predictions", None), "transform", None
     )

@@ -122,9 +122,10 @@ def _attend(
         return _attend_in_turn(query, key, value, cu_seq_lens_q.tolist()), None
     from torch.nn.attention.varlen import varlen_attn
 
-    operands = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # [T, heads, width]
-    bounds, longest = (cu_seq_lens_q, cu_seq_lens_q), (max_length_q, max_length_q)
-    return varlen_attn(*operands, *bounds, *longest)[None], None
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [T, heads, width]
+    bounds, longest = cu_seq_lens_q, max_length_q
+    packed: Any = varlen_attn(q, k, v, bounds, bounds, longest, longest)
+    return packed[None], None
 
 
 def _attend_in_turn(

@@ -16,6 +16,7 @@ def bench_commands() -> typer.Typer:
         name="bench", no_args_is_help=True, help="Measure speed and memory on this machine."
     )
     group.command("head")(head)
+    group.command("encode")(encode)
     group.command("search")(search)
     return group
 
@@ -39,6 +40,41 @@ def head(
         print_json(measure_head(repeats, quick=quick))
     else:
         bench_head(out, repeats, quick=quick)
+
+
+def encode(
+    documents: Annotated[int, typer.Option(min=48, help="Texts a turn encodes.")] = 256,
+    encoder: Annotated[str, typer.Option(help="A masked language model.")] = "default",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; the first CUDA device where there is one.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Texts to encode; a mix made from the sample if none.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns a median is taken of.")] = 5,
+    quality: Annotated[
+        bool, typer.Option(help="On the CPU, compare nDCG@10 with that of float32.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the encoder against sentence-transformers' on the same model and texts."""
+    require("encode", "eval", "hybrid")
+    import torch
+
+    from tamis.scripts.bench_encode import measure_encode, table
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    found = measure_encode(
+        documents, encoder=encoder, device=device, corpus=corpus, repeats=repeats, quality=quality
+    )
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for line in table(found):
+        typer.echo(line)
 
 
 def search(
