@@ -45,15 +45,10 @@ def pack_padded(
     With `clean`, rows past those in use are zeros and `source` is -1 where it means nothing.
     """
     batch, max_len, width = hidden.shape
-    if mask is None:
-        length = torch.full((batch,), max_len, dtype=torch.int32, device=hidden.device)
-        mask = torch.ones((1, 1), dtype=torch.uint8, device=hidden.device).expand(batch, max_len)
-    else:
-        length = mask.sum(1, dtype=torch.int32)
-        mask = mask.view(torch.uint8)
     flat = hidden.reshape(batch * max_len, width)
     capacity = batch * round_up(max_len, granule)
-    return _pack(flat, length, mask, None, capacity, granule, max_len, clean=clean)
+    bits = None if mask is None else mask.view(torch.uint8)
+    return _pack(flat, batch, bits, None, capacity, granule, max_len, clean=clean)
 
 
 def pack_offsets(
@@ -65,15 +60,14 @@ def pack_offsets(
     clean: bool = False,
 ) -> Packed:
     """Pack [T, D] whose sequence b owns rows `offsets[b] .. offsets[b + 1]`; cut at `max_len`."""
-    length = offsets.diff().clamp_(max=max_len).to(torch.int32)
-    batch = len(length)
+    batch = len(offsets) - 1
     capacity = round_up(hidden.shape[0], granule) + batch * granule
-    return _pack(hidden, length, None, offsets, capacity, granule, max_len, clean=clean)
+    return _pack(hidden, batch, None, offsets, capacity, granule, max_len, clean=clean)
 
 
 def _pack(
     flat: torch.Tensor,
-    length: torch.Tensor,
+    batch: int,
     mask: torch.Tensor | None,
     offsets: torch.Tensor | None,
     capacity: int,
@@ -82,20 +76,23 @@ def _pack(
     *,
     clean: bool,
 ) -> Packed:
-    batch, width = len(length), flat.shape[1]
+    width = flat.shape[1]
     step = 16 // flat.element_size()
     shape = (capacity, round_up(width, step))
     rows = flat.new_zeros(shape) if clean else flat.new_empty(shape)
-    source, segment, start, used = (
+    source, segment, start, length, used = (
         torch.empty(size, dtype=torch.int32, device=flat.device)
-        for size in (capacity, cdiv(capacity, granule), batch, 1)
+        for size in (capacity, cdiv(capacity, granule), batch, batch, 1)
     )
     if clean:
         source.fill_(-1)
     packed = Packed(rows, source, segment, start, length, used, granule, max_len)
     chunk = min(32, max(16, next_power_of_2(max_len)))
     with on(flat.device):
-        _starts_kernel[(1,)](length, start, used, batch, granule, BLOCK=1024)
+        _starts_kernel[(1,)](
+            mask, offsets, length, start, used, batch, max_len, granule,
+            *(mask.stride() if mask is not None else (0, 0)), BLOCK=64, BLOCK_S=128,
+        )  # fmt: skip
         if batch and max_len:
             _copy_kernel[(batch, cdiv(max_len, chunk))](
                 flat, mask, offsets, rows, source, segment, start, length,
@@ -107,15 +104,32 @@ def _pack(
     return packed
 
 
-@triton.jit(do_not_specialize=["batch"])
-def _starts_kernel(length_ptr, start_ptr, used_ptr, batch, granule, BLOCK: tl.constexpr):
-    """Exclusive sum of lengths rounded up to granules."""
+@triton.jit(do_not_specialize=["batch", "max_len"])
+def _starts_kernel(
+    mask_ptr, offsets_ptr, length_ptr, start_ptr, used_ptr, batch, max_len, granule,
+    stride_mask_b, stride_mask_s, BLOCK: tl.constexpr, BLOCK_S: tl.constexpr,
+):  # fmt: skip
+    """Lengths by mask, by offsets or all alike, and the sum of those before in whole granules."""
     base = tl.zeros([], tl.int32)
     for b0 in range(0, batch, BLOCK):
         b = b0 + tl.arange(0, BLOCK)
-        length = tl.load(length_ptr + b, mask=b < batch, other=0)
+        inside = b < batch
+        length = tl.where(inside, max_len, 0)
+        if offsets_ptr is not None:
+            begin = tl.load(offsets_ptr + b, mask=inside, other=0)
+            end = tl.load(offsets_ptr + b + 1, mask=inside, other=0)
+            length = tl.minimum((end - begin).to(tl.int32), length)
+        if mask_ptr is not None:
+            length = tl.zeros([BLOCK], tl.int32)
+            lines = mask_ptr + b.to(tl.int64) * stride_mask_b
+            for s0 in range(0, max_len, BLOCK_S):
+                s = s0 + tl.arange(0, BLOCK_S)
+                there = inside[:, None] & (s < max_len)[None, :]
+                counts = tl.load(lines[:, None] + s[None, :] * stride_mask_s, mask=there, other=0)
+                length += tl.sum(counts.to(tl.int32), 1)
         padded = (length + granule - 1) // granule * granule
-        tl.store(start_ptr + b, base + tl.cumsum(padded, 0) - padded, mask=b < batch)
+        tl.store(length_ptr + b, length, mask=inside)
+        tl.store(start_ptr + b, base + tl.cumsum(padded, 0) - padded, mask=inside)
         base += tl.sum(padded, 0)
     tl.store(used_ptr, base)
 
@@ -146,7 +160,9 @@ def _copy_kernel(
     else:
         rank = position
         counted = position < length
-        base = tl.load(offsets_ptr + b).to(tl.int64)
+        base = b.to(tl.int64) * max_len
+        if offsets_ptr is not None:
+            base = tl.load(offsets_ptr + b).to(tl.int64)
     from_row = base + position
     to_row = start + rank
     tl.store(source_ptr + to_row, from_row.to(tl.int32), mask=counted)
