@@ -14,7 +14,6 @@ Non-finite values: NaN or infinity in a token that counts propagates to its row 
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ import torch
 
 from tamis.kernels import reference
 from tamis.kernels.activation import Activation
+from tamis.kernels.ragged import Ragged, check_device
 from tamis.kernels.reference import Selection, SparseRows
 
 if TYPE_CHECKING:
@@ -67,15 +67,7 @@ def splade_head(
     Raises:
         ValueError: shapes, dtypes or devices disagree, or the device is not supported.
     """
-    hidden, weight = _autocast(hidden, weight)
-    _check_padded(hidden, weight, bias, mask)
-    _check_scale(logit_scale)
-    fused = _fused(hidden)
-    if fused is None:
-        rows, bounds = _pack(hidden, mask)
-        return reference.head(rows, weight, bias, bounds, activation, logit_scale)
-    out: torch.Tensor = fused.head(hidden, weight, bias, mask, activation, logit_scale)
-    return out
+    return _head(hidden, weight, bias, _padded(hidden, mask), activation, logit_scale)
 
 
 def splade_head_packed(
@@ -106,17 +98,8 @@ def splade_head_packed(
     Raises:
         ValueError: as `splade_head`; or, on the CPU, offsets that fall or leave `hidden`.
     """
-    hidden, weight = _autocast(hidden, weight)
-    _check_packed(hidden, weight, bias, offsets, max_len)
-    _check_scale(logit_scale)
-    fused = _fused(hidden)
-    if fused is None:
-        bounds = _bounds(offsets, hidden.shape[0], max_len)
-        return reference.head(hidden, weight, bias, bounds, activation, logit_scale)
-    out: torch.Tensor = fused.head_packed(
-        hidden, weight, bias, offsets, max_len, activation, logit_scale
-    )
-    return out
+    ragged = Ragged(None, offsets, max_len)
+    return _head(hidden, weight, bias, ragged, activation, logit_scale)
 
 
 def splade_head_sum(
@@ -133,10 +116,9 @@ def splade_head_sum(
     Arguments, result and errors as `splade_head`. Logits are made by chunk and made again in the
     backward, in plain torch on every device.
     """
-    hidden, weight = _autocast(hidden, weight)
-    _check_padded(hidden, weight, bias, mask)
-    _check_scale(logit_scale)
-    rows, bounds = _pack(hidden, mask)
+    ragged = _padded(hidden, mask)
+    hidden, weight = _checked(hidden, weight, bias, ragged, logit_scale)
+    rows, bounds = ragged.on_host(hidden)
     return reference.head_sum(rows, weight, bias, bounds, activation, logit_scale)
 
 
@@ -172,17 +154,8 @@ def splade_encode(
     Raises:
         ValueError: as `splade_head`; or a weight that is NaN or infinite.
     """
-    hidden, weight = _autocast(hidden, weight)
-    _check_padded(hidden, weight, bias, mask)
-    _check_scale(logit_scale)
-    _check_selection(hidden, weight, threshold, top_n, exclude)
-    fused = _fused(hidden)
     keep = Selection(threshold, top_n, exclude)
-    if fused is None:
-        rows, bounds = _pack(hidden, mask)
-        return reference.encode(rows, weight, bias, bounds, activation, logit_scale, keep)
-    out: SparseRows = fused.encode(hidden, weight, bias, mask, activation, logit_scale, keep)
-    return out
+    return _encode(hidden, weight, bias, _padded(hidden, mask), activation, logit_scale, keep)
 
 
 @torch.no_grad()
@@ -203,19 +176,64 @@ def splade_encode_packed(
 
     `hidden`, `offsets` and `max_len` as `splade_head_packed`; the rest as `splade_encode`.
     """
-    hidden, weight = _autocast(hidden, weight)
-    _check_packed(hidden, weight, bias, offsets, max_len)
-    _check_scale(logit_scale)
-    _check_selection(hidden, weight, threshold, top_n, exclude)
-    fused = _fused(hidden)
     keep = Selection(threshold, top_n, exclude)
+    ragged = Ragged(None, offsets, max_len)
+    return _encode(hidden, weight, bias, ragged, activation, logit_scale, keep)
+
+
+def _head(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    ragged: Ragged,
+    activation: Activation,
+    logit_scale: float,
+) -> torch.Tensor:
+    hidden, weight = _checked(hidden, weight, bias, ragged, logit_scale)
+    fused = _fused(hidden)
     if fused is None:
-        bounds = _bounds(offsets, hidden.shape[0], max_len)
-        return reference.encode(hidden, weight, bias, bounds, activation, logit_scale, keep)
-    out: SparseRows = fused.encode_packed(
-        hidden, weight, bias, offsets, max_len, activation, logit_scale, keep
-    )
+        rows, bounds = ragged.on_host(hidden)
+        return reference.head(rows, weight, bias, bounds, activation, logit_scale)
+    out: torch.Tensor = fused.head(hidden, weight, bias, ragged, activation, logit_scale)
     return out
+
+
+def _encode(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    ragged: Ragged,
+    activation: Activation,
+    logit_scale: float,
+    keep: Selection,
+) -> SparseRows:
+    hidden, weight = _checked(hidden, weight, bias, ragged, logit_scale)
+    _check_selection(hidden, weight, keep)
+    fused = _fused(hidden)
+    if fused is None:
+        rows, bounds = ragged.on_host(hidden)
+        return reference.encode(rows, weight, bias, bounds, activation, logit_scale, keep)
+    out: SparseRows = fused.encode(hidden, weight, bias, ragged, activation, logit_scale, keep)
+    return out
+
+
+def _padded(hidden: torch.Tensor, mask: torch.Tensor | None) -> Ragged:
+    return Ragged(mask, None, hidden.shape[1] if hidden.ndim == 3 else 0)
+
+
+def _checked(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    ragged: Ragged,
+    logit_scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return hidden and weight as they enter the product, every argument checked."""
+    hidden, weight = _autocast(hidden, weight)
+    ragged.check(hidden)
+    _check_weight(hidden, weight, bias)
+    _check_scale(logit_scale)
+    return hidden, weight
 
 
 def _fused(hidden: torch.Tensor) -> ModuleType | None:
@@ -240,32 +258,6 @@ def _fused(hidden: torch.Tensor) -> ModuleType | None:
     return fused
 
 
-def _pack(hidden: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, list[int]]:
-    """Return the counted tokens [T, D] of [B, S, D] and their B + 1 bounds on the host."""
-    batch, length, _ = hidden.shape
-    flat = hidden.reshape(batch * length, -1)
-    if mask is None:
-        return flat, [b * length for b in range(batch + 1)]
-    bounds = [0, *mask.sum(1).cumsum(0).tolist()]
-    return (flat if bounds[-1] == batch * length else flat[mask.flatten()]), bounds
-
-
-def _bounds(offsets: torch.Tensor, rows: int, max_len: int) -> list[int]:
-    bounds: list[int] = offsets.tolist()
-    longest = max((e - a for a, e in itertools.pairwise(bounds)), default=0)
-    if longest > max_len:
-        raise ValueError(
-            f"expected sequences of at most max_len = {max_len} tokens, found {longest}; "
-            "pass the longest length"
-        )
-    if bounds[0] != 0 or bounds != sorted(bounds) or bounds[-1] > rows:
-        raise ValueError(
-            f"expected offsets that start at 0, never fall and end at most at {rows} rows, "
-            f"found {bounds[:3]} .. {bounds[-1]}; pass cumulative sequence lengths"
-        )
-    return bounds
-
-
 def _autocast(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cast both operands as a matmul would under autocast.
 
@@ -283,45 +275,6 @@ def _autocast(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor,
     return hidden.to(dtype), weight.to(dtype)
 
 
-def _check_padded(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    mask: torch.Tensor | None,
-) -> None:
-    if hidden.ndim != 3:
-        raise ValueError(f"expected hidden [B, S, D], found shape {tuple(hidden.shape)}")
-    _check_weight(hidden, weight, bias)
-    if mask is None:
-        return
-    if mask.shape != hidden.shape[:2] or mask.dtype != torch.bool:
-        raise ValueError(
-            f"expected mask [{hidden.shape[0]}, {hidden.shape[1]}] bool, "
-            f"found {tuple(mask.shape)} {mask.dtype}; pass attention_mask.bool()"
-        )
-    _check_device("mask", mask, hidden)
-
-
-def _check_packed(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    offsets: torch.Tensor,
-    max_len: int,
-) -> None:
-    if hidden.ndim != 2:
-        raise ValueError(f"expected packed hidden [T, D], found shape {tuple(hidden.shape)}")
-    _check_weight(hidden, weight, bias)
-    if offsets.ndim != 1 or not len(offsets) or offsets.dtype not in (torch.int32, torch.int64):
-        raise ValueError(
-            f"expected offsets [B + 1] int32 or int64, "
-            f"found {tuple(offsets.shape)} {offsets.dtype}; pass cumulative sequence lengths"
-        )
-    _check_device("offsets", offsets, hidden)
-    if max_len < 0:
-        raise ValueError(f"expected max_len of at least 0, found {max_len}")
-
-
 def _check_weight(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
     dim = hidden.shape[-1]
     if weight.ndim != 2 or weight.shape[1] != dim or dim == 0:
@@ -334,7 +287,7 @@ def _check_weight(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
             f"expected hidden and weight of one dtype among bfloat16, float16, float32, float64, "
             f"found {hidden.dtype} and {weight.dtype}; cast one of them"
         )
-    _check_device("weight", weight, hidden)
+    check_device("weight", weight, hidden)
     if bias is None:
         return
     if bias.shape != weight.shape[:1] or not bias.is_floating_point():
@@ -342,15 +295,7 @@ def _check_weight(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
             f"expected bias [{weight.shape[0]}] of a floating dtype, "
             f"found {tuple(bias.shape)} {bias.dtype}"
         )
-    _check_device("bias", bias, hidden)
-
-
-def _check_device(name: str, tensor: torch.Tensor, hidden: torch.Tensor) -> None:
-    if tensor.device != hidden.device:
-        raise ValueError(
-            f"expected {name} on {hidden.device} like hidden, found {tensor.device}; "
-            "move one of them"
-        )
+    check_device("bias", bias, hidden)
 
 
 def _check_scale(logit_scale: float) -> None:
@@ -361,13 +306,8 @@ def _check_scale(logit_scale: float) -> None:
         )
 
 
-def _check_selection(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    threshold: float,
-    top_n: int | None,
-    exclude: torch.Tensor | None,
-) -> None:
+def _check_selection(hidden: torch.Tensor, weight: torch.Tensor, keep: Selection) -> None:
+    threshold, top_n, exclude = keep
     if not (math.isfinite(threshold) and threshold >= 0):
         raise ValueError(f"expected a finite threshold of at least 0, found {threshold}")
     if top_n is not None and top_n < 1:
@@ -379,4 +319,4 @@ def _check_selection(
             f"expected exclude [{weight.shape[0]}] bool, "
             f"found {tuple(exclude.shape)} {exclude.dtype}; True marks a term never to emit"
         )
-    _check_device("exclude", exclude, hidden)
+    check_device("exclude", exclude, hidden)

@@ -6,7 +6,7 @@ logit: 6 bytes for each (sequence, term), 8 where a sequence is longer than 3276
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,87 +17,19 @@ from tamis.kernels.sparsify import sparsify
 
 if TYPE_CHECKING:
     from tamis.kernels.activation import Activation
+    from tamis.kernels.ragged import Ragged
     from tamis.kernels.reference import Selection, SparseRows
-
-
-class _Ragged(NamedTuple):
-    """Where the counted tokens lie: a mask over [B, S], or offsets into [T]."""
-
-    mask: torch.Tensor | None
-    offsets: torch.Tensor | None
-    max_len: int
-
-    def pack(self, hidden: torch.Tensor, *, clean: bool = False) -> pack.Packed:
-        granule = tuned.granule(self.max_len)
-        if self.offsets is not None:
-            return pack.pack_offsets(hidden, self.offsets, self.max_len, granule, clean=clean)
-        return pack.pack_padded(hidden, self.mask, granule, clean=clean)
 
 
 def head(
     hidden: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    mask: torch.Tensor | None,
+    ragged: Ragged,
     activation: Activation,
     logit_scale: float,
 ) -> torch.Tensor:
-    """Return [B, V] float32 of padded sequences; see `ops.splade_head`."""
-    ragged = _Ragged(mask, None, hidden.shape[1])
-    return _head(hidden, weight, bias, ragged, activation, logit_scale)
-
-
-def head_packed(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    offsets: torch.Tensor,
-    max_len: int,
-    activation: Activation,
-    logit_scale: float,
-) -> torch.Tensor:
-    """Return [B, V] float32 of sequences laid end to end; see `ops.splade_head_packed`."""
-    ragged = _Ragged(None, offsets, max_len)
-    return _head(hidden, weight, bias, ragged, activation, logit_scale)
-
-
-def encode(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    mask: torch.Tensor | None,
-    activation: Activation,
-    logit_scale: float,
-    keep: Selection,
-) -> SparseRows:
-    """Return sparse rows of padded sequences; see `ops.splade_encode`."""
-    ragged = _Ragged(mask, None, hidden.shape[1])
-    return sparsify(_weights(hidden, weight, bias, ragged, activation, logit_scale), keep)
-
-
-def encode_packed(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    offsets: torch.Tensor,
-    max_len: int,
-    activation: Activation,
-    logit_scale: float,
-    keep: Selection,
-) -> SparseRows:
-    """Return sparse rows of sequences laid end to end; see `ops.splade_encode_packed`."""
-    ragged = _Ragged(None, offsets, max_len)
-    return sparsify(_weights(hidden, weight, bias, ragged, activation, logit_scale), keep)
-
-
-def _head(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: _Ragged,
-    activation: Activation,
-    logit_scale: float,
-) -> torch.Tensor:
+    """Return [B, V] float32; see `ops.splade_head`."""
     inputs = [t for t in (hidden, weight, bias) if t is not None]
     if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
         out: torch.Tensor = _FusedHead.apply(hidden, weight, bias, ragged, activation, logit_scale)
@@ -105,16 +37,36 @@ def _head(
     return _weights(hidden, weight, bias, ragged, activation, logit_scale)
 
 
+def encode(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    ragged: Ragged,
+    activation: Activation,
+    logit_scale: float,
+    keep: Selection,
+) -> SparseRows:
+    """Return sparse rows; see `ops.splade_encode`."""
+    return sparsify(_weights(hidden, weight, bias, ragged, activation, logit_scale), keep)
+
+
+def _pack(hidden: torch.Tensor, ragged: Ragged, *, clean: bool = False) -> pack.Packed:
+    granule = tuned.granule(ragged.max_len)
+    if ragged.offsets is not None:
+        return pack.pack_offsets(hidden, ragged.offsets, ragged.max_len, granule, clean=clean)
+    return pack.pack_padded(hidden, ragged.mask, granule, clean=clean)
+
+
 def _weights(
     hidden: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    ragged: _Ragged,
+    ragged: Ragged,
     activation: Activation,
     logit_scale: float,
 ) -> torch.Tensor:
     """Return [B, V] float32 without keeping track of the winners."""
-    packed = ragged.pack(hidden)
+    packed = _pack(hidden, ragged)
     keys = pool.pooled_keys(packed, aligned(weight), index=False)
     return finish(keys, bias, packed, activation, logit_scale)[0]
 
@@ -128,11 +80,11 @@ class _FusedHead(torch.autograd.Function):
         hidden: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        ragged: _Ragged,
+        ragged: Ragged,
         activation: Activation,
         logit_scale: float,
     ) -> torch.Tensor:
-        packed = ragged.pack(hidden, clean=ragged.max_len <= tuned.ONE_HOT)
+        packed = _pack(hidden, ragged, clean=ragged.max_len <= tuned.ONE_HOT)
         keys = pool.pooled_keys(packed, aligned(weight), index=True)
         out, winner = finish(keys, bias, packed, activation, logit_scale)
         ctx.save_for_backward(weight, bias, out, winner, *packed[:6])

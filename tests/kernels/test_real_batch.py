@@ -1,9 +1,11 @@
 """Hidden states of the default encoder on real text: not the bell curves of the other tests."""
 
+import itertools
+
 import pytest
 import torch
 
-from tamis.kernels.ops import splade_head
+from tamis.kernels.ops import splade_head_packed
 
 TEXTS = [
     "Mars is the fourth planet from the Sun, called the Red Planet for its rust.",
@@ -19,14 +21,14 @@ def captured():
     from tamis.retriever import language_model, load_encoder
 
     calls = []
-    plain = language_model.splade_encode
+    plain = language_model.splade_encode_packed
 
     def spy(hidden, weight, bias=None, **rest):
         calls.append((hidden, weight, bias, rest))
         return plain(hidden, weight, bias, **rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language_model, "splade_encode", spy)
+        patch.setattr(language_model, "splade_encode_packed", spy)
         load_encoder(device="cpu").encode_documents(TEXTS)
     return calls
 
@@ -38,11 +40,16 @@ def test_the_head_is_right_on_real_hidden_states(captured, device):
     assert captured
     for hidden, weight, bias, rest in captured:
         bias = torch.zeros(len(weight)) if bias is None else bias
-        mask = rest["mask"]
-        operands = [t.detach().to(device) for t in (hidden, weight, bias)]
-        ours = splade_head(*operands, mask=mask.to(device), activation=rest["activation"])
+        activation, offsets = rest["activation"], rest["offsets"]
+        hidden, weight, bias = (t.detach().clone().to(device) for t in (hidden, weight, bias))
+        ours = splade_head_packed(
+            hidden, weight, bias, offsets=offsets.to(device), max_len=rest["max_len"],
+            activation=activation,
+        )  # fmt: skip
         logits = hidden.double() @ weight.double().T + bias.double()
-        top = logits.masked_fill(~mask[:, :, None], -torch.inf).amax(1)
-        truth = rest["activation"].apply(top)
+        bounds = itertools.pairwise(offsets.tolist())
+        top = torch.stack([logits[start:end].amax(0) for start, end in bounds])
+        truth = activation.apply(top)
+        assert len(truth) == len(TEXTS)
         assert (truth > 0).any(1).all()
-        torch.testing.assert_close(ours.cpu().double(), truth, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.double(), truth, rtol=1e-4, atol=1e-5)
