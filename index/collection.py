@@ -125,6 +125,11 @@ class Collection:
         """Bytes of all its files."""
         return self.index.manifest.size_bytes
 
+    def size_bytes_of(self, *parts: str) -> int:
+        """Bytes of the files whose names hold one of ``parts``."""
+        files = self.index.manifest.files.items()
+        return sum(e.size_bytes for name, e in files if any(part in name for part in parts))
+
     def doc_id(self, doc: int) -> str:
         """The corpus's id of a document number."""
         return self.index.doc_id(doc)

@@ -173,17 +173,31 @@ def pin_current(storage: Storage) -> tuple[Manifest, Pin]:
         line = again
 
 
-def decode_manifest(storage: Storage, name: str, checksum: str) -> Manifest:
-    """A manifest whose bytes have this checksum."""
+def read_bytes(storage: Storage, name: str, checksum: str) -> bytes:
+    """A file's bytes, which must have this checksum."""
     data = storage.read(name)
     found = xxhash.xxh3_64_hexdigest(data)
     if found != checksum:
         raise CorruptionError(
             f"{storage.path(name)}: expected checksum {checksum}, found {found}; {RESTORE}"
         )
+    return data
+
+
+def decode_manifest(storage: Storage, name: str, checksum: str) -> Manifest:
+    """A manifest whose bytes have this checksum."""
+    return _decoded(storage, name, read_bytes(storage, name, checksum))
+
+
+def decode_unnamed(storage: Storage, name: str) -> Manifest:
+    """A manifest that ``CURRENT`` does not vouch for; raises FormatError when it is damaged."""
+    return _decoded(storage, name, storage.read(name))
+
+
+def _decoded(storage: Storage, name: str, data: bytes) -> Manifest:
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(
             f"{storage.path(name)}: expected a manifest of format {FORMAT}, found {error}; "
             "rebuild it with `tamis index`"
@@ -218,6 +232,29 @@ def _lock_shared(path: Path) -> int | None:
 
 def read_current_line(storage: Storage, expected: int = FORMAT) -> tuple[str, str]:
     """The name and checksum of the current manifest, of an index of the ``expected`` format."""
+    found_format, name, checksum = _current_fields(storage)
+    if found_format != expected:
+        raise FormatError(
+            f"{storage.root} has format {found_format}, this version reads {FORMAT}; "
+            f"{_remedy(found_format)}"
+        )
+    return name, checksum
+
+
+def format_of(storage: Storage) -> int:
+    """The format of an index; raises as `read_current`, but for the format."""
+    return _current_fields(storage)[0]
+
+
+def named_by_current(storage: Storage) -> str | None:
+    """The manifest that ``CURRENT`` names, whole or not; None when it names none."""
+    try:
+        return _current_fields(storage)[1]
+    except FormatError:
+        return None
+
+
+def _current_fields(storage: Storage) -> tuple[int, str, str]:
     if not storage.exists(CURRENT):
         raise _not_an_index(storage)
     line = storage.read(CURRENT).decode("utf-8", errors="replace")
@@ -227,13 +264,7 @@ def read_current_line(storage: Storage, expected: int = FORMAT) -> tuple[str, st
             f"{storage.path(CURRENT)}: expected 'tamis FORMAT MANIFEST CHECKSUM', found "
             f"{line[:80]!r}; {RESTORE}"
         )
-    found_format, name, checksum = match.groups()
-    if int(found_format) != expected:
-        raise FormatError(
-            f"{storage.root} has format {found_format}, this version reads {expected}; "
-            f"{_remedy(int(found_format))}"
-        )
-    return name, checksum
+    return int(match[1]), match[2], match[3]
 
 
 def _remedy(found_format: int) -> str:

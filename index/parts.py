@@ -129,7 +129,7 @@ class Part:
         if terms is None:
             if vectors.vocab_size == vocab_size:
                 return vectors
-            return _kept(vectors, vectors.terms < vocab_size, vectors.terms, vocab_size)
+            return vectors.below(vocab_size)
         places = np.minimum(np.searchsorted(terms, vectors.terms), terms.size - 1)
         found = terms[places] == vectors.terms
         return _kept(vectors, found, places.astype(np.int32), vocab_size)
@@ -164,6 +164,8 @@ def check_files(
     manifest: Manifest,
     verify: Literal["full", "lazy"],
     known: Mapping[str, FileEntry] | None = None,
+    *,
+    logs: bool = True,
 ) -> None:
     """Compare the files of a generation with their checksums; those in ``known`` are trusted.
 
@@ -178,7 +180,7 @@ def check_files(
             storage.check_size(name, entry)
         else:
             storage.check(name, entry)
-    if known is None:
+    if known is None and logs:
         read_logs(storage, manifest.log)
 
 

@@ -80,6 +80,14 @@ class SparseVectors:
         offsets = offsets.astype(np.int64)
         return _trusted(offsets, self.terms[places], self.weights[places], self.vocab_size)
 
+    def below(self, vocab_size: int) -> SparseVectors:
+        """The entries of terms below ``vocab_size``, over that vocabulary."""
+        kept = self.terms < vocab_size
+        before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        return _trusted(
+            before[self.offsets], self.terms[kept], self.weights[kept], max(vocab_size, 1)
+        )
+
     def over(self, vocab_size: int) -> SparseVectors:
         """The same vectors over a vocabulary at least as large, sharing memory.
 

@@ -229,11 +229,20 @@ class Log:
             if self._synced_bytes >= place:
                 return
             self.refuse_if_stopped()
-            target = self._size_bytes
-            with _Stops(self):
-                self._storage.sync(self._handle)
-            self._synced_bytes = target
+            self._sync_file()
             self.append(b"")
+
+    def finish(self) -> None:
+        """Wait until all of the file is on disk; the next log may begin."""
+        with self._sync_lock:
+            self.refuse_if_stopped()
+            self._sync_file()
+
+    def _sync_file(self) -> None:
+        target = self._size_bytes
+        with _Stops(self):
+            self._storage.sync(self._handle)
+        self._synced_bytes = target
 
     def sync_all(self) -> None:
         """Wait until everything written so far is on disk."""

@@ -20,7 +20,7 @@ from tamis.index.draft import FREQUENCY
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import check_id
 from tamis.index.lock import FolderLock
-from tamis.index.manifest import read_current_line
+from tamis.index.manifest import BUILD, read_current_line
 from tamis.index.pending import Pending, Write
 from tamis.index.publisher import Publisher
 from tamis.index.storage import Storage
@@ -104,6 +104,7 @@ class CollectionWriter:
             storage, collection.index, collection.dictionary, lambda error: self._log.stop(error)
         )
         self._publisher.remove_unused()
+        storage.remove_folder(BUILD)
         self.dictionary: DictionaryWriter | None
         self._logged_words: int  # how many of them are in a segment or in the log
         self._committed_words: int
@@ -387,7 +388,7 @@ class CollectionWriter:
     def _begin_log(self) -> None:
         """Go on in a new log; the old one is whole on disk before the new one begins."""
         old = self._log
-        old.sync_all()
+        old.finish()
         try:
             self._log = Log.create(self._storage, old.number + 1)
         except BaseException as error:

@@ -97,7 +97,7 @@ def index_corpus(
     refuse_existing(storage)
     storage.make_folder()
     with FolderLock(storage) as lock:
-        job = _Job(storage, encoder, lexical, source, progress or _silent)
+        job = _Job(storage, encoder, lexical, source, progress or silent)
         job.begin(resume)
         try:
             corpus = job.read(passages)
@@ -217,12 +217,11 @@ class _Job:
     def build(self, corpus: _Corpus) -> None:
         """Put both channels into one segment and publish the collection."""
         average_length = corpus.words / corpus.documents
-        settings: dict[str, Any] = {"source": self.source, "encoder": None, "lexical": None}
-        if self.encoder is not None:
-            settings["encoder"] = {
-                **asdict(self.encoder.description),
-                "location": self.encoder.location,
-            }
+        settings: dict[str, Any] = {
+            "source": self.source,
+            "encoder": encoder_settings(self.encoder),
+            "lexical": None,
+        }
         if self.lexical is not None:
             settings["lexical"] = {
                 **self.lexical.to_json(),
@@ -237,7 +236,7 @@ class _Job:
             corpus.documents,
             self._vocab_size(corpus),
             settings,
-            corpus.files | self._write_query_side(),
+            corpus.files | write_query_side(self.storage, self.encoder),
         )
 
     def _chunks(self, corpus: _Corpus, average_length: float) -> Iterator[SparseVectors]:
@@ -266,24 +265,32 @@ class _Job:
         self.storage.make_folder(DICTIONARY)
         return self.storage.write_arrays(dictionary_prefix(1), dictionary.arrays())
 
-    def _write_query_side(self) -> dict[str, FileEntry]:
-        """Keep a copy of a query side that needs no model, so that the collection is enough."""
-        side = self.encoder.query_side() if self.encoder is not None else None
-        if not isinstance(side, TableQueryEncoder):
-            return {}
-        self.storage.remove_folder(QUERY_SIDE)
-        side.save(self.storage.path(QUERY_SIDE))
-        names = sorted(path.name for path in self.storage.path(QUERY_SIDE).iterdir())
-        return {
-            f"{QUERY_SIDE}/{name}": self.storage.adopt(f"{QUERY_SIDE}/{name}") for name in names
-        }
-
     def _save_chunk(self, channel: str, number: int, vectors: SparseVectors) -> None:
         """Write a chunk aside and rename it, so that a chunk that exists is whole."""
         self.storage.replace(_chunk_name(channel, number), vectors.to_bytes())
 
     def _load_chunk(self, channel: str, number: int) -> SparseVectors:
         return SparseVectors.load(self.storage.path(_chunk_name(channel, number)))
+
+
+def encoder_settings(encoder: Encoder | None) -> dict[str, Any] | None:
+    """What a collection records of the encoder that made its vectors."""
+    if encoder is None:
+        return None
+    return {**asdict(encoder.description), "location": encoder.location}
+
+
+def write_query_side(storage: Storage, encoder: Encoder | None) -> dict[str, FileEntry]:
+    """Keep a copy of a query side that needs no model, so that the collection is enough."""
+    side = encoder.query_side() if encoder is not None else None
+    if not isinstance(side, TableQueryEncoder):
+        return {}
+    storage.remove_folder(QUERY_SIDE)
+    side.save(storage.path(QUERY_SIDE))
+    return {
+        f"{QUERY_SIDE}/{name}": storage.adopt(f"{QUERY_SIDE}/{name}")
+        for name in storage.names(QUERY_SIDE)
+    }
 
 
 class _Count:
@@ -313,5 +320,5 @@ def _chunk_name(channel: str, number: int) -> str:
     return f"{BUILD}/{channel}-{number:06}.safetensors"
 
 
-def _silent(step: str, done: int, total: int | None) -> None:
+def silent(step: str, done: int, total: int | None) -> None:
     """Progress that nobody watches."""

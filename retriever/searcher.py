@@ -56,6 +56,19 @@ class Searcher:
         collection = Collection.open(path, verify)
         return Searcher(_query_encoder(collection), collection, _lexical_queries(collection))
 
+    def refresh(self, verify: Literal["full", "lazy"] = "full") -> Searcher:
+        """A searcher of the collection's newest generation; this one if there is no newer.
+
+        The encoder is kept. Raises as `open`.
+        """
+        collection = self.collection.refresh(verify)
+        if collection is self.collection:
+            return self
+        encoder = self.encoder
+        if collection.settings.get("encoder") != self.collection.settings.get("encoder"):
+            encoder = _query_encoder(collection)
+        return Searcher(encoder, collection, _lexical_queries(collection))
+
     def search(
         self,
         queries: Sequence[str | Mapping[str, float]],

@@ -14,16 +14,22 @@ import typer
 from typer.core import TyperGroup
 
 from tamis.scripts import (
+    add,
     bench,
+    delete,
     demo,
     doctor,
     encode,
+    estimate,
     evaluate,
     index,
     info,
+    optimize,
     search,
     serve,
+    snapshot,
     train,
+    upgrade,
     verify,
 )
 
@@ -70,6 +76,8 @@ def command_line() -> typer.Typer:
     )
     commands: dict[str, Callable[..., None]] = {
         "index": index.index,
+        "add": add.add,
+        "delete": delete.delete,
         "search": search.search,
         "serve": serve.serve,
         "eval": evaluate.eval_command,
@@ -77,6 +85,11 @@ def command_line() -> typer.Typer:
         "train": train.train_command,
         "info": info.info,
         "verify": verify.verify,
+        "optimize": optimize.optimize,
+        "snapshot": snapshot.snapshot,
+        "restore": snapshot.restore,
+        "upgrade": upgrade.upgrade,
+        "estimate": estimate.estimate,
         "doctor": doctor.doctor,
         "demo": demo.demo,
     }

@@ -1,64 +1,66 @@
 """``tamis verify``: every byte of an index against the checksums written with it."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tamis.scripts.output import JsonOption, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
 
+if TYPE_CHECKING:
+    from tamis.index.verification import Report
+
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="First repair what can be repaired without losing anything."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Compare every file of an index with its checksum.
 
-    Names each file that differs; the exit code is 2 if one does.
+    Names each file that differs, what can still be read without it, and what to do; the exit code
+    is 2 if one does.
     """
-    found = check_files(folder)
+    from tamis.index import verification
+
+    repaired = verification.repair(folder) if repair else []
+    found = examine(folder)
     if json:
-        print_json(found)
+        fields = {"path": str(folder), "ok": not found.problems, "repaired": repaired}
+        print_json({**fields, **asdict(found)})
     else:
-        for problem in found["problems"]:
-            typer.echo(f"tamis: {problem['message']}", err=True)
-        state = "whole" if found["ok"] else f"{len(found['problems'])} damaged"
-        typer.echo(f"{folder}: {found['files']} files, {human_bytes(found['size_bytes'])}: {state}")
-    if not found["ok"]:
+        for line in repaired:
+            typer.echo(f"{folder}: {line}")
+        _print(folder, found)
+    if found.problems:
         raise typer.Exit(2)
 
 
-def check_files(folder: Path) -> dict[str, Any]:
-    """Check every file of the current generation, going on after a damaged one.
+def examine(folder: Path) -> "Report":
+    """Check every file of the current generation, with progress on a terminal.
 
     Raises:
         FormatError: the folder is no finished index of this version.
-        CorruptionError: the manifest itself is damaged, so that nothing can be compared.
     """
-    from tamis.index.errors import CorruptionError
-    from tamis.index.manifest import read_current
-    from tamis.index.storage import Storage
+    from tamis.index import verification
 
-    storage = Storage(folder)
-    manifest = read_current(storage)
-    problems: list[dict[str, str]] = []
-    done_bytes = 0
     with progress_on_terminal(unit="bytes") as progress:
-        for name, entry in manifest.files.items():
-            try:
-                storage.check(name, entry)
-            except CorruptionError as error:
-                problems.append({"file": name, "code": error.code, "message": str(error)})
-            done_bytes += entry.size_bytes
-            if progress is not None:
-                progress("verify", done_bytes, manifest.size_bytes)
-    return {
-        "path": str(folder),
-        "ok": not problems,
-        "generation": manifest.generation,
-        "documents": manifest.documents,
-        "files": len(manifest.files),
-        "size_bytes": manifest.size_bytes,
-        "problems": problems,
-    }
+        return verification.examine(
+            folder, lambda done, total: progress("verify", done, total) if progress else None
+        )
+
+
+def _print(folder: Path, found: "Report") -> None:
+    for problem in found.problems:
+        typer.echo(f"tamis: {problem.message}", err=True)
+        typer.echo(f"  readable: {problem.readable}", err=True)
+        typer.echo(f"  repair:   {problem.repair}", err=True)
+    state = "whole" if not found.problems else f"{len(found.problems)} damaged"
+    typer.echo(f"{folder}: {found.files} files, {human_bytes(found.size_bytes)}: {state}")
+    if found.waiting:
+        typer.echo(f"{folder}: {found.waiting} writes in the log wait to become searchable")

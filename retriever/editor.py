@@ -1,0 +1,340 @@
+"""Editor: changes a collection by text. Passages in, vectors of both channels written.
+
+The collection's own encoder and word settings make the vectors. The average length that words are
+weighted by stays what it was when the collection was made, so that all its documents agree;
+`Editor.optimize` measures it anew.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.index.creation import create_collection
+from tamis.index.dictionary import DictionaryWriter
+from tamis.index.errors import InputError, MismatchError
+from tamis.index.manifest import BUILD
+from tamis.index.merging import rows_of
+from tamis.index.storage import Storage
+from tamis.index.vectors import SparseVectors
+from tamis.index.writer import CollectionWriter
+from tamis.retriever.encoder import load_encoder
+from tamis.retriever.indexing import (
+    CHUNK_DOCUMENTS,
+    Progress,
+    encoder_settings,
+    silent,
+    write_query_side,
+)
+from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
+from tamis.retriever.searcher import content_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from tamis.index.writer import Wait
+    from tamis.retriever.encoder import Encoder
+    from tamis.retriever.types import Passage
+
+
+def create_index(
+    path: str | Path,
+    *,
+    encoder: Encoder | None,
+    lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
+    source: str = "",
+) -> None:
+    """Write an index without documents, for an `Editor` to fill.
+
+    Args:
+        path: a folder that does not hold an index yet.
+        encoder: gives the learned terms; None for words alone.
+        lexical: settings of the lexical channel; None for learned terms alone.
+        source: where documents will come from, recorded.
+
+    Raises:
+        InputError: the folder holds an index, or there is neither encoder nor lexical channel.
+        LockedError: another process writes there.
+    """
+    if encoder is None and lexical is None:
+        raise InputError(
+            "expected an encoder or the lexical channel, found neither; turn one of them on"
+        )
+    storage, learned = Storage(path), encoder.description.vocab_size if encoder else 0
+    words = DictionaryWriter(learned).dictionary() if lexical else None
+    settings: dict[str, Any] = {
+        "source": source,
+        "encoder": encoder_settings(encoder),
+        "lexical": None,
+    }
+    if lexical is not None and words is not None:
+        settings["lexical"] = {
+            **lexical.to_json(),
+            "average_length": 0.0,  # measured on the first documents
+            "words": 0,
+            "words_cut": 0,
+            "fingerprint": words.fingerprint,
+        }
+    storage.make_folder()
+    create_collection(
+        path,
+        vocab_size=max(learned, 1),
+        settings=settings,
+        dictionary=words,
+        files=write_query_side(storage, encoder),
+    )
+
+
+class Editor:
+    """The one writer of an index; safe to use from many threads."""
+
+    def __init__(self, writer: CollectionWriter, encoder: Encoder | None) -> None:
+        """Take over an open writer; `open` is the way in.
+
+        Raises:
+            MismatchError: the encoder is not the one that made the collection's vectors.
+        """
+        self.writer = writer
+        self.encoder = encoder
+        _check_encoder(writer, encoder)
+        self._take_words()
+
+    @staticmethod
+    def open(path: str | Path, encoder: Encoder | None = None, *, merge: bool = True) -> Editor:
+        """Become the writer of an index.
+
+        Args:
+            path: its folder.
+            encoder: the one it was made with; None loads it.
+            merge: merge segments in the background.
+
+        Raises:
+            LockedError: another writer is there; the message names its process.
+            FormatError: no index of this format.
+            CorruptionError: a file or the log is damaged.
+            MismatchError: the encoder has changed since.
+        """
+        writer = CollectionWriter.open(path, merge=merge)
+        try:
+            recorded = writer.settings.get("encoder")
+            if encoder is None and recorded is not None:
+                encoder = load_encoder(recorded["location"])
+            return Editor(writer, encoder)
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def put(
+        self,
+        passages: Iterable[Passage],
+        *,
+        wait: Wait = "durable",
+        progress: Progress | None = None,
+    ) -> int:
+        """Add documents, replacing those of the same ids; how many were written.
+
+        Each 256 documents are one write, which happens as a whole or not at all.
+
+        Args:
+            passages: the documents.
+            wait: when to return: "none", "durable" or "searchable".
+            progress: told how far the work has come.
+
+        Raises:
+            InputError: a passage is faulty; those of earlier writes are kept.
+            StoppedError: the disk has failed.
+        """
+        tell, done, stream = progress or silent, 0, iter(passages)
+        while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
+            self._put_chunk(chunk, "none" if wait == "none" else "durable")
+            done += len(chunk)
+            tell("add", done, None)
+        if wait == "searchable":
+            self.writer.commit()
+        return done
+
+    def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
+        """Remove the documents of these ids; how many there were."""
+        return self.writer.delete(ids, wait=wait)
+
+    def commit(self) -> int:
+        """Make all writes so far searchable; the generation that holds them."""
+        return self.writer.commit()
+
+    def optimize(self, progress: Progress | None = None) -> None:
+        """Rebuild the index as `index_corpus` would; see `renew`."""
+        with self.writer.alone():
+            renew(self.writer, progress)
+            self._take_words()
+
+    def close(self) -> None:
+        """Commit, and let another writer in."""
+        self.writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.writer.__exit__(kind, error, trace)
+
+    def _take_words(self) -> None:
+        recorded = self.writer.settings.get("lexical")
+        self._lexical = LexicalConfig.from_json(recorded) if recorded is not None else None
+        self._counter: WordCounter | None = None
+        if self._lexical is not None and self.writer.dictionary is not None:
+            self._counter = WordCounter(Analyzer(self._lexical), self.writer.dictionary)
+
+    def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
+        texts = [passage.content for passage in chunk]
+        learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
+        with self.writer.words_held():
+            vectors = self._joined(texts, learned)
+            place = self.writer.stage([passage.record() for passage in chunk], vectors)
+        self.writer.wait(place, wait)
+
+    def _joined(self, texts: Sequence[str], learned: SparseVectors | None) -> SparseVectors:
+        """Both channels of documents; their new words join the dictionary."""
+        counts = self._counter.count(texts) if self._counter is not None else None
+        vocab_size = self.writer.vocab_size
+        joined = learned.over(vocab_size) if learned is not None else None
+        if counts is not None and self._lexical is not None:
+            words = saturate(counts, self._average_length(counts), self._lexical).over(vocab_size)
+            joined = words if joined is None else SparseVectors.join(joined, words, vocab_size)
+        assert joined is not None
+        return joined
+
+    def _average_length(self, counts: SparseVectors) -> float:
+        """The collection's; measured on these documents where it has none yet."""
+        recorded = self.writer.settings["lexical"]
+        average: float = recorded["average_length"]
+        if average == 0 and counts.nnz:
+            average = float(counts.weights.sum(dtype=np.float64)) / len(counts)
+            lexical = {**recorded, "average_length": average}
+            self.writer.change_settings({**self.writer.settings, "lexical": lexical})
+        return average
+
+
+def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
+    """Rebuild a collection as `index_corpus` would build it of the documents it holds.
+
+    One segment without deleted documents; words that no document holds are forgotten, and the
+    average length is measured anew. Nothing is encoded again. Others' writes wait meanwhile;
+    searches do not.
+    """
+    recorded = writer.settings.get("lexical")
+    if recorded is None:
+        writer.optimize()
+        return
+    with writer.alone():
+        _Renewal(writer, LexicalConfig.from_json(recorded), progress or silent).run()
+
+
+class _Renewal:
+    """Counts the words of all documents anew and rewrites the collection with them."""
+
+    def __init__(
+        self, writer: CollectionWriter, lexical: LexicalConfig, progress: Progress
+    ) -> None:
+        assert writer.dictionary is not None
+        self._writer = writer
+        self._lexical = lexical
+        self._progress = progress
+        self._storage = Storage(writer.index.path)
+        self._first_term = writer.dictionary.first_term
+        self._dictionary = DictionaryWriter(self._first_term)
+
+    def run(self) -> None:
+        """Rewrite; the collection must not change meanwhile."""
+        self._storage.make_folder(BUILD)
+        analyzer = Analyzer(self._lexical)
+        words = self._count(analyzer)
+        documents = len(self._writer.index)
+        dictionary = self._dictionary.dictionary()
+        average = words / max(documents, 1)
+        recorded = {
+            **self._lexical.to_json(),
+            "average_length": average,
+            "words": len(dictionary),
+            "words_cut": analyzer.words_cut,
+            "fingerprint": dictionary.fingerprint,
+        }
+        settings = {**self._writer.settings, "lexical": recorded}
+        self._writer.rewrite(self._batches(average), dictionary, settings)
+        self._storage.remove_folder(BUILD)
+
+    def _count(self, analyzer: Analyzer) -> int:
+        """Count the words of all stored texts, chunk by chunk; how many there are in all."""
+        counter, words, done = WordCounter(analyzer, self._dictionary), 0, 0
+        for number, chunk in enumerate(self._texts()):
+            counts = counter.count(chunk)
+            words += int(counts.weights.sum(dtype=np.float64))
+            self._storage.write(_counts_name(number), counts.to_bytes())
+            done += len(chunk)
+            self._progress("read", done, len(self._writer.index))
+        return words
+
+    def _texts(self) -> Iterator[list[str]]:
+        stream = (
+            content_of(part.stored.documents[doc])
+            for part in self._writer.index.parts
+            if part.stored.documents is not None
+            for doc in part.live_docs.tolist()
+        )
+        while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
+            yield chunk
+
+    def _batches(self, average: float) -> Callable[[], Iterator[SparseVectors]]:
+        """The vectors of both channels, chunk by chunk, anew at each call."""
+        index, vocab_size = self._writer.index, max(self._dictionary.vocab_size, 1)
+        old = rows_of(index.parts, index.vocab_size)
+
+        def batches() -> Iterator[SparseVectors]:
+            learned = _rechunked(old.batches(), self._first_term)
+            for number, first in enumerate(range(0, len(index), CHUNK_DOCUMENTS)):
+                rows = min(CHUNK_DOCUMENTS, len(index) - first)
+                counts = SparseVectors.load(self._storage.path(_counts_name(number)))
+                words = saturate(counts, average, self._lexical)
+                kept = next(learned) if self._first_term else SparseVectors.empty(1, rows)
+                yield SparseVectors.join(kept, words, vocab_size)
+                self._progress("build", first + rows, len(index))
+
+        return batches
+
+
+def _rechunked(batches: Iterable[SparseVectors], first_term: int) -> Iterator[SparseVectors]:
+    """The learned terms of all rows, `CHUNK_DOCUMENTS` at a time."""
+    held: list[SparseVectors] = []
+    for batch in batches:
+        held.append(batch.below(first_term))
+        rows = SparseVectors.concatenate(held)
+        whole = len(rows) // CHUNK_DOCUMENTS * CHUNK_DOCUMENTS
+        for first in range(0, whole, CHUNK_DOCUMENTS):
+            yield rows.rows(first, first + CHUNK_DOCUMENTS)
+        held = [rows.rows(whole, len(rows))]
+    if held and len(held[0]):
+        yield held[0]
+
+
+def _counts_name(number: int) -> str:
+    return f"{BUILD}/words-{number:06}.safetensors"
+
+
+def _check_encoder(writer: CollectionWriter, encoder: Encoder | None) -> None:
+    recorded = writer.settings.get("encoder")
+    expected = recorded["fingerprint"] if recorded is not None else None
+    found = encoder.description.fingerprint if encoder is not None else None
+    if expected != found:
+        raise MismatchError(
+            f"{writer.index.path}: expected the encoder with fingerprint {expected}, found "
+            f"{found}; use the one the index was made with, or index the corpus anew"
+        )

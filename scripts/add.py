@@ -1,0 +1,45 @@
+"""``tamis add``: documents join an index, or take the place of those with their ids."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+
+from tamis.scripts.corpus import DeviceOption, corpus_argument, count_passages
+from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.progress import progress_on_terminal
+
+
+def add(
+    collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    corpus: Annotated[str, corpus_argument],
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Add documents to an index, replacing those of the same ids.
+
+    FILE is anything that `tamis index` reads. Each 256 documents are kept as soon as they are
+    encoded; searches find all of them when the command ends.
+    """
+    from tamis.retriever.editor import Editor
+    from tamis.retriever.encoder import load_encoder
+    from tamis.retriever.passages import read_passages
+    from tamis.scripts.info import read_info
+
+    began, recorded = perf_counter(), read_info(collection)["encoder"]
+    passages = read_passages(corpus)
+    encoder = load_encoder(recorded["location"], device=device) if recorded else None
+    with (
+        Editor.open(collection, encoder) as editor,
+        progress_on_terminal(lambda: count_passages(corpus)) as progress,
+    ):
+        written = editor.put(passages, wait="searchable", progress=progress)
+    took_s, found = perf_counter() - began, read_info(collection)
+    if json:
+        print_json({**found, "written": written, "took_ms": took_s * 1000})
+    else:
+        typer.echo(
+            f"{collection}: {written:,} documents written in {took_s:.1f} s, "
+            f"{found['documents']:,} in all, generation {found['generation']}"
+        )

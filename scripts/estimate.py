@@ -1,0 +1,54 @@
+"""``tamis estimate``: what indexing a corpus will take."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from tamis.scripts.corpus import DeviceOption, EncoderOption, corpus_argument, count_passages
+from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
+from tamis.scripts.progress import progress_on_terminal
+
+
+def estimate(
+    corpus: Annotated[str, corpus_argument],
+    encoder: EncoderOption = "default",
+    lexical: Annotated[
+        bool, typer.Option(help="Index stemmed words beside the learned terms.")
+    ] = True,
+    language: Annotated[str, typer.Option(help="Language of the corpus.")] = "english",
+    sample: Annotated[int, typer.Option(min=1, help="Documents to index for measuring.")] = 512,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say how much memory, disk and time `tamis index` will take, from a sample.
+
+    Reads the corpus to its end, to count it, and indexes the sample in a temporary folder.
+    """
+    from tamis.retriever.encoder import load_encoder
+    from tamis.retriever.estimate import estimate as estimate_corpus
+    from tamis.retriever.lexical import LexicalConfig
+    from tamis.retriever.passages import read_passages
+    from tamis.scripts.index import WORDS_ALONE
+
+    model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
+        found = estimate_corpus(
+            read_passages(corpus),
+            encoder=model,
+            lexical=LexicalConfig(language=language) if lexical else None,
+            sample=sample,
+            progress=progress,
+        )
+    if json:
+        print_json(asdict(found))
+        return
+    rows = [
+        ("documents", f"{found.documents:,}, of which {found.sampled:,} were indexed to measure"),
+        ("disk", f"{human_bytes(found.disk_bytes)}"),
+        ("while building", f"{human_bytes(found.build_disk_bytes)} more"),
+        ("memory", f"{human_bytes(found.memory_bytes)}"),
+        ("time", f"{found.time_s / 60:,.1f} minutes on this machine, as busy as it is now"),
+        ("terms", f"{found.entries_a_document:,.0f} a document, {found.words:,} distinct words"),
+    ]
+    typer.echo(aligned(rows))

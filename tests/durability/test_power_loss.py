@@ -1,0 +1,52 @@
+"""The power fails at any step of a trace: what was acknowledged is there, nothing is mixed."""
+
+import shutil
+
+import pytest
+from storages import Recording, after_power_cut, seeded
+from workload import Script, create, reopened
+
+from tamis.index.writer import CollectionWriter
+
+
+def recorded(path, script):
+    """The trace of a script, with its issues and acknowledgements among the steps."""
+    storage = Recording(path)
+    path.mkdir()
+    create(path, storage)
+    storage.trace.append(("ack", 0))
+    with CollectionWriter.open(path, merge=False, storage=storage) as writer:
+        script.run(writer, lambda event, number: storage.trace.append((event, number)))
+    return storage.trace
+
+
+def check_power_cuts(folder, states, seed, length=25):
+    """Cut the power ``states`` times; how many different states were there."""
+    script = Script(seeded("power", seed), length)
+    trace = recorded(folder / "whole", script)
+    begin = trace.index(("ack", 0)) + 1
+    rng = seeded("cuts", seed)
+    for number in range(states):
+        cut = rng.randrange(begin, len(trace) + 1)
+        keep = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
+        path = folder / "cut"
+        after_power_cut(trace[:cut], path, rng, keep)
+        acked = max(step[1] for step in trace[:cut] if step[0] == "ack")
+        issued = max((step[1] for step in trace[:cut] if step[0] == "issue"), default=0)
+        found = reopened(path, consistent=number % 5 == 0)
+        assert found in script.states[acked : issued + 1], (
+            f"seed {seed}, state {number}, cut at {cut} of {len(trace)}, keep {keep}: "
+            f"{found} is none of {script.states[acked : issued + 1]}"
+        )
+        shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_power_cut_leaves_what_was_acknowledged(tmp_path, seed):
+    check_power_cuts(tmp_path, 100, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 150))
+def test_ten_thousand_power_cuts(tmp_path, seed):
+    check_power_cuts(tmp_path, 200, seed, length=40)

@@ -1,0 +1,150 @@
+"""A collection under change, and a plain dictionary beside it that says what it must hold."""
+
+import numpy as np
+from storages import Quick
+
+from tamis.index import Collection, SparseVectors
+from tamis.index.creation import create_collection
+from tamis.index.dictionary import DictionaryWriter
+from tamis.index.reference import search
+from tamis.index.writer import CollectionWriter
+
+LEARNED = 23  # terms below are learned, the others words
+SETTINGS = {"lexical": {"words": 0, "fingerprint": DictionaryWriter(LEARNED).dictionary().fingerprint}}
+
+
+def create(path, storage=None):
+    words = DictionaryWriter(LEARNED).dictionary()
+    create_collection(
+        path,
+        vocab_size=LEARNED,
+        settings=SETTINGS,
+        dictionary=words,
+        storage=storage or Quick(path),
+    )
+
+
+def entries(doc_id, version):
+    """The learned terms with their weights, and the words, of one version of a document."""
+    rng = np.random.default_rng([version, *doc_id.encode()])
+    terms = rng.choice(LEARNED, rng.integers(1, 6), replace=False)
+    learned = {int(term): float(rng.integers(1, 9)) / 4 for term in terms}
+    return learned, [f"word{version % 11}", f"name{doc_id}"]
+
+
+def vectors_of(writer, documents):
+    """The vectors of (id, version) pairs; new words join the dictionary."""
+    rows = []
+    for doc_id, version in documents:
+        learned, words = entries(doc_id, version)
+        ids = writer.dictionary.add(words).tolist()
+        rows.append({**learned, **dict.fromkeys(ids, 1.5)})
+    return SparseVectors.from_dicts(rows, writer.vocab_size)
+
+
+def record(doc_id, version):
+    return {"_id": doc_id, "text": f"{doc_id} {version}", "version": version}
+
+
+def put(writer, documents, wait="durable"):
+    with writer.words_held():
+        vectors = vectors_of(writer, documents)
+        place = writer.stage([record(*document) for document in documents], vectors)
+    writer.wait(place, wait)
+
+
+def held(collection):
+    """Id -> version of all documents, each found by every way there is."""
+    found = {}
+    for doc in collection.index.live_docs().tolist():
+        stored = collection.document(doc)
+        doc_id = collection.doc_id(doc)
+        assert stored == record(doc_id, stored["version"]), stored
+        assert doc_id not in found, f"{doc_id} is there twice"
+        assert collection.doc(doc_id) == doc
+        found[doc_id] = stored["version"]
+    assert len(found) == len(collection)
+    return found
+
+
+def check_consistent(collection, queries=2):
+    """Vectors, document frequencies and exact search are those of one plain build."""
+    docs = collection.index.live_docs()
+    dictionary, vocab_size = collection.dictionary, collection.index.vocab_size
+    rows = []
+    for doc in docs.tolist():
+        stored = collection.document(doc)
+        learned, words = entries(stored["_id"], stored["version"])
+        terms = dictionary.lookup_many(words).tolist()
+        assert min(terms) >= LEARNED, words
+        rows.append({**learned, **dict.fromkeys(terms, 1.5)})
+        terms, weights = collection.index.row(doc)
+        assert dict(zip(terms.tolist(), weights.tolist(), strict=True)) == rows[-1]
+    plain = SparseVectors.from_dicts(rows, vocab_size)
+    counts = np.bincount(plain.terms, minlength=vocab_size)
+    assert (collection.index.document_frequency() == counts).all()
+    words = np.arange(LEARNED, vocab_size) if len(dictionary) else np.zeros(0, np.int64)
+    assert (dictionary.document_frequency(words) == counts[words]).all()
+    for seed in range(queries):
+        check_search(collection, plain, docs, seed)
+
+
+def check_search(collection, plain, docs, seed, k=7):
+    rng = np.random.default_rng(seed)
+    terms = np.sort(rng.choice(plain.vocab_size, min(6, plain.vocab_size), replace=False))
+    query = SparseVectors.from_dicts([dict.fromkeys(terms.tolist(), 0.5)], plain.vocab_size)
+    found = collection.index.search(query, k, exact=True)
+    truth = search(plain, query, k)
+    assert found.scores.tolist() == truth.scores.tolist()
+    assert found.docs[0].tolist() == [docs[at] if at >= 0 else -1 for at in truth.docs[0]]
+
+
+def reopened(path, verify="full", consistent=True):
+    """What a writer finds that opens the folder after a stop; it can go on writing."""
+    with CollectionWriter.open(path, merge=False, verify=verify, storage=Quick(path)) as writer:
+        put(writer, [("probe", 1)], wait="searchable")
+        writer.delete(["probe"], wait="searchable")
+    with Collection.open(path) as collection:
+        if consistent:
+            check_consistent(collection)
+        return held(collection)
+
+
+class Script:
+    """A seeded sequence of operations; `states[m]` is what m of them leave."""
+
+    def __init__(self, rng, length, ids=9):
+        self.operations = []
+        self.states = [{}]
+        for version in range(1, length + 1):
+            self._add(rng, version, [f"d{number}" for number in range(ids)])
+
+    def _add(self, rng, version, ids):
+        state = dict(self.states[-1])
+        kind = rng.choice(["put", "put", "put", "many", "delete", "commit", "merge", "searchable"])
+        if kind == "delete":
+            chosen = rng.sample(ids, 2)
+            for doc_id in chosen:
+                state.pop(doc_id, None)
+        elif kind in ("commit", "merge"):
+            chosen = []
+        else:
+            chosen = rng.sample(ids, 4 if kind == "many" else 1)
+            state.update(dict.fromkeys(chosen, version))
+        self.operations.append((kind, chosen, version))
+        self.states.append(state)
+
+    def run(self, writer, told=lambda event, number: None):
+        """Carry all out; ``told`` hears of each as it is issued and acknowledged."""
+        for number, (kind, chosen, version) in enumerate(self.operations, start=1):
+            told("issue", number)
+            if kind == "delete":
+                writer.delete(chosen)
+            elif kind == "commit":
+                writer.commit()
+            elif kind == "merge":
+                writer.optimize() if version % 2 else writer.merge()
+            else:
+                wait = "searchable" if kind == "searchable" else "durable"
+                put(writer, [(doc_id, version) for doc_id in chosen], wait)
+            told("ack", number)
