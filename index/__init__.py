@@ -7,14 +7,17 @@ from tamis.index.errors import (
     InputError,
     LockedError,
     MismatchError,
+    StoppedError,
     TamisError,
 )
 from tamis.index.index import Index, IndexConfig, SearchParams
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
+from tamis.index.writer import CollectionWriter
 
 __all__ = [
     "Collection",
+    "CollectionWriter",
     "CorruptionError",
     "FormatError",
     "Index",
@@ -24,6 +27,7 @@ __all__ = [
     "MismatchError",
     "SearchParams",
     "SparseVectors",
+    "StoppedError",
     "TamisError",
     "TopK",
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.index.draft import FREQUENCY, SEGMENTS, Draft
+from tamis.index.errors import StoppedError
 from tamis.index.garbage import remove_unused
 from tamis.index.index import Index
 from tamis.index.manifest import pin_current
@@ -62,6 +63,7 @@ class Publisher:
         self._publishing = threading.RLock()
         self._merging = threading.Lock()
         self._busy: set[str] = set()
+        self._failure: BaseException | None = None
         self._last_folder = max((int(name) for name in storage.names(SEGMENTS)), default=0)
         self._first_term = dictionary.first_term if dictionary is not None else 0
         self._frequency: NDArray[np.int64] | None = None
@@ -86,7 +88,7 @@ class Publisher:
             log: the first log whose writes are not among these.
         """
         with self._publishing:
-            draft = Draft(self._storage, self.manifest)
+            draft = self._draft()
             change = np.zeros(vocab_size, np.int64)
             self._mark_deleted(draft, pending.touched(), change)
             if pending.ids():
@@ -102,7 +104,7 @@ class Publisher:
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Publish the same documents with other settings."""
         with self._publishing:
-            draft = Draft(self._storage, self.manifest)
+            draft = self._draft()
             self._publish(draft, self.manifest.vocab_size, self.manifest.log, settings)
 
     def rewrite(
@@ -115,7 +117,7 @@ class Publisher:
         """Publish the same documents with other vectors and words, as one segment."""
         with self._merging, self._publishing:
             every = rows_of(self.index.parts, self.manifest.vocab_size)
-            draft = Draft(self._storage, self.manifest)
+            draft = self._draft()
             for entry in tuple(draft.segments):
                 draft.drop(entry.name)
             if len(self.index):
@@ -151,7 +153,8 @@ class Publisher:
     def remove_unused(self) -> None:
         """Remove the files of generations that nobody reads any more."""
         with self._publishing:
-            remove_unused(self._storage, self.manifest, self._busy)
+            if self._failure is None:  # else the current generation may be another
+                remove_unused(self._storage, self.manifest, self._busy)
 
     def close(self) -> None:
         """Let go of the current generation."""
@@ -164,7 +167,7 @@ class Publisher:
             precision = self.manifest.precision
             entry, files = write_part(self._storage, folder, rows, vocab_size, precision)
             with self._publishing:
-                draft = Draft(self._storage, self.manifest)
+                draft = self._draft()
                 live = np.concatenate([self._still_live(part) for part in parts])
                 left = [part.entry.name for part in parts if self._has(part)]
                 place = draft.place_of(left[0]) if left else 0
@@ -224,6 +227,7 @@ class Publisher:
             draft.publish(vocab_size, log, settings)
             manifest, pin = pin_current(self._storage)
         except BaseException as error:
+            self._failure = error
             self._on_failure(error)
             raise
         known = {part.entry.name: part.stored for part in self.index.parts}
@@ -231,6 +235,14 @@ class Publisher:
         self.index = Index(self._storage.root, manifest, parts, pin)
         old.close()
         self.remove_unused()
+
+    def _draft(self) -> Draft:
+        if self._failure is not None:
+            raise StoppedError(
+                f"{self._storage.root}: expected to know the current generation, found a failed "
+                f"publication ({self._failure}); open the collection for writing again"
+            ) from self._failure
+        return Draft(self._storage, self.manifest)
 
     def _new_folder(self) -> str:
         with self._publishing:

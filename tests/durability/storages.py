@@ -187,9 +187,19 @@ def _change_names(names, folders, kind, rest):
 
 
 STEPS = (
-    "create append_to write_some reserve truncate sync sync_mapped rename remove make_one_folder "
-    "remove_empty_folder sync_folder"
-).split()
+    "create",
+    "append_to",
+    "write_some",
+    "reserve",
+    "truncate",
+    "sync",
+    "sync_mapped",
+    "rename",
+    "remove",
+    "make_one_folder",
+    "remove_empty_folder",
+    "sync_folder",
+)
 
 
 class Failing(Quick):

@@ -6,7 +6,7 @@ import pytest
 from storages import Recording, after_power_cut, seeded
 from workload import Script, create, reopened
 
-from tamis.index.writer import CollectionWriter
+from tamis.index import CollectionWriter
 
 
 def recorded(path, script):

@@ -10,16 +10,16 @@ from tamis.index.reference import search
 from tamis.index.writer import CollectionWriter
 
 LEARNED = 23  # terms below are learned, the others words
-SETTINGS = {"lexical": {"words": 0, "fingerprint": DictionaryWriter(LEARNED).dictionary().fingerprint}}
+NO_WORDS = DictionaryWriter(LEARNED).dictionary()
+SETTINGS = {"lexical": {"words": 0, "fingerprint": NO_WORDS.fingerprint}}
 
 
 def create(path, storage=None):
-    words = DictionaryWriter(LEARNED).dictionary()
     create_collection(
         path,
         vocab_size=LEARNED,
         settings=SETTINGS,
-        dictionary=words,
+        dictionary=NO_WORDS,
         storage=storage or Quick(path),
     )
 

@@ -1,0 +1,156 @@
+"""Random operations with restarts, against a plain dictionary."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from storages import Quick
+from workload import check_consistent, create, held, put, record, vectors_of
+
+from tamis.index import Collection, CollectionWriter, InputError
+
+IDS = st.sampled_from([f"d{number}" for number in range(12)])
+
+
+class Living(RuleBasedStateMachine):
+    """`truth` is what the collection must hold, `seen` what readers must find."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "c"
+        create(self.path)
+        self.truth, self.seen, self.version = {}, {}, 0
+        self.writer = self.opened()
+        self.reader = Collection.open(self.path)
+        self.pinned = {}
+
+    def opened(self):
+        return CollectionWriter.open(self.path, merge=False, storage=Quick(self.path))
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=5))
+    def put(self, ids):
+        self.version += 1
+        put(self.writer, [(doc_id, self.version) for doc_id in ids])
+        self.truth.update(dict.fromkeys(ids, self.version))
+
+    @rule(ids=st.lists(IDS, min_size=1, max_size=3))
+    def add(self, ids):
+        self.version += 1
+        documents = [(doc_id, self.version) for doc_id in ids]
+        vectors = vectors_of(self.writer, documents)
+        try:
+            self.writer.add([record(*document) for document in documents], vectors)
+        except InputError:
+            assert len(set(ids)) < len(ids) or self.truth.keys() & set(ids)
+        else:
+            assert len(set(ids)) == len(ids)
+            assert not self.truth.keys() & set(ids)
+            self.truth.update(dict.fromkeys(ids, self.version))
+
+    @rule(ids=st.lists(IDS, max_size=4))
+    def delete(self, ids):
+        assert self.writer.delete(ids) == len(self.truth.keys() & set(ids))
+        for doc_id in ids:
+            self.truth.pop(doc_id, None)
+
+    @rule(doc_id=IDS)
+    def ask(self, doc_id):
+        assert self.writer.has(doc_id) == (doc_id in self.truth)
+
+    @rule()
+    def commit(self):
+        self.writer.commit()
+        self.seen = dict(self.truth)
+
+    @rule(odd=st.booleans())
+    def delete_where(self, odd):
+        def select(part):
+            stored = part.stored.documents
+            return np.array(
+                [stored[doc]["version"] % 4 == 1 + 2 * odd for doc in range(len(stored))]
+            )
+
+        gone = {doc_id for doc_id, version in self.truth.items() if version % 4 == 1 + 2 * odd}
+        self.seen = dict(self.truth)
+        assert self.writer.delete_where(select) == len(gone)
+        for doc_id in gone:
+            del self.truth[doc_id]
+
+    @rule()
+    def merge(self):
+        self.writer.merge()
+
+    @rule()
+    def optimize(self):
+        self.writer.optimize()
+        self.seen = dict(self.truth)
+        assert len(self.writer.index.parts) <= 1
+
+    @rule()
+    def close_and_open(self):
+        self.writer.close()
+        self.seen = dict(self.truth)
+        self.writer = self.opened()
+
+    @rule()
+    def stop_and_open(self):
+        """The process ends between two writes; what is in the log stays there."""
+        self.writer._log.close()
+        self.writer._lock.release()
+        self.writer._publisher.close()
+        self.writer = self.opened()
+
+    @rule()
+    def refresh(self):
+        newer = self.reader.refresh()
+        if newer is not self.reader:
+            self.reader.close()
+        self.reader = newer
+        assert held(newer) == self.seen
+        self.pinned = dict(self.seen)
+
+    @rule()
+    def search(self):
+        self.refresh()
+        check_consistent(self.reader, queries=1)
+
+    @precondition(lambda self: self.pinned)
+    @rule()
+    def read_on(self):
+        """An open reader still finds the generation it opened."""
+        assert held(self.reader) == self.pinned
+
+    def teardown(self):
+        self.reader.close()
+        self.writer.close()
+        with Collection.open(self.path) as collection:
+            assert held(collection) == self.truth
+        self.folder.cleanup()
+
+
+def run(examples, steps):
+    run_state_machine_as_test(
+        Living,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_five_thousand_operations():
+    run(50, 100)
+
+
+@pytest.mark.slow
+def test_a_million_operations():
+    run(5_000, 200)
