@@ -1,5 +1,6 @@
 """The face of Tamis: text in, ranked passages out."""
 
+from tamis.retriever.editor import Editor, create_index
 from tamis.retriever.encoder import SparseEncoder, load_encoder, load_query_encoder
 from tamis.retriever.indexing import index_corpus
 from tamis.retriever.lexical import LexicalConfig
@@ -8,6 +9,7 @@ from tamis.retriever.searcher import Searcher
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
 
 __all__ = [
+    "Editor",
     "Hit",
     "LexicalConfig",
     "MatchedTerm",
@@ -16,6 +18,7 @@ __all__ = [
     "Searcher",
     "SparseEncoder",
     "StageTimes",
+    "create_index",
     "index_corpus",
     "load_encoder",
     "load_query_encoder",

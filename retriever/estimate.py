@@ -119,8 +119,9 @@ def _reckoned(index: Collection, documents: int, read_s: float, index_s: float) 
     frequencies = index.index.document_frequency()
     entries = int(frequencies.sum())
     common = int((frequencies * factor >= COMMON).sum() * (words / max(sampled_words, 1)) ** 0.5)
-    fixed_bytes = index.size_bytes_of("dictionary/", "query/", "/terms.", "/lists.rows")
-    disk = (index.size_bytes - fixed_bytes) * factor + index.size_bytes_of("query/")
+    once_bytes = index.size_bytes_of("query/", "/documents.dictionary")
+    of_terms_bytes = index.size_bytes_of("dictionary/", "/terms.", "/lists.rows", "rare_starts")
+    disk = (index.size_bytes - once_bytes - of_terms_bytes) * factor + once_bytes
     disk += words * BYTES_A_WORD + (words + learned) * BYTES_A_TERM_ON_DISK
     memory = documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
     memory += common * BYTES_A_COMMON_TERM

@@ -1,0 +1,72 @@
+"""What a data folder knows survives reopening, and damage is noticed."""
+
+import sqlite3
+
+import pytest
+
+from tamis.index import CorruptionError, FormatError, InputError
+from tamis.index.catalog import CATALOG, Answer, Catalog
+
+
+def test_everything_is_there_after_reopening(tmp_path):
+    with Catalog(tmp_path) as catalog:
+        catalog.change_settings({"limit": 3, "gone": 1})
+        catalog.change_settings({"gone": None})
+        catalog.point_aliases({"live": "b1", "old": "b0"})
+        catalog.point_aliases({"live": "b2", "old": None})
+        catalog.keep_answer("key", Answer("request", 200, b"body", 5.0))
+        task = catalog.new_task("build", "b2", 7.0)
+    with Catalog(tmp_path) as catalog:
+        assert catalog.settings() == {"limit": 3}
+        assert catalog.aliases() == {"live": "b2"}
+        assert catalog.answer("key") == Answer("request", 200, b"body", 5.0)
+        assert catalog.answer("other") is None
+        assert catalog.task(task.task) == task
+        assert catalog.new_task("build", "b3", 8.0).task == task.task + 1
+        assert catalog.forget_answers(before=6.0) == 1
+        assert catalog.answer("key") is None
+        catalog.verify()
+
+
+@pytest.mark.parametrize("name", ["", "Live", "-a", "a" * 65, "../x", "a b"])
+def test_a_name_that_could_be_a_path_is_refused(tmp_path, name):
+    with Catalog(tmp_path) as catalog, pytest.raises(InputError, match="expected a name of 1"):
+        catalog.point_aliases({name: "index"})
+
+
+def test_a_swap_of_aliases_happens_as_a_whole_or_not_at_all(tmp_path):
+    with Catalog(tmp_path) as catalog:
+        catalog.point_aliases({"live": "a", "next": "b"})
+        with pytest.raises(InputError):
+            catalog.point_aliases({"live": "b", "next": "No"})
+        assert catalog.aliases() == {"live": "a", "next": "b"}
+
+
+def test_a_changed_row_is_noticed(tmp_path):
+    with Catalog(tmp_path) as catalog:
+        catalog.point_aliases({"live": "a"})
+    database = sqlite3.connect(tmp_path / CATALOG)
+    database.execute("UPDATE aliases SET value = ?", (b"b",))
+    database.commit()
+    database.close()
+    with Catalog(tmp_path) as catalog, pytest.raises(CorruptionError, match="'live' of aliases"):
+        catalog.aliases()
+
+
+def test_a_damaged_database_never_gives_a_wrong_answer(tmp_path):
+    with Catalog(tmp_path) as catalog:
+        catalog.point_aliases({f"alias-{n}": f"index-{n}" for n in range(50)})
+        truth = catalog.aliases()
+    whole = (tmp_path / CATALOG).read_bytes()
+    refused = 0
+    for at in range(0, len(whole), 101):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        (tmp_path / CATALOG).write_bytes(damaged)
+        try:
+            with Catalog(tmp_path) as catalog:
+                catalog.verify()
+                assert catalog.aliases() == truth
+        except FormatError:
+            refused += 1
+    assert refused > 10

@@ -1,0 +1,117 @@
+"""A changed index is the index that would be built of the documents it holds."""
+
+import numpy as np
+import pytest
+from letter_encoder import LetterEncoder
+
+from tamis.index import Collection, MismatchError
+from tamis.index.verification import examine
+from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
+from tamis.retriever.lexical import LexicalQueries
+
+ANIMALS = ["cat", "dog", "owl", "heron", "bat", "newt"]
+
+
+def passages(*numbers, word="sees"):
+    return [
+        Passage(f"d{n}", f"the {ANIMALS[n % 6]} {word} {ANIMALS[n % 5]} {'x' * (n % 4)}", f"Nr {n}")
+        for n in numbers
+    ]
+
+
+def build(path, documents, **options):
+    return index_corpus(documents, path, **{"encoder": LetterEncoder(), "source": "t", **options})
+
+
+def searched(collection, text):
+    """Ids and scores of an exact search for a text's words and letters."""
+    lexical = LexicalQueries.from_settings(
+        collection.settings["lexical"], collection.dictionary, len(collection)
+    )
+    searcher = Searcher(LetterEncoder(), collection, lexical)
+    (result,) = searcher.search([text], k=20, exact=True)
+    return [(hit.doc_id, hit.score) for hit in result.hits]
+
+
+def files_of(collection):
+    """Checksums of all files but the generation's number in their names."""
+    return sorted(entry.xxh3 for entry in collection.index.manifest.files.values())
+
+
+def test_changes_then_optimize_equal_one_build_to_the_byte(tmp_path):
+    build(tmp_path / "living", passages(*range(20))).close()
+    with Editor.open(tmp_path / "living", LetterEncoder()) as editor:
+        assert editor.put(passages(3, 21, 22, word="hears")) == 3
+        assert editor.delete(["d0", "d21", "none"]) == 2
+        editor.commit()
+        editor.put(passages(30, word="smells"), wait="searchable")
+        editor.optimize()
+    left = [*passages(*(n for n in range(20) if n not in (0, 3)))]
+    left += [*passages(3, 22, word="hears"), *passages(30, word="smells")]
+    fresh, living = build(tmp_path / "fresh", left), Collection.open(tmp_path / "living")
+    assert [living.doc_id(doc) for doc in range(len(living))] == [p.doc_id for p in left]
+    assert living.settings == fresh.settings
+    assert files_of(living) == files_of(fresh)
+    assert not (tmp_path / "living/build").exists()
+
+
+def test_many_segments_score_as_one_build_of_the_same_average_length(tmp_path):
+    """Document frequencies and the number of documents follow every change."""
+    build(tmp_path / "living", passages(*range(20))).close()
+    with Editor.open(tmp_path / "living", LetterEncoder(), merge=False) as editor:
+        for n in range(20, 30):
+            editor.put(passages(n), wait="searchable")
+        editor.delete([f"d{n}" for n in range(0, 30, 7)], wait="searchable")
+    living = Collection.open(tmp_path / "living")
+    assert len(living.index.parts) == 9  # two of eleven held deleted documents alone
+    average = living.settings["lexical"]["average_length"]
+    left = [p for p in passages(*range(30)) if int(p.doc_id[1:]) % 7]
+    create_index(tmp_path / "one", encoder=LetterEncoder(), source="t")
+    with Editor.open(tmp_path / "one", LetterEncoder()) as editor:
+        lexical = {**editor.writer.settings["lexical"], "average_length": average}
+        editor.writer.change_settings({**editor.writer.settings, "lexical": lexical})
+        editor.put(left)
+    one = Collection.open(tmp_path / "one")
+    for text in ("the owl sees a heron", "cat", "dog xxx sees", "newt bat"):
+        assert searched(living, text) == searched(one, text)
+
+
+def test_an_empty_index_takes_its_average_length_from_the_first_documents(tmp_path):
+    create_index(tmp_path / "c", encoder=None, lexical=LexicalConfig())
+    assert Searcher.open(tmp_path / "c").search(["owl"])[0].hits == ()
+    with Editor.open(tmp_path / "c") as editor:
+        editor.put(passages(*range(8)), wait="searchable")
+    with Collection.open(tmp_path / "c") as collection:
+        assert collection.settings["lexical"]["average_length"] > 0
+        assert len(collection) == 8
+    assert not examine(tmp_path / "c").problems
+
+
+def test_a_searcher_moves_to_the_newest_generation_when_asked(tmp_path):
+    build(tmp_path / "c", passages(1, 2), encoder=None).close()
+    old = Searcher.open(tmp_path / "c")
+    assert old.refresh() is old
+    with Editor.open(tmp_path / "c") as editor:
+        editor.put([Passage("z", "zebra")], wait="searchable")
+        new = old.refresh()
+    assert old.search(["zebra"])[0].hits == ()
+    assert [hit.doc_id for hit in new.search(["zebra"])[0].hits] == ["z"]
+    assert new.collection.generation == old.collection.generation + 1
+
+
+def test_another_encoder_is_refused(tmp_path):
+    build(tmp_path / "c", passages(1, 2)).close()
+    with pytest.raises(MismatchError, match="expected the encoder with fingerprint"):
+        Editor.open(tmp_path / "c", LetterEncoder("others"))
+    Editor.open(tmp_path / "c", LetterEncoder()).close()  # the refused one let go of the lock
+
+
+def test_learned_terms_alone_need_no_dictionary(tmp_path):
+    build(tmp_path / "c", passages(*range(9)), lexical=None).close()
+    with Editor.open(tmp_path / "c", LetterEncoder()) as editor:
+        editor.put(passages(20, 21), wait="searchable")
+        editor.delete(["d0"])
+        editor.optimize()
+    with Collection.open(tmp_path / "c") as collection:
+        assert len(collection.index.parts) == 1
+        assert np.array_equal(collection.index.live_docs(), np.arange(10))

@@ -1,0 +1,111 @@
+"""Commands that change an index, keep it elsewhere, or bring it to another format."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tamis.index import Collection
+
+GOLDEN = Path(__file__).parent.parent / "index/golden/format-1.zip"
+
+
+def document(result, code=0):
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def built(tamis, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(
+        "".join(json.dumps({"_id": f"d{i}", "text": f"owl number {i}"}) + "\n" for i in range(9))
+    )
+    document(tamis("index", corpus, "--out", tmp_path / "c", "--encoder", "bm25", "--json"))
+    return tmp_path / "c"
+
+
+def lines(tmp_path, *documents):
+    path = tmp_path / "more.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in documents))
+    return path
+
+
+def ids(tamis, folder, text):
+    found = document(tamis("search", folder, text, "--json"))
+    return [hit["id"] for hit in found["hits"]]
+
+
+def test_added_documents_are_found_and_replaced_ones_are_not(tamis, built, tmp_path):
+    more = lines(tmp_path, {"_id": "new", "text": "a heron"}, {"_id": "d3", "text": "two herons"})
+    found = document(tamis("add", built, more, "--json"))
+    assert found["written"] == 2
+    assert found["documents"] == 10
+    assert set(ids(tamis, built, "heron")) == {"new", "d3"}
+    assert "d3" not in ids(tamis, built, "owl number")
+
+
+def test_deleted_documents_are_not_found(tamis, built):
+    found = document(tamis("delete", built, "d1", "d2", "missing", "--json"))
+    assert (found["deleted"], found["documents"]) == (2, 7)
+    assert not {"d1", "d2"} & set(ids(tamis, built, "owl number 1 2"))
+    assert "1 of 1 ids deleted" in tamis("delete", built, "-", stdin="d4\n").stdout
+
+
+def test_optimize_leaves_one_segment(tamis, built, tmp_path):
+    document(tamis("add", built, lines(tmp_path, {"_id": "x", "text": "a heron"}), "--json"))
+    assert document(tamis("info", built, "--json"))["segments"] == 2
+    found = document(tamis("optimize", built, "--json"))
+    assert (found["segments"], found["documents"]) == (1, 10)
+    assert ids(tamis, built, "heron") == ["x"]
+
+
+def test_a_snapshot_is_restored_elsewhere(tamis, built, tmp_path):
+    kept = document(tamis("snapshot", built, "--out", tmp_path / "kept", "--json"))
+    document(tamis("delete", built, "d1", "--json"))
+    again = document(tamis("restore", tmp_path / "kept", "--out", tmp_path / "again", "--json"))
+    assert again["identity"] == kept["identity"]
+    assert "d1" in ids(tamis, tmp_path / "again", "owl number 1")
+    assert tamis("restore", built, "--out", tmp_path / "no").exit_code == 2
+
+
+def test_upgrade_brings_the_golden_index_of_format_1_here(tamis, tmp_path):
+    with zipfile.ZipFile(GOLDEN) as golden:
+        golden.extractall(tmp_path / "old")
+    refused = tamis("info", tmp_path / "old")
+    assert refused.exit_code == 2
+    assert "bring it to this format with `tamis upgrade DIR`" in refused.stderr
+    assert document(tamis("upgrade", tmp_path / "old", "--json"))["from"] == 1
+    with Collection.open(tmp_path / "old") as collection:
+        assert len(collection) == 30
+        assert collection.document(4)["text"] == "passage 4 about cats"
+    assert "already" in tamis("upgrade", tmp_path / "old").stdout
+    assert document(tamis("verify", tmp_path / "old", "--json"))["ok"]
+
+
+def test_an_estimate_is_near_what_indexing_takes(tamis, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(
+        "".join(
+            json.dumps({"_id": f"d{i}", "text": " ".join(f"w{i * j % 971}" for j in range(30))})
+            + "\n"
+            for i in range(3000)
+        )
+    )
+    arguments = ["--encoder", "bm25", "--json"]
+    found = document(tamis("estimate", corpus, "--sample", 300, *arguments))
+    real = document(tamis("index", corpus, "--out", tmp_path / "c", *arguments))
+    assert found["documents"] == real["documents"] == 3000
+    assert found["sampled"] == 300
+    assert found["disk_bytes"] == pytest.approx(real["size_bytes"], rel=0.35)
+
+
+def test_verify_repairs_what_it_can(tamis, built):
+    (built / "CURRENT").write_text("nonsense\n")
+    found = document(tamis("verify", built, "--json"), code=2)
+    assert "run `tamis verify DIR --repair`" in found["problems"][0]["repair"]
+    assert document(tamis("verify", built, "--repair", "--json"))["ok"]
+    shutil.rmtree(built / "segments")
+    assert document(tamis("verify", built, "--json"), code=2)["problems"]
