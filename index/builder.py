@@ -7,13 +7,15 @@ and 1 KB a common term.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.index.loops.arrays import POSTING, RARE_POSTING, TIERS, WINDOW, Records
-from tamis.index.loops.lists import count_images, count_slices, fill_window, measure, tier_bounds
+from tamis.index.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
+from tamis.index.loops.lists import count_slices, fill_rare, fill_window, measure, sort_slices
 from tamis.index.quantize import impacts_of, record_entry, term_scales, term_steps
 
 if TYPE_CHECKING:
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
     Batches = Callable[[], Iterable[SparseVectors]]
 
 MAX_DOCUMENTS = 2**31 - 1
-COMMON = 64  # documents that make a term common; lists below are never cut
-TIER_SHARES = (1 / 16, 1 / 4)  # of a common term's list: in the first tier, in the first two
+COMMON = 64  # documents that make a term common
 
 
 def write_segment(
@@ -125,9 +126,10 @@ def _write_lists(
     arrays: list[NDArray[Any]] = [
         storage.create_array(names[0], POSTING, (int(frequencies[common].sum()),)),
         storage.create_array(names[1], RARE_POSTING, (int(rare_starts[-1]),)),
-        storage.create_array(names[2], np.uint32, (windows, rows_count * TIERS + 1)),
+        storage.create_array(names[2], np.uint32, (windows, rows_count + 1)),
     ]
-    bases = _fill(records, steps, rows, rare_starts, arrays)
+    bases = _fill_common(records, steps, rows, arrays[0], arrays[2])
+    fill_rare(records, steps, rows, rare_starts[:-1].copy(), arrays[1])
     for name, array in zip(names, arrays, strict=True):
         files[name] = storage.seal(name, array)
     files |= storage.write_arrays(
@@ -135,48 +137,35 @@ def _write_lists(
     )
 
 
-def _fill(
+def _fill_common(
     records: Records,
     steps: NDArray[np.float32],
     rows: NDArray[np.int32],
-    rare_starts: NDArray[np.int64],
-    arrays: list[NDArray[Any]],
+    postings: NDArray[Any],
+    slices: NDArray[np.uint32],
 ) -> NDArray[np.int64]:
-    """Fill postings and slices window by window; where each window's postings begin."""
-    postings, rare_postings, slices = arrays
-    documents, rare_cursors = records.starts.size - 1, rare_starts[:-1].copy()
-    bounds = _tier_bounds(records, steps, rows, documents)
+    """Fill postings and slices, windows side by side; where each window's postings begin."""
+    documents, windows = records.starts.size - 1, range(len(slices))
     bases = np.zeros(len(slices) + 1, np.int64)
-    for window in range(len(slices)):
-        first, last = window * WINDOW, min((window + 1) * WINDOW, documents)
+
+    def span(window: int) -> tuple[int, int]:
+        return window * WINDOW, min((window + 1) * WINDOW, documents)
+
+    def count(window: int) -> None:
         ends = np.zeros(slices.shape[1], np.int64)
-        count_slices(records, steps, rows, bounds, first, last, ends)
-        np.cumsum(ends, out=ends)
-        slices[window] = _checked_slices(ends)
-        cursors = bases[window] + ends[:-1]
-        fill_window(
-            records,
-            steps,
-            rows,
-            bounds,
-            first,
-            last,
-            cursors,
-            rare_cursors,
-            postings,
-            rare_postings,
-        )
-        bases[window + 1] = bases[window] + ends[-1]
+        count_slices(records, rows, *span(window), ends)
+        slices[window] = _checked_slices(np.cumsum(ends))
+
+    def fill(window: int) -> None:
+        begins = slices[window].astype(np.int64)
+        fill_window(records, steps, rows, *span(window), bases[window] + begins[:-1], postings)
+        sort_slices(postings, bases[window], begins)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(count, windows))
+        np.cumsum(slices[:, -1], out=bases[1:], dtype=np.int64)
+        list(pool.map(fill, windows))
     return bases
-
-
-def _tier_bounds(
-    records: Records, steps: NDArray[np.float32], rows: NDArray[np.int32], documents: int
-) -> NDArray[np.uint8]:
-    counts = np.zeros((int(rows.max(initial=-1)) + 1, 256), np.uint32)
-    count_images(records, steps, rows, 0, documents, counts)
-    bounds: NDArray[np.uint8] = tier_bounds(counts, np.array(TIER_SHARES), COMMON)
-    return bounds
 
 
 def _checked_slices(ends: NDArray[np.int64]) -> NDArray[np.uint32]:

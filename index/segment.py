@@ -11,7 +11,6 @@ import numpy as np
 from tamis.index.loops.arrays import (
     POSTING,
     RARE_POSTING,
-    TIERS,
     Knobs,
     Lists,
     Records,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from tamis.index.storage import FileEntry, Storage
 
-EXACT = Knobs(mass=1.0, tiers=TIERS, slack=1.0)
+EXACT = Knobs(cut=0.0, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
 _ROWS_A_TASK = 16  # queries that a thread takes at a time
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 WINDOW = 1 << 16  # documents of a window: a document's place in its window is two bytes
-TIERS = 3  # parts of a common term's list, strongest images first
+IMAGE_MAX = 255
 CACHE_LINE_BYTES = 64
 BUCKET_BITS = 5  # sums are counted in buckets of 2 ** 5 units
 SUM_LIMIT = 65_535  # a sum is two bytes
@@ -18,17 +18,17 @@ RARE_POSTING = np.dtype([("doc", "<i4"), ("image", "u1")])  # 5 bytes, packed
 class Lists(NamedTuple):
     """Inverted lists: which documents hold a term, and about how strongly.
 
-    A common term's list is cut by windows, and within a window by tiers: the slice of window
-    ``w``, row ``r``, tier ``i`` begins at ``bases[w] + slices[w, r * TIERS + i]`` and ends where
-    the next begins. A rare term's list lies in one piece.
+    A common term's list is cut by windows: the slice of window ``w`` and row ``r`` begins at
+    ``bases[w] + slices[w, r]`` and ends where the next begins. Its strongest postings come first,
+    so that a search can stop where they become too weak. A rare term's list lies in one piece.
 
     An image is a weight in steps of its term, rounded up: ``weight <= image * step``.
     """
 
     rows: Any  # [vocab_size] int32, the row of a common term, -1 for any other
     bases: Any  # [windows + 1] int64
-    slices: Any  # [windows, rows * TIERS + 1] uint32
-    postings: Any  # [common postings] POSTING; places rise within a slice
+    slices: Any  # [windows, rows + 1] uint32
+    postings: Any  # [common postings] POSTING; images fall within a slice, then places rise
     rare_starts: Any  # [vocab_size + 1] int64; empty for a common term
     rare_postings: Any  # [rare postings] RARE_POSTING; documents rise within a list
     steps: Any  # [vocab_size] float32, 0 for a term that no document holds
@@ -50,9 +50,12 @@ class Scratch(NamedTuple):
     docs: Any  # [documents] int32, candidates
     marks: Any  # [documents] uint16, their sums
     dense: Any  # [vocab_size] float64, the query by term
-    units: Any  # [MAX_QUERY_TERMS] uint32
+    cuts: Any  # [MAX_QUERY_TERMS] uint8, the least image to read of each chosen term
+    units: Any  # [MAX_QUERY_TERMS] uint32, what an image step of each adds
     begins: Any  # [MAX_QUERY_TERMS] int64, where a term's postings of this window begin
-    ends: Any  # [MAX_QUERY_TERMS] int64, and end
+    ends: Any  # [MAX_QUERY_TERMS] int64, and end; those read, once they are read
+    rare_begins: Any  # [MAX_QUERY_TERMS] int64, the same of the rare terms
+    rare_ends: Any  # [MAX_QUERY_TERMS] int64
 
 
 class Knobs(NamedTuple):
@@ -61,8 +64,7 @@ class Knobs(NamedTuple):
     `SearchParams` explains them.
     """
 
-    mass: Any  # float or [queries] float64
-    tiers: Any  # int or [queries] int64
+    cut: Any  # float or [queries] float64
     slack: Any  # float or [queries] float64
 
 
@@ -74,7 +76,10 @@ def new_scratch(documents: int, vocab_size: int) -> Scratch:
         docs=np.empty(documents, np.int32),
         marks=np.empty(documents, np.uint16),
         dense=np.zeros(vocab_size, np.float64),
+        cuts=np.empty(MAX_QUERY_TERMS, np.uint8),
         units=np.empty(MAX_QUERY_TERMS, np.uint32),
         begins=np.empty(MAX_QUERY_TERMS, np.int64),
         ends=np.empty(MAX_QUERY_TERMS, np.int64),
+        rare_begins=np.empty(MAX_QUERY_TERMS, np.int64),
+        rare_ends=np.empty(MAX_QUERY_TERMS, np.int64),
     )

@@ -1,79 +1,16 @@
-"""First stage of a search: bounds of all documents from the lists, window by window.
-
-A query is scaled so that no document's sum passes two bytes. Every product is rounded up, so a
-document's sum, in units of the query, is at least its score, and exceeds it by no more than the
-margin of `scale_query`: the best k are among the documents whose sum is at least the k-th largest
-sum less the margin.
-"""
+"""First stage of a search: sums of all documents from the lists, window by window."""
 
 import numpy as np
 from numba import njit
 
-from tamis.index.loops.arrays import BUCKET_BITS, SUM_LIMIT, TIERS, WINDOW
+from tamis.index.loops.arrays import BUCKET_BITS, WINDOW
 from tamis.index.loops.prefetch import prefetch_range
+from tamis.index.loops.query import FRACTION_BITS
 
-_IMAGE_MAX = 255
-_FRACTION_BITS = np.uint32(16)  # of a unit: product of a term's unit and an image
 _SCAN = 64  # sums looked at together: one cache line pair, a few vector registers
+_SPARSE = 16  # documents a posting: with fewer postings, these are gone through, not all sums
 _AHEAD_TERMS = 4  # lists begun to load before they are read
 _AHEAD_POSTINGS = 84  # of each: four cache lines, then the processor's own prefetcher follows
-
-
-@njit(cache=True, nogil=True)
-def choose_terms(terms, weights, steps, mass):
-    """The places in the query of its strongest terms, which hold ``mass`` of its potential.
-
-    The potential of a term is the most it can add to a score. Terms that no document holds are
-    left out.
-
-    Args:
-        terms: ``[n]`` int32.
-        weights: ``[n]`` float32.
-        steps: ``[vocab_size]`` float32.
-        mass: share of the potential of all terms, at most 1; from 1 on every term is chosen.
-
-    Returns:
-        ``[chosen]`` int64, strongest first; in the query's order when all are chosen.
-    """
-    potential = np.empty(terms.size, np.float64)
-    for i in range(terms.size):
-        potential[i] = np.float64(weights[i]) * steps[terms[i]]
-    held = np.flatnonzero(potential)
-    if mass >= 1.0:
-        return held
-    order = held[np.argsort(-potential[held])]
-    wanted, chosen = mass * potential.sum(), 0
-    while chosen < order.size and wanted > 0.0:
-        wanted -= potential[order[chosen]]
-        chosen += 1
-    return order[:chosen]
-
-
-@njit(cache=True, nogil=True)
-def scale_query(terms, weights, steps, chosen, image_error, units):
-    """The chosen terms' weights in units, such that a document's sum fits two bytes.
-
-    Args:
-        terms: ``[n]`` int32.
-        weights: ``[n]`` float32.
-        steps: ``[vocab_size]`` float32.
-        chosen: ``[m]`` int64 places in the query, at most `MAX_QUERY_TERMS`.
-        image_error: 0 if an image times its step is the stored weight, 1 if rounded up to it.
-        units: ``[m]`` uint32, written: units and fraction of one step of each term.
-
-    Returns:
-        The margin: the most, in units, by which a sum can exceed its document's score.
-    """
-    potential = 0.0
-    for i in chosen:
-        potential += np.float64(weights[i]) * steps[terms[i]]
-    room = SUM_LIMIT - 2 * chosen.size  # each product is rounded up by less than two units
-    factor = room / (potential * _IMAGE_MAX) * (1 << 16)
-    for j in range(chosen.size):
-        i = chosen[j]
-        units[j] = np.uint32(np.ceil(np.float64(weights[i]) * steps[terms[i]] * factor))
-    # a term: 1 unit and 255 / 2**16 of rounding, and image_error steps; 2 for float arithmetic
-    return np.int64(np.ceil(1.01 * chosen.size + image_error * room / _IMAGE_MAX)) + 2
 
 
 @njit(cache=True, nogil=True)
@@ -82,34 +19,38 @@ def find_candidates(lists, terms, reach, documents, allowed, scratch):
 
     Args:
         lists: `Lists`.
-        terms: ``[m]`` int32, the terms to read; their units stand in ``scratch.units``.
-        reach: ``(k, tiers, slack, margin)``: how many tiers to read; candidates reach the share
-            ``slack`` of the k-th largest sum, less ``margin`` units.
+        terms: ``[m]`` int32, the terms to read; their cuts and units stand in ``scratch``.
+        reach: ``(k, slack, margin)``: candidates reach the share ``slack`` of the k-th largest
+            sum, less ``margin`` units.
         documents: number of documents.
         allowed: ``[documents]`` bool, whether a document may be found; empty when all may.
-        scratch: `Scratch`; its first places of ``docs`` receive the candidates, rising.
+        scratch: `Scratch`; its first places of ``docs`` receive the candidates.
 
     Returns:
-        ``(candidates, postings)``: how many there are, and how many postings were read.
+        ``(candidates, least, postings)``: how many there are, the least sum that was good enough,
+        and how many postings were read.
     """
-    k, tiers, slack, margin = reach
     scratch.buckets[:] = 0
-    rare_at = lists.rare_starts[terms]
-    found, bucket, above, least, read = 0, 0, 0, 1, 0
+    for j in range(terms.size):
+        scratch.rare_ends[j] = lists.rare_starts[terms[j]]
+    state, read = (0, 0, 0, np.int64(1)), 0
     for window in range(lists.bases.size - 1):
         first_doc = window * WINDOW
         size = min(WINDOW, documents - first_doc)
-        read += _add_common(lists, window, terms, tiers, scratch)
-        read += _add_rare(lists, first_doc, terms, rare_at, scratch)
-        found, bucket, above, least = _collect(
-            scratch, first_doc, size, allowed, k, slack, margin, found, bucket, above, least
-        )
-        scratch.sums[:size] = 0
-    return _drop_below(scratch.docs, scratch.marks, found, least), read
+        postings = _add_common(lists, window, terms, scratch)
+        postings += _add_rare(lists, first_doc, terms, scratch)
+        if postings * _SPARSE < size:
+            state = _replay(lists, terms.size, first_doc, allowed, reach, state, scratch)
+        else:
+            state = _scan(first_doc, size, allowed, reach, state, scratch)
+            scratch.sums[:size] = 0
+        read += postings
+    found, _, _, least = state
+    return _drop_below(scratch.docs, scratch.marks, found, least), least, read
 
 
 @njit(cache=True, nogil=True)
-def _add_common(lists, window, terms, tiers, scratch):
+def _add_common(lists, window, terms, scratch):
     """Add the common terms' postings of a window; how many there are."""
     base, slices = lists.bases[window], lists.slices[window]
     begins, ends, read = scratch.begins, scratch.ends, 0
@@ -117,66 +58,103 @@ def _add_common(lists, window, terms, tiers, scratch):
         row = lists.rows[terms[j]]
         begins[j] = ends[j] = 0
         if row >= 0:
-            begins[j] = base + slices[row * TIERS]
-            ends[j] = base + slices[row * TIERS + tiers]
-            read += ends[j] - begins[j]
+            begins[j], ends[j] = base + slices[row], base + slices[row + 1]
     for j in range(terms.size + _AHEAD_TERMS):
         if j < terms.size:
             stop = min(ends[j], begins[j] + _AHEAD_POSTINGS)
             prefetch_range(lists.postings, begins[j], stop, 3)
         if j >= _AHEAD_TERMS:
             at = j - _AHEAD_TERMS
-            _add(lists.postings, begins[at], ends[at], scratch.units[at], scratch.sums)
+            cut, unit = scratch.cuts[at], scratch.units[at]
+            ends[at] = _add(lists.postings, begins[at], ends[at], cut, unit, scratch.sums)
+            read += ends[at] - begins[at]
     return read
 
 
 @njit(cache=True, nogil=True)
-def _add(postings, begin, end, unit, sums):
-    for at in range(begin, end):
-        product = unit * np.uint32(postings[at].image)  # below 2**32: see scale_query
-        sums[postings[at].place] += np.uint16((product >> _FRACTION_BITS) + np.uint32(1))
+def _add(postings, begin, end, cut, unit, sums):
+    """Add postings until their images fall below ``cut``; where that is."""
+    at = begin
+    while at < end and postings[at].image >= cut:
+        sums[postings[at].place] += _product(unit, postings[at].image)
+        at += 1
+    return at
 
 
 @njit(cache=True, nogil=True)
-def _add_rare(lists, first_doc, terms, rare_at, scratch):
-    """Add the rare terms' postings of a window; how many there are. ``rare_at`` moves on."""
+def _product(unit, image):
+    """What a posting adds, rounded up; below 2**32 before the shift: see `scale_query`."""
+    return np.uint16(((unit * np.uint32(image)) >> FRACTION_BITS) + np.uint32(1))
+
+
+@njit(cache=True, nogil=True)
+def _add_rare(lists, first_doc, terms, scratch):
+    """Add the rare terms' postings of a window, all of them; how many there are."""
     postings, sums, stop_doc, read = lists.rare_postings, scratch.sums, first_doc + WINDOW, 0
     for j in range(terms.size):
-        at, end, unit = rare_at[j], lists.rare_starts[terms[j] + 1], scratch.units[j]
+        at, end = scratch.rare_ends[j], lists.rare_starts[terms[j] + 1]
+        scratch.rare_begins[j] = at
         while at < end and postings[at].doc < stop_doc:
-            product = unit * np.uint32(postings[at].image)
-            added = np.uint16((product >> _FRACTION_BITS) + np.uint32(1))
-            sums[postings[at].doc - first_doc] += added
+            sums[postings[at].doc - first_doc] += _product(scratch.units[j], postings[at].image)
             at += 1
-        read += at - rare_at[j]
-        rare_at[j] = at
+        scratch.rare_ends[j] = at
+        read += at - scratch.rare_begins[j]
     return read
 
 
 @njit(cache=True, nogil=True)
-def _collect(scratch, first_doc, size, allowed, k, slack, margin, found, bucket, above, least):
-    """Take the window's sums of at least ``least``, which rises as better ones are found.
+def _replay(lists, terms, first_doc, allowed, reach, state, scratch):
+    """Take the good sums of the documents whose postings were read, and empty them."""
+    sums = scratch.sums
+    for j in range(terms):
+        for at in range(scratch.begins[j], scratch.ends[j]):
+            place = lists.postings[at].place
+            total = np.int64(sums[place])
+            sums[place] = 0
+            if total >= state[3]:
+                state = _take(first_doc + place, total, allowed, reach, state, scratch)
+        for at in range(scratch.rare_begins[j], scratch.rare_ends[j]):
+            doc = lists.rare_postings[at].doc
+            total = np.int64(sums[doc - first_doc])
+            sums[doc - first_doc] = 0
+            if total >= state[3]:
+                state = _take(np.int64(doc), total, allowed, reach, state, scratch)
+    return state
 
-    ``bucket`` is the highest with k sums in it or over it, ``above`` how many there are.
-    """
+
+@njit(cache=True, nogil=True)
+def _scan(first_doc, size, allowed, reach, state, scratch):
+    """Take the good sums of a window."""
     sums = scratch.sums
     for group in range((size + _SCAN - 1) // _SCAN):
-        if not _any_reaches(sums, group * _SCAN, np.uint16(least)):
+        if not _any_reaches(sums, group * _SCAN, np.uint16(state[3])):
             continue
         for place in range(group * _SCAN, group * _SCAN + _SCAN):
             total = np.int64(sums[place])
-            if total < least or (allowed.size and not allowed[first_doc + place]):
-                continue
-            scratch.docs[found], scratch.marks[found] = first_doc + place, total
-            found += 1
-            if total >> BUCKET_BITS >= bucket:
-                scratch.buckets[total >> BUCKET_BITS] += 1
-                above += 1
-                while above - scratch.buckets[bucket] >= k:
-                    above -= scratch.buckets[bucket]
-                    bucket += 1
-                least = max(1, np.int64((bucket << BUCKET_BITS) * slack) - margin)
-    return found, bucket, above, least
+            if total >= state[3]:
+                state = _take(first_doc + place, total, allowed, reach, state, scratch)
+    return state
+
+
+@njit(cache=True, nogil=True)
+def _take(doc, total, allowed, reach, state, scratch):
+    """Make a document a candidate, unless it is not allowed.
+
+    ``state`` is ``(found, bucket, above, least)``: the candidates so far; the highest bucket with
+    k sums in it or over it, and how many those are; the least sum that is good enough. All rise.
+    """
+    if allowed.size and not allowed[doc]:
+        return state
+    (k, slack, margin), (found, bucket, above, least) = reach, state
+    scratch.docs[found], scratch.marks[found] = doc, total
+    if total >> BUCKET_BITS >= bucket:
+        scratch.buckets[total >> BUCKET_BITS] += 1
+        above += 1
+        while above - scratch.buckets[bucket] >= k:
+            above -= scratch.buckets[bucket]
+            bucket += 1
+        least = max(1, np.int64((bucket << BUCKET_BITS) * slack) - margin)
+    return found + 1, bucket, above, least
 
 
 @njit(cache=True, nogil=True)

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import njit
 
-from tamis.index.loops.arrays import TIERS
-from tamis.index.loops.candidates import choose_terms, find_candidates, scale_query
+from tamis.index.loops.candidates import find_candidates
 from tamis.index.loops.prefetch import prefetch_range
+from tamis.index.loops.query import choose_images, least_contribution, scale_query
 from tamis.index.loops.topk import offer, sort_best
 
 _AHEAD_DOCUMENTS = 6  # records begun to load before they are read
@@ -34,31 +34,38 @@ def search(
     for row in range(offsets.size - 1):
         terms = queries[1][offsets[row] : offsets[row + 1]]
         weights = queries[2][offsets[row] : offsets[row + 1]]
-        asked = (docs.shape[1], knobs.mass[row], knobs.tiers[row], knobs.slack[row])
-        found, read = _find(terms, weights, asked, image_error, lists, records, allowed, scratch)
-        k, mass, tiers, _ = asked
-        if found < k and (mass < 1.0 or tiers < TIERS):  # weaker postings may hold more matches
-            asked = (k, 1.0, TIERS, 1.0)
-            found, more = _find(
-                terms, weights, asked, image_error, lists, records, allowed, scratch
-            )
-            read += more
+        reach = (docs.shape[1], knobs.cut[row], knobs.slack[row])
+        found, read = _find(terms, weights, reach, image_error, lists, records, allowed, scratch)
         work[row], postings[row] = found, read
         _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
 
 
 @njit(cache=True, nogil=True)
-def _find(terms, weights, asked, image_error, lists, records, allowed, scratch):
-    """Candidates for one query: how many there are, and the postings read for them."""
-    k, mass, tiers, slack = asked
-    chosen = choose_terms(terms, weights, lists.steps, mass)
-    if chosen.size == 0:
-        return 0, 0
-    margin = scale_query(terms, weights, lists.steps, chosen, image_error, scratch.units)
-    documents = records.starts.size - 1
-    return find_candidates(
-        lists, terms[chosen], (k, tiers, slack, margin), documents, allowed, scratch
-    )
+def _find(terms, weights, reach, image_error, lists, records, allowed, scratch):
+    """Candidates for one query: how many there are, and the postings read for them.
+
+    All postings are read where the strong ones are not enough: they hold fewer than k documents,
+    or a safe search cannot tell that no document without a strong posting belongs to the best.
+    """
+    k, cut, slack = reach
+    documents, held = records.starts.size - 1, np.empty(terms.size, np.int64)
+    threshold = least_contribution(terms, weights, lists.steps, cut)
+    read = 0
+    while True:
+        count, rest = choose_images(terms, weights, lists.steps, threshold, held, scratch.cuts)
+        if count == 0:
+            return 0, read
+        chosen, unsafe = held[:count], rest if cut == 0.0 else 0.0
+        margin = scale_query(
+            terms, weights, lists.steps, chosen, unsafe, image_error, scratch.units
+        )
+        found, least, more = find_candidates(
+            lists, terms[chosen], (k, slack, margin), documents, allowed, scratch
+        )
+        read += more
+        if rest == 0.0 or (found >= k and (cut > 0.0 or least > 1)):
+            return found, read
+        threshold = 0.0
 
 
 @njit(cache=True, nogil=True)

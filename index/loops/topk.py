@@ -8,8 +8,7 @@ from numba import njit
 def offer(docs, scores, found, doc, score):
     """Keep a document if it is among the k best so far.
 
-    Equal scores keep the lower document number: documents are offered in rising order, and a
-    later one must be better to enter.
+    Equal scores keep the lower document number.
 
     Args:
         docs: ``[k]`` int32, changed in place.
@@ -25,7 +24,7 @@ def offer(docs, scores, found, doc, score):
         docs[found], scores[found] = doc, score
         _sift_up(docs, scores, found)
         return found + 1
-    if score > scores[0]:
+    if score > scores[0] or (score == scores[0] and doc < docs[0]):
         docs[0], scores[0] = doc, score
         _sift_down(docs, scores, 0, found)
     return found
