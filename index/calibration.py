@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tamis.index.loops.arrays import TIERS, Knobs
+from tamis.index.loops.arrays import Knobs
 from tamis.index.segment import EXACT
 from tamis.index.vectors import SparseVectors
 
@@ -33,8 +33,8 @@ SAMPLES = {10: 100, 100: 50}  # queries of a sample, by number of results; for m
 SMALL = 20_000  # documents below which a search is exact: reading all takes microseconds
 LONG = 16  # a query of more terms is long
 POSTINGS_A_DOCUMENT = 300  # scoring one document in full takes as long as reading so many
-MASSES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-SLACKS = (0.7, 0.8, 0.85, 0.9, 0.95)
+CUTS = (0.3, 0.25, 0.2, 0.15, 0.125, 0.1, 0.075, 0.05, 0.03, 0.02)
+SLACKS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _ONE_SIDED_95 = 1.645  # standard errors taken from a mean for its lower 95 % bound
 _MOST_WORK = 2000  # documents scored for the truth; more means ties, which knobs cannot thin out
 _WORTH = 0.8  # of the cost of an exact search: what saves less is not worth a miss
@@ -51,8 +51,7 @@ class Row:
         long: whether it holds for queries of more than `LONG` terms, or for the others.
         k: number of results it was measured for.
         recall: the recall it reaches at least.
-        mass: see `SearchParams`.
-        tiers: see `SearchParams`.
+        cut: see `SearchParams`.
         slack: see `SearchParams`.
         measured: mean recall on the sample; the lowest of several samples.
         cost: postings that take as long, a query; reading everything has a cost too.
@@ -61,8 +60,7 @@ class Row:
     long: bool
     k: int
     recall: float
-    mass: float
-    tiers: int
+    cut: float
     slack: float
     measured: float
     cost: float
@@ -70,7 +68,7 @@ class Row:
     @property
     def knobs(self) -> Knobs:
         """What a search takes."""
-        return Knobs(self.mass, self.tiers, self.slack)
+        return Knobs(self.cut, self.slack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +161,12 @@ def _trials(
     segment: Segment, samples: Sequence[_Sample], truths: Sequence[_Best], k: int
 ) -> Iterator[_Trial]:
     """Measure the grid; less slack is not tried where the most already misses every recall."""
-    for tiers in range(1, TIERS + 1):
-        for mass in MASSES:
-            for slack in SLACKS:
-                trial = _try(segment, samples, truths, k, Knobs(mass, tiers, slack))
-                if trial.bound < min(RECALLS):
-                    break
-                yield trial
+    for cut in CUTS:
+        for slack in SLACKS:
+            trial = _try(segment, samples, truths, k, Knobs(cut, slack))
+            if trial.bound < min(RECALLS):
+                break
+            yield trial
 
 
 @dataclass(frozen=True, slots=True)

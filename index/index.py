@@ -14,7 +14,7 @@ from tamis.index.calibration import LONG, Calibration, calibrate
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.lock import FolderLock
-from tamis.index.loops.arrays import MAX_QUERY_TERMS, TIERS, Knobs
+from tamis.index.loops.arrays import MAX_QUERY_TERMS, Knobs
 from tamis.index.manifest import (
     BUILD,
     CURRENT,
@@ -71,32 +71,27 @@ class SearchParams:
     Attributes:
         lexical_weight: factor on the lexical channel's terms; None takes the collection's own,
             0 turns the channel off.
-        mass: read the lists of the query's strongest terms, which hold this share of the largest
-            possible score: above 0, at most 1.
-        tiers: how many of the 3 tiers of each list to read, the strongest weights first.
+        cut: read the postings that add at least this share of what the query's strongest posting
+            adds to a score: at least 0, below 1; 0 reads whatever an exact search needs.
         slack: score in full the documents whose first estimate reaches this share of the k-th
             best estimate: above 0, at most 1.
 
-    More mass, more tiers and less slack find more and take longer. None leaves a knob to the
-    calibration table. The lists alone bound every score, so mass 1, all tiers and slack 1 is the
-    exact search.
+    Less cut and less slack find more and take longer. None leaves a knob to the calibration
+    table. Cut 0 is the exact search, with any slack.
     """
 
     lexical_weight: float | None = None
-    mass: float | None = None
-    tiers: int | None = None
+    cut: float | None = None
     slack: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("mass", "slack"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise InputError(
-                    f"expected {name} above 0 and at most 1, found {value}; use 1 for all"
-                )
-        if self.tiers is not None and not 1 <= self.tiers <= TIERS:
+        if self.cut is not None and not 0 <= self.cut < 1:
             raise InputError(
-                f"expected tiers from 1 to {TIERS}, found {self.tiers}; use {TIERS} for all"
+                f"expected cut of at least 0 and below 1, found {self.cut}; use 0 for exact search"
+            )
+        if self.slack is not None and not 0 < self.slack <= 1:
+            raise InputError(
+                f"expected slack above 0 and at most 1, found {self.slack}; use 1 for the fewest"
             )
 
     def over(self, knobs: Knobs) -> Knobs:

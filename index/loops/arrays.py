@@ -6,6 +6,7 @@ import numpy as np
 
 WINDOW = 1 << 16  # documents of a window: a document's place in its window is two bytes
 IMAGE_MAX = 255
+GROUPS = 1024  # of the documents of a window, to find good sums without looking at all
 CACHE_LINE_BYTES = 64
 BUCKET_BITS = 5  # sums are counted in buckets of 2 ** 5 units
 SUM_LIMIT = 65_535  # a sum is two bytes
@@ -46,6 +47,8 @@ class Scratch(NamedTuple):
     """What one running query writes on. ``sums`` and ``dense`` are all zero between queries."""
 
     sums: Any  # [WINDOW] uint16
+    best: Any  # [GROUPS] uint16, the best sum of each group of a window
+    hot: Any  # [WINDOW + 1] uint16, places whose sums have become good enough
     buckets: Any  # [SUM_LIMIT / 2 ** BUCKET_BITS + 1] int64
     docs: Any  # [documents] int32, candidates
     marks: Any  # [documents] uint16, their sums
@@ -53,9 +56,8 @@ class Scratch(NamedTuple):
     cuts: Any  # [MAX_QUERY_TERMS] uint8, the least image to read of each chosen term
     units: Any  # [MAX_QUERY_TERMS] uint32, what an image step of each adds
     begins: Any  # [MAX_QUERY_TERMS] int64, where a term's postings of this window begin
-    ends: Any  # [MAX_QUERY_TERMS] int64, and end; those read, once they are read
-    rare_begins: Any  # [MAX_QUERY_TERMS] int64, the same of the rare terms
-    rare_ends: Any  # [MAX_QUERY_TERMS] int64
+    ends: Any  # [MAX_QUERY_TERMS] int64, and end
+    rare_ends: Any  # [MAX_QUERY_TERMS] int64, where the rare postings read so far end
 
 
 class Knobs(NamedTuple):
@@ -72,6 +74,8 @@ def new_scratch(documents: int, vocab_size: int) -> Scratch:
     """Scratch for one thread; pages that no query touches take no memory."""
     return Scratch(
         sums=np.zeros(WINDOW, np.uint16),
+        best=np.empty(GROUPS, np.uint16),
+        hot=np.empty(WINDOW + 1, np.uint16),
         buckets=np.zeros((SUM_LIMIT >> BUCKET_BITS) + 1, np.int64),
         docs=np.empty(documents, np.int32),
         marks=np.empty(documents, np.uint16),
@@ -80,6 +84,5 @@ def new_scratch(documents: int, vocab_size: int) -> Scratch:
         units=np.empty(MAX_QUERY_TERMS, np.uint32),
         begins=np.empty(MAX_QUERY_TERMS, np.int64),
         ends=np.empty(MAX_QUERY_TERMS, np.int64),
-        rare_begins=np.empty(MAX_QUERY_TERMS, np.int64),
         rare_ends=np.empty(MAX_QUERY_TERMS, np.int64),
     )

@@ -3,13 +3,12 @@
 import numpy as np
 from numba import njit
 
-from tamis.index.loops.arrays import BUCKET_BITS, WINDOW
+from tamis.index.loops.arrays import BUCKET_BITS, SUM_LIMIT, WINDOW
 from tamis.index.loops.prefetch import prefetch_range
 from tamis.index.loops.query import FRACTION_BITS
 
 _SCAN = 64  # sums looked at together: one cache line pair, a few vector registers
-_SPARSE = 16  # documents a posting: with fewer postings, these are gone through, not all sums
-_AHEAD_TERMS = 4  # lists begun to load before they are read
+_AHEAD_TERMS = 8  # lists begun to load before they are read
 _AHEAD_POSTINGS = 84  # of each: four cache lines, then the processor's own prefetcher follows
 
 
@@ -30,30 +29,37 @@ def find_candidates(lists, terms, reach, documents, allowed, scratch):
         ``(candidates, least, postings)``: how many there are, the least sum that was good enough,
         and how many postings were read.
     """
+    k, slack, margin = reach
     scratch.buckets[:] = 0
     for j in range(terms.size):
         scratch.rare_ends[j] = lists.rare_starts[terms[j]]
-    state, read = (0, 0, 0, np.int64(1)), 0
+    state, read = (0, 0, 0, 1), 0
     for window in range(lists.bases.size - 1):
         first_doc = window * WINDOW
         size = min(WINDOW, documents - first_doc)
-        postings = _add_common(lists, window, terms, scratch)
-        postings += _add_rare(lists, first_doc, terms, scratch)
-        if postings * _SPARSE < size:
-            state = _replay(lists, terms.size, first_doc, allowed, reach, state, scratch)
-        else:
-            state = _scan(first_doc, size, allowed, reach, state, scratch)
-            scratch.sums[:size] = 0
-        read += postings
-    found, _, _, least = state
-    return _drop_below(scratch.docs, scratch.marks, found, least), least, read
+        least = np.uint16(state[3] if window else SUM_LIMIT)
+        postings, hot = _add_common(lists, window, terms, least, scratch)
+        more, hot = _add_rare(lists, first_doc, terms, least, hot, scratch)
+        if window == 0:  # nothing is known yet of the k best
+            kth = _kth_of_groups(scratch.sums, k, scratch.best, scratch.buckets)
+            kth = kth if allowed.size == 0 else 0
+            state = (0, 0, 0, max(1, np.int64(kth * slack) - margin))
+            hot = _scan(scratch.sums, size, np.uint16(state[3]), scratch.hot)
+        state = _take(scratch, first_doc, hot, allowed, reach, state)
+        scratch.sums[:size] = 0
+        read += postings + more
+    found, _, _, least_sum = state
+    return _drop_below(scratch.docs, scratch.marks, found, least_sum), least_sum, read
 
 
 @njit(cache=True, nogil=True)
-def _add_common(lists, window, terms, scratch):
-    """Add the common terms' postings of a window; how many there are."""
+def _add_common(lists, window, terms, least, scratch):
+    """Add the common terms' postings of a window: how many there are, how many documents are hot.
+
+    A document is hot when its sum has come to reach ``least``; it stands in ``scratch.hot``.
+    """
     base, slices = lists.bases[window], lists.slices[window]
-    begins, ends, read = scratch.begins, scratch.ends, 0
+    begins, ends, read, hot = scratch.begins, scratch.ends, 0, 0
     for j in range(terms.size):
         row = lists.rows[terms[j]]
         begins[j] = ends[j] = 0
@@ -65,20 +71,26 @@ def _add_common(lists, window, terms, scratch):
             prefetch_range(lists.postings, begins[j], stop, 3)
         if j >= _AHEAD_TERMS:
             at = j - _AHEAD_TERMS
-            cut, unit = scratch.cuts[at], scratch.units[at]
-            ends[at] = _add(lists.postings, begins[at], ends[at], cut, unit, scratch.sums)
-            read += ends[at] - begins[at]
-    return read
+            reads = (begins[at], ends[at], scratch.cuts[at], scratch.units[at])
+            stop, hot = _add(lists.postings, reads, least, scratch.sums, scratch.hot, hot)
+            read += stop - begins[at]
+    return read, hot
 
 
 @njit(cache=True, nogil=True)
-def _add(postings, begin, end, cut, unit, sums):
-    """Add postings until their images fall below ``cut``; where that is."""
-    at = begin
+def _add(postings, reads, least, sums, hot_places, hot):
+    """Add postings until their images fall below a cut; where that is, how many are hot."""
+    at, end, cut, unit = reads
     while at < end and postings[at].image >= cut:
-        sums[postings[at].place] += _product(unit, postings[at].image)
+        place = postings[at].place
+        before = sums[place]
+        after = np.uint16(before + _product(unit, postings[at].image))
+        sums[place] = after
+        if after >= least and before < least:
+            hot_places[hot] = place
+            hot += 1
         at += 1
-    return at
+    return at, hot
 
 
 @njit(cache=True, nogil=True)
@@ -88,73 +100,82 @@ def _product(unit, image):
 
 
 @njit(cache=True, nogil=True)
-def _add_rare(lists, first_doc, terms, scratch):
-    """Add the rare terms' postings of a window, all of them; how many there are."""
+def _add_rare(lists, first_doc, terms, least, hot, scratch):
+    """Add the rare terms' postings of a window, all of them; as `_add_common`."""
     postings, sums, stop_doc, read = lists.rare_postings, scratch.sums, first_doc + WINDOW, 0
     for j in range(terms.size):
-        at, end = scratch.rare_ends[j], lists.rare_starts[terms[j] + 1]
-        scratch.rare_begins[j] = at
+        begin, end = scratch.rare_ends[j], lists.rare_starts[terms[j] + 1]
+        at = begin
         while at < end and postings[at].doc < stop_doc:
-            sums[postings[at].doc - first_doc] += _product(scratch.units[j], postings[at].image)
+            place = postings[at].doc - first_doc
+            before = sums[place]
+            after = np.uint16(before + _product(scratch.units[j], postings[at].image))
+            sums[place] = after
+            if after >= least and before < least:
+                scratch.hot[hot] = place
+                hot += 1
             at += 1
         scratch.rare_ends[j] = at
-        read += at - scratch.rare_begins[j]
-    return read
+        read += at - begin
+    return read, hot
 
 
 @njit(cache=True, nogil=True)
-def _replay(lists, terms, first_doc, allowed, reach, state, scratch):
-    """Take the good sums of the documents whose postings were read, and empty them."""
-    sums = scratch.sums
-    for j in range(terms):
-        for at in range(scratch.begins[j], scratch.ends[j]):
-            place = lists.postings[at].place
-            total = np.int64(sums[place])
-            sums[place] = 0
-            if total >= state[3]:
-                state = _take(first_doc + place, total, allowed, reach, state, scratch)
-        for at in range(scratch.rare_begins[j], scratch.rare_ends[j]):
-            doc = lists.rare_postings[at].doc
-            total = np.int64(sums[doc - first_doc])
-            sums[doc - first_doc] = 0
-            if total >= state[3]:
-                state = _take(np.int64(doc), total, allowed, reach, state, scratch)
-    return state
+def _kth_of_groups(sums, k, best, buckets):
+    """A sum that k documents reach, or 0: the best of each group are different documents.
+
+    A group is every 1,024th document, so that groups are compared side by side.
+    """
+    best[:] = 0
+    for start in range(0, WINDOW, best.size):
+        for i in range(best.size):  # an unsigned index: becomes vector code
+            total, so_far = sums[np.uint64(start + i)], best[np.uint64(i)]
+            best[np.uint64(i)] = total if total > so_far else so_far
+    for total in best:
+        buckets[total >> BUCKET_BITS] += 1
+    above, bucket = 0, buckets.size
+    while bucket > 0 and above < k:
+        bucket -= 1
+        above += buckets[bucket]
+    buckets[:] = 0
+    return bucket << BUCKET_BITS
 
 
 @njit(cache=True, nogil=True)
-def _scan(first_doc, size, allowed, reach, state, scratch):
-    """Take the good sums of a window."""
-    sums = scratch.sums
+def _scan(sums, size, least, hot_places):
+    """List the places whose sums reach ``least``; how many there are."""
+    hot = 0
     for group in range((size + _SCAN - 1) // _SCAN):
-        if not _any_reaches(sums, group * _SCAN, np.uint16(state[3])):
-            continue
-        for place in range(group * _SCAN, group * _SCAN + _SCAN):
-            total = np.int64(sums[place])
-            if total >= state[3]:
-                state = _take(first_doc + place, total, allowed, reach, state, scratch)
-    return state
+        if _any_reaches(sums, group * _SCAN, least):
+            for place in range(group * _SCAN, group * _SCAN + _SCAN):
+                hot_places[hot] = place
+                hot += sums[place] >= least
+    return hot
 
 
 @njit(cache=True, nogil=True)
-def _take(doc, total, allowed, reach, state, scratch):
-    """Make a document a candidate, unless it is not allowed.
+def _take(scratch, first_doc, hot, allowed, reach, state):
+    """Make hot documents candidates, if they are allowed and still good enough.
 
     ``state`` is ``(found, bucket, above, least)``: the candidates so far; the highest bucket with
     k sums in it or over it, and how many those are; the least sum that is good enough. All rise.
     """
-    if allowed.size and not allowed[doc]:
-        return state
     (k, slack, margin), (found, bucket, above, least) = reach, state
-    scratch.docs[found], scratch.marks[found] = doc, total
-    if total >> BUCKET_BITS >= bucket:
-        scratch.buckets[total >> BUCKET_BITS] += 1
-        above += 1
-        while above - scratch.buckets[bucket] >= k:
-            above -= scratch.buckets[bucket]
-            bucket += 1
-        least = max(1, np.int64((bucket << BUCKET_BITS) * slack) - margin)
-    return found + 1, bucket, above, least
+    for i in range(hot):
+        place = np.int64(scratch.hot[i])
+        total = np.int64(scratch.sums[place])
+        if total < least or (allowed.size and not allowed[first_doc + place]):
+            continue
+        scratch.docs[found], scratch.marks[found] = first_doc + place, total
+        found += 1
+        if total >> BUCKET_BITS >= bucket:
+            scratch.buckets[total >> BUCKET_BITS] += 1
+            above += 1
+            while above - scratch.buckets[bucket] >= k:
+                above -= scratch.buckets[bucket]
+                bucket += 1
+            least = max(least, np.int64((bucket << BUCKET_BITS) * slack) - margin)
+    return found, bucket, above, least
 
 
 @njit(cache=True, nogil=True)

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from tamis.index.loops.candidates import find_candidates
-from tamis.index.loops.prefetch import prefetch_range
+from tamis.index.loops.prefetch import prefetch_item, prefetch_range
 from tamis.index.loops.query import choose_images, least_contribution, scale_query
 from tamis.index.loops.topk import offer, sort_best
 
@@ -80,6 +80,8 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
         dense[terms[i]] = np.float64(weights[i]) * records.scales[terms[i]]
     kept = 0
     for ahead in range(found + _AHEAD_DOCUMENTS):
+        if ahead + _AHEAD_DOCUMENTS < found:
+            prefetch_item(records.starts, candidates[ahead + _AHEAD_DOCUMENTS])
         if ahead < found:
             doc = candidates[ahead]
             prefetch_range(

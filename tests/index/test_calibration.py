@@ -76,13 +76,13 @@ def test_a_small_index_is_searched_exactly(tmp_path):
 
 def test_the_next_row_that_covers_a_request_is_taken():
     def row(k, recall, slack, long=False):
-        return Row(long, k, recall, 1.0, 2, slack, recall, 1)
+        return Row(long, k, recall, 0.1, slack, recall, 1)
 
     table = Calibration("queries", 9, (row(10, 0.9, 0.9), row(10, 0.99, 0.8), row(100, 0.9, 0.7)))
-    assert table.knobs(0.9, 10, long=False) == Knobs(1.0, 2, 0.9)
-    assert table.knobs(0.85, 3, long=False) == Knobs(1.0, 2, 0.9)
-    assert table.knobs(0.91, 10, long=False) == Knobs(1.0, 2, 0.8)
-    assert table.knobs(0.9, 11, long=False) == Knobs(1.0, 2, 0.7)
+    assert table.knobs(0.9, 10, long=False) == Knobs(0.1, 0.9)
+    assert table.knobs(0.85, 3, long=False) == Knobs(0.1, 0.9)
+    assert table.knobs(0.91, 10, long=False) == Knobs(0.1, 0.8)
+    assert table.knobs(0.9, 11, long=False) == Knobs(0.1, 0.7)
     for recall, k, long in (
         (0.999, 10, False),
         (0.95, 11, False),

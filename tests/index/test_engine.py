@@ -16,7 +16,7 @@ from tamis.index import (
     reference,
 )
 from tamis.index.builder import COMMON, _checked_slices
-from tamis.index.loops.arrays import MAX_QUERY_TERMS, POSTING, TIERS, WINDOW
+from tamis.index.loops.arrays import MAX_QUERY_TERMS, POSTING, WINDOW
 from tamis.index.loops.prefetch import prefetch_range
 from tamis.index.segment import EXACT
 
@@ -170,19 +170,19 @@ def test_knobs_at_their_ends_are_the_exact_search(tmp_path):
     corpus = random_vectors(2003, 61, seed=5)
     queries = random_vectors(43, 61, seed=6, longest=30)
     index = Index.build(tmp_path / "index", corpus)
-    everything = SearchParams(mass=1.0, tiers=TIERS, slack=1.0)
+    everything = SearchParams(cut=0.0, slack=1.0)
     found = index.search(queries, 10, recall=0.5, params=everything)
     exact = index.search(queries, 10, exact=True)
     assert np.array_equal(found.docs, exact.docs)
 
 
-def test_fewer_tiers_and_less_mass_read_less(tmp_path):
+def test_a_larger_cut_reads_less(tmp_path):
     corpus = random_vectors(5003, 61, seed=5)
     queries = random_vectors(43, 61, seed=6, longest=30)
     segment = segment_of(Index.build(tmp_path / "index", corpus))
     read = [
-        segment.search(queries, 10, knobs)[1].sum()
-        for knobs in (EXACT, EXACT._replace(tiers=2), EXACT._replace(tiers=1, mass=0.5))
+        segment.search(queries, 3, knobs)[1].sum()
+        for knobs in (EXACT, EXACT._replace(cut=0.2), EXACT._replace(cut=0.4))
     ]
     assert read[0] > 1.5 * read[1] > 1.5 * read[2]
 
@@ -191,7 +191,7 @@ def test_every_score_of_an_approximate_search_is_the_documents_own(tmp_path):
     corpus = random_vectors(3001, 61, seed=7)
     queries = random_vectors(31, 61, seed=8, longest=30)
     index = Index.build(tmp_path / "index", corpus)
-    found = index.search(queries, 10, params=SearchParams(mass=0.5, tiers=1, slack=0.9))
+    found = index.search(queries, 10, params=SearchParams(cut=0.5, slack=0.9))
     truth = reference.search(corpus, queries, 3001)
     for query in range(31):
         scores = dict(zip(*truth.row(query), strict=True))
@@ -202,11 +202,10 @@ def test_every_score_of_an_approximate_search_is_the_documents_own(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"mass": 0.0}, "expected mass above 0 and at most 1, found 0.0"),
+        ({"cut": -0.1}, "expected cut of at least 0 and below 1, found -0.1"),
+        ({"cut": 1.0}, "found 1.0"),
         ({"slack": 1.1}, "expected slack above 0"),
         ({"slack": float("nan")}, "found nan"),
-        ({"tiers": 0}, "expected tiers from 1 to 3, found 0"),
-        ({"tiers": 4}, "found 4"),
     ],
 )
 def test_knobs_out_of_range_are_refused(arguments, words):
@@ -240,7 +239,7 @@ def test_stored_weights_of_a_document_are_given_by_term(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.0005])
-@pytest.mark.parametrize("knobs", [EXACT, EXACT._replace(mass=0.5, tiers=1, slack=0.9)])
+@pytest.mark.parametrize("knobs", [EXACT, EXACT._replace(cut=0.5, slack=0.9)])
 def test_documents_that_are_not_allowed_are_never_found(tmp_path, share, knobs):
     """The result holds min(k, matches) documents; an exact one is the reference's, filtered."""
     corpus = random_vectors(2003, 61, seed=5, weights="ties")
