@@ -19,7 +19,7 @@ from tamis.index.loops.lists import count_slices, fill_rare, fill_window, measur
 from tamis.index.quantize import impacts_of, record_entry, term_scales, term_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -121,20 +121,51 @@ def _write_lists(
     common = frequencies >= COMMON
     rows = np.where(common, np.cumsum(common) - 1, -1).astype(np.int32)
     rare_starts = np.concatenate([[0], np.cumsum(np.where(common, 0, frequencies))])
-    names = [f"{folder}/lists.{part}" for part in ("postings", "rare_postings", "slices")]
-    windows, rows_count = -(-(records.starts.size - 1) // WINDOW), int(common.sum())
-    arrays: list[NDArray[Any]] = [
-        storage.create_array(names[0], POSTING, (int(frequencies[common].sum()),)),
-        storage.create_array(names[1], RARE_POSTING, (int(rare_starts[-1]),)),
-        storage.create_array(names[2], np.uint32, (windows, rows_count + 1)),
-    ]
-    bases = _fill_common(records, steps, rows, arrays[0], arrays[2])
-    fill_rare(records, steps, rows, rare_starts[:-1].copy(), arrays[1])
-    for name, array in zip(names, arrays, strict=True):
-        files[name] = storage.seal(name, array)
-    files |= storage.write_arrays(
-        f"{folder}/lists.", {"rows": rows, "bases": bases, "rare_starts": rare_starts}
+    files |= storage.write_arrays(f"{folder}/lists.", {"rows": rows, "rare_starts": rare_starts})
+    files |= _write_common(storage, folder, records, steps, rows, int(frequencies[common].sum()))
+    name = f"{folder}/lists.rare_postings"
+    rare = storage.create_array(name, RARE_POSTING, (int(rare_starts[-1]),))
+    fill_rare(records, steps, rows, rare_starts[:-1].copy(), rare)
+    files[name] = storage.seal(name, rare)
+
+
+def rank_lists(
+    storage: Storage, folder: str, files: Mapping[str, FileEntry], precision: Precision
+) -> dict[str, FileEntry]:
+    """Write the common terms' lists of a segment anew, from its records; the files written.
+
+    A segment of format 1 ordered them in another way.
+    """
+
+    def mapped(part: str) -> NDArray[Any]:
+        return storage.map_array(f"{folder}/{part}", files[f"{folder}/{part}"])
+
+    steps, rows, frequencies = (
+        mapped(part) for part in ("terms.steps", "lists.rows", "terms.frequencies")
     )
+    entries = mapped("records.entries").view(record_entry(steps.size, precision))
+    records = Records(mapped("records.starts"), entries, term_scales(steps, precision))
+    return _write_common(storage, folder, records, steps, rows, int(frequencies[rows >= 0].sum()))
+
+
+def _write_common(
+    storage: Storage,
+    folder: str,
+    records: Records,
+    steps: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    count: int,
+) -> dict[str, FileEntry]:
+    windows = -(-(records.starts.size - 1) // WINDOW)
+    ranked, starts = f"{folder}/lists.ranked", f"{folder}/lists.starts"
+    postings = storage.create_array(ranked, POSTING, (count,))
+    slices = storage.create_array(starts, np.uint32, (windows, int(rows.max(initial=-1)) + 2))
+    bases = _fill_common(records, steps, rows, postings, slices)
+    return {
+        ranked: storage.seal(ranked, postings),
+        starts: storage.seal(starts, slices),
+        **storage.write_arrays(f"{folder}/lists.", {"bases": bases}),
+    }
 
 
 def _fill_common(

@@ -61,8 +61,8 @@ class Segment:
         self._lists = Lists(
             rows=mapped("lists.rows"),
             bases=mapped("lists.bases"),
-            slices=mapped("lists.slices"),
-            postings=mapped("lists.postings").view(POSTING),
+            slices=mapped("lists.starts"),
+            postings=mapped("lists.ranked").view(POSTING),
             rare_starts=mapped("lists.rare_starts"),
             rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
             steps=steps,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tamis.index.calibration import Calibration  # noqa: TC001  msgspec reads it at run time
+from tamis.index.builder import rank_lists
+from tamis.index.calibration import calibrate
 from tamis.index.errors import FormatError
 from tamis.index.lock import FolderLock
 from tamis.index.manifest import (
@@ -37,7 +38,6 @@ class _Format1(msgspec.Struct, frozen=True):
     vocab_size: int
     segments: list[str]
     precision: str
-    calibration: Calibration
     settings: dict[str, Any]
     files: dict[str, FileEntry]
 
@@ -60,7 +60,7 @@ def upgrade(path: str | Path, storage: Storage | None = None) -> int:
     with FolderLock(storage):
         manifest = _from_format_1(storage, read_bytes(storage, name, checksum))
         check_files(storage, manifest, "full", logs=False)
-        open_parts(storage, manifest)  # refuses a folder that lacks a file
+        manifest = _with_ranked_lists(storage, manifest)
         Log.create(storage, manifest.log).close()
         publish(storage, manifest)
         storage.remove(name)
@@ -77,7 +77,7 @@ def _from_format_1(storage: Storage, data: bytes) -> Manifest:
             written_by=version("tamis"),
             documents=old.documents,
             vocab_size=old.vocab_size,
-            segments=(SegmentEntry(segment, old.documents, calibration=old.calibration),),
+            segments=(SegmentEntry(segment, old.documents),),
             log=1,
             settings=old.settings,
             files=old.files,
@@ -88,3 +88,20 @@ def _from_format_1(storage: Storage, data: bytes) -> Manifest:
             f"{storage.root}: expected a manifest of format 1 with one segment, found another "
             f"({error}); rebuild it with `tamis index`"
         ) from error
+
+
+def _with_ranked_lists(storage: Storage, manifest: Manifest) -> Manifest:
+    """Give the segment lists of this format, and a calibration over them."""
+    (entry,) = manifest.segments
+    try:
+        lists = rank_lists(storage, entry.name, manifest.files, manifest.precision)
+    except KeyError as error:
+        raise FormatError(
+            f"{storage.root}: expected the file {error} of a segment, found it nowhere in the "
+            "manifest; rebuild it with `tamis index`"
+        ) from error
+    replaced = {f"{entry.name}/lists.{part}" for part in ("postings", "slices")}
+    files = {name: file for name, file in manifest.files.items() if name not in replaced}
+    manifest = replace(manifest, files=files | lists)
+    (part,) = open_parts(storage, manifest)  # refuses a folder that lacks a file
+    return replace(manifest, segments=(replace(entry, calibration=calibrate(part.stored.segment)),))
