@@ -1,9 +1,9 @@
 """First stage of a search: sums of all documents from the lists, window by window."""
 
 import numpy as np
-from numba import njit
 
 from tamis.index.loops.arrays import BUCKET_BITS, SUM_LIMIT, WINDOW
+from tamis.index.loops.compiled import compiled
 from tamis.index.loops.prefetch import prefetch_range
 from tamis.index.loops.query import FRACTION_BITS
 
@@ -12,7 +12,7 @@ _AHEAD_TERMS = 8  # lists begun to load before they are read
 _AHEAD_POSTINGS = 84  # of each: four cache lines, then the processor's own prefetcher follows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_candidates(lists, terms, reach, documents, allowed, scratch):
     """Collect the documents whose sums are near the k largest.
 
@@ -52,7 +52,7 @@ def find_candidates(lists, terms, reach, documents, allowed, scratch):
     return _drop_below(scratch.docs, scratch.marks, found, least_sum), least_sum, read
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_common(lists, window, terms, least, scratch):
     """Add the common terms' postings of a window: how many there are, how many documents are hot.
 
@@ -77,7 +77,7 @@ def _add_common(lists, window, terms, least, scratch):
     return read, hot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(postings, reads, least, sums, hot_places, hot):
     """Add postings until their images fall below a cut; where that is, how many are hot."""
     at, end, cut, unit = reads
@@ -93,13 +93,13 @@ def _add(postings, reads, least, sums, hot_places, hot):
     return at, hot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _product(unit, image):
     """What a posting adds, rounded up; below 2**32 before the shift: see `scale_query`."""
     return np.uint16(((unit * np.uint32(image)) >> FRACTION_BITS) + np.uint32(1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_rare(lists, first_doc, terms, least, hot, scratch):
     """Add the rare terms' postings of a window, all of them; as `_add_common`."""
     postings, sums, stop_doc, read = lists.rare_postings, scratch.sums, first_doc + WINDOW, 0
@@ -120,7 +120,7 @@ def _add_rare(lists, first_doc, terms, least, hot, scratch):
     return read, hot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _kth_of_groups(sums, k, best, buckets):
     """A sum that k documents reach, or 0: the best of each group are different documents.
 
@@ -141,7 +141,7 @@ def _kth_of_groups(sums, k, best, buckets):
     return bucket << BUCKET_BITS
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scan(sums, size, least, hot_places):
     """List the places whose sums reach ``least``; how many there are."""
     hot = 0
@@ -153,7 +153,7 @@ def _scan(sums, size, least, hot_places):
     return hot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _take(scratch, first_doc, hot, allowed, reach, state):
     """Make hot documents candidates, if they are allowed and still good enough.
 
@@ -178,7 +178,7 @@ def _take(scratch, first_doc, hot, allowed, reach, state):
     return found, bucket, above, least
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _any_reaches(sums, start, least):
     hot = np.uint16(0)
     for i in range(_SCAN):  # no early exit, and an unsigned index: becomes vector code
@@ -186,7 +186,7 @@ def _any_reaches(sums, start, least):
     return hot != 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drop_below(docs, marks, found, least):
     kept = 0
     for i in range(found):

@@ -1,12 +1,12 @@
 """Building inverted lists from the documents' records, one window at a time."""
 
 import numpy as np
-from numba import njit
 
 from tamis.index.loops.arrays import IMAGE_MAX, WINDOW
+from tamis.index.loops.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def measure(terms, weights, frequencies, largest):
     """Count each term's documents and find its largest weight.
 
@@ -21,14 +21,14 @@ def measure(terms, weights, frequencies, largest):
         largest[terms[at]] = max(largest[terms[at]], weights[at])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def image_of(entry, scale, step):
     """A stored weight in steps of its term, rounded up: 1 to 255."""
     weight = np.float64(entry.impact) * scale
     return np.uint8(min(IMAGE_MAX, max(1, np.int64(np.ceil(weight / step)))))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_slices(records, rows, first, last, slices):
     """Count a window's postings by row: ``slices[row + 1]``.
 
@@ -45,7 +45,7 @@ def count_slices(records, rows, first, last, slices):
             slices[row + 1] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill_window(records, steps, rows, first, last, cursors, postings):
     """Put a window's common postings in their places, in the order of documents.
 
@@ -69,7 +69,7 @@ def fill_window(records, steps, rows, first, last, cursors, postings):
                 cursors[row] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sort_slices(postings, base, slices):
     """Bring the strongest postings of each slice of a window to its front; else keep the order.
 
@@ -94,7 +94,7 @@ def sort_slices(postings, base, slices):
             starts[at] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill_rare(records, steps, rows, cursors, postings):
     """Put all rare postings in their places, in the order of documents.
 

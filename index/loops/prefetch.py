@@ -3,11 +3,12 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tamis.index.loops.arrays import CACHE_LINE_BYTES
+from tamis.index.loops.compiled import compiled
 
 READ, KEEP, DATA = 0, 3, 1  # arguments of llvm.prefetch: for reading, into all caches, no code
 
@@ -36,7 +37,7 @@ def prefetch_item(typing_context: Any, array: Any, at: Any) -> Any:  # noqa: ANN
     return types.void(array, types.intp), generate
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def prefetch_range(array, start, stop, item_bytes):
     """Start loading ``array[start:stop]``, line by line."""
     for at in range(start, stop, CACHE_LINE_BYTES // item_bytes):

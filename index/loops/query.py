@@ -8,15 +8,15 @@ largest sum less the margin.
 """
 
 import numpy as np
-from numba import njit
 
 from tamis.index.loops.arrays import IMAGE_MAX, SUM_LIMIT
+from tamis.index.loops.compiled import compiled
 
 FRACTION_BITS = np.uint32(16)  # of a unit: product of a term's unit and an image
 SAFE_REST = 0.25  # of the largest contribution: what an exact search may leave unread
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def least_contribution(terms, weights, steps, cut):
     """The contribution to a score below which postings are not read.
 
@@ -35,7 +35,7 @@ def least_contribution(terms, weights, steps, cut):
     return largest * (cut if cut > 0.0 else SAFE_REST / max(held, 1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def choose_images(terms, weights, steps, least, chosen, cuts):
     """Choose the images that contribute at least ``least``.
 
@@ -63,7 +63,7 @@ def choose_images(terms, weights, steps, least, chosen, cuts):
     return count, rest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def scale_query(terms, weights, steps, chosen, rest, image_error, units):
     """The chosen terms' weights in units, such that a document's sum fits two bytes.
 

@@ -1,9 +1,9 @@
 """The search of a batch of queries: candidates from the lists, scores from the records."""
 
 import numpy as np
-from numba import njit
 
 from tamis.index.loops.candidates import find_candidates
+from tamis.index.loops.compiled import compiled
 from tamis.index.loops.prefetch import prefetch_item, prefetch_range
 from tamis.index.loops.query import choose_images, least_contribution, scale_query
 from tamis.index.loops.topk import offer, sort_best
@@ -11,7 +11,7 @@ from tamis.index.loops.topk import offer, sort_best
 _AHEAD_DOCUMENTS = 6  # records begun to load before they are read
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def search(
     queries, knobs, image_error, lists, records, allowed, scratch, docs, scores, work, postings
 ):
@@ -40,7 +40,7 @@ def search(
         _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(terms, weights, reach, image_error, lists, records, allowed, scratch):
     """Candidates for one query: how many there are, and the postings read for them.
 
@@ -68,7 +68,7 @@ def _find(terms, weights, reach, image_error, lists, records, allowed, scratch):
         threshold = 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _score(terms, weights, records, scratch, found, best_docs, best_scores):
     """Score the candidates in full and keep the best.
 
@@ -99,7 +99,7 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
         dense[terms[i]] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _dot(records, doc, dense):
     score = 0.0
     for at in range(records.starts[doc], records.starts[doc + 1]):

@@ -1,10 +1,11 @@
 """The k best of many scored documents, with a binary heap whose root is the worst kept."""
 
 import numpy as np
-from numba import njit
+
+from tamis.index.loops.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def offer(docs, scores, found, doc, score):
     """Keep a document if it is among the k best so far.
 
@@ -30,7 +31,7 @@ def offer(docs, scores, found, doc, score):
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sort_best(docs, scores, found):
     """Order what `offer` kept: falling scores, ties by rising document; the rest is emptied."""
     for last in range(found - 1, 0, -1):  # heap sort: the worst of the rest goes last
@@ -40,25 +41,25 @@ def sort_best(docs, scores, found):
         docs[at], scores[at] = -1, np.float32(0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _worse(docs, scores, a, b):
     return scores[a] < scores[b] or (scores[a] == scores[b] and docs[a] > docs[b])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _swap(docs, scores, a, b):
     docs[a], docs[b] = docs[b], docs[a]
     scores[a], scores[b] = scores[b], scores[a]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sift_up(docs, scores, at):
     while at > 0 and _worse(docs, scores, at, (at - 1) // 2):
         _swap(docs, scores, at, (at - 1) // 2)
         at = (at - 1) // 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sift_down(docs, scores, at, size):
     while True:
         child = 2 * at + 1
