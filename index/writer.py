@@ -211,10 +211,10 @@ class CollectionWriter:
         """Remove the documents of these ids; how many there were. Unknown ids are passed over."""
         with self._mutex:
             found = [doc_id for doc_id in dict.fromkeys(ids) if self.has(doc_id)]
-            if not found:
-                return 0
-            vectors = SparseVectors.empty(self.vocab_size)
-            place = self._append(found, [], [], vectors)
+            if found:
+                place = self._append(found, [], [], SparseVectors.empty(self.vocab_size))
+            else:
+                place = Place(self._log, self._log.size_bytes)  # of what says they are not there
         self.wait(place, wait)
         return len(found)
 

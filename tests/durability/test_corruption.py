@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from storages import Quick, files_of, seeded
-from workload import Script, check_consistent, create, held, put, reopened
+from workload import Script, check_consistent, create, held, put, reopened, stop
 
 from tamis.index import Collection, CollectionWriter, FormatError
 from tamis.index.verification import examine, repair
@@ -92,8 +92,7 @@ def test_a_damaged_write_in_the_log_is_an_error_and_a_torn_one_is_not(tmp_path):
     put(writer, [("a", 1)])
     acknowledged = (path / "log-000001").stat().st_size
     put(writer, [("b", 2)], wait="none")
-    writer._log.close()
-    writer._lock.release()
+    stop(writer)
     whole = (path / "log-000001").read_bytes()
     for at in range(len(whole)):
         copy = tmp_path / "copy"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from storages import Quick
-from workload import check_consistent, create, held, put, record, vectors_of
+from workload import check_consistent, create, held, put, record, stop, vectors_of
 
 from tamis.index import Collection, CollectionWriter, InputError
 
@@ -100,9 +100,7 @@ class Living(RuleBasedStateMachine):
     @rule()
     def stop_and_open(self):
         """The process ends between two writes; what is in the log stays there."""
-        self.writer._log.close()
-        self.writer._lock.release()
-        self.writer._publisher.close()
+        stop(self.writer)
         self.writer = self.opened()
 
     @rule()

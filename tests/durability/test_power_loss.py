@@ -8,6 +8,8 @@ from workload import Script, create, reopened
 
 from tamis.index import CollectionWriter
 
+TENDER = ("rename", "unlink", "ack")  # half of all cuts come right after one of these
+
 
 def recorded(path, script):
     """The trace of a script, with its issues and acknowledgements among the steps."""
@@ -26,8 +28,9 @@ def check_power_cuts(folder, states, seed, length=25):
     trace = recorded(folder / "whole", script)
     begin = trace.index(("ack", 0)) + 1
     rng = seeded("cuts", seed)
+    tender = [at + 1 for at in range(begin, len(trace)) if trace[at][0] in TENDER]
     for number in range(states):
-        cut = rng.randrange(begin, len(trace) + 1)
+        cut = rng.choice(tender) if rng.random() < 0.5 else rng.randrange(begin, len(trace) + 1)
         keep = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
         path = folder / "cut"
         after_power_cut(trace[:cut], path, rng, keep)

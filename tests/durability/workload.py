@@ -100,14 +100,28 @@ def check_search(collection, plain, docs, seed, k=7):
 
 
 def reopened(path, verify="full", consistent=True):
-    """What a writer finds that opens the folder after a stop; it can go on writing."""
-    with CollectionWriter.open(path, merge=False, verify=verify, storage=Quick(path)) as writer:
-        put(writer, [("probe", 1)], wait="searchable")
+    """What a writer finds that opens the folder after a stop; it can go on, and stop again."""
+    storage = Quick(path)
+    writer = CollectionWriter.open(path, merge=False, verify=verify, storage=storage)
+    put(writer, [("probe", 1)])
+    stop(writer)
+    with CollectionWriter.open(path, merge=False, storage=storage) as writer:
+        assert writer.has("probe")
         writer.delete(["probe"], wait="searchable")
     with Collection.open(path) as collection:
         if consistent:
             check_consistent(collection)
         return held(collection)
+
+
+def stop(writer):
+    """End a writer as a dying process would: nothing is committed."""
+    writer._log.close()
+    writer._lock.release()
+    writer._publisher.close()
+
+
+KINDS = ("put", "put", "loose", "many", "delete", "commit", "merge", "searchable")
 
 
 class Script:
@@ -121,7 +135,9 @@ class Script:
 
     def _add(self, rng, version, ids):
         state = dict(self.states[-1])
-        kind = rng.choice(["put", "put", "put", "many", "delete", "commit", "merge", "searchable"])
+        kind = rng.choice(
+            ["put", "put", "loose", "many", "delete", "commit", "merge", "searchable"]
+        )
         if kind == "delete":
             chosen = rng.sample(ids, 2)
             for doc_id in chosen:
@@ -145,6 +161,7 @@ class Script:
             elif kind == "merge":
                 writer.optimize() if version % 2 else writer.merge()
             else:
-                wait = "searchable" if kind == "searchable" else "durable"
+                wait = {"searchable": "searchable", "loose": "none"}.get(kind, "durable")
                 put(writer, [(doc_id, version) for doc_id in chosen], wait)
-            told("ack", number)
+            if kind not in ("loose", "commit", "merge"):
+                told("ack", number)  # and with it all before

@@ -1,0 +1,176 @@
+"""Single promises of a living collection, each by itself."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import checks
+import numpy as np
+import pytest
+from storages import Quick
+from workload import check_consistent, create, entries, held, put, record, vectors_of
+
+from tamis.index import Collection, CollectionWriter, InputError, MismatchError, SparseVectors
+from tamis.index.creation import create_collection
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pins", "lock", "merge_under_changes", "order", "words", "group_commit"],
+)
+def test_promise(tmp_path, name):
+    getattr(checks, f"check_{name}")(tmp_path / "c")
+
+
+def test_a_write_is_found_when_its_wait_says_so(tmp_path):
+    create(tmp_path / "c")
+    with checks.opened(tmp_path / "c") as writer:
+        put(writer, [("a", 1)], wait="durable")
+        assert writer.has("a")
+        assert len(Collection.open(tmp_path / "c")) == 0
+        put(writer, [("b", 2)], wait="searchable")
+        with Collection.open(tmp_path / "c") as collection:
+            assert held(collection) == {"a": 1, "b": 2}
+
+
+def test_a_write_happens_as_a_whole_or_not_at_all(tmp_path):
+    create(tmp_path / "c")
+    with checks.opened(tmp_path / "c") as writer:
+        vectors = vectors_of(writer, [("a", 1), ("b", 2)])
+        with pytest.raises(InputError, match="expected a document with a string _id, found 7"):
+            writer.put([record("a", 1), {"_id": 7}], vectors)
+        with pytest.raises(InputError, match="expected one vector a document, found 1 documents"):
+            writer.put([record("a", 1)], vectors)
+        with pytest.raises(InputError, match="that JSON can hold"):
+            writer.put([record("a", 1), {"_id": "b", "x": object()}], vectors)
+        with pytest.raises(MismatchError, match="expected vectors over at most 27 terms"):
+            writer.put([record("a", 1)], SparseVectors.empty(28, 1))
+        with pytest.raises(InputError, match="expected wait to be none, durable, searchable"):
+            writer.put([record("a", 1)], vectors.rows(0, 1), wait="soon")
+        writer.add([record("b", 2)], vectors.rows(1, 2))
+        with pytest.raises(InputError, match="found 'b', which is there already; use `put`"):
+            writer.add([record("c", 1), record("b", 1)], vectors)
+        assert not writer.has("c")
+
+
+def test_segments_of_few_terms_number_their_own(tmp_path):
+    """A small write over a large vocabulary costs what it holds, not what there could be."""
+    create(tmp_path / "c")
+    with checks.opened(tmp_path / "c") as writer:
+        with writer.words_held():
+            writer.dictionary.add([f"extra{number}" for number in range(50_000)])
+        put(writer, [(f"a{number}", number) for number in range(40)], wait="searchable")
+        (part,) = writer.index.parts
+        assert part.entry.compact
+        assert sum(entry.size_bytes for entry in part.stored.files.values()) < 20_000
+    with Collection.open(tmp_path / "c") as collection:
+        check_consistent(collection)
+
+
+def switch_under_load(path, switches, documents=300):
+    """Generations change while two threads search; (failed searches, latencies in seconds)."""
+    create(path)
+    writer = CollectionWriter.open(path, storage=Quick(path))
+    put(writer, [(f"d{number}", number) for number in range(documents)], wait="searchable")
+    current, failures, took_s, ended = [Collection.open(path)], [], [], threading.Event()
+
+    def search():
+        number = 0
+        while not ended.is_set():
+            number += 1
+            collection, began = current[0], time.perf_counter()
+            learned, _ = entries(f"d{number % documents}", number % documents)
+            query = SparseVectors.from_dicts([learned], collection.index.vocab_size)
+            top = collection.index.search(query, 5, exact=True)
+            ids = [collection.document(doc)["_id"] for doc in top.docs[0].tolist() if doc >= 0]
+            took_s.append(time.perf_counter() - began)
+            if len(ids) != 5 or len(set(ids)) != 5:
+                failures.append(ids)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for version in range(switches):
+        put(writer, [(f"d{version % documents}", version + 1000)], wait="searchable")
+        current[0] = current[0].refresh()
+    ended.set()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    merges = current[0].generation + 1 - switches
+    return failures, took_s, merges
+
+
+def test_ten_switches_under_load_fail_no_search(tmp_path):
+    failures, took_s, _ = switch_under_load(tmp_path / "c", 10)
+    assert not failures
+    assert len(took_s) > 10
+
+
+@pytest.mark.slow
+def test_a_hundred_switches_under_load_fail_no_search(tmp_path):
+    failures, took_s, merges = switch_under_load(tmp_path / "c", 100)
+    assert not failures
+    assert merges > 5
+    assert np.quantile(took_s, 0.99) < 0.5
+
+
+MERGE_IN_LITTLE_MEMORY = """
+import resource, sys
+from tamis.index import CollectionWriter
+
+def merge(path):
+    with CollectionWriter.open(path, merge=False) as writer:
+        writer.optimize()
+        assert len(writer.index.parts) == 1
+
+merge(sys.argv[1])  # loads the compiled loops
+used_bytes = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used_bytes + (int(sys.argv[3]) << 20),) * 2)
+merge(sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """24,000 documents of 100 terms and 1 KB, 43 MB in memory, in four segments."""
+    path, rng, rows, terms = tmp_path_factory.mktemp("large"), np.random.default_rng(0), 6000, 100
+    for name, count in (("large", rows), ("small", 50)):
+        create_collection(path / name, vocab_size=5000, settings={}, storage=Quick(path / name))
+        with checks.opened(path / name) as writer:
+            for first in range(0, 4 * count, count):
+                picked = np.sort(rng.integers(0, 5000 - terms, (count, terms)), axis=1)
+                vectors = SparseVectors(
+                    np.arange(count + 1) * terms,
+                    (picked + np.arange(terms)).ravel().astype(np.int32),
+                    rng.random(count * terms, np.float32) + 0.1,
+                    5000,
+                )
+                text = rng.bytes(500).hex()
+                records = [{"_id": f"d{first + row}", "text": text} for row in range(count)]
+                writer.put(records, vectors, wait="searchable")
+    return path
+
+
+@pytest.mark.parametrize(("megabytes", "enough"), [(32, True), (1, False)])
+def test_a_merge_needs_little_memory(large, tmp_path, megabytes, enough):
+    """The data segment may grow by less than the documents take; with 1 MB it cannot be done."""
+    path = shutil.copytree(large, tmp_path / "copy")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            MERGE_IN_LITTLE_MEMORY,
+            path / "small",
+            path / "large",
+            str(megabytes),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == enough, done.stderr[-2000:]
+    with Collection.open(path / "large") as collection:
+        assert len(collection) == 24_000
