@@ -41,7 +41,9 @@ __all__ = [
     "load_query_encoder",
 ]
 
-WINDOW_TEXTS = 4096  # tokenised ahead, and sorted by length together where batches are padded
+WINDOW_TEXTS = 1024  # tokenised at once
+SORTED_TEXTS = 4096  # the same where batches are padded: sorted by length together
+TOKENISING = 2  # one window's ids become Python lists while the next one's are made
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -222,8 +224,9 @@ class _NeuralEncoder:
         if isinstance(texts, str):
             raise InputError("expected a list of texts, found one string; write [text]")
         parts, numbers = [SparseVectors.empty(self.model.vocab_size)], []
-        with ThreadPoolExecutor(max_workers=1) as tokenising:
-            batches = self._batches(_ahead(tokenising, self._ids, _windows(texts), 1))
+        windows = _windows(texts, WINDOW_TEXTS if self.model.packs else SORTED_TEXTS)
+        with ThreadPoolExecutor(max_workers=TOKENISING) as tokenising:
+            batches = self._batches(_ahead(tokenising, self._ids, windows, TOKENISING))
             for batch, rows in self._encoded(batches):
                 parts.append(rows)
                 numbers.extend(batch)
@@ -262,9 +265,9 @@ class _NeuralEncoder:
         return batch.texts, self.model.encode(batch.ids, batch.lane)
 
 
-def _windows(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(texts), WINDOW_TEXTS):
-        yield texts[start : start + WINDOW_TEXTS]
+def _windows(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
 
 
 def _ahead(

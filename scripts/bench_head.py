@@ -18,6 +18,7 @@ import triton
 from tamis.eval.provenance import provenance
 from tamis.kernels.ops import Activation, splade_encode, splade_head, splade_head_packed
 from tamis.scripts.bench_head_baselines import chunked, eager, eager_with_index, hybrid
+from tamis.scripts.bench_step import largest_step
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,7 @@ def measure_head(repeats: int = 40, *, quick: bool = False) -> dict[str, Any]:
     if not quick:
         result["baselines"] = _baselines(BERT, max(5, repeats // 4))
         result["largest_batch"] = _largest_batch(XLM_R)
+        result["largest_step"] = largest_step(XLM_R)
     return result
 
 
@@ -387,4 +389,5 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(f"{name:>34}  " + "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
     if "largest_batch" in result:
         lines.append(f"largest batch: {result['largest_batch']}")
+        lines.append(f"largest whole step: {result['largest_step']}")
     return lines

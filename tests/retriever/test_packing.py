@@ -23,7 +23,7 @@ def test_packed_texts_equal_padded_ones(tmp_path, monkeypatch, write):
     packed = encoder.encode_documents(TEXTS).to_scipy().toarray()
     monkeypatch.setattr(model, "_first_position", None)
     padded = encoder.encode_documents(TEXTS).to_scipy().toarray()
-    np.testing.assert_allclose(packed, padded, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(packed, padded, rtol=0, atol=1e-4)
     assert not packed[len(tiny.TEXTS)].any()
     assert packed.max() > 0.5
 
