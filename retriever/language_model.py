@@ -21,8 +21,8 @@ from tamis.index.errors import FormatError
 from tamis.index.vectors import SparseVectors
 from tamis.kernels.activation import Activation
 from tamis.kernels.ops import SparseRows, splade_encode, splade_encode_packed, splade_head_sum
-from tamis.kernels.product import product
 from tamis.retriever.checkpoint import Architecture, NeuralSide, Pooling
+from tamis.retriever.fast_linear import use_fast_products
 from tamis.retriever.packing import pack_texts, prepare_packing, run_packed
 from tamis.retriever.quantised_weights import SCALE, load_quantised
 
@@ -210,24 +210,6 @@ def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, to
         padded[i, : len(row)] = row
         mask[i, : len(row)] = 1
     return torch.from_numpy(padded), torch.from_numpy(mask)
-
-
-class FastLinear(nn.Linear):
-    """A linear layer whose products without gradients take the faster library on the CPU."""
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return ``rows @ weight.T + bias``."""
-        return product(rows, self.weight, self.bias)
-
-
-def use_fast_products(model: nn.Module) -> None:
-    """Put `FastLinear` in the place of every linear layer, sharing its parameters."""
-    for parent in list(model.modules()):
-        for name, layer in parent.named_children():
-            if type(layer) is nn.Linear:
-                fast = FastLinear(layer.in_features, layer.out_features, device="meta")
-                fast.weight, fast.bias = layer.weight, layer.bias
-                setattr(parent, name, fast.train(layer.training))
 
 
 class PassThrough(nn.Module):

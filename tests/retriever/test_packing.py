@@ -8,7 +8,7 @@ from torch import nn
 
 from tamis.retriever import encoder as encoder_module
 from tamis.retriever.encoder import SparseEncoder, batches_in_order
-from tamis.retriever.language_model import FastLinear, use_fast_products
+from tamis.retriever.fast_linear import FastLinear, use_fast_products
 from tamis.retriever.packing import pack_texts
 
 TEXTS = [*tiny.TEXTS, "", "a", " ".join(tiny.TEXTS * 3), "   "]
