@@ -145,11 +145,11 @@ class LexicalChannelConfig:
 
     Attributes:
         weight: of stemmed BM25 in the student's score at the start; it is learned. 0: no channel.
-        dropped_share: share of the batches in which the student must do without.
+        alone: share of the loss that judges the learned terms without them.
     """
 
     weight: float = 0.3
-    dropped_share: float = 0.2
+    alone: float = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,9 @@ class OptimiserConfig:
         steps: batches in all.
         rate: learning rate of the model.
         head_rate: of the head's transform and bias.
-        table_rate: of the query table, temperatures and channel weight.
+        table_rate: of the query table, temperatures and channel weight. A table that moves far from
+            the inverse document frequencies it starts from suits the training queries better and
+            all others worse.
         warmup_steps: until the rate is reached, and again after each resumption of a leg.
         weight_decay: of matrices.
         clip: largest norm of the gradient.
@@ -315,7 +317,7 @@ def _check(config: TrainingConfig, path: str) -> None:
     shares = {
         "batch.random_share": config.batch.random_share,
         "batch.judged_share": config.batch.judged_share,
-        "lexical.dropped_share": config.lexical.dropped_share,
+        "lexical.alone": config.lexical.alone,
         "sparsity.dense_share": config.sparsity.dense_share,
         "sparsity.falling_until": config.sparsity.falling_until,
         "sparsity.warmup_share": config.sparsity.warmup_share,

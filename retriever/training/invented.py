@@ -11,7 +11,7 @@ from tamis.retriever.training.token_rows import TokenRows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST_TOKENS, MOST_TOKENS = 4, 24
+LEAST_TOKENS, MOST_TOKENS = 4, 48
 BAG_SHARE = 0.5  # of the queries that are bags of words
 KEPT_IN_BAG = 0.7  # of the rarer words of a run
 COMMON = 1e-3  # share of all pieces above which a word is kept less often
@@ -34,7 +34,9 @@ def invent_queries(
     """
     draw = np.random.default_rng(seed)
     home = np.flatnonzero(passages.lengths > LEAST_TOKENS)
-    size = draw.integers(LEAST_TOKENS, MOST_TOKENS + 1, len(home))
+    size = LEAST_TOKENS + np.floor(
+        (MOST_TOKENS + 1 - LEAST_TOKENS) * draw.random(len(home)) ** 2  # most are short
+    ).astype(np.int64)
     size = np.minimum(size, passages.lengths[home])
     start = passages.offsets[home] + draw.integers(0, passages.lengths[home] - size + 1)
     offsets = np.concatenate([[0], np.cumsum(size)])

@@ -8,7 +8,7 @@ import torch
 
 from tamis.retriever.training import losses
 from tamis.retriever.training.regularisers import Regulariser, keep_heaviest
-from tamis.retriever.training.schedule import terms_kept, without_words
+from tamis.retriever.training.schedule import terms_kept
 
 if TYPE_CHECKING:
     from tamis.retriever.training.batches import Batch
@@ -45,8 +45,11 @@ class Objective:
             step: decides what depends on it.
         """
         words = self._data.words.scores(batch.queries, batch.passages)
-        scores = self._scores(batch, weights, words, step)
-        parts = self._distances(scores, self._teacher(batch, words), batch.judged)
+        teacher = self._teacher(batch, words)
+        parts: dict[str, torch.Tensor] = {}
+        for share, scores in self._scores(batch, weights, words, step):
+            for name, part in self._distances(scores, teacher, batch.judged).items():
+                parts[name] = parts.get(name, 0.0) + share * part
         parts["penalty"] = self.penalty(weights)
         loss = self._config.loss
         prices = {
@@ -61,15 +64,21 @@ class Objective:
 
     def _scores(
         self, batch: Batch, weights: torch.Tensor, words: torch.Tensor, step: int
-    ) -> Scores:
+    ) -> list[tuple[float, Scores]]:
+        """The student's scores with words and without, and the share of the loss of each."""
         config = self._config
         steps, seed = config.optimiser.steps, config.run.seed
         most = terms_kept(step, steps, config.sparsity, seed)
         kept = weights if most is None else keep_heaviest(weights, most)
         queries = self._student.queries(self._data.queries, batch.queries)
-        if config.lexical.weight == 0 or without_words(step, config.lexical.dropped_share, seed):
-            return self._student.score(queries, kept, None, None)
-        return self._student.score(queries, kept, words, self._data.words.mass[batch.queries])
+        learned = self._student.learned(queries, kept)
+        alone = 1.0 if config.lexical.weight == 0 else config.lexical.alone
+        channels = ((alone, None, None), (1 - alone, words, self._data.words.mass[batch.queries]))
+        return [
+            (share, self._student.score(queries, learned, scores, mass))
+            for share, scores, mass in channels
+            if share > 0
+        ]
 
     def _teacher(self, batch: Batch, words: torch.Tensor) -> torch.Tensor:
         """The ensemble's scores [Q, P], times their scale."""

@@ -41,9 +41,3 @@ def terms_kept(step: int, steps: int, config: SparsityConfig, seed: int) -> int 
     least = min(config.top_least, due)
     draw = torch.Generator().manual_seed((seed << 32) + step + 1)
     return int(torch.randint(least, due + 1, (), generator=draw))
-
-
-def without_words(step: int, share: float, seed: int) -> bool:
-    """Whether the lexical channel is dropped in a step."""
-    draw = torch.Generator().manual_seed((seed << 33) + step)
-    return bool(torch.rand((), generator=draw) < share)

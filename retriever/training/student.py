@@ -102,10 +102,15 @@ class Student(nn.Module):
             raise ValueError("expected a student with a query table, found a neural query side")
         return self.log_table.exp().masked_fill(self.documents.excluded, 0.0)
 
+    def learned(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        """Inner products ``[Q, P]`` float32 of weights ``[Q, V]`` and ``[P, V]``."""
+        with torch.autocast(queries.device.type, enabled=False):  # scores are sums of many terms
+            return queries @ documents.T
+
     def score(
         self,
         queries: torch.Tensor,
-        documents: torch.Tensor,
+        learned: torch.Tensor,
         words: torch.Tensor | None,
         word_mass: torch.Tensor | None,
     ) -> Scores:
@@ -113,12 +118,11 @@ class Student(nn.Module):
 
         Args:
             queries: [Q, V] weights.
-            documents: [P, V] weights.
+            learned: [Q, P] what `learned` gave.
             words: [Q, P] BM25, or None to do without.
             word_mass: [Q] sums of the queries' word weights, with ``words``.
         """
-        with torch.autocast(queries.device.type, enabled=False):  # scores are sums of many terms
-            ranked = queries @ documents.T
+        ranked = learned
         mass = queries.detach().float().sum(1)
         if words is not None and word_mass is not None:
             channel = self.log_channel.exp()

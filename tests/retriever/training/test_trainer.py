@@ -45,7 +45,7 @@ def test_training_teaches_words_that_no_text_shares(make_config, data_folder, tm
 def test_distillation_from_the_dense_teacher_brings_the_student_close(make_config, data_folder):
     config = make_config(
         loss={"kl": 1.0, "contrastive": 0.0, "dense": 1.0, "bm25": 0.5, "judged": 0.0, "scale": 5},
-        lexical={"weight": 0.2, "dropped_share": 0.5},
+        lexical={"weight": 0.2, "alone": 0.5},
         data={"invented_queries": 1},
         batch={"cluster": 4},
         optimiser={"steps": 60, "warmup_steps": 10},
