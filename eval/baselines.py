@@ -203,8 +203,7 @@ class DenseSystem:
             ) from error
         local = _minilm_folder() if self.model == MINILM else None
         model = SentenceTransformer(
-            str(self.folder or local or self.model),
-            device="cpu",
+            str(self.folder or local or self.model),  # on a GPU where there is one
             model_kwargs={"dtype": self.computed_in},
         )
         model.max_seq_length = self.max_tokens
