@@ -27,14 +27,14 @@ def remove_unused(storage: Storage, current: Manifest, busy: Names[str] = ()) ->
     """Remove generations that nobody reads, and every file that none of the others names.
 
     Generations after the current one are what a stop left behind. A step that fails is left for
-    the next time: nothing depends on it.
+    the next time: nothing depends on it. Nothing is removed beside a manifest that cannot be read.
 
     Args:
         storage: the folder, whose only writer is the caller.
         current: the current generation.
         busy: folders of segments in the making.
     """
-    with suppress(OSError):
+    with suppress(OSError, msgspec.DecodeError):
         kept = [current]
         for generation in generations(storage):
             if generation == current.generation:

@@ -24,7 +24,7 @@ from tamis.index.manifest import (
     pin_current,
     read_current_line,
 )
-from tamis.index.storage import HASH_CHUNK_BYTES, Storage
+from tamis.index.storage import HASH_CHUNK_BYTES, Storage, link_or_copy
 from tamis.index.wal import Log
 
 if TYPE_CHECKING:
@@ -191,13 +191,10 @@ def _finish(place: Storage, files: Iterable[str], manifest: Manifest) -> None:
 
 def _transfer(source: Path, place: Storage, name: str, copy: bool) -> None:
     place.make_folder(str(Path(name).parent) if "/" in name else "")
-    if not copy:
-        try:
-            place.link(source, name)
-        except OSError:  # another file system, or one without hard links
-            copy = True
     if copy:
         place.copy(source, name)
+    else:
+        link_or_copy(place, source, name)
 
 
 def _identity(files: dict[str, str], place: Storage) -> str:

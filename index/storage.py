@@ -279,6 +279,14 @@ class Storage:
         return FileEntry(self.path(name).stat().st_size, self.checksum(name))
 
 
+def link_or_copy(storage: Storage, source: Path, name: str) -> None:
+    """Give a file a second name, or copy it where that cannot be."""
+    try:
+        storage.link(source, name)
+    except OSError:  # another file system, or one without hard links
+        storage.copy(source, name)
+
+
 class ArrayFile:
     """A file that grows by arrays of one dtype: a context manager that syncs when it closes.
 

@@ -10,7 +10,9 @@ import msgspec
 
 from tamis.index.builder import rank_lists
 from tamis.index.calibration import calibrate
+from tamis.index.draft import SEGMENTS
 from tamis.index.errors import FormatError
+from tamis.index.garbage import remove_unused
 from tamis.index.lock import FolderLock
 from tamis.index.manifest import (
     FORMAT,
@@ -23,11 +25,15 @@ from tamis.index.manifest import (
     read_current_line,
 )
 from tamis.index.parts import check_files, open_parts
-from tamis.index.storage import FileEntry, Storage
+from tamis.index.storage import FileEntry, Storage, link_or_copy
 from tamis.index.wal import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+
+_REPLACED = ("lists.postings", "lists.slices", "lists.bases")
 
 
 class _Format1(msgspec.Struct, frozen=True):
@@ -63,7 +69,7 @@ def upgrade(path: str | Path, storage: Storage | None = None) -> int:
         manifest = _with_ranked_lists(storage, manifest)
         Log.create(storage, manifest.log).close()
         publish(storage, manifest)
-        storage.remove(name)
+        remove_unused(storage, manifest)
     return found
 
 
@@ -91,17 +97,36 @@ def _from_format_1(storage: Storage, data: bytes) -> Manifest:
 
 
 def _with_ranked_lists(storage: Storage, manifest: Manifest) -> Manifest:
-    """Give the segment lists of this format, and a calibration over them."""
-    (entry,) = manifest.segments
+    """Move the segment to a folder of its own, with lists of this format and a calibration."""
+    (old,) = manifest.segments
+    entry = replace(old, name=f"{SEGMENTS}/000002")
+    files = _moved(storage, manifest.files, old.name, entry.name)
     try:
-        lists = rank_lists(storage, entry.name, manifest.files, manifest.precision)
+        files |= rank_lists(storage, entry.name, files, manifest.precision)
     except KeyError as error:
         raise FormatError(
             f"{storage.root}: expected the file {error} of a segment, found it nowhere in the "
             "manifest; rebuild it with `tamis index`"
         ) from error
-    replaced = {f"{entry.name}/lists.{part}" for part in ("postings", "slices")}
-    files = {name: file for name, file in manifest.files.items() if name not in replaced}
-    manifest = replace(manifest, files=files | lists)
+    manifest = replace(manifest, files=files, segments=(entry,))
     (part,) = open_parts(storage, manifest)  # refuses a folder that lacks a file
+    storage.sync_folder(entry.name)
+    storage.sync_folder(SEGMENTS)
     return replace(manifest, segments=(replace(entry, calibration=calibrate(part.stored.segment)),))
+
+
+def _moved(
+    storage: Storage, files: Mapping[str, FileEntry], old: str, new: str
+) -> dict[str, FileEntry]:
+    """The files with those of one folder in another too, all but the lists to be replaced."""
+    storage.remove_folder(new)  # what an upgrade that was cut short left
+    storage.make_folder(new)
+    moved = dict[str, FileEntry]()
+    for name, entry in files.items():
+        part = name.removeprefix(f"{old}/")
+        if part == name:
+            moved[name] = entry
+        elif part not in _REPLACED:
+            link_or_copy(storage, storage.path(name), f"{new}/{part}")
+            moved[f"{new}/{part}"] = entry
+    return moved

@@ -126,6 +126,12 @@ class CollectionWriter:
         return self._publisher.manifest.settings
 
     @property
+    def pending_documents(self) -> int:
+        """Documents that were added since the last commit."""
+        with self._mutex:
+            return len(self._pending.ids())
+
+    @property
     def vocab_size(self) -> int:
         """Number of terms that vectors may use."""
         if self.dictionary is None:

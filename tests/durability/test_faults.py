@@ -66,11 +66,12 @@ def test_any_step_may_fail(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_step_may_fail(tmp_path, name):
+def test_every_step_may_fail(tmp_path, name, proof):
     script = Script(seeded("every fault", name), 25)
     total = steps_of(tmp_path / "whole", script)
     for at in range(1, total + 1):
         check_fault(tmp_path / str(at), script, at, **FAULTS[name])
+    proof("failing steps", steps=total, generations_lost=0)
 
 
 def test_a_stopped_writer_says_so_and_the_next_one_goes_on(tmp_path):

@@ -35,6 +35,7 @@ def test_thirty_kills_lose_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_thousand_kills_lose_nothing(tmp_path):
+def test_a_thousand_kills_lose_nothing(tmp_path, proof):
     found = kills(tmp_path, 1000, "long")
+    proof("kill -9", **found)
     assert found["acknowledged_writes"] > 10_000

@@ -1,5 +1,6 @@
 """Random operations with restarts, against a plain dictionary."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -150,5 +151,7 @@ def test_five_thousand_operations():
 
 
 @pytest.mark.slow
-def test_a_million_operations():
-    run(5_000, 200)
+def test_a_million_operations(proof):
+    operations = int(os.environ.get("TAMIS_OPERATIONS", "1000000"))
+    run(operations // 200, 200)
+    proof("model", operations=operations, differences=0)

@@ -51,5 +51,6 @@ def test_a_power_cut_leaves_what_was_acknowledged(tmp_path, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 150))
-def test_ten_thousand_power_cuts(tmp_path, seed):
+def test_ten_thousand_power_cuts(tmp_path, seed, proof):
     check_power_cuts(tmp_path, 200, seed, length=40)
+    proof("power cuts", states=200, neither_old_nor_new=0)
