@@ -196,6 +196,8 @@ class OptimiserConfig:
         weight_decay: of matrices.
         clip: largest norm of the gradient.
         averaging: decay of the running average of weights that is saved; 0 saves the last.
+        start_share: share of the weights before training in what is saved: less fitted to the
+            training's own domains, better in others (Wortsman et al., arXiv 2109.01903).
     """
 
     steps: int
@@ -206,6 +208,7 @@ class OptimiserConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     averaging: float = 0.999
+    start_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +321,7 @@ def _check(config: TrainingConfig, path: str) -> None:
         "batch.random_share": config.batch.random_share,
         "batch.judged_share": config.batch.judged_share,
         "lexical.alone": config.lexical.alone,
+        "optimiser.start_share": config.optimiser.start_share,
         "sparsity.dense_share": config.sparsity.dense_share,
         "sparsity.falling_until": config.sparsity.falling_until,
         "sparsity.warmup_share": config.sparsity.warmup_share,

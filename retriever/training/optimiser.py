@@ -32,6 +32,7 @@ class Optimiser:
             name: one for name, one in student.named_parameters() if one.requires_grad
         }
         self.average = {name: one.detach().clone() for name, one in self.parameters.items()}
+        self._start = {name: one.detach().clone() for name, one in self.parameters.items()}
         self.started_at = 0
         self._config = config
         self._adam = torch.optim.AdamW(self._groups(student), betas=BETAS, weight_decay=0.0)
@@ -68,19 +69,20 @@ class Optimiser:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """The student has its averaged weights inside."""
-        self._swap()
+        """Inside, the student has its averaged weights, mixed with those it started from."""
+        kept = {name: one.detach().clone() for name, one in self.parameters.items()}
+        share = self._config.start_share
+        mixed = {name: one.lerp(self._start[name], share) for name, one in self.average.items()}
+        self._assign(mixed)
         try:
             yield
         finally:
-            self._swap()
+            self._assign(kept)
 
     @torch.no_grad()
-    def _swap(self) -> None:
+    def _assign(self, weights: dict[str, torch.Tensor]) -> None:
         for name, one in self.parameters.items():
-            kept = one.detach().clone()
-            one.copy_(self.average[name])
-            self.average[name].copy_(kept)
+            one.copy_(weights[name])
 
     def state(self) -> dict[str, torch.Tensor]:
         """The moments, by parameter."""

@@ -92,6 +92,20 @@ def test_a_portable_leg_goes_on_from_its_averaged_weights(make_config, data_fold
         )
 
 
+def test_a_share_of_the_first_weights_is_kept_in_what_is_saved(make_config, data_folder):
+    config = make_config(optimiser={"averaging": 0.5, "start_share": 0.25})
+    trainer = make_trainer(config, data_folder)
+    first = {name: one.detach().clone() for name, one in trainer.optimiser.parameters.items()}
+    trainer.run()
+    trained = {name: one.detach().clone() for name, one in trainer.optimiser.parameters.items()}
+    with trainer.optimiser.averaged():
+        for name, one in trainer.optimiser.parameters.items():
+            expected = 0.75 * trainer.optimiser.average[name] + 0.25 * first[name]
+            torch.testing.assert_close(one.detach(), expected)
+    for name, one in trainer.optimiser.parameters.items():
+        assert torch.equal(one.detach(), trained[name])
+
+
 def test_encoding_twice_gives_the_gradients_of_encoding_once(make_config, data_folder):
     gradients = []
     for recompute in (False, True):
