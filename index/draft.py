@@ -70,12 +70,9 @@ class Draft:
     def put_dictionary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write some arrays of the dictionary anew, in place of those of the same names."""
         self._make_folder(DICTIONARY)
-        for part, array in arrays.items():
-            old = [name for name in self.files if dictionary_part(name) == part]
-            for name in old:
-                del self.files[name]
-            name = f"{dictionary_prefix(self.generation)}{part}"
-            self.files[name] = self._storage.write_array(name, array)
+        for name in [name for name in self.files if dictionary_part(name) in arrays]:
+            del self.files[name]
+        self.files |= self._storage.write_arrays(dictionary_prefix(self.generation), arrays)
 
     def publish(self, vocab_size: int, log: int, settings: Mapping[str, Any]) -> Manifest:
         """Make this the current generation."""

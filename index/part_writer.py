@@ -51,14 +51,25 @@ def write_part(
         What the manifest says of the segment, and its files.
     """
     storage.make_folder(folder)
+    with storage.together():
+        files = _write_files(storage, folder, rows, vocab_size, precision)
+    storage.sync_folder(folder)
+    count = files[f"{folder}/ids.docs"].shape[0]  # type: ignore[index]
+    segment = Segment(storage, folder, files, count, precision)
+    compact = f"{folder}/{TERM_IDS}" in files
+    return SegmentEntry(folder, count, compact=compact, calibration=calibrate(segment)), files
+
+
+def _write_files(
+    storage: Storage, folder: str, rows: Rows, vocab_size: int, precision: Precision
+) -> dict[str, FileEntry]:
     files = storage.write_arrays(f"{folder}/ids.", Identifiers.of(rows.ids()).arrays())
     with DocumentWriter(storage, folder) as documents:
         for record in rows.records():
             documents.append_encoded(record)
     files |= documents.entries
     terms = _distinct_terms(rows.batches(), vocab_size)
-    compact = terms.size * _COMPACT_SHARE < vocab_size
-    if compact:
+    if terms.size * _COMPACT_SHARE < vocab_size:
         name = f"{folder}/{TERM_IDS}"
         files[name] = storage.write_array(name, terms)
         files |= write_segment(
@@ -66,10 +77,7 @@ def write_part(
         )
     else:
         files |= write_segment(storage, folder, rows.batches, vocab_size, precision)
-    storage.sync_folder(folder)
-    count = files[f"{folder}/ids.docs"].shape[0]  # type: ignore[index]
-    segment = Segment(storage, folder, files, count, precision)
-    return SegmentEntry(folder, count, compact=compact, calibration=calibrate(segment)), files
+    return files
 
 
 def _distinct_terms(batches: Iterable[SparseVectors], vocab_size: int) -> NDArray[np.int32]:

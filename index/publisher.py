@@ -90,15 +90,16 @@ class Publisher:
         with self._publishing:
             draft = self._draft()
             change = np.zeros(vocab_size, np.int64)
-            self._mark_deleted(draft, pending.touched(), change)
-            if pending.ids():
-                rows = Rows(pending.ids, pending.records, lambda: pending.batches(vocab_size))
-                self._append(draft, rows, vocab_size, change)
-            if self._frequency is not None:
-                frequency = change[self._first_term :]
-                frequency[: self._frequency.size] += self._frequency
-                draft.put_dictionary({**words, FREQUENCY: frequency.astype(np.int32)})
-                self._frequency = frequency
+            with self._storage.together():
+                self._mark_deleted(draft, pending.touched(), change)
+                if pending.ids():
+                    rows = Rows(pending.ids, pending.records, lambda: pending.batches(vocab_size))
+                    self._append(draft, rows, vocab_size, change)
+                if self._frequency is not None:
+                    frequency = change[self._first_term :]
+                    frequency[: self._frequency.size] += self._frequency
+                    draft.put_dictionary({**words, FREQUENCY: frequency.astype(np.int32)})
+                    self._frequency = frequency
             self._publish(draft, vocab_size, log, self.manifest.settings)
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:

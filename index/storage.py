@@ -2,10 +2,11 @@
 
 Knows files, arrays and checksums; knows nothing of what they mean. Arrays are raw little-endian
 bytes; their dtype and shape stand in the manifest. A file is complete when `write`, `ArrayFile`
-or `seal` returns: its bytes are on disk (fsync) and its `FileEntry` says what they must be.
+or `seal` returns: its bytes are on disk (fsync) and its `FileEntry` says what they must be. Inside
+a `together` block they are on disk when that ends.
 
 What changes the disk is made of *steps*, methods that are one call of the system each: `create`,
-`append_to`, `write_some`, `reserve`, `truncate`, `sync`, `sync_mapped`, `close`, `rename`,
+`append_to`, `write_some`, `reserve`, `truncate`, `sync`, `sync_name`, `close`, `rename`,
 `remove`, `make_one_folder`, `remove_empty_folder`, `sync_folder` and `link`. A storage that
 overrides them sees every change there is, can record it, and can make it fail.
 """
@@ -13,6 +14,9 @@ overrides them sees every change there is, can record it, and can make it fail.
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,12 +27,13 @@ import xxhash
 from tamis.index.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
 
 HASH_CHUNK_BYTES = 1 << 22
+SYNCS_AT_ONCE = 8
 BUFFER_BYTES = 1 << 18  # what an `ArrayFile` gathers before it writes
 RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
 
@@ -48,6 +53,7 @@ class Storage:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._local = threading.local()  # a thread's files that wait to be synced together
 
     def path(self, name: str) -> Path:
         """Where the file of this name lies."""
@@ -79,9 +85,8 @@ class Storage:
         """Wait until a file's bytes are on disk."""
         os.fsync(handle)
 
-    def sync_mapped(self, name: str, array: np.memmap[Any, Any]) -> None:
-        """Wait until a mapped file's bytes are on disk."""
-        array.flush()
+    def sync_name(self, name: str) -> None:
+        """Wait until the bytes of a closed file are on disk."""
         handle = os.open(self.path(name), os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -110,7 +115,7 @@ class Storage:
 
     def sync_folder(self, name: str = "") -> None:
         """Wait until the names in a folder are on disk."""
-        handle = os.open(self.path(name), os.O_RDONLY)
+        handle = os.open(self.path(name), os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
         finally:
@@ -180,6 +185,35 @@ class Storage:
 
     # Writing, made of steps.
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Sync the files that the ``with`` block writes at its end, side by side.
+
+        A disk takes hardly longer for twenty than for one. Blocks may lie in one another.
+        """
+        if self._waiting is not None:
+            yield
+            return
+        waiting = self._local.waiting = list[str]()
+        try:
+            yield
+        finally:
+            self._local.waiting = None
+        with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+            list(pool.map(self.sync_name, waiting))
+
+    @property
+    def _waiting(self) -> list[str] | None:
+        waiting: list[str] | None = getattr(self._local, "waiting", None)
+        return waiting
+
+    def finish(self, name: str) -> None:
+        """Wait until a closed file is on disk, at once or at the end of a `together` block."""
+        if self._waiting is None:
+            self.sync_name(name)
+        else:
+            self._waiting.append(name)
+
     def make_folder(self, name: str = "") -> None:
         """Create a folder and its parents; an existing one is kept."""
         if name:
@@ -213,9 +247,9 @@ class Storage:
         handle = self.create(name)
         try:
             self.write_all(handle, data)
-            self.sync(handle)
         finally:
             self.close(handle)
+        self.finish(name)
         return FileEntry(len(data), xxhash.xxh3_64_hexdigest(data))
 
     def write_array(self, name: str, array: NDArray[Any]) -> FileEntry:
@@ -245,9 +279,9 @@ class Storage:
             with source.open("rb") as file:
                 while chunk := file.read(HASH_CHUNK_BYTES):
                     self.write_all(handle, chunk)
-            self.sync(handle)
         finally:
             self.close(handle)
+        self.finish(name)
 
     def create_array(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
         """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
@@ -266,16 +300,13 @@ class Storage:
     def seal(self, name: str, array: NDArray[Any]) -> FileEntry:
         """Wait until an array of `create_array` is on disk, and give its entry."""
         if isinstance(array, np.memmap):
-            self.sync_mapped(name, array)
+            array.flush()
+        self.finish(name)
         return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
 
     def adopt(self, name: str) -> FileEntry:
         """Wait until a file that somebody else wrote is on disk, and give its entry."""
-        handle = self.append_to(name)
-        try:
-            self.sync(handle)
-        finally:
-            self.close(handle)
+        self.finish(name)
         return FileEntry(self.path(name).stat().st_size, self.checksum(name))
 
 
@@ -298,7 +329,7 @@ class ArrayFile:
     def __init__(
         self, storage: Storage, name: str, dtype: DTypeLike, row_shape: tuple[int, ...] = ()
     ) -> None:
-        self._storage = storage
+        self._storage, self._name = storage, name
         self._handle = storage.create(name)
         self._dtype = _little_endian(dtype)
         self._row_shape = row_shape
@@ -333,9 +364,10 @@ class ArrayFile:
         try:
             if kind is None:
                 self._write_waiting()
-                self._storage.sync(self._handle)
         finally:
             self._storage.close(self._handle)
+        if kind is None:
+            self._storage.finish(self._name)
         self.entry = FileEntry(
             self._size_bytes,
             self._digest.hexdigest(),

@@ -65,7 +65,9 @@ def work(folder, starts, acknowledge):
     while True:
         swap += 1
         catalog.point_aliases({"live": f"index-{swap}", "old": f"index-{swap - 1}"})
-        shutil.rmtree(folder / "snapshot", ignore_errors=True)
+        shutil.rmtree(folder / "discarded", ignore_errors=True)
+        if (folder / "snapshot").exists():  # a half removed one would still look whole
+            (folder / "snapshot").rename(folder / "discarded")
         write_snapshot(folder / "c", folder / "snapshot")
         acknowledge(b"snapshot\n")
         writer.optimize() if swap % 3 == 0 else time.sleep(0.005)

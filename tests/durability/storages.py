@@ -2,6 +2,7 @@
 
 import errno
 import random
+import threading
 from pathlib import Path
 
 from tamis.index.storage import Storage
@@ -13,7 +14,7 @@ class Quick(Storage):
     def sync(self, handle):
         pass
 
-    def sync_mapped(self, name, array):
+    def sync_name(self, name):
         pass
 
     def sync_folder(self, name=""):
@@ -89,7 +90,7 @@ class Recording(Quick):
             self.write_mapped(name)
         return super().seal(name, array)
 
-    def sync_mapped(self, name, array):
+    def sync_name(self, name):
         self.trace.append(("sync", self._inodes[name]))
 
     def close(self, handle):
@@ -193,7 +194,7 @@ STEPS = (
     "reserve",
     "truncate",
     "sync",
-    "sync_mapped",
+    "sync_name",
     "rename",
     "remove",
     "make_one_folder",
@@ -209,14 +210,17 @@ class Failing(Quick):
         super().__init__(root)
         self.steps = 0
         self.failed = False
+        self._counting = threading.Lock()
         self._at = at
         self._error = error
         self._lasting = lasting
         self._short = short
 
     def _step(self, name, arguments):
-        self.steps += 1
-        if self.steps == self._at or (self._lasting and self.steps > self._at):
+        with self._counting:
+            self.steps += 1
+            number = self.steps
+        if number == self._at or (self._lasting and number > self._at):
             self.failed = True
             if name == "write_some" and self._short:
                 handle, data = arguments

@@ -28,9 +28,13 @@ def check_power_cuts(folder, states, seed, length=25):
     trace = recorded(folder / "whole", script)
     begin = trace.index(("ack", 0)) + 1
     rng = seeded("cuts", seed)
-    tender = [at + 1 for at in range(begin, len(trace)) if trace[at][0] in TENDER]
+    tender = [
+        [at + 1 for at in range(begin, len(trace)) if trace[at][0] == kind] for kind in TENDER
+    ]
     for number in range(states):
-        cut = rng.choice(tender) if rng.random() < 0.5 else rng.randrange(begin, len(trace) + 1)
+        cut = rng.randrange(begin, len(trace) + 1)
+        if rng.random() < 0.5:
+            cut = rng.choice(rng.choice([places for places in tender if places]))
         keep = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
         path = folder / "cut"
         after_power_cut(trace[:cut], path, rng, keep)

@@ -29,13 +29,13 @@ def power(folder):
     """The short form of the power cuts, with other seeds until one notices."""
     for seed in range(200, 203):
         (folder / str(seed)).mkdir(parents=True)
-        check_power_cuts(folder / str(seed), 60, seed, length=12)
+        check_power_cuts(folder / str(seed), 80, seed, length=12)
 
 
 def faults(folder):
-    script = Script(seeded("defect"), 10)
-    total = steps_of(folder / "whole", script)
-    for at in range(1, total + 1, 2):
+    script = Script(seeded("defect"), 6)
+    assert {"searchable", "commit"} & {kind for kind, _, _ in script.operations}
+    for at in range(1, steps_of(folder / "whole", script) + 1):
         check_fault(folder / str(at), script, at)
 
 
@@ -120,16 +120,28 @@ def growing_files_are_not_synced(patch):
     leave = ArrayFile.__exit__
 
     def without_sync(file, *error):
-        patch.setattr(file._storage, "sync", nothing)
-        leave(file, *error)
-        patch.delattr(file._storage, "sync", raising=False)
+        with patch.context() as for_now:
+            for_now.setattr(Storage, "finish", nothing)
+            leave(file, *error)
 
     patch.setattr(ArrayFile, "__exit__", without_sync)
 
 
 @defect(power)
 def mapped_files_are_not_synced(patch):
-    patch.setattr(Recording, "sync_mapped", nothing)
+    seal = Recording.seal
+
+    def without_sync(storage, name, array):
+        with patch.context() as for_now:
+            for_now.setattr(Storage, "finish", nothing)
+            return seal(storage, name, array)
+
+    patch.setattr(Recording, "seal", without_sync)
+
+
+@defect(power)
+def files_are_gathered_and_then_forgotten(patch):
+    patch.setattr(Recording, "sync_name", nothing)
 
 
 @defect(power)
@@ -423,7 +435,8 @@ def test_a_defect_is_noticed(tmp_path, name, monkeypatch):
             check(tmp_path)
 
 
-CONTROLS = [power, faults, short_writes, corruption, lazy_corruption]
+LONG = [pytest.param(check, marks=pytest.mark.slow) for check in (power, faults)]
+CONTROLS = [short_writes, corruption, lazy_corruption, *LONG]
 
 
 @pytest.mark.parametrize("check", CONTROLS, ids=lambda check: check.__name__)
