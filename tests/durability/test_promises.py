@@ -10,9 +10,27 @@ import checks
 import numpy as np
 import pytest
 from storages import Quick
-from workload import check_consistent, create, entries, held, put, record, vectors_of
+from workload import (
+    LEARNED,
+    NO_WORDS,
+    SETTINGS,
+    check_consistent,
+    create,
+    entries,
+    held,
+    put,
+    record,
+    vectors_of,
+)
 
-from tamis.index import Collection, CollectionWriter, InputError, MismatchError, SparseVectors
+from tamis.index import (
+    Collection,
+    CollectionWriter,
+    IndexConfig,
+    InputError,
+    MismatchError,
+    SparseVectors,
+)
 from tamis.index.creation import create_collection
 
 
@@ -180,3 +198,67 @@ def test_a_merge_needs_little_memory(large, tmp_path, megabytes, enough):
     assert (done.returncode == 0) == enough, done.stderr[-2000:]
     with Collection.open(path / "large") as collection:
         assert len(collection) == 18_400
+
+
+@pytest.mark.parametrize(("precision", "error"), [("u16", 1 / 60_000), ("u8", 1 / 200)])
+def test_rounded_weights_score_within_their_rounding(tmp_path, precision, error):
+    """Each of a query's six terms may be off by a share of its largest weight, 2."""
+    path = tmp_path / "c"
+    create_collection(
+        path,
+        vocab_size=LEARNED,
+        settings=SETTINGS,
+        dictionary=NO_WORDS,
+        config=IndexConfig(precision),
+    )
+    with checks.opened(path) as writer:
+        for first in range(0, 60, 12):
+            put(writer, [(f"d{n}", n) for n in range(first, first + 12)], wait="searchable")
+        many = [Collection.open(path)]
+        writer.optimize()
+        many.append(Collection.open(path))
+    rng = np.random.default_rng(3)
+    terms = np.sort(rng.choice(LEARNED, 6, replace=False)).tolist()
+    for collection in many:
+        query = SparseVectors.from_dicts([dict.fromkeys(terms, 1.0)], collection.index.vocab_size)
+        top = collection.index.search(query, 60, exact=True)
+        for doc, score in zip(*(column.tolist() for column in top.row(0)), strict=True):
+            learned, _ = entries(collection.doc_id(doc), collection.document(doc)["version"])
+            truth = sum(learned.get(term, 0.0) for term in terms)
+            assert abs(score - truth) <= 6 * 2 * error
+        collection.close()
+
+
+def test_a_merge_that_is_told_to_stop_leaves_nothing_behind(tmp_path):
+    create(tmp_path / "c")
+    with checks.opened(tmp_path / "c") as writer:
+        for number in range(3):
+            put(writer, [(f"d{number}", number)], wait="searchable")
+        before = sorted((tmp_path / "c/segments").iterdir())
+
+        def check():
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            writer.optimize(check)
+        writer.remove_unused()
+        assert sorted((tmp_path / "c/segments").iterdir()) == before
+        writer.optimize()
+        assert len(writer.index.parts) == 1
+
+
+def test_a_merge_that_fails_in_the_background_is_told_when_the_writer_closes(tmp_path, monkeypatch):
+    create(tmp_path / "c")
+    monkeypatch.setattr("tamis.index.merging.FAN", 2)
+    writer = CollectionWriter.open(tmp_path / "c", storage=Quick(tmp_path / "c"))
+
+    def fails(*arguments):
+        raise ValueError("cannot merge")
+
+    monkeypatch.setattr("tamis.index.publisher.rows_of", fails)
+    for number in range(3):
+        put(writer, [(f"d{number}", number)], wait="searchable")
+    with pytest.raises(ValueError, match="cannot merge"):
+        writer.close()
+    with checks.opened(tmp_path / "c") as again:
+        assert len(again.index) == 3
