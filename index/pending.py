@@ -5,16 +5,18 @@ Knows how a write is put into a frame of the log and read back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from tamis.index.errors import FormatError, InputError
+from tamis.index.documents import encode_record
+from tamis.index.errors import FormatError, InputError, MismatchError
+from tamis.index.identifiers import check_id
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 BATCH_ROWS = 4096  # rows of a batch that a segment is built from
 OVERHEAD_BYTES = 200  # of one id in memory, about
@@ -90,6 +92,37 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
                 f"expected a write in the log, found something else ({error}); "
                 "open the collection with the version of Tamis that wrote it"
             ) from error
+
+
+def checked(
+    records: Sequence[Mapping[str, Any]], vectors: SparseVectors, vocab_size: int
+) -> tuple[list[str], list[bytes]]:
+    """The ids and the JSON of records that fit their vectors.
+
+    Raises:
+        InputError: a record or id is faulty, or there are more or fewer vectors.
+        MismatchError: the vectors use more than ``vocab_size`` terms.
+    """
+    if len(records) != len(vectors):
+        raise InputError(
+            f"expected one vector a document, found {len(records)} documents and "
+            f"{len(vectors)} vectors; give both in the same order"
+        )
+    if vectors.vocab_size > vocab_size:
+        raise MismatchError(
+            f"expected vectors over at most {vocab_size} terms, found "
+            f"{vectors.vocab_size}; encode with the collection's own encoder"
+        )
+    return [_id_of(record) for record in records], [encode_record(record) for record in records]
+
+
+def _id_of(record: Mapping[str, Any]) -> str:
+    doc_id = record.get("_id")
+    if not isinstance(doc_id, str):
+        raise InputError(
+            f"expected a document with a string _id, found {doc_id!r}; give each document an id"
+        )
+    return check_id(doc_id)
 
 
 class Pending:

@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tamis.index.background import Repeater
 from tamis.index.collection import Collection
-from tamis.index.dictionary import DictionaryWriter
-from tamis.index.documents import encode_record
-from tamis.index.draft import FREQUENCY
-from tamis.index.errors import InputError, MismatchError
-from tamis.index.identifiers import check_id
+from tamis.index.errors import InputError
 from tamis.index.lock import FolderLock
+from tamis.index.logged_words import LoggedWords
 from tamis.index.manifest import BUILD, read_current_line
-from tamis.index.pending import Pending, Write
+from tamis.index.pending import Pending, Write, checked
 from tamis.index.publisher import Publisher
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.dictionary import Dictionary
+    from tamis.index.dictionary import Dictionary, DictionaryWriter
     from tamis.index.index import Index
     from tamis.index.parts import Part
 
@@ -105,10 +102,7 @@ class CollectionWriter:
         )
         self._publisher.remove_unused()
         storage.remove_folder(BUILD)
-        self.dictionary: DictionaryWriter | None
-        self._logged_words: int  # how many of them are in a segment or in the log
-        self._committed_words: int
-        self._take_words(collection.dictionary)
+        self._words = LoggedWords(collection.dictionary)
         self._log = self._recover()
         self._lock = lock
         self._merger = Repeater(self.merge) if merge else None
@@ -130,6 +124,11 @@ class CollectionWriter:
         """Documents that were added since the last commit."""
         with self._mutex:
             return len(self._pending.ids())
+
+    @property
+    def dictionary(self) -> DictionaryWriter | None:
+        """The words; add to them in a ``with words_held()`` block. None without any."""
+        return self._words.dictionary
 
     @property
     def vocab_size(self) -> int:
@@ -161,7 +160,7 @@ class CollectionWriter:
 
     def stage(self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors) -> Place:
         """Begin a `put`, which `wait` ends; raises as `put`."""
-        ids, encoded = self._checked(records, vectors)
+        ids, encoded = checked(records, vectors, self.vocab_size)
         with self.words_held():
             return self._append([], ids, encoded, vectors)
 
@@ -200,7 +199,7 @@ class CollectionWriter:
         Raises:
             InputError: an id is there already, or twice among these.
         """
-        ids, encoded = self._checked(records, vectors)
+        ids, encoded = checked(records, vectors, self.vocab_size)
         with self._mutex:
             seen = set[str]()
             for doc_id in ids:
@@ -260,7 +259,7 @@ class CollectionWriter:
                 self._log.refuse_if_stopped()
                 self._begin_log()
                 self._frozen, self._pending = self._pending, Pending()
-                words, vocab_size = self._grown_words(), self.vocab_size
+                words, vocab_size = self._words.to_commit(), self.vocab_size
             try:
                 self._publisher.commit(self._frozen, words, vocab_size, self._log.number)
             except BaseException as error:
@@ -306,7 +305,7 @@ class CollectionWriter:
             if dictionary is not None:
                 vocab_size = max(dictionary.vocab_size, 1)
             self._publisher.rewrite(batches, dictionary, vocab_size, settings)
-            self._take_words(dictionary)
+            self._words = LoggedWords(dictionary)
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Publish a generation with other settings."""
@@ -350,30 +349,6 @@ class CollectionWriter:
         else:
             self.abandon()
 
-    def _checked(
-        self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors
-    ) -> tuple[list[str], list[bytes]]:
-        """The ids and the JSON of records that fit their vectors."""
-        if len(records) != len(vectors):
-            raise InputError(
-                f"expected one vector a document, found {len(records)} documents and "
-                f"{len(vectors)} vectors; give both in the same order"
-            )
-        if vectors.vocab_size > self.vocab_size:
-            raise MismatchError(
-                f"expected vectors over at most {self.vocab_size} terms, found "
-                f"{vectors.vocab_size}; encode with the collection's own encoder"
-            )
-        ids = []
-        for record in records:
-            if not isinstance(record.get("_id"), str):
-                raise InputError(
-                    f"expected a document with a string _id, found {record.get('_id')!r}; "
-                    "give each document an id"
-                )
-            ids.append(check_id(record["_id"]))
-        return ids, [encode_record(record) for record in records]
-
     def _append(
         self,
         deleted: Sequence[str],
@@ -382,12 +357,9 @@ class CollectionWriter:
         vectors: SparseVectors,
     ) -> Place:
         """Put a write into the log and among the pending ones, its new words with it."""
-        words: list[str] = []
-        if self.dictionary is not None:
-            words = self.dictionary.words_from(self._logged_words)
-        write = Write.of(words, deleted, ids, records, vectors)
+        write = Write.of(self._words.to_log(), deleted, ids, records, vectors)
         end = self._log.append(write.encoded())
-        self._logged_words += len(words)
+        self._words.logged(len(write.words))
         self._pending.apply(write)
         return Place(self._log, end)
 
@@ -402,21 +374,6 @@ class CollectionWriter:
             raise
         old.close()
 
-    def _grown_words(self) -> dict[str, NDArray[Any]]:
-        """The dictionary's arrays if it has grown since the last commit."""
-        if self.dictionary is None or len(self.dictionary) == self._committed_words:
-            return {}
-        self._committed_words = len(self.dictionary)
-        arrays = self.dictionary.arrays()
-        del arrays[FREQUENCY]
-        return arrays
-
-    def _take_words(self, dictionary: Dictionary | None) -> None:
-        self.dictionary = None
-        if dictionary is not None:
-            self.dictionary = DictionaryWriter(dictionary.first_term, dictionary)
-        self._logged_words = self._committed_words = 0 if dictionary is None else len(dictionary)
-
     def _recover(self) -> Log:
         """Take up the writes of the logs, and go on with the last one."""
         logs = read_logs(self._storage, self._publisher.manifest.log)
@@ -428,11 +385,8 @@ class CollectionWriter:
         for contents in logs.values():
             for payload in contents.payloads:
                 write = Write.decoded(payload)
-                if self.dictionary is not None:
-                    self.dictionary.add(write.words)
+                self._words.replay(write.words)
                 self._pending.apply(write)
-        if self.dictionary is not None:
-            self._logged_words = len(self.dictionary)
         return Log.resume(self._storage, last, logs[last])
 
     def _release(self) -> None:

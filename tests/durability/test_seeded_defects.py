@@ -228,7 +228,7 @@ def the_log_is_removed_before_the_generation_is_published(patch):
     patch.setattr(publisher.Publisher, "commit", early)
 
 
-@defect(power)
+@defect(damaged_log)
 def a_torn_tail_is_not_cut_off(patch):
     resume = wal.Log.resume
 
