@@ -1,6 +1,6 @@
 """Kills a process at random moments of its work, many times.
 
-Prints what was found as a line of JSON, after each hundred kills and at the end.
+Prints what was found as a line of JSON, after each fifty kills and at the end.
 
     python killed.py FOLDER KILLS SEED
 
@@ -142,7 +142,7 @@ def main(folder, kills, seed):
     create(folder / "c")
     starts, truth = [1] * THREADS, [{} for _ in range(THREADS)]
     acknowledged, snapshots, recoveries = 0, 0, []
-    for number in range(1, kills + 1):
+    for killed in range(1, kills + 1):
         last, taken = life(folder, starts, rng)
         for thread in range(THREADS):
             for number in range(starts[thread], last[thread] + 1):
@@ -152,14 +152,14 @@ def main(folder, kills, seed):
         check_snapshot(folder)
         snapshots += taken
         recoveries.append(took_s)
-        if number % 100 == 0 or number == kills:
+        if killed % 50 == 0 or killed == kills:
             found = {
-                "kills": number,
+                "kills": killed,
                 "acknowledged_writes": acknowledged,
                 "snapshots": snapshots,
                 "lost_or_duplicated": 0,
                 "failed_opens": 0,
-                "recovery_p99_ms": round(1000 * sorted(recoveries)[int(0.99 * (number - 1))], 1),
+                "recovery_p99_ms": round(1000 * sorted(recoveries)[int(0.99 * (killed - 1))], 1),
             }
             sys.stdout.write(json.dumps(found) + "\n")
             sys.stdout.flush()
