@@ -4,7 +4,8 @@ For short and for long queries, each number of results and each recall, the tabl
 knobs that reached it: the mean over the sample, less its sampling error, is at least the recall
 asked for. Where none did, or none is cheaper than reading everything, the search is exact.
 
-The sample is real queries where the caller has some. Else documents stand in for them: their most
+The sample is real queries where the caller has some, or titles and sentences of documents. Else
+documents stand in for them: their most
 telling terms, weighted by rarity as an inference-free query is, and for long queries also their
 strongest terms as they are, as a neural encoder expands a query. Knobs must do for each of these
 samples. A document is not counted as its own answer.
@@ -76,12 +77,13 @@ class Calibration:
     """The table of one index.
 
     Attributes:
-        source: what the sample was made of; "none" for an index that is searched exactly.
+        source: what the sample was made of ("sentences" with titles among them); "none" for an
+            index that is searched exactly.
         queries: how many stood in the samples.
         rows: short queries first, then by k and by recall, both rising.
     """
 
-    source: Literal["queries", "documents", "none"] = "none"
+    source: Literal["queries", "sentences", "documents", "none"] = "none"
     queries: int = 0
     rows: tuple[Row, ...] = ()
 
@@ -102,35 +104,51 @@ class Calibration:
         return min(covering, key=lambda row: (row.k, row.recall)).knobs if covering else EXACT
 
 
-def calibrate(segment: Segment, queries: SparseVectors | None = None) -> Calibration:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Queries to measure with.
+
+    Attributes:
+        queries: over the segment's terms.
+        own: ``[queries]`` int64, the document each was made of, which does not count as an
+            answer to it; None for queries of their own.
+    """
+
+    queries: SparseVectors
+    own: NDArray[np.int64] | None = None
+
+    def take(self, places: NDArray[np.int64]) -> Sample:
+        """The queries at these places."""
+        rows = [self.queries.rows(at, at + 1) for at in places.tolist()]
+        queries = SparseVectors.concatenate(rows) if rows else self.queries.rows(0, 0)
+        return Sample(queries, None if self.own is None else self.own[places])
+
+
+def calibrate(segment: Segment, sample: Sample | None = None) -> Calibration:
     """Measure a segment.
 
     Args:
         segment: what will be searched.
-        queries: real ones, or the likeliest stand-ins; None lets documents stand in.
+        sample: real queries, or the likeliest stand-ins; None lets documents stand in.
 
     Returns:
         The table; an empty one for a small segment.
     """
-    if segment.documents < SMALL or (queries is not None and len(queries) == 0):
+    if segment.documents < SMALL or (sample is not None and len(sample.queries) == 0):
         return Calibration()
     rows, counted = [], 0
     for long in (False, True):
-        samples = _documents(segment, long) if queries is None else _of_length(queries, long)
-        counted += sum(len(sample.queries) for sample in samples)
+        samples = _documents(segment, long) if sample is None else _of_length(sample, long)
+        counted += sum(len(each.queries) for each in samples)
         if samples:
             rows += [row for k in SAMPLES for row in _rows_for(segment, samples, k, long)]
-    return Calibration("documents" if queries is None else "queries", counted, tuple(rows))
+    return Calibration(_source(sample), counted, tuple(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    queries: SparseVectors
-    own: NDArray[np.int64]  # [queries] the document each was made of, or _NO_DOCUMENT
-
-    def first(self, most: int) -> _Sample:
-        most = min(most, len(self.queries))
-        return _Sample(self.queries.rows(0, most), self.own[:most])
+def _source(sample: Sample | None) -> Literal["queries", "sentences", "documents"]:
+    if sample is None:
+        return "documents"
+    return "queries" if sample.own is None else "sentences"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +159,8 @@ class _Trial:
     bound: float  # and of their lower bounds
 
 
-def _rows_for(segment: Segment, samples: Sequence[_Sample], k: int, long: bool) -> list[Row]:
-    samples = [sample.first(SAMPLES[k]) for sample in samples]
+def _rows_for(segment: Segment, samples: Sequence[Sample], k: int, long: bool) -> list[Row]:
+    samples = [sample.take(np.arange(min(SAMPLES[k], len(sample.queries)))) for sample in samples]
     truths = [_best(segment, sample, k, EXACT) for sample in samples]
     if max(truth.work for truth in truths) > _MOST_WORK:
         return []
@@ -158,7 +176,7 @@ def _rows_for(segment: Segment, samples: Sequence[_Sample], k: int, long: bool) 
 
 
 def _trials(
-    segment: Segment, samples: Sequence[_Sample], truths: Sequence[_Best], k: int
+    segment: Segment, samples: Sequence[Sample], truths: Sequence[_Best], k: int
 ) -> Iterator[_Trial]:
     """Measure the grid; less slack is not tried where the most already misses every recall."""
     for cut in CUTS:
@@ -176,17 +194,18 @@ class _Best:
     work: float  # documents scored in full, a query
 
 
-def _best(segment: Segment, sample: _Sample, k: int, knobs: Knobs) -> _Best:
+def _best(segment: Segment, sample: Sample, k: int, knobs: Knobs) -> _Best:
     """The k best documents but the query's own."""
     top, postings = segment.search(sample.queries, k + 1, knobs)
-    foreign = top.docs != sample.own[:, None]
+    own = np.full(len(top), _NO_DOCUMENT) if sample.own is None else sample.own
+    foreign = top.docs != own[:, None]
     foreign[foreign.all(axis=1), -1] = False  # its own is not among them: the last one is too many
     cost = float((postings + POSTINGS_A_DOCUMENT * top.work).mean())
     return _Best(top.scores[foreign].reshape(len(top), k), cost, float(top.work.mean()))
 
 
 def _try(
-    segment: Segment, samples: Sequence[_Sample], truths: Sequence[_Best], k: int, knobs: Knobs
+    segment: Segment, samples: Sequence[Sample], truths: Sequence[_Best], k: int, knobs: Knobs
 ) -> _Trial:
     recalls, bounds, costs = [], [], []
     for sample, truth in zip(samples, truths, strict=True):
@@ -216,16 +235,15 @@ def recall_by_score(found: NDArray[np.float32], truth: NDArray[np.float32]) -> N
     return share
 
 
-def _of_length(queries: SparseVectors, long: bool) -> list[_Sample]:
+def _of_length(sample: Sample, long: bool) -> list[Sample]:
     """The caller's long or short queries, if they are enough to measure with."""
-    places = np.flatnonzero((np.diff(queries.offsets) > LONG) == long)
+    places = np.flatnonzero((np.diff(sample.queries.offsets) > LONG) == long)
     if places.size < _FEWEST:
         return []
-    chosen = [queries.rows(at, at + 1) for at in places[: max(SAMPLES.values())].tolist()]
-    return [_Sample(SparseVectors.concatenate(chosen), np.full(len(chosen), _NO_DOCUMENT))]
+    return [sample.take(places[: max(SAMPLES.values())])]
 
 
-def _documents(segment: Segment, long: bool) -> list[_Sample]:
+def _documents(segment: Segment, long: bool) -> list[Sample]:
     """Documents at equal distances as queries."""
     count = min(max(SAMPLES.values()), segment.documents)
     own = np.linspace(0, segment.documents - 1, count).astype(np.int64)
@@ -233,10 +251,10 @@ def _documents(segment: Segment, long: bool) -> list[_Sample]:
     rarities = [_rarity(segment, terms) for terms, _ in rows]
     told = [(terms, r, r * w) for (terms, w), r in zip(rows, rarities, strict=True)]
     if not long:
-        return [_Sample(_strongest(told, _SHORT_TERMS, segment.vocab_size), own)]
+        return [Sample(_strongest(told, _SHORT_TERMS, segment.vocab_size), own)]
     plain = [(terms, weights, weights) for terms, weights in rows]
     return [
-        _Sample(_strongest(shape, _LONG_TERMS, segment.vocab_size), own) for shape in (told, plain)
+        Sample(_strongest(shape, _LONG_TERMS, segment.vocab_size), own) for shape in (told, plain)
     ]
 
 

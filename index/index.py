@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tamis.index.builder import write_segment
-from tamis.index.calibration import LONG, Calibration, calibrate
+from tamis.index.calibration import LONG, Calibration, Sample, calibrate
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.lock import FolderLock
@@ -167,7 +167,8 @@ class Index:
                 )
             storage.make_folder(SEGMENT)
             files = storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(names).arrays())
-            write_index(storage, batches, rows, vocab_size, {}, files, config, calibration)
+            sample = Sample(calibration) if calibration is not None else None
+            write_index(storage, batches, rows, vocab_size, {}, files, config, sample)
         return Index.open(path)
 
     @staticmethod
@@ -281,7 +282,7 @@ class Index:
             )
         if threads < 1:
             raise InputError(f"expected at least one thread, found {threads}; use threads=1")
-        _check_queries(queries, self.vocab_size)
+        check_queries(queries, self.vocab_size)
 
 
 def _knobs(
@@ -294,7 +295,8 @@ def _knobs(
     return Knobs(*(np.where(is_long, b, a) for a, b in zip(short, long, strict=True)))
 
 
-def _check_queries(queries: SparseVectors, vocab_size: int) -> None:
+def check_queries(queries: SparseVectors, vocab_size: int) -> None:
+    """Refuse queries over another vocabulary (MismatchError) or of too many terms (InputError)."""
     if queries.vocab_size != vocab_size:
         raise MismatchError(
             f"expected query vectors over {vocab_size} terms, found "
@@ -325,7 +327,7 @@ def write_index(
     settings: Mapping[str, Any],
     files: Mapping[str, FileEntry],
     config: IndexConfig = IndexConfig(),
-    calibration: SparseVectors | None = None,
+    calibration: Sample | None = None,
 ) -> None:
     """Write the segment and the manifest: the folder's first generation.
 
@@ -343,7 +345,7 @@ def write_index(
         MismatchError: the calibration's queries use another vocabulary.
     """
     if calibration is not None:
-        _check_queries(calibration, vocab_size)
+        check_queries(calibration.queries, vocab_size)
     entries = {**files, **write_segment(storage, SEGMENT, batches, vocab_size, config.precision)}
     for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
         storage.sync_folder(folder)

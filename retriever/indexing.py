@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 import orjson
 
-from tamis.index.collection import QUERY_SIDE, Collection
+from tamis.index.calibration import SMALL, Sample
+from tamis.index.collection import QUERY_SIDE, Collection, open_dictionary
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.documents import Documents, DocumentWriter
 from tamis.index.draft import DICTIONARY, dictionary_prefix
@@ -29,7 +30,14 @@ from tamis.index.manifest import BUILD
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.inference_free import TableQueryEncoder
-from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
+from tamis.retriever.lexical import (
+    Analyzer,
+    LexicalConfig,
+    LexicalQueries,
+    WordCounter,
+    saturate,
+)
+from tamis.retriever.pseudo_queries import pseudo_queries
 from tamis.retriever.searcher import content_of
 
 if TYPE_CHECKING:
@@ -237,7 +245,24 @@ class _Job:
             self._vocab_size(corpus),
             settings,
             corpus.files | write_query_side(self.storage, self.encoder),
+            calibration=self._sample(corpus, settings["lexical"]),
         )
+
+    def _sample(self, corpus: _Corpus, lexical: dict[str, Any] | None) -> Sample | None:
+        """Queries made of the documents, encoded as queries will be; None for a small corpus."""
+        if corpus.documents < SMALL:
+            return None
+        texts, own = pseudo_queries(Documents(self.storage, SEGMENT, corpus.files))
+        vocab_size = self._vocab_size(corpus)
+        queries = SparseVectors.empty(vocab_size, len(texts))
+        if self.encoder is not None:
+            learned = self.encoder.encode_queries(texts)
+            queries = SparseVectors.join(queries, learned, vocab_size)
+        dictionary = open_dictionary(self.storage, corpus.files)
+        if lexical is not None and dictionary is not None:
+            words = LexicalQueries.from_settings(lexical, dictionary, corpus.documents)
+            queries = SparseVectors.join(queries, words.encode(texts), vocab_size)
+        return Sample(queries, own)
 
     def _chunks(self, corpus: _Corpus, average_length: float) -> Iterator[SparseVectors]:
         """The vectors of both channels, chunk by chunk."""

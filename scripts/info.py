@@ -1,11 +1,14 @@
 """``tamis info``: what a folder holds and how it was made."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
+
+if TYPE_CHECKING:
+    from tamis.index.calibration import Calibration
 
 
 def info(
@@ -60,6 +63,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("encoder", _described(found["encoder"])),
         ("lexical", _described(found["lexical"])),
         ("source", found["source"] or "not recorded"),
+        *calibration_lines(found["calibration"]),
         ("generation", f"{found['generation']}, {found['segments']} segment(s)"),
         ("format", f"{found['format']}, written {found['created']} by tamis {found['written_by']}"),
     ]
@@ -69,3 +73,19 @@ def _described(settings: dict[str, Any] | None) -> str:
     if settings is None:
         return "none"
     return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def calibration_lines(table: "Calibration") -> list[tuple[str, str]]:
+    """The table from recall to knobs, for a terminal."""
+    if not table.rows:
+        return [("calibration", "none: every search is exact")]
+    lines = [("calibration", f"from {table.queries} {table.source}; what it covers not is exact")]
+    for row in table.rows:
+        kind = "long" if row.long else "short"
+        lines.append(
+            (
+                f"  {kind}, k {row.k}, {row.recall}",
+                f"cut {row.cut}, slack {row.slack}: measured {row.measured}, cost {row.cost:,.0f}",
+            )
+        )
+    return lines

@@ -29,6 +29,7 @@ from tamis.scripts import (
     serve,
     snapshot,
     train,
+    tune,
     upgrade,
     verify,
 )
@@ -86,6 +87,7 @@ def command_line() -> typer.Typer:
         "info": info.info,
         "verify": verify.verify,
         "optimize": optimize.optimize,
+        "tune": tune.tune,
         "snapshot": snapshot.snapshot,
         "restore": snapshot.restore,
         "upgrade": upgrade.upgrade,

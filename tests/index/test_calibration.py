@@ -3,11 +3,19 @@ import pytest
 from vectors_of import random_vectors
 
 from tamis.index import Index, SparseVectors
-from tamis.index.calibration import LONG, RECALLS, SMALL, Calibration, Row, recall_by_score
+from tamis.index.calibration import (
+    LONG,
+    RECALLS,
+    SMALL,
+    Calibration,
+    Row,
+    recall_by_score,
+)
 from tamis.index.loops.arrays import Knobs
 from tamis.index.manifest import read_current
 from tamis.index.segment import EXACT
 from tamis.index.storage import Storage
+from tamis.index.tuning import tune
 
 DOCUMENTS, TERMS = SMALL + 11, 2003
 
@@ -109,3 +117,18 @@ def test_a_query_of_many_terms_is_long_and_one_of_few_is_not(index):
         alone = index.search(pair.rows(query, query + 1), 10, recall=0.9)
         assert alone.docs[0].tolist() == together.docs[query].tolist()
         assert alone.work[0] == together.work[query]
+
+
+def test_tuning_replaces_the_table_and_nothing_else(tmp_path):
+    corpus = random_vectors(DOCUMENTS, TERMS, seed=1, longest=30)
+    before = Index.build(tmp_path / "index", corpus, calibration=SparseVectors.empty(TERMS))
+    assert before.calibration == Calibration()
+    tune(tmp_path / "index", queries_of(2, 120))
+    after = Index.open(tmp_path / "index")
+    assert after.calibration.source == "queries"
+    assert after.calibration.queries == 120
+    assert after.manifest.generation == 2
+    assert after.manifest.files == before.manifest.files
+    fresh = queries_of(5, 20)
+    old, new = (index.search(fresh, exact=True) for index in (before, after))
+    assert np.array_equal(old.docs, new.docs)
