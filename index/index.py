@@ -11,6 +11,7 @@ import numpy as np
 
 from tamis.index.builder import write_segment
 from tamis.index.calibration import LONG, Calibration, Sample, calibrate
+from tamis.index.columns import write_columns
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
 from tamis.index.lock import FolderLock
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.columns import Column, ColumnType
     from tamis.index.topk import TopK
 
 
 MAX_K = 10_000
 SEGMENT = "segments/000001"
+COLUMNS = "columns"  # setting: the declared fields and their types
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,12 @@ class Index:
         """Number of terms a query vector may use."""
         return self.manifest.vocab_size
 
+    @property
+    def columns(self) -> dict[str, ColumnType]:
+        """The declared fields and their types."""
+        declared: dict[str, ColumnType] = self.manifest.settings.get(COLUMNS) or {}
+        return declared
+
     @staticmethod
     def build(
         path: str | Path,
@@ -135,6 +144,7 @@ class Index:
         ids: Iterable[str] | None = None,
         config: IndexConfig = IndexConfig(),
         calibration: SparseVectors | None = None,
+        columns: Sequence[Column] = (),
     ) -> Index:
         """Write an index of sparse vectors and open it.
 
@@ -145,10 +155,11 @@ class Index:
             config: how to store the vectors.
             calibration: queries like those to come, for the table from recall to knobs; without
                 any, documents stand in for them.
+            columns: values of the documents to filter searches by.
 
         Raises:
-            InputError: ids and vectors differ in number, an id is there twice, or the folder
-                holds an index already.
+            InputError: ids or columns and vectors differ in number, an id is there twice, or the
+                folder holds an index already.
             LockedError: another process builds there.
             MismatchError: the calibration's queries use another vocabulary.
         """
@@ -167,8 +178,16 @@ class Index:
                 )
             storage.make_folder(SEGMENT)
             files = storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(names).arrays())
+            for column in columns:
+                if column.values.size != rows:
+                    raise InputError(
+                        f"expected {rows} values of field {column.name!r}, found "
+                        f"{column.values.size}; give one a vector, None where it is missing"
+                    )
+            files |= write_columns(storage, SEGMENT, columns)
+            settings = {COLUMNS: {column.name: column.kind for column in columns}}
             sample = Sample(calibration) if calibration is not None else None
-            write_index(storage, batches, rows, vocab_size, {}, files, config, sample)
+            write_index(storage, batches, rows, vocab_size, settings, files, config, sample)
         return Index.open(path)
 
     @staticmethod
@@ -247,6 +266,7 @@ class Index:
         exact: bool = False,
         threads: int = 1,
         params: SearchParams | None = None,
+        where: Mapping[str, Any] | None = None,
     ) -> TopK:
         """The k best documents of each query by dot product.
 
@@ -258,17 +278,23 @@ class Index:
             exact: ask for precisely the exhaustive top k.
             threads: how many queries to answer at once.
             params: knobs to use in place of those that ``recall`` stands for.
+            where: a filter over declared columns, see filters.py. As many documents are found
+                as match it and share a term with the query, up to k.
 
         Raises:
-            InputError: k, recall or threads is out of range.
+            InputError: k, recall or threads is out of range, or the filter is faulty.
             MismatchError: the queries use another vocabulary.
         """
         self._check_search(queries, k, recall, threads)
         share = 1.0 if recall is None else recall
         found = []
         for part in self.parts:
-            knobs = EXACT if exact else _knobs(part, queries, k, share, params or SearchParams())
-            found.append((part.first, part.search(queries, k, knobs, threads)[0]))
+            allowed = part.allowed(where, self.columns)
+            depth = k if where is None else _depth(k, allowed)
+            knobs = (
+                EXACT if exact else _knobs(part, queries, depth, share, params or SearchParams())
+            )
+            found.append((part.first, part.search(queries, k, knobs, threads, allowed)[0]))
         return best_of(found, len(queries), k)
 
     def _check_search(
@@ -283,6 +309,13 @@ class Index:
         if threads < 1:
             raise InputError(f"expected at least one thread, found {threads}; use threads=1")
         check_queries(queries, self.vocab_size)
+
+
+def _depth(k: int, allowed: NDArray[np.bool_] | None) -> int:
+    """How many of all documents hold about k of the allowed ones: knobs must reach so deep."""
+    if allowed is None or allowed.size == 0:
+        return k
+    return -(-k * allowed.size // max(int(np.count_nonzero(allowed)), 1))
 
 
 def _knobs(

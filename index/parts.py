@@ -6,14 +6,16 @@ its documents are deleted, and their first number, belong to the generation (`Pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tamis.index.columns import columns_of, open_columns
 from tamis.index.documents import Documents
 from tamis.index.errors import FormatError
+from tamis.index.filters import matching
 from tamis.index.identifiers import Identifiers
 from tamis.index.segment import Segment
 from tamis.index.topk import TopK
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.columns import Column, ColumnType
     from tamis.index.loops.arrays import Knobs
     from tamis.index.manifest import Manifest, SegmentEntry
     from tamis.index.quantize import Precision
@@ -44,6 +47,8 @@ class Stored:
         terms: ``[local terms]`` int32, rising, the collection's term of each local one; None
             where they are the same.
         files: the folder's files.
+        storage: where the folder lies.
+        columns: the declared fields that were asked for so far.
     """
 
     segment: Segment
@@ -51,6 +56,8 @@ class Stored:
     documents: Documents | None
     terms: NDArray[np.int32] | None
     files: Mapping[str, FileEntry]
+    storage: Storage
+    columns: dict[str, Column] = field(default_factory=dict)
 
     @staticmethod
     def open(
@@ -77,6 +84,7 @@ class Stored:
                 else None,
                 _map(storage, f"{entry.name}/{TERM_IDS}", own) if entry.compact else None,
                 own,
+                storage,
             )
         except KeyError as error:
             raise FormatError(
@@ -117,11 +125,40 @@ class Part:
         doc = self.stored.ids.doc(doc_id)
         return doc if doc is not None and (self.live is None or self.live[doc]) else None
 
+    def allowed(
+        self, wanted: Mapping[str, Any] | None, schema: Mapping[str, ColumnType]
+    ) -> NDArray[np.bool_] | None:
+        """``[documents]``: not deleted, and admitted by a filter; None when all are.
+
+        Raises:
+            InputError: the filter is faulty, see filters.py.
+        """
+        if wanted is None:
+            return self.live
+        admitted = matching(wanted, self._columns(schema), self.entry.documents)
+        return admitted if self.live is None else admitted & self.live
+
+    def _columns(self, schema: Mapping[str, ColumnType]) -> Mapping[str, Column]:
+        """The declared fields; a segment that was written without them has them read once."""
+        stored = self.stored
+        if stored.columns.keys() != schema.keys():
+            if f"{self.entry.name}/columns.0.values" in stored.files:
+                found = open_columns(stored.storage, self.entry.name, stored.files, schema)
+            else:
+                found = columns_of(stored.documents, schema)
+            stored.columns.update(found)
+        return stored.columns
+
     def search(
-        self, queries: SparseVectors, k: int, knobs: Knobs, threads: int
+        self,
+        queries: SparseVectors,
+        k: int,
+        knobs: Knobs,
+        threads: int,
+        allowed: NDArray[np.bool_] | None,
     ) -> tuple[TopK, NDArray[np.int64]]:
-        """The best of its documents that are not deleted, by local number; as `Segment.search`."""
-        return self.stored.segment.search(self.local(queries), k, knobs, threads, self.live)
+        """The best of its allowed documents, by local number; as `Segment.search`."""
+        return self.stored.segment.search(self.local(queries), k, knobs, threads, allowed)
 
     def local(self, vectors: SparseVectors) -> SparseVectors:
         """Vectors over the collection's terms to those this segment knows."""

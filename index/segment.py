@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 EXACT = Knobs(cut=0.0, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
+_FEW = 1000  # documents to each allowed one
 _ROWS_A_TASK = 16  # queries that a thread takes at a time
 
 
@@ -100,6 +101,7 @@ class Segment:
         of_each = [np.full(len(queries), knob) for knob in knobs]
         arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
         permitted = _ALL if allowed is None else allowed
+        few = _few(permitted)
 
         def answer(first: int) -> None:
             rows = slice(first, first + _ROWS_A_TASK)
@@ -110,6 +112,7 @@ class Segment:
                 self._lists,
                 self._records,
                 permitted,
+                few,
                 self._scratch(),
                 *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
             )
@@ -160,6 +163,12 @@ class Segment:
             self._local.scratch = new_scratch(self.documents, self.vocab_size)
         scratch: Scratch = self._local.scratch
         return scratch
+
+
+def _few(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The allowed documents, if they are so few that scoring them beats reading lists."""
+    docs = np.flatnonzero(allowed).astype(np.int32)
+    return docs if docs.size * _FEW <= allowed.size else docs[:0]
 
 
 def _empty_result(queries: int, k: int) -> tuple[TopK, NDArray[np.int64]]:

@@ -13,7 +13,7 @@ _AHEAD_DOCUMENTS = 6  # records begun to load before they are read
 
 @compiled
 def search(
-    queries, knobs, image_error, lists, records, allowed, scratch, docs, scores, work, postings
+    queries, knobs, image_error, lists, records, allowed, few, scratch, docs, scores, work, postings
 ):
     """The k best documents of each query.
 
@@ -24,6 +24,7 @@ def search(
         lists: `Lists`.
         records: `Records`.
         allowed: ``[documents]`` bool, whether a document may be found; empty when all may.
+        few: ``[n]`` int32, the allowed documents where they are few; else empty.
         scratch: `Scratch`, of this thread alone.
         docs: ``[rows, k]`` int32, written.
         scores: ``[rows, k]`` float32, written.
@@ -35,7 +36,13 @@ def search(
         terms = queries[1][offsets[row] : offsets[row + 1]]
         weights = queries[2][offsets[row] : offsets[row + 1]]
         reach = (docs.shape[1], knobs.cut[row], knobs.slack[row])
-        found, read = _find(terms, weights, reach, image_error, lists, records, allowed, scratch)
+        if few.size:
+            scratch.docs[: few.size] = few
+            found, read = few.size, 0
+        else:
+            found, read = _find(
+                terms, weights, reach, image_error, lists, records, allowed, scratch
+            )
         work[row], postings[row] = found, read
         _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
 
@@ -93,7 +100,8 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
         if ahead >= _AHEAD_DOCUMENTS:
             doc = candidates[ahead - _AHEAD_DOCUMENTS]
             score = _dot(records, doc, dense)
-            kept = offer(best_docs, best_scores, kept, doc, np.float32(score))
+            if score > 0.0:
+                kept = offer(best_docs, best_scores, kept, doc, np.float32(score))
     sort_best(best_docs, best_scores, kept)
     for i in range(terms.size):
         dense[terms[i]] = 0.0

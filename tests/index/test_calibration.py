@@ -123,10 +123,10 @@ def test_tuning_replaces_the_table_and_nothing_else(tmp_path):
     corpus = random_vectors(DOCUMENTS, TERMS, seed=1, longest=30)
     before = Index.build(tmp_path / "index", corpus, calibration=SparseVectors.empty(TERMS))
     assert before.calibration == Calibration()
-    tune(tmp_path / "index", queries_of(2, 120))
+    tune(tmp_path / "index", queries_of(2, 400))
     after = Index.open(tmp_path / "index")
     assert after.calibration.source == "queries"
-    assert after.calibration.queries == 120
+    assert after.calibration.queries >= 100
     assert after.manifest.generation == 2
     assert after.manifest.files == before.manifest.files
     fresh = queries_of(5, 20)
