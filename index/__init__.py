@@ -1,6 +1,7 @@
 """Everything on disk, and search over it: vectors and bytes, no models."""
 
 from tamis.index.collection import Collection
+from tamis.index.columns import Column
 from tamis.index.errors import (
     CorruptionError,
     FormatError,
@@ -10,7 +11,8 @@ from tamis.index.errors import (
     StoppedError,
     TamisError,
 )
-from tamis.index.index import Index, IndexConfig, SearchParams
+from tamis.index.index import Index
+from tamis.index.params import IndexConfig, SearchParams
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 from tamis.index.writer import CollectionWriter
@@ -18,6 +20,7 @@ from tamis.index.writer import CollectionWriter
 __all__ = [
     "Collection",
     "CollectionWriter",
+    "Column",
     "CorruptionError",
     "FormatError",
     "Index",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tamis.index.draft import SEGMENTS, Draft
-from tamis.index.index import IndexConfig, refuse_existing
+from tamis.index.index import refuse_existing
 from tamis.index.lock import FolderLock
 from tamis.index.manifest import Manifest
+from tamis.index.params import IndexConfig
 from tamis.index.storage import Storage
 from tamis.index.wal import Log
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,8 +25,8 @@ from tamis.index.manifest import (
     pin_current,
     publish,
 )
+from tamis.index.params import IndexConfig, SearchParams
 from tamis.index.parts import Part, best_of, check_files, open_parts
-from tamis.index.quantize import IMPACT_TYPES, Precision
 from tamis.index.segment import EXACT, Segment
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
@@ -46,61 +45,6 @@ if TYPE_CHECKING:
 MAX_K = 10_000
 SEGMENT = "segments/000001"
 COLUMNS = "columns"  # setting: the declared fields and their types
-
-
-@dataclass(frozen=True, slots=True)
-class IndexConfig:
-    """How an index stores vectors.
-
-    Attributes:
-        precision: ``f32`` keeps weights as they are; ``u16`` and ``u8`` round them, see
-            quantize.py for the error. An exact search is exact over the weights as stored.
-    """
-
-    precision: Precision = "f32"
-
-    def __post_init__(self) -> None:
-        if self.precision not in IMPACT_TYPES:
-            raise InputError(
-                f"expected precision {', '.join(IMPACT_TYPES)}, found {self.precision!r}; "
-                "use f32 to keep weights as they are"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class SearchParams:
-    """What a query may ask for beside k.
-
-    Attributes:
-        lexical_weight: factor on the lexical channel's terms; None takes the collection's own,
-            0 turns the channel off.
-        cut: read the postings that add at least this share of what the query's strongest posting
-            adds to a score: at least 0, below 1; 0 reads whatever an exact search needs.
-        slack: score in full the documents whose first estimate reaches this share of the k-th
-            best estimate: above 0, at most 1.
-
-    Less cut and less slack find more and take longer. None leaves a knob to the calibration
-    table. Cut 0 is the exact search, with any slack.
-    """
-
-    lexical_weight: float | None = None
-    cut: float | None = None
-    slack: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.cut is not None and not 0 <= self.cut < 1:
-            raise InputError(
-                f"expected cut of at least 0 and below 1, found {self.cut}; use 0 for exact search"
-            )
-        if self.slack is not None and not 0 < self.slack <= 1:
-            raise InputError(
-                f"expected slack above 0 and at most 1, found {self.slack}; use 1 for the fewest"
-            )
-
-    def over(self, knobs: Knobs) -> Knobs:
-        """These knobs, and those of ``knobs`` where one is None."""
-        own = {name: getattr(self, name) for name in Knobs._fields}
-        return knobs._replace(**{name: value for name, value in own.items() if value is not None})
 
 
 class Index:
@@ -142,7 +86,7 @@ class Index:
         path: str | Path,
         vectors: SparseVectors | Iterable[SparseVectors],
         ids: Iterable[str] | None = None,
-        config: IndexConfig = IndexConfig(),
+        config: IndexConfig = IndexConfig(),  # noqa: B008  frozen
         calibration: SparseVectors | None = None,
         columns: Sequence[Column] = (),
     ) -> Index:
@@ -359,7 +303,7 @@ def write_index(
     vocab_size: int,
     settings: Mapping[str, Any],
     files: Mapping[str, FileEntry],
-    config: IndexConfig = IndexConfig(),
+    config: IndexConfig = IndexConfig(),  # noqa: B008  frozen
     calibration: Sample | None = None,
 ) -> None:
     """Write the segment and the manifest: the folder's first generation.
