@@ -85,3 +85,35 @@ def grad_tile(card: str, dtype: torch.dtype, width: int, max_len: int) -> GradTi
     if width >= 2048:
         return GradTile(1, 8, 512, 2, *hidden)
     return GradTile(1, 8, 256, 1, *hidden)
+
+
+class AttentionTile(NamedTuple):
+    """Sizes of a block attention kernel."""
+
+    rows: int  # query rows of a tile: tokens times the query heads of a key head
+    keys: int  # keys a step
+    split: int  # keys of a piece of a long range
+    warps: int
+    stages: int
+
+
+def attention_tile(card: str, dtype: torch.dtype, width: int) -> AttentionTile:
+    """Return the sizes of the attention kernel; ``width`` is of a head, a power of two."""
+    if card == "interpreter":
+        return AttentionTile(16, 16, 64, 4, 1)
+    if dtype == torch.float32:
+        return AttentionTile(64, 32, 1024, 4, 2)
+    if width <= 64:
+        return AttentionTile(64, 64, 1024, 4, 3)
+    return AttentionTile(128, 64, 1024, 4, 3)
+
+
+def attention_gradient_tile(card: str, dtype: torch.dtype, width: int) -> AttentionTile:
+    """Return the sizes of the attention gradients; arguments as `attention_tile`."""
+    if card == "interpreter":
+        return AttentionTile(16, 16, 64, 4, 1)
+    if dtype == torch.float32:
+        return AttentionTile(32, 32, 512, 4, 1)
+    if width <= 64:
+        return AttentionTile(64, 64, 1024, 4, 2)
+    return AttentionTile(64, 64, 1024, 4, 2)

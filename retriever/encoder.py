@@ -136,7 +136,7 @@ class SparseEncoder:
         self.checkpoint = checkpoint
         self.description = checkpoint.description
         self.tokenizer = Tokenizer.load(checkpoint.document.folder, checkpoint.document.max_length)
-        self._device = _choose_device(device)
+        self._device = choose_device(device)
         self._documents = self._load_side(checkpoint.document, self.tokenizer)
         self._queries = self._query_side()
 
@@ -346,7 +346,7 @@ def _table_encoder(checkpoint: Checkpoint, side: TableSide) -> TableQueryEncoder
     return TableQueryEncoder(tokenizer, weights, description)
 
 
-def _choose_device(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
     """The device asked for, else the first CUDA device, else the processor."""
     try:
         import torch

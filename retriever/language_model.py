@@ -261,10 +261,10 @@ def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.bfloat16
     rounded = _is_quantised(side.folder / "model.safetensors")
-    return torch.bfloat16 if rounded and _multiplies_bfloat16() else torch.float32
+    return torch.bfloat16 if rounded and multiplies_bfloat16() else torch.float32
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
     """Whether the processor has AVX512-BF16 or AMX; older ones would emulate it, slowly."""
     features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in features)
@@ -305,7 +305,7 @@ def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF 
 
 def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  HF classes
     """The model of a folder, with every weight found there (transformers would invent the rest)."""
-    with _without_progress_bars():
+    with without_progress_bars():
         model, report = kind.from_pretrained(
             str(folder),
             dtype=dtype,
@@ -319,7 +319,8 @@ def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: A
 
 
 @contextlib.contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
+    """Have transformers draw none while the context is open."""
     bars: Any = logging  # untyped
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()

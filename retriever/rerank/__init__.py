@@ -1,0 +1,1 @@
+"""In-context listwise reranking with block-sparse attention."""

@@ -1,0 +1,162 @@
+"""Block-sparse attention inside unforked Hugging Face models, and the exit that gives the scores.
+
+transformers calls `attend` in every layer, through its `AttentionInterface`, with the `ForwardPass`
+that was given to the model as the keyword argument ``blocks``. At the scoring layer queries and keys
+are all that is needed: `attend` takes the scores and leaves the model by raising `ScoresReady`, so
+that the rest of that layer and all later ones never run. Gradients flow through the exception's
+tensor as through any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import AttentionInterface
+
+from tamis.kernels.block_ops import block_attention, cached_ranges, segment_scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tamis.retriever.rerank.layout import BlockLayout
+
+NAME = "tamis_blocks"
+
+
+class ScoresReady(Exception):  # noqa: N818  no error
+    """Leaves a model's forward with ``scores`` [documents, most signals, heads]."""
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        """Carry the scores out."""
+        super().__init__()
+        self.scores = scores
+
+
+class Reading(NamedTuple):
+    """How the layers of a model read.
+
+    Attributes:
+        causal: whether a token reads its block only up to itself.
+        scoring_layer: the layer whose queries and keys give the scores, from 0.
+        reads_from: first layer in which the query reads documents.
+        windows: by layer, how far tokens see within their block where they see nothing else; None
+            for a layer that reads ranges.
+    """
+
+    causal: bool
+    scoring_layer: int
+    reads_from: int
+    windows: tuple[int | None, ...]
+
+
+class DocumentKeys(NamedTuple):
+    """Keys and values of documents, as the query's layers read them.
+
+    Attributes:
+        bounds: ``[documents + 1]`` int32, first row of each document.
+        layers: by layer, keys and values ``[rows, key heads, D]``; the scoring layer has no values.
+    """
+
+    bounds: NDArray[np.int32]
+    layers: dict[int, tuple[torch.Tensor, torch.Tensor | None]]
+
+
+@dataclass(eq=False)
+class ForwardPass:
+    """What one forward needs to know; made for each batch.
+
+    Attributes:
+        layout: the packed batch.
+        reading: how the layers read.
+        held: documents whose keys are known; the layout then has one list, without documents.
+        kept: where to leave the documents' keys and values, None for nowhere.
+        segments: what is scored, if not the documents; see `BlockLayout.segments`.
+    """
+
+    layout: BlockLayout
+    reading: Reading
+    held: DocumentKeys | None = None
+    kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] | None = None
+    segments: NDArray[np.int32] | None = None
+    _rows: dict[torch.device, torch.Tensor] = field(default_factory=dict)
+
+    def attend(
+        self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        """The output ``[tokens, heads, D]`` of one layer.
+
+        Raises:
+            ScoresReady: this is the scoring layer.
+        """
+        self._keep(layer, k, v)
+        if layer == self.reading.scoring_layer:
+            raise ScoresReady(self._scores(q, k, scale))
+        window = self.reading.windows[layer]
+        reads = layer >= self.reading.reads_from
+        if self.held is None or not reads or window is not None:
+            ranges = self.layout.ranges(
+                causal=self.reading.causal, query_reads=reads, window=window
+            )
+            return block_attention(q, k, v, ranges, scale)
+        return self._attend_held(self.held.layers[layer], q, k, v, scale)
+
+    def _scores(self, q: torch.Tensor, k: torch.Tensor, scale: float) -> torch.Tensor:
+        if self.held is None:
+            segments = self.layout.segments if self.segments is None else self.segments
+            return segment_scores(q, k, segments, scale)
+        keys, bounds = self.held.layers[self.reading.scoring_layer][0], self.held.bounds
+        signals = np.repeat(self.layout.signals, len(bounds) - 1, 0)
+        segments = np.concatenate([signals, np.stack([bounds[:-1], bounds[1:]], 1)], 1)
+        return segment_scores(q, keys, segments.astype(np.int32), scale)
+
+    def _attend_held(
+        self,
+        held: tuple[torch.Tensor, torch.Tensor | None],
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        prefix = int(self.layout.bounds[1])
+        keys, values = held
+        assert values is not None
+        ranges = cached_ranges(prefix, len(keys), len(k) - prefix, causal=self.reading.causal)
+        k = torch.cat([k[:prefix], keys, k[prefix:]])
+        v = torch.cat([v[:prefix], values, v[prefix:]])
+        return block_attention(q, k, v, ranges, scale)
+
+    def _keep(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> None:
+        if self.kept is None or layer < self.reading.reads_from:
+            return
+        if k.device not in self._rows:
+            spans = self.layout.segments[:, 2:].tolist()
+            rows = np.concatenate([np.arange(start, stop) for start, stop in spans])
+            self._rows[k.device] = torch.from_numpy(rows).to(k.device)
+        rows = self._rows[k.device]
+        last = layer == self.reading.scoring_layer
+        self.kept[layer] = (k[rows], None if last else v[rows])
+
+
+def attend(
+    module: Any,  # noqa: ANN401  any attention module
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    blocks: ForwardPass,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """What transformers calls in place of its own attention; heads come first, batch size is 1."""
+    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))  # [tokens, heads, D]
+    return blocks.attend(module.layer_idx, q, k, v, scaling)[None], None
+
+
+def use_block_attention(model: Any) -> None:  # noqa: ANN401  any Hugging Face model
+    """Have a model call `attend`; its forward then needs ``blocks``."""
+    AttentionInterface.register(NAME, attend)
+    model.set_attn_implementation(NAME)

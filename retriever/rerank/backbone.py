@@ -1,0 +1,155 @@
+"""Hugging Face models as block rerankers: which are supported, and how each of them reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tamis.index.errors import FormatError, InputError
+from tamis.retriever.rerank.attention import (
+    DocumentKeys,
+    ForwardPass,
+    Reading,
+    ScoresReady,
+    use_block_attention,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tamis.retriever.rerank.layout import BlockLayout, BlockSizes
+
+CAUSAL = {"llama": True, "mistral": True, "qwen3": True, "bert": False, "modernbert": False}
+DEPTH = 0.64  # of the scoring layer where nothing says which: layer 20 of 32, as published
+
+
+class Backbone(nn.Module):
+    """A model up to its scoring layer.
+
+    Attributes:
+        model: the Hugging Face model, unforked.
+        reading: how its layers read.
+    """
+
+    def __init__(self, model: Any, scoring_layer: int, reads_from: int = 0) -> None:  # noqa: ANN401
+        """Have the model read blocks.
+
+        Args:
+            model: of a supported architecture, without a task's head.
+            scoring_layer: the layer that gives the scores, from 0.
+            reads_from: first layer in which the query reads documents.
+
+        Raises:
+            FormatError: the architecture is not supported.
+            InputError: the model has no such layer.
+        """
+        super().__init__()
+        check_architecture(model.config)
+        layers = int(model.config.num_hidden_layers)
+        if not 0 <= reads_from <= scoring_layer < layers:
+            raise InputError(
+                f"expected a scoring layer below {layers} and none read after it, found "
+                f"{scoring_layer} read from {reads_from}; correct reranker.json"
+            )
+        self.model = model
+        windows = _windows(model.config)
+        if windows[scoring_layer] is not None:
+            raise InputError(
+                f"expected a scoring layer that reads globally, found layer {scoring_layer}, which "
+                f"reads {windows[scoring_layer]} tokens; choose another"
+            )
+        causal = CAUSAL[model.config.model_type]
+        self.reading = Reading(causal, scoring_layer, reads_from, windows)
+        use_block_attention(model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        device: torch.device = self.model.device
+        return device
+
+    def forward(
+        self, layout: BlockLayout, segments: NDArray[np.int32] | None = None
+    ) -> torch.Tensor:
+        """The log mass ``[documents, most signals, heads]`` float32 of a packed batch.
+
+        Args:
+            layout: the batch.
+            segments: what to score, if not documents: single tokens, say; rows as
+                `BlockLayout.segments`.
+        """
+        return self._run(ForwardPass(layout, self.reading, segments=segments))
+
+    def with_held(self, layout: BlockLayout, held: DocumentKeys) -> torch.Tensor:
+        """The same for documents whose keys are known; the layout has one list, without any."""
+        return self._run(ForwardPass(layout, self.reading, held=held))
+
+    def document_keys(self, layout: BlockLayout) -> DocumentKeys:
+        """The keys and values of a batch's documents, in the layers where the query reads them."""
+        kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = {}
+        self._run(ForwardPass(layout, self.reading, kept=kept))
+        lengths = torch.from_numpy(layout.segments[:, 3] - layout.segments[:, 2])
+        bounds = nn.functional.pad(lengths.cumsum(0), (1, 0)).int().numpy()
+        return DocumentKeys(bounds, kept)
+
+    def _run(self, forward_pass: ForwardPass) -> torch.Tensor:
+        layout = forward_pass.layout
+        options: dict[str, Any] = {"use_cache": False} if self.reading.causal else {}
+        try:
+            self.model(
+                input_ids=torch.from_numpy(layout.ids)[None].to(self.device),
+                position_ids=torch.from_numpy(layout.positions)[None].to(self.device),
+                blocks=forward_pass,
+                **options,
+            )
+        except ScoresReady as ready:
+            return ready.scores
+        raise AssertionError("the scoring layer never ran")
+
+
+def check_architecture(config: Any) -> None:  # noqa: ANN401  any Hugging Face configuration
+    """Refuse models whose layers were not checked.
+
+    Raises:
+        FormatError: with the list of those that were.
+    """
+    if config.model_type not in CAUSAL:
+        raise FormatError(
+            f"expected a model of type {', '.join(sorted(CAUSAL))}, found {config.model_type}; "
+            "use one of these as a reranker"
+        )
+
+
+def check_positions(config: Any, sizes: BlockSizes) -> None:  # noqa: ANN401  any configuration
+    """Refuse block sizes beyond the positions of a model.
+
+    Raises:
+        InputError: they need more.
+    """
+    most = int(config.max_position_embeddings)
+    if sizes.positions > most:
+        raise InputError(
+            f"expected blocks of at most {most} positions together, found {sizes.positions}; "
+            "choose smaller sizes"
+        )
+
+
+def default_scoring_layer(config: Any) -> int:  # noqa: ANN401  any Hugging Face configuration
+    """A layer two thirds up that reads globally."""
+    windows = _windows(config)
+    wanted = round(DEPTH * (len(windows) - 1))
+    reading = [layer for layer, window in enumerate(windows) if window is None]
+    return min(reading, key=lambda layer: (abs(layer - wanted), layer))
+
+
+def _windows(config: Any) -> tuple[int | None, ...]:  # noqa: ANN401  any Hugging Face configuration
+    """By layer, how far its tokens see; decoders' windows are set aside, blocks are shorter."""
+    layers = int(config.num_hidden_layers)
+    if config.model_type != "modernbert":
+        return (None,) * layers
+    kinds = config.layer_types
+    half = int(config.local_attention) // 2
+    return tuple(half if kinds[layer] == "sliding_attention" else None for layer in range(layers))

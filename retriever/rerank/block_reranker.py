@@ -1,0 +1,271 @@
+"""BlockReranker: a query and its candidates in one context, scored by the query's attention.
+
+The lists of BlockRank (Gupta et al., 2025): every document reads the instruction and itself, the
+query reads everything, and relevance is how much of the query's attention a document draws in one
+middle layer. Nothing is generated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tamis.index.errors import FormatError, InputError
+from tamis.retriever.rerank.checkpoint import LoadedReranker, load_reranker
+from tamis.retriever.rerank.layout import Block, BlockLayout
+from tamis.retriever.rerank.readout import Readout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.retriever.rerank.prompt import Conditioning
+
+CPU_TOKENS = 4096  # hidden states stay near the cache
+GPU_TOKENS = 131_072
+SHARE = Readout()  # of a model that was not trained for another
+
+
+class BlockReranker:
+    """Reranks candidate documents; safe to use from several threads, one list after the other.
+
+    Attributes:
+        parts: model, prompts and settings.
+        conditioning: "query" lets documents read the query, which is better; "none" keeps them
+            independent of it, so that their keys can be stored.
+        batch_tokens: tokens of one forward; longer lists are split there and merged.
+    """
+
+    def __init__(
+        self,
+        parts: LoadedReranker,
+        conditioning: Conditioning = "query",
+        batch_tokens: int | None = None,
+    ) -> None:
+        """Join what `load_reranker` gives; see `from_pretrained`."""
+        self.parts = parts
+        self.conditioning: Conditioning = conditioning
+        on_cpu = parts.backbone.device.type == "cpu"
+        self.batch_tokens = batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
+
+    @staticmethod
+    def from_pretrained(
+        name_or_path: str = "default",
+        *,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+        conditioning: Conditioning = "query",
+    ) -> BlockReranker:
+        """Load a reranker.
+
+        Args:
+            name_or_path: ``default`` for the bundled one; a folder or hub name of a Llama, Mistral,
+                Qwen3, BERT or ModernBERT, with or without ``reranker.json``.
+            device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
+            dtype: of the weights; None takes bfloat16 where the device multiplies it natively.
+            conditioning: see the class.
+
+        Raises:
+            InputError: there is no such model or device.
+            FormatError: the model is of no format or architecture that can be read.
+        """
+        from tamis.retriever.encoder import choose_device
+        from tamis.retriever.language_model import multiplies_bfloat16
+
+        where = choose_device(device)
+        fast = where.type == "cuda" or multiplies_bfloat16()
+        chosen = dtype or (torch.bfloat16 if fast else torch.float32)
+        return BlockReranker(load_reranker(name_or_path, where, chosen), conditioning)
+
+    @property
+    def readout(self) -> Readout:
+        """How attention becomes a score under the conditioning in use."""
+        return self.parts.settings.readouts.get(self.conditioning, SHARE)
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        *,
+        ids: Sequence[str] | None = None,
+        first_stage: Sequence[float] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The documents best first, as sentence-transformers' CrossEncoder gives them.
+
+        Args:
+            query: its text.
+            documents: candidates; may be empty and hold duplicates.
+            top_k: how many to return; None for all.
+            return_documents: whether to add each document's ``text``.
+            ids: of the documents; adds ``id``.
+            first_stage: the scores they were found with, mixed in as the model was tuned to.
+
+        Returns:
+            ``[{"corpus_id", "score"}]``, ``corpus_id`` the position in ``documents``; equal scores
+            keep the order given.
+
+        Raises:
+            InputError: ids or first-stage scores are of another number, or top_k is below 1.
+            FormatError: the model gave scores that are not finite.
+        """
+        if ids is not None and len(ids) != len(documents):
+            raise InputError(f"expected {len(documents)} ids, found {len(ids)}; give one a document")
+        if top_k is not None and top_k < 1:
+            raise InputError(f"expected top_k of at least 1, found {top_k}")
+        scores = self.score(query, documents, first_stage=first_stage)
+        found = []
+        for at in np.argsort(-scores, kind="stable")[:top_k].tolist():
+            row: dict[str, Any] = {"corpus_id": at, "score": float(scores[at])}
+            if ids is not None:
+                row["id"] = ids[at]
+            if return_documents:
+                row["text"] = documents[at]
+            found.append(row)
+        return found
+
+    def score(
+        self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
+    ) -> NDArray[np.float32]:
+        """The scores ``[documents]`` of one list; see `rank`."""
+        prior = None if first_stage is None else [first_stage]
+        return self.score_batch([(query, documents)], first_stage=prior)[0]
+
+    @torch.inference_mode()
+    def score_batch(
+        self,
+        lists: Sequence[tuple[str, Sequence[str]]],
+        *,
+        first_stage: Sequence[Sequence[float]] | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """The scores of several lists of any sizes, packed into few forwards.
+
+        Args:
+            lists: queries and their documents.
+            first_stage: the scores of each list's documents.
+
+        Raises:
+            InputError: first-stage scores are of another number than the documents.
+            FormatError: the model gave scores that are not finite.
+        """
+        priors = self._priors(lists, first_stage)
+        blocks = [self._build(query, documents) for query, documents in lists]
+        masses: list[list[torch.Tensor]] = [[] for _ in blocks]
+        for batch in self._batches(blocks):
+            layout = BlockLayout.pack([block for _, block in batch], self.parts.prompts.sizes)
+            mass = self.parts.backbone(layout).split(np.diff(layout.documents).tolist())
+            for (number, block), part in zip(batch, mass, strict=True):
+                masses[number].append(part[:, : block.signals])
+        return [
+            self._read(masses[number], block, priors[number]) for number, block in enumerate(blocks)
+        ]
+
+    @torch.inference_mode()
+    def explain(self, query: str, documents: Sequence[str]) -> list[dict[str, Any]]:
+        """`rank` with the attention of each document's words.
+
+        Returns:
+            ``[{"corpus_id", "score", "tokens": [{"text", "start", "stop", "attention"}]}]``, best
+            first; start and stop are characters, the attention of a document's block sums to 1, and
+            what its template's own tokens draw is left out.
+        """
+        found = self.rank(query, documents)
+        for row in found:
+            text = documents[row["corpus_id"]]
+            shares = self._token_shares(self._build(query, [text]))
+            first = self.parts.prompts.document_start
+            spans = self.parts.prompts.spans(text)
+            row["tokens"] = [
+                {"text": text[start:stop], "start": start, "stop": stop, "attention": share}
+                for (start, stop), share in zip(spans, shares[first:], strict=False)
+            ]
+        return found
+
+    def _build(self, query: str, documents: Sequence[str]) -> Block:
+        if isinstance(documents, str):
+            raise InputError("expected a list of documents, found one string; put it in a list")
+        return self.parts.prompts.build(query, documents, self.conditioning)
+
+    def _token_shares(self, block: Block) -> list[float]:
+        layout = BlockLayout.pack([block], self.parts.prompts.sizes)
+        s0, s1, start, stop = layout.segments[0].tolist()
+        rows = [[s0, s1, at, at + 1] for at in range(start, stop)]
+        mass = self.parts.backbone(layout, np.array(rows, np.int32))  # [tokens, signals, heads]
+        heads = torch.tensor(self.readout.heads or (1.0,) * mass.shape[2], device=mass.device)
+        weights = heads.clamp_min(0) / heads.clamp_min(0).sum()
+        shares: list[float] = (mass.softmax(0).mean(1) @ weights).tolist()
+        return shares
+
+    def _batches(self, blocks: Sequence[Block]) -> Iterator[list[tuple[int, Block]]]:
+        """Lists by number, cut where they are longer than a batch, joined where several fit."""
+        batch: list[tuple[int, Block]] = []
+        room = self.batch_tokens
+        for number, whole in enumerate(blocks):
+            for block in self._pieces(whole):
+                size = _tokens(block)
+                if batch and size > room:
+                    yield batch
+                    batch, room = [], self.batch_tokens
+                batch.append((number, block))
+                room -= size
+        if batch:
+            yield batch
+
+    def _pieces(self, block: Block) -> Iterator[Block]:
+        frame = len(block.prefix) + len(block.query)
+        piece: list[Sequence[int]] = []
+        size = frame
+        for document in block.documents:
+            if piece and size + len(document) > self.batch_tokens:
+                yield Block(block.prefix, piece, block.query, block.signals)
+                piece, size = [], frame
+            piece.append(document)
+            size += len(document)
+        if piece:
+            yield Block(block.prefix, piece, block.query, block.signals)
+
+    def _read(
+        self, masses: list[torch.Tensor], block: Block, prior: Sequence[float] | None
+    ) -> NDArray[np.float32]:
+        if not block.documents:
+            return np.empty(0, np.float32)
+        mass = torch.cat(masses)
+        lengths = torch.tensor([len(ids) for ids in block.documents], device=mass.device)
+        scores = self.readout.scores(mass, lengths)
+        if not torch.isfinite(scores).all():
+            bad = int((~torch.isfinite(scores)).nonzero()[0, 0])
+            raise FormatError(
+                f"expected finite scores, found {scores[bad].item()} for document {bad}; the "
+                "model's weights are damaged, or overflow in this dtype: try dtype=torch.float32"
+            )
+        if prior is not None:
+            first_stage = torch.tensor(prior, dtype=torch.float32, device=mass.device)
+            scores = self.readout.with_prior(scores, first_stage)
+        found: NDArray[np.float32] = scores.float().cpu().numpy()
+        return found
+
+    def _priors(
+        self,
+        lists: Sequence[tuple[str, Sequence[str]]],
+        first_stage: Sequence[Sequence[float]] | None,
+    ) -> Sequence[Sequence[float] | None]:
+        if first_stage is None:
+            return [None] * len(lists)
+        sizes = [len(documents) for _, documents in lists]
+        if [len(scores) for scores in first_stage] != sizes:
+            raise InputError(
+                f"expected first-stage scores of {sizes[:5]} documents, found "
+                f"{[len(scores) for scores in first_stage][:5]}; give one a document"
+            )
+        for scores in first_stage:
+            if not np.isfinite(np.asarray(scores, np.float64)).all():
+                raise InputError("expected finite first-stage scores, found NaN or infinity")
+        return first_stage
+
+
+def _tokens(block: Block) -> int:
+    return len(block.prefix) + len(block.query) + sum(map(len, block.documents))

@@ -1,0 +1,80 @@
+"""What a block reranker learns from: labels and a teacher's scores, list by list."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tamis.retriever.rerank.readout import Readout
+
+
+class LearnedReadout(nn.Module):
+    """The parameters of a `Readout` of head weights, one set a conditioning."""
+
+    def __init__(self, heads: int, start: float, conditionings: tuple[str, ...]) -> None:
+        """Begin with equal weights ``start`` and with the mean over a document's tokens."""
+        super().__init__()
+        self.heads = nn.ParameterDict(
+            {name: nn.Parameter(torch.full((heads,), start)) for name in conditionings}
+        )
+        self.length = nn.ParameterDict(
+            {name: nn.Parameter(torch.ones(())) for name in conditionings}
+        )
+
+    def forward(
+        self,
+        mass: torch.Tensor,
+        signals: torch.Tensor,
+        lengths: torch.Tensor,
+        conditioning: str,
+    ) -> torch.Tensor:
+        """The scores ``[documents]`` of a batch; see `Readout.scores`.
+
+        Args:
+            mass: ``[documents, most signals, heads]``, 0 beyond a list's signals.
+            signals: ``[documents]``, how many score each document.
+            lengths: ``[documents]`` tokens.
+            conditioning: which weights.
+        """
+        heads = self.heads[conditioning]
+        real = torch.arange(mass.shape[1], device=mass.device) < signals[:, None]
+        scores = ((mass @ heads) * real).sum(1) / signals
+        return scores - self.length[conditioning] * heads.sum() * lengths.float().log()
+
+    def settings(self) -> dict[str, Readout]:
+        """What `reranker.json` stores."""
+        return {
+            name: Readout(tuple(heads.tolist()), float(self.length[name].item()))
+            for name, heads in self.heads.items()
+        }
+
+
+def list_loss(
+    scores: torch.Tensor, positive: torch.Tensor, teacher: torch.Tensor, share: float
+) -> torch.Tensor:
+    """Cross-entropy of each list with its labels, softened by a teacher; the mean over lists.
+
+    Args:
+        scores: ``[lists, documents]``.
+        positive: the same shape, bool; a list without any learns from the teacher alone.
+        teacher: the same shape, the teacher's logits.
+        share: weight of the teacher where there are labels.
+    """
+    labelled = positive.any(1, keepdim=True)
+    labels = positive / positive.sum(1, keepdim=True).clamp_min(1)
+    soft = teacher.softmax(1)
+    wanted = torch.where(labelled, (1 - share) * labels + share * soft, soft)
+    return -(wanted * scores.log_softmax(1)).sum(1).mean()
+
+
+def mass_loss(shares: torch.Tensor, positive: torch.Tensor, temperature: float) -> torch.Tensor:
+    """InfoNCE on shares of attention (Gupta et al., 2025, equation 3), for several positives.
+
+    Args:
+        shares: ``[lists, documents]``, rows sum to 1.
+        positive: the same shape, bool, at least one a list.
+        temperature: divides the shares; 0.05 as published.
+    """
+    logits = shares / temperature
+    hit = logits.masked_fill(~positive, -torch.inf).logsumexp(1)
+    return (logits.logsumexp(1) - hit).mean()

@@ -1,0 +1,110 @@
+"""The block attention kernels against dense attention in float64; on CUDA, or interpreted."""
+
+import numpy as np
+import pytest
+import torch
+from block_lists import dense_attention, dense_mask, dense_scores, random_heads, random_lists
+
+from tamis.kernels.block_ops import block_attention, block_ranges, cached_ranges, segment_scores
+
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+HEADS = [(2, 2, 32), (4, 1, 16), (6, 2, 24), (4, 2, 64)]
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+DTYPES = [torch.float32, torch.float16] + ([torch.bfloat16] if CUDA else [])
+
+
+def batch(seed, heads, dtype=torch.float32, counts=(3, 0, 5)):
+    generator = np.random.default_rng(seed)
+    bounds, lists = random_lists(generator, counts)
+    return bounds, lists, random_heads(generator, int(bounds[-1]), *heads, dtype, DEVICE)
+
+
+def worst(found, wanted):
+    assert torch.isfinite(found).all()
+    return ((found.double() - wanted.double()).norm() / wanted.double().norm()).item()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("heads", HEADS)
+def test_the_forward_equals_dense_attention(heads, causal, dtype):
+    bounds, lists, (q, k, v) = batch(1, heads, dtype)
+    mask = dense_mask(bounds, lists, causal=causal)
+    wanted = dense_attention(q.double(), k.double(), v.double(), mask, 0.2)
+    found = block_attention(q, k, v, block_ranges(bounds, lists, causal=causal), 0.2)
+    assert worst(found, wanted) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_blocks_that_read_themselves_within_a_window_equal_dense_attention(causal):
+    bounds, lists, (q, k, v) = batch(2, (4, 2, 16))
+    ranges = block_ranges(bounds, lists, causal=causal).within(5)
+    mask = dense_mask(bounds, lists, causal=causal, window=5)
+    own = torch.zeros_like(mask)
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        own[start:stop, start:stop] = True
+    wanted = dense_attention(q.double(), k.double(), v.double(), mask & own, 0.3)
+    assert worst(block_attention(q, k, v, ranges, 0.3), wanted) < 2e-5
+
+
+def test_a_query_that_reads_the_prefix_alone_equals_dense_attention():
+    bounds, lists, (q, k, v) = batch(3, (2, 1, 16))
+    ranges = block_ranges(bounds, lists, causal=False, query_reads=False)
+    mask = dense_mask(bounds, lists, causal=False, query_reads=False)
+    wanted = dense_attention(q.double(), k.double(), v.double(), mask, 0.3)
+    assert worst(block_attention(q, k, v, ranges, 0.3), wanted) < 2e-5
+
+
+def test_documents_that_are_keys_alone_give_the_query_what_it_had():
+    bounds, lists, (q, k, v) = batch(4, (4, 2, 32), counts=(4,))
+    whole = block_attention(q, k, v, block_ranges(bounds, lists, causal=True), 0.2)
+    prefix, start = int(bounds[1]), int(bounds[-2])
+    ranges = cached_ranges(prefix, start - prefix, int(bounds[-1]) - start, causal=True)
+    rows = torch.cat([q[:prefix], q[start:]])
+    found = block_attention(rows, k, v, ranges, 0.2)
+    assert worst(found, torch.cat([whole[:prefix], whole[start:]])) < 2e-5
+
+
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("heads", [(2, 2, 32), (6, 2, 24)])
+def test_the_backward_equals_that_of_dense_attention(heads, causal, window):
+    bounds, lists, leaves = batch(5, heads, counts=(4, 2))
+    grad = torch.randn(leaves[0].shape, generator=torch.Generator().manual_seed(7)).to(DEVICE)
+    ranges = block_ranges(bounds, lists, causal=causal)
+    mask = dense_mask(bounds, lists, causal=causal, window=window)
+    ranges = ranges if window is None else ranges.within(window)
+    truth = [leaf.double().requires_grad_() for leaf in leaves]
+    dense_attention(*truth, mask, 0.2).backward(grad.double())
+    found = [leaf.clone().requires_grad_() for leaf in leaves]
+    block_attention(*found, ranges, 0.2).backward(grad)
+    for one, other in zip(found, truth, strict=True):
+        assert worst(one.grad, other.grad) < 5e-5
+
+
+@pytest.mark.parametrize("heads", HEADS)
+def test_segment_scores_equal_a_log_sum_of_exponentials(heads):
+    bounds, _, (q, k, _) = batch(6, heads, counts=(3, 4))
+    signals = [(0, 3)] * 4 + [(40, 57)] * 3
+    at = [1, 2, 3, 4, 6, 7, 8]
+    segments = np.array(
+        [[*s, bounds[b], bounds[b + 1]] for s, b in zip(signals, at, strict=True)], np.int32
+    )
+    found = segment_scores(q, k, segments, 0.4)
+    assert found.shape == (7, 17, heads[0])
+    for one, wanted in zip(found, dense_scores(q.double(), k.double(), segments, 0.4), strict=True):
+        assert worst(one[: len(wanted)], wanted) < 1e-5
+        assert (one[len(wanted) :] == 0).all()
+
+
+def test_two_runs_give_the_same_bits():
+    bounds, lists, (q, k, v) = batch(8, (4, 2, 32))
+    runs = []
+    for _ in range(2):
+        leaves = [leaf.clone().requires_grad_() for leaf in (q, k, v)]
+        out = block_attention(*leaves, block_ranges(bounds, lists, causal=True), 0.2)
+        out.sum().backward()
+        runs.append([out, *(leaf.grad for leaf in leaves)])
+    for one, other in zip(*runs, strict=True):
+        assert torch.equal(one, other)
