@@ -63,58 +63,46 @@ def _block_forward(
     k_base = k + kv_head * k_head + d
     v_base = v + kv_head * v_head + d
 
-    whole = a0 + (a1 - a0) // BLOCK_N * BLOCK_N
-    for start in range(a0, whole, BLOCK_N):  # nothing to mask
-        col = (start + n).to(tl.int64)
-        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=wide[None, :], other=0.0)
-        s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        new = tl.maximum(top, tl.max(s, 1))
-        p = tl.exp2(s - new[:, None])
-        shrink = tl.exp2(top - new)
-        total = total * shrink + tl.sum(p, 1)
-        acc = acc * shrink[:, None]
-        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=wide[None, :], other=0.0)
-        acc = tl.dot(p.to(values.dtype), values, acc, input_precision=PRECISION)
-        top = new
-    for start in range(whole, a1, BLOCK_N):  # at most once
-        col = (start + n).to(tl.int64)
-        held = start + n < a1
-        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=held[:, None] & wide[None, :], other=0.0)  # noqa: E501
-        s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        s = tl.where(held[None, :], s, float("-inf"))
-        new = tl.maximum(top, tl.max(s, 1))
-        p = tl.exp2(s - new[:, None])
-        shrink = tl.exp2(top - new)
-        total = total * shrink + tl.sum(p, 1)
-        acc = acc * shrink[:, None]
-        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=held[:, None] & wide[None, :], other=0.0)  # noqa: E501
-        acc = tl.dot(p.to(values.dtype), values, acc, input_precision=PRECISION)
-        top = new
     low, high = b0, b1
     if CAUSAL:
         high = tl.minimum(b1, b0 + offset + TOKENS)
     if WINDOW >= 0:
         low = tl.maximum(b0, b0 + offset - WINDOW)
         high = tl.minimum(high, b0 + offset + TOKENS + WINDOW)
-    for start in range(low, high, BLOCK_N):
-        col = (start + n).to(tl.int64)
-        held = start + n < high
-        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=held[:, None] & wide[None, :], other=0.0)  # noqa: E501
+    full = tl.cdiv(a1 - a0, BLOCK_N)
+    for i in range(0, full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):  # one pipeline for both
+        in_full = i < full
+        start = tl.where(in_full, a0 + i * BLOCK_N, low + (i - full) * BLOCK_N)
+        limit = tl.where(in_full, a1, high)
+        col = tl.minimum(start + n, limit - 1).to(tl.int64)  # beyond: read again, and masked
+        if D == D_PAD:
+            keys = tl.load(k_base[None, :] + col[:, None] * k_row)
+        else:
+            keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=wide[None, :], other=0.0)
         s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        seen = held[None, :] & (token[:, None] >= 0)
-        away = (offset + token)[:, None] - (start + n - b0)[None, :]
-        if CAUSAL:
-            seen = seen & (away >= 0)
-        if WINDOW >= 0:
-            seen = seen & (away <= WINDOW) & (away >= -WINDOW)
+        seen = (start + n < limit)[None, :]
+        if CAUSAL or WINDOW >= 0:
+            away = (offset + token)[:, None] - (start + n - b0)[None, :]
+            if CAUSAL:
+                near = away >= 0
+            else:
+                near = away <= WINDOW
+            if WINDOW >= 0:
+                near = near & (away <= WINDOW) & (away >= -WINDOW)
+            seen = seen & (near | in_full)
         s = tl.where(seen, s, float("-inf"))
         new = tl.maximum(top, tl.max(s, 1))
-        base = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen nothing yet
+        base = new
+        if WINDOW >= 0:
+            base = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen nothing yet
         p = tl.exp2(s - base[:, None])
         shrink = tl.exp2(top - base)
         total = total * shrink + tl.sum(p, 1)
         acc = acc * shrink[:, None]
-        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=held[:, None] & wide[None, :], other=0.0)  # noqa: E501
+        if D == D_PAD:
+            values = tl.load(v_base[None, :] + col[:, None] * v_row)
+        else:
+            values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=wide[None, :], other=0.0)
         acc = tl.dot(p.to(values.dtype), values, acc, input_precision=PRECISION)
         top = new
 
@@ -151,7 +139,7 @@ def _block_merge(
     top = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     acc = tl.zeros([ROWS, D_PAD], tl.float32)
-    for piece in range(0, count):
+    for piece in range(count):
         spot = ((slot + piece) * tl.num_programs(1) + kv_head).to(tl.int64) * BLOCK_M + r
         log = tl.load(part_lse + spot)
         new = tl.maximum(top, log)

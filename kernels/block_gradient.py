@@ -33,7 +33,7 @@ def _grad_queries(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, TOKENS: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """dQ of one tile of query rows and one key head."""
+    """DQ of one tile of query rows and one key head."""
     item = items + tl.program_id(0).to(tl.int64) * 8
     kv_head = tl.program_id(1)
     q0, q1 = tl.load(item), tl.load(item + 1)
@@ -59,36 +59,31 @@ def _grad_queries(
     n = tl.arange(0, BLOCK_N)
     k_base = k + kv_head * k_head + d
     v_base = v + kv_head * v_head + d
-    for start in range(a0, a1, BLOCK_N):
-        col = (start + n).to(tl.int64)
-        held = start + n < a1
-        there = held[:, None] & wide[None, :]
-        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=there, other=0.0)
-        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=there, other=0.0)
-        s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        p = tl.where(held[None, :], tl.exp2(s - log[:, None]), 0.0)
-        dp = tl.dot(do, tl.trans(values), input_precision=PRECISION)
-        ds = p * (dp - dl[:, None])
-        acc = tl.dot(ds.to(keys.dtype), keys, acc, input_precision=PRECISION)
     low, high = b0, b1
     if CAUSAL:
         high = tl.minimum(b1, b0 + offset + TOKENS)
     if WINDOW >= 0:
         low = tl.maximum(b0, b0 + offset - WINDOW)
         high = tl.minimum(high, b0 + offset + TOKENS + WINDOW)
-    for start in range(low, high, BLOCK_N):
-        col = (start + n).to(tl.int64)
-        held = start + n < high
-        there = held[:, None] & wide[None, :]
-        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=there, other=0.0)
-        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=there, other=0.0)
+    full = tl.cdiv(a1 - a0, BLOCK_N)
+    for i in range(0, full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):
+        in_full = i < full
+        start = tl.where(in_full, a0 + i * BLOCK_N, low + (i - full) * BLOCK_N)
+        limit = tl.where(in_full, a1, high)
+        col = tl.minimum(start + n, limit - 1).to(tl.int64)
+        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=wide[None, :], other=0.0)
+        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=wide[None, :], other=0.0)
         s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        seen = held[None, :] & (token[:, None] >= 0)
-        away = (offset + token)[:, None] - (start + n - b0)[None, :]
-        if CAUSAL:
-            seen = seen & (away >= 0)
-        if WINDOW >= 0:
-            seen = seen & (away <= WINDOW) & (away >= -WINDOW)
+        seen = (start + n < limit)[None, :]
+        if CAUSAL or WINDOW >= 0:
+            away = (offset + token)[:, None] - (start + n - b0)[None, :]
+            if CAUSAL:
+                near = away >= 0
+            else:
+                near = away <= WINDOW
+            if WINDOW >= 0:
+                near = near & (away <= WINDOW) & (away >= -WINDOW)
+            seen = seen & (near | in_full)
         p = tl.where(seen, tl.exp2(s - log[:, None]), 0.0)
         dp = tl.dot(do, tl.trans(values), input_precision=PRECISION)
         ds = p * (dp - dl[:, None])
@@ -111,7 +106,7 @@ def _grad_keys(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, TOKENS: tl.constexpr,
     CAUSAL: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """dK and dV of one tile of keys and one key head; see `key_work` for an item's fields."""
+    """DK and dV of one tile of keys and one key head; see `key_work` for an item's fields."""
     item = items + tl.program_id(0).to(tl.int64) * 8
     kv_head = tl.program_id(1)
     k0, k1 = tl.load(item), tl.load(item + 1)
@@ -134,43 +129,40 @@ def _grad_keys(
     token = r // GROUP
     head = kv_head * GROUP + r % GROUP
     head_rows = head.to(tl.int64) * queries
-    for start in range(a0, a1, TOKENS):
-        row = start + token
-        alive = (row < a1) & (token < TOKENS)
-        there = alive[:, None] & wide[None, :]
-        far = row.to(tl.int64)[:, None]
-        tile = tl.load(q + far * q_row + head[:, None] * q_head + d[None, :], mask=there, other=0.0)
-        do = tl.load(grad + far * g_row + head[:, None] * g_head + d[None, :], mask=there, other=0.0)  # noqa: E501
-        log = tl.load(lse + head_rows + row, mask=alive, other=float("inf"))
-        dl = tl.load(delta + head_rows + row, mask=alive, other=0.0)
-        s = tl.dot(keys, tl.trans(tile), input_precision=PRECISION) * scale2
-        p = tl.where(alive[None, :] & held[:, None], tl.exp2(s - log[None, :]), 0.0)
-        acc_v = tl.dot(p.to(do.dtype), do, acc_v, input_precision=PRECISION)
-        dp = tl.dot(values, tl.trans(do), input_precision=PRECISION)
-        ds = p * (dp - dl[None, :])
-        acc_k = tl.dot(ds.to(tile.dtype), tile, acc_k, input_precision=PRECISION)
     low, high = b0, b1
     if CAUSAL:  # rows before the first key of the tile do not read it
         low = tl.minimum(b1, b0 + offset)
     if WINDOW >= 0:
         low = tl.maximum(low, b0 + offset - WINDOW)
         high = tl.minimum(b1, b0 + offset + BLOCK_N + WINDOW)
-    for start in range(low, high, TOKENS):
-        row = start + token
-        alive = (row < high) & (token < TOKENS)
-        there = alive[:, None] & wide[None, :]
+    full = tl.cdiv(a1 - a0, TOKENS)
+    for i in range(0, full + tl.cdiv(tl.maximum(high - low, 0), TOKENS)):
+        in_full = i < full
+        start = tl.where(in_full, a0 + i * TOKENS, low + (i - full) * TOKENS)
+        limit = tl.where(in_full, a1, high)
+        row = tl.minimum(start + token, limit - 1)
+        alive = (start + token < limit) & (token < TOKENS)
         far = row.to(tl.int64)[:, None]
-        tile = tl.load(q + far * q_row + head[:, None] * q_head + d[None, :], mask=there, other=0.0)
-        do = tl.load(grad + far * g_row + head[:, None] * g_head + d[None, :], mask=there, other=0.0)  # noqa: E501
-        log = tl.load(lse + head_rows + row, mask=alive, other=float("inf"))
-        dl = tl.load(delta + head_rows + row, mask=alive, other=0.0)
+        here_q = wide[None, :]
+        tile = tl.load(
+            q + far * q_row + head[:, None] * q_head + d[None, :], mask=here_q, other=0.0
+        )
+        do = tl.load(
+            grad + far * g_row + head[:, None] * g_head + d[None, :], mask=here_q, other=0.0
+        )
+        log = tl.load(lse + head_rows + row)
+        dl = tl.load(delta + head_rows + row)
         s = tl.dot(keys, tl.trans(tile), input_precision=PRECISION) * scale2
         seen = alive[None, :] & held[:, None]
-        away = (row - b0)[None, :] - (offset + n)[:, None]
-        if CAUSAL:
-            seen = seen & (away >= 0)
-        if WINDOW >= 0:
-            seen = seen & (away <= WINDOW) & (away >= -WINDOW)
+        if CAUSAL or WINDOW >= 0:
+            away = (start + token - b0)[None, :] - (offset + n)[:, None]
+            if CAUSAL:
+                near = away >= 0
+            else:
+                near = away <= WINDOW
+            if WINDOW >= 0:
+                near = near & (away <= WINDOW) & (away >= -WINDOW)
+            seen = seen & (near | in_full)
         p = tl.where(seen, tl.exp2(s - log[None, :]), 0.0)
         acc_v = tl.dot(p.to(do.dtype), do, acc_v, input_precision=PRECISION)
         dp = tl.dot(values, tl.trans(do), input_precision=PRECISION)
@@ -207,7 +199,7 @@ def _add_pieces(
     d = tl.arange(0, D_PAD)
     seen = ((row < stop) & (token < TOKENS))[:, None] & (d < D)[None, :]
     acc = tl.zeros([ROWS, D_PAD], tl.float32)
-    for piece in range(0, count):
+    for piece in range(count):
         spot = ((slot + piece) * tl.num_programs(1) + kv_head).to(tl.int64) * BLOCK + r
         acc += tl.load(part + spot[:, None] * D_PAD + d[None, :])
     to = row.to(tl.int64)[:, None] * out_row + head[:, None] * out_head + d[None, :]

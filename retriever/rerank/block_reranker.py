@@ -114,7 +114,9 @@ class BlockReranker:
             FormatError: the model gave scores that are not finite.
         """
         if ids is not None and len(ids) != len(documents):
-            raise InputError(f"expected {len(documents)} ids, found {len(ids)}; give one a document")
+            raise InputError(
+                f"expected {len(documents)} ids, found {len(ids)}; give one a document"
+            )
         if top_k is not None and top_k < 1:
             raise InputError(f"expected top_k of at least 1, found {top_k}")
         scores = self.score(query, documents, first_stage=first_stage)

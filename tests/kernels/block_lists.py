@@ -1,5 +1,7 @@
 """Random packed lists, and dense attention as the truth for what each row reads."""
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ def random_lists(generator, counts, longest=40):
     """Bounds and lists of blocks of odd lengths; counts of documents a list."""
     blocks = [count + 2 for count in counts]
     lengths = generator.integers(1, longest, sum(blocks))
-    lengths[0] = 33
+    lengths[0] = longest + 9  # longer than a tile
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return bounds, np.concatenate([[0], np.cumsum(blocks)]).astype(np.int32)
 
@@ -16,7 +18,7 @@ def random_lists(generator, counts, longest=40):
 def dense_mask(bounds, lists, *, causal, query_reads=True, window=None):
     """[tokens, tokens] bool, written from the words of the definition, block by block."""
     mask = np.zeros((bounds[-1], bounds[-1]), bool)
-    for first, end in zip(lists[:-1], lists[1:], strict=True):
+    for first, end in itertools.pairwise(lists):
         for block in range(first, end):
             for i in range(bounds[block], bounds[block + 1]):
                 for j in range(bounds[block], bounds[block + 1]):

@@ -1,5 +1,7 @@
 """The block attention kernels against dense attention in float64; on CUDA, or interpreted."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,14 @@ from tamis.kernels.block_ops import block_attention, block_ranges, cached_ranges
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
-HEADS = [(2, 2, 32), (4, 1, 16), (6, 2, 24), (4, 2, 64)]
+HEADS = [(2, 2, 32), (6, 2, 24)]
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 DTYPES = [torch.float32, torch.float16] + ([torch.bfloat16] if CUDA else [])
 
 
 def batch(seed, heads, dtype=torch.float32, counts=(3, 0, 5)):
     generator = np.random.default_rng(seed)
-    bounds, lists = random_lists(generator, counts)
+    bounds, lists = random_lists(generator, counts, 70 if CUDA else 24)
     return bounds, lists, random_heads(generator, int(bounds[-1]), *heads, dtype, DEVICE)
 
 
@@ -42,7 +44,7 @@ def test_blocks_that_read_themselves_within_a_window_equal_dense_attention(causa
     ranges = block_ranges(bounds, lists, causal=causal).within(5)
     mask = dense_mask(bounds, lists, causal=causal, window=5)
     own = torch.zeros_like(mask)
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         own[start:stop, start:stop] = True
     wanted = dense_attention(q.double(), k.double(), v.double(), mask & own, 0.3)
     assert worst(block_attention(q, k, v, ranges, 0.3), wanted) < 2e-5

@@ -18,9 +18,7 @@ CPU = torch.device("cpu")
 
 
 def load(folder, architecture, **settings):
-    return load_reranker(
-        str(write_reranker(folder, architecture, **settings)), CPU, torch.float32
-    )
+    return load_reranker(str(write_reranker(folder, architecture, **settings)), CPU, torch.float32)
 
 
 def pack(parts, *lists, conditioning="query"):
@@ -85,9 +83,7 @@ def test_another_query_or_document_leaves_a_document_bit_identical(tmp_path, arc
     spans = layouts[0].bounds
     assert torch.equal(seen[0][spans[2] : spans[-2]], seen[1][spans[2] : spans[-2]])
     assert not torch.equal(seen[0][spans[1] : spans[2]], seen[1][spans[1] : spans[2]])
-    torch.testing.assert_close(
-        seen[0][: spans[-2]], seen[2][: spans[-2]], rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(seen[0][: spans[-2]], seen[2][: spans[-2]], rtol=0, atol=1e-6)
 
 
 def first(output):

@@ -1,0 +1,205 @@
+"""Trains a student on lists: sampling, schedule, averaging. Knows nothing of files."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from tamis.retriever.rerank.objective import list_loss
+from tamis.retriever.rerank.students import TokenList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from tamis.retriever.rerank.mining import Candidates
+    from tamis.retriever.rerank.prompt import Conditioning
+    from tamis.retriever.training.token_rows import TokenRows
+
+
+@dataclass(frozen=True)
+class ListTraining:
+    """How a student is trained.
+
+    Attributes:
+        steps: optimiser steps.
+        seconds: end after so much time instead, if not None; the schedule follows the clock.
+        lists: lists a step.
+        documents: documents a list, one of them labelled.
+        rate: peak learning rate of the encoder.
+        new_rate: peak learning rate of parameters that did not come with it.
+        warmup: share of the run.
+        teacher_share: weight of the teacher's distribution beside the labels.
+        average_from: share of the run after which weights are averaged.
+        conditionings: drawn from at random, a step each.
+        seed: of everything random.
+    """
+
+    steps: int = 2000
+    seconds: float | None = None
+    lists: int = 64
+    documents: int = 16
+    rate: float = 8e-5
+    new_rate: float = 1e-3
+    warmup: float = 0.06
+    teacher_share: float = 0.25
+    average_from: float = 0.7
+    conditionings: tuple[Conditioning, ...] = ("query", "none")
+    seed: int = 0
+
+
+class ListData(NamedTuple):
+    """What lists are drawn from.
+
+    Attributes:
+        queries: their ids.
+        passages: their ids.
+        candidates: of each query.
+        weights: ``[queries]`` how often each is drawn.
+    """
+
+    queries: TokenRows
+    passages: TokenRows
+    candidates: Candidates
+    weights: NDArray[np.float64]
+
+
+class Batch(NamedTuple):
+    """One step's lists on the host."""
+
+    packed: Any
+    positive: torch.Tensor  # [lists, documents] bool
+    teacher: torch.Tensor  # [lists, documents] float32
+    conditioning: Conditioning
+
+
+class ListTrainer:
+    """Trains one student.
+
+    Attributes:
+        student: what is trained; its weights are the averaged ones after `run`.
+        config: how.
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        data: ListData,
+        config: ListTraining,
+        new: tuple[str, ...],
+    ) -> None:
+        """Prepare the optimiser.
+
+        Args:
+            student: a `Student` that is a module.
+            data: what lists are drawn from.
+            config: how to train.
+            new: beginnings of the names of parameters that train at `ListTraining.new_rate`.
+        """
+        self.student, self.config, self._data = student, config, data
+        self._device = next(student.parameters()).device
+        self._chance = np.cumsum(data.weights / data.weights.sum())
+        named = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
+        fresh = [p for n, p in named if n.startswith(new)]
+        rest = [p for n, p in named if not n.startswith(new)]
+        groups = [{"params": rest, "peak": config.rate}, {"params": fresh, "peak": config.new_rate}]
+        cuda = self._device.type == "cuda"
+        self._optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.01, fused=cuda)
+        self._sums: list[torch.Tensor] = []
+        self._averaged = 0
+
+    def run(self, report: Callable[[dict[str, Any]], None]) -> None:
+        """Train to the end; ``report`` is called every 50 steps."""
+        began = perf_counter()
+        for step, batch in enumerate(self._batches()):
+            share = self._share(step, began)
+            if share >= 1:
+                break
+            loss = self._step(batch, share)
+            if share >= self.config.average_from:
+                self._add_to_average()
+            if step % 50 == 0:
+                seconds = round(perf_counter() - began, 1)
+                report({"step": step, "loss": round(loss.item(), 4), "seconds": seconds})
+        self._take_average()
+
+    def _share(self, step: int, began: float) -> float:
+        if self.config.seconds is not None:
+            return (perf_counter() - began) / self.config.seconds
+        return step / self.config.steps
+
+    def _step(self, batch: Batch, share: float) -> torch.Tensor:
+        warmup = self.config.warmup
+        factor = min(share / warmup + 0.02, (1 - share) / (1 - warmup))
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_cuda):
+            scores = self.student.scores(batch.packed).view(batch.positive.shape)
+        positive, teacher = (t.to(self._device, non_blocking=True) for t in batch[1:3])
+        loss = list_loss(scores.float(), positive, teacher, self.config.teacher_share)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self._device.type == "cuda"
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches packed ahead by other threads, in an order that the seed decides."""
+        with ThreadPoolExecutor(4) as pool:
+            ahead: deque[Future[Batch]] = deque()
+            step = 0
+            while True:
+                while len(ahead) < 8:
+                    ahead.append(pool.submit(self._draw, step))
+                    step += 1
+                yield ahead.popleft().result()
+
+    def _draw(self, step: int) -> Batch:
+        config, data = self.config, self._data
+        generator = np.random.default_rng([config.seed, step])
+        queries = np.searchsorted(self._chance, generator.random(config.lists), side="right")
+        conditioning = config.conditionings[step % len(config.conditionings)]
+        lists, positive, teacher = [], [], []
+        for query in queries.tolist():
+            columns = self._columns(query, generator)
+            passages = data.candidates.passages[query, columns].tolist()
+            documents = [data.passages.row(passage).tolist() for passage in passages]
+            lists.append(TokenList(data.queries.row(query).tolist(), documents))
+            positive.append(columns == 0)
+            teacher.append(data.candidates.teacher[query, columns])
+        packed = self.student.pack(lists, conditioning)
+        marks = torch.from_numpy(np.stack(positive))
+        return Batch(packed, marks, torch.from_numpy(np.stack(teacher)), conditioning)
+
+    def _columns(self, query: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Candidates of one list, in random order; the labelled one (column 0) is among them."""
+        found = self._data.candidates.passages[query]
+        labelled = int(found[0] >= 0)
+        others = generator.choice(len(found) - 1, self.config.documents - labelled, replace=False)
+        columns = np.concatenate([np.zeros(labelled, np.int64), others + 1])
+        generator.shuffle(columns)
+        return columns
+
+    def _add_to_average(self) -> None:
+        weights = [p.detach() for p in self.student.parameters()]
+        if not self._sums:
+            self._sums = [torch.zeros_like(w, dtype=torch.float32) for w in weights]
+        torch._foreach_add_(self._sums, weights)
+        self._averaged += 1
+
+    @torch.no_grad()
+    def _take_average(self) -> None:
+        if self._averaged:
+            for weight, total in zip(self.student.parameters(), self._sums, strict=True):
+                weight.copy_(total / self._averaged)

@@ -1,0 +1,168 @@
+"""Times block attention and whole rerankers on a GPU, behind a gate of correctness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from triton.testing import do_bench
+
+from tamis.kernels import block_reference
+from tamis.kernels.block_ops import block_attention, block_ranges
+from tamis.kernels.block_peers import flex_attention, flex_mask, variable_length_attention
+from tamis.retriever.rerank.backbone import Backbone
+from tamis.retriever.rerank.layout import Block, BlockLayout, BlockSizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tamis.kernels.ranges import Ranges
+
+MISTRAL = {"heads": 32, "kv_heads": 8, "width": 128}
+SIZES = BlockSizes(prefix=512, document=7680, query=512)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One list: documents of a length each, prefix and query of their own."""
+
+    name: str
+    documents: Sequence[int]
+    prefix: int = 160
+    query: int = 160
+
+    def bounds(self) -> np.ndarray[Any, Any]:
+        """First token of each block."""
+        lengths = [self.prefix, *self.documents, self.query]
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+
+    def ranges(self) -> Ranges:
+        """As causal models read."""
+        lists = np.array([0, len(self.documents) + 2], np.int32)
+        return block_ranges(self.bounds(), lists, causal=True)
+
+
+def ragged(count: int, seed: int = 0) -> list[int]:
+    """Lengths as real passages have them: about 100 tokens, from 20 to 160."""
+    lengths = np.random.default_rng(seed).lognormal(np.log(95), 0.35, count)
+    return np.clip(lengths, 20, 160).astype(int).tolist()
+
+
+SHAPES = (Shape("100 x 160", [160] * 100), Shape("500 x 200", [200] * 500, 200, 200))
+RAGGED = Shape("500 ragged", ragged(500), 90, 70)
+
+
+def measure_attention(repeats: int) -> list[dict[str, Any]]:
+    """One attention layer of Mistral's shape, and the gate before it."""
+    found = []
+    for shape in (*SHAPES, RAGGED):
+        ranges = shape.ranges()
+        q, k, v = _operands(ranges)
+        error = _error(q, k, v, ranges)
+        varlen = _against(q, k, v, ranges, variable_length_attention(q, k, v, ranges, 0.088))
+        assert max(error, varlen) < 1e-2, f"{shape.name}: {error}, {varlen}"
+        mask = flex_mask(ranges, q.device)
+        flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
+        times = {
+            "block_ms": _time(lambda: block_attention(q, k, v, ranges, 0.088), repeats),
+            "varlen_ms": _time(lambda: variable_length_attention(q, k, v, ranges, 0.088), repeats),
+            "flex_ms": _time(lambda: flex_attention(q, k, v, mask, 0.088, flex), repeats),
+        }
+        found.append({"shape": shape.name, "error": error, **times})
+    return found
+
+
+def measure_training(repeats: int) -> dict[str, Any]:
+    """Forward and backward of one attention layer, 30 documents of 160 tokens."""
+    ranges = Shape("30 x 160", [160] * 30).ranges()
+    leaves = [t.requires_grad_() for t in _operands(ranges)]
+    mask = flex_mask(ranges, leaves[0].device)
+    flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
+    grad = torch.randn_like(leaves[0])
+
+    def both(run: Callable[[], torch.Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(run(), leaves, grad)
+
+    ours = both(lambda: block_attention(*leaves, ranges, 0.088))
+    theirs = both(lambda: flex_attention(*leaves, mask, 0.088, flex))
+    for one, other in zip(ours(), theirs(), strict=True):  # type: ignore[call-overload]
+        error = ((one - other).float().norm() / other.float().norm()).item()
+        assert error < 2e-2, f"gradients differ by {error}"
+    return {
+        "shape": "30 x 160",
+        "block_ms": _time(ours, repeats),
+        "flex_ms": _time(theirs, repeats),
+    }
+
+
+def measure_mistral(repeats: int) -> list[dict[str, Any]]:
+    """A model of Mistral-7B's shape with random weights, to its scoring layer 20."""
+    config = transformers.MistralConfig(
+        num_hidden_layers=21, sliding_window=None, max_position_embeddings=32768
+    )
+    with torch.device("meta"):
+        model = transformers.MistralModel(config)
+    model = model.to(torch.bfloat16).to_empty(device="cuda")
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.02)
+    model.rotary_emb = type(model.rotary_emb)(config, device="cuda")
+    backbone = Backbone(model.eval(), 20)
+    cases = (
+        Shape("100 x 160", [160] * 100),
+        Shape("500 x 160", [160] * 500),
+        RAGGED,
+        Shape("500 padded to 160", [160] * 500, 160, 160),
+    )
+    found = []
+    for shape in cases:
+        layout = random_layout(shape, config.vocab_size)
+        with torch.inference_mode():
+            ms = _time(lambda layout=layout: backbone(layout), repeats)  # type: ignore[misc]
+        found.append({"shape": shape.name, "tokens": layout.tokens, "ms": ms})
+    return found
+
+
+def random_layout(shape: Shape, vocab: int) -> BlockLayout:
+    """Random ids in a shape's blocks."""
+    generator = np.random.default_rng(1)
+
+    def ids(count: int) -> Any:  # noqa: ANN401  an array of ids
+        return generator.integers(5, vocab, count)
+
+    block = Block(ids(shape.prefix), [ids(n) for n in shape.documents], ids(shape.query), 2)
+    return BlockLayout.pack([block], SIZES)
+
+
+def _operands(ranges: Ranges) -> list[torch.Tensor]:
+    generator = torch.Generator("cuda").manual_seed(0)
+    return [
+        torch.randn(
+            ranges.keys,
+            heads,
+            MISTRAL["width"],
+            device="cuda",
+            dtype=torch.bfloat16,
+            generator=generator,
+        )
+        for heads in (MISTRAL["heads"], MISTRAL["kv_heads"], MISTRAL["kv_heads"])
+    ]
+
+
+def _error(q: Any, k: Any, v: Any, ranges: Ranges) -> float:  # noqa: ANN401  tensors
+    return _against(q, k, v, ranges, block_attention(q, k, v, ranges, 0.088))
+
+
+def _against(q: Any, k: Any, v: Any, ranges: Ranges, found: torch.Tensor) -> float:  # noqa: ANN401
+    """The relative difference to float32 arithmetic."""
+    truth = block_reference.attention(q.float(), k.float(), v.float(), ranges, 0.088)
+    return ((found.float() - truth).norm() / truth.norm()).item()
+
+
+def _time(run: Callable[[], object], repeats: int) -> float:
+    for _ in range(3):
+        run()
+    ms: float = do_bench(run, warmup=20, rep=4 * repeats, return_mode="median")
+    return ms

@@ -1,0 +1,249 @@
+"""Lists, students and trainer: a needle is learned from random weights, and from nothing is not."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from block_lists import dense_mask
+
+from tamis.retriever.rerank.backbone import Backbone
+from tamis.retriever.rerank.layout import BlockLayout, BlockSizes
+from tamis.retriever.rerank.mining import Candidates, mine, vectors, word_weights
+from tamis.retriever.rerank.objective import LearnedReadout, list_loss, mass_loss
+from tamis.retriever.rerank.prompt import PromptBuilder, Template
+from tamis.retriever.rerank.readout import Readout
+from tamis.retriever.rerank.starting_model import start_from_bi_encoder
+from tamis.retriever.rerank.students import (
+    BiStudent,
+    BlockStudent,
+    CrossStudent,
+    PackedModel,
+    Texts,
+    TokenList,
+)
+from tamis.retriever.rerank.trainer import ListData, ListTrainer, ListTraining
+from tamis.retriever.training.token_rows import TokenRows
+
+SIZES = BlockSizes(prefix=16, document=24, query=16)
+
+
+def small_bert(seed=0, layers=2):
+    torch.manual_seed(seed)
+    config = transformers.BertConfig(
+        vocab_size=70,
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return transformers.BertModel(config, add_pooling_layer=False)
+
+
+def prompts():
+    import tokenizers
+
+    words = {"[CLS]": 1, "[SEP]": 2} | {f"w{i}": i for i in range(3, 70)} | {"[UNK]": 0}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, "[UNK]"))
+    backend.add_special_tokens(["[CLS]", "[SEP]"])
+    template = Template("[CLS]{query}[SEP]", "[CLS]", "{text}[SEP]", "{query}[SEP]")
+    return PromptBuilder(backend, template, SIZES)
+
+
+def block_student(seed=0):
+    model = small_bert(seed)
+    started = start_from_bi_encoder(model.state_dict(), model.config, SIZES, 0.5)
+    return BlockStudent(
+        Backbone(started, 2, 2), prompts(), LearnedReadout(4, 2.0, ("query", "none"))
+    )
+
+
+def random_data(seed=0, queries=40, passages=60):
+    generator = np.random.default_rng(seed)
+
+    def rows(count, low, high):
+        lengths = generator.integers(low, high, count)
+        return TokenRows.of([generator.integers(3, 70, n) for n in lengths])
+
+    found = Candidates(
+        np.stack([generator.permutation(passages)[:9] for _ in range(queries)]).astype(np.int32),
+        generator.normal(size=(queries, 9)).astype(np.float32),
+    )
+    return ListData(rows(queries, 2, 6), rows(passages, 4, 20), found, np.ones(queries))
+
+
+def test_the_starting_model_ranks_as_the_bi_encoder_it_was_made_of():
+    data, student = random_data(), block_student()
+    scores = student.scores(student.pack([token_list(data)], "none"))
+    bi = PackedModel(small_bert())
+    documents = Texts.pack([[1, *row, 2] for row in token_list(data).documents])
+    query = Texts.pack([[1, *token_list(data).query, 2]])
+    with torch.inference_mode():
+        hidden = [(bi.hidden(texts), texts.starts) for texts in (documents, query)]
+    ends = [*hidden[0][1].tolist()[1:], len(hidden[0][0])]
+    means = [  # without [CLS], which belongs to the prefix
+        hidden[0][0][start + 1 : stop].mean(0)
+        for start, stop in zip(hidden[0][1].tolist(), ends, strict=True)
+    ]
+    products = torch.stack(means) @ hidden[1][0][1:].mean(0)
+    assert torch.corrcoef(torch.stack([scores.detach(), products]))[0, 1] > 0.9
+
+
+def token_list(data, query=0):
+    passages = data.candidates.passages[query].tolist()
+    return TokenList(
+        data.queries.row(query).tolist(), [data.passages.row(i).tolist() for i in passages]
+    )
+
+
+def test_packed_texts_have_the_hidden_states_of_padded_ones():
+    rows = [[1, 5, 6, 7, 2], [1, 9, 2], [1, 2]]
+    padded = torch.zeros(3, 5, dtype=torch.long)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = torch.tensor(row)
+    plain = small_bert().eval()
+    with torch.inference_mode():
+        wanted = plain(padded, attention_mask=(padded > 0).long()).last_hidden_state
+        found = PackedModel(small_bert().eval()).hidden(Texts.pack(rows))
+    wanted = torch.cat([wanted[i, : len(row)] for i, row in enumerate(rows)])
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    assert dense_mask(np.array([0, 5, 8, 10]), np.array([0, 3]), causal=False).sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["block", "cross", "bi"])
+def test_every_student_learns_lists_by_heart(kind):
+    data = random_data()
+    student = {
+        "block": block_student,
+        "cross": lambda: CrossStudent(small_bert(), (1, 2), (8, 24)),
+        "bi": lambda: BiStudent(small_bert(), (1, 2), (8, 24)),
+    }[kind]()
+    config = ListTraining(
+        steps=60, lists=8, documents=6, rate=2e-3, new_rate=5e-3, teacher_share=0.0
+    )
+    losses = []
+    trainer = ListTrainer(student, data, config, ("readout", "score"))
+    trainer.run(lambda row: losses.append(row["loss"]))
+    assert losses[-1] < losses[0] - 0.15
+    assert all(torch.isfinite(p).all() for p in student.parameters())
+
+
+def test_mining_finds_what_an_exhaustive_search_finds():
+    generator = np.random.default_rng(3)
+    passages = TokenRows.of([generator.integers(3, 70, n) for n in generator.integers(3, 20, 50)])
+    queries = TokenRows.of([generator.integers(3, 70, 4) for _ in range(7)])
+    model = PackedModel(small_bert().eval())
+    dense = vectors(model, passages, (1, 2))
+    asked = vectors(model, queries, (1, 2))
+    words = word_weights(passages, 70, torch.device("cpu"))
+    positives = np.array([4, -1, 9, -1, 0, 3, 2])
+    found = mine(queries, positives, (dense, words), asked, 5)
+    assert found.passages.shape == found.teacher.shape == (7, 11)
+    assert (found.passages[:, 0] == positives).all()
+    for i, row in enumerate(found.passages.tolist()):
+        assert len(set(row)) == 11
+        order = torch.argsort(-(asked[i].float() @ dense.float().T), stable=True).tolist()
+        wanted = [passage for passage in order if passage != positives[i]][:5]
+        assert set(row[1:6]) == set(wanted)
+        best = [p for p in np.argsort(-bm25(queries.row(i), passages), kind="stable").tolist()]
+        taken = {positives[i], *wanted}
+        assert {p for p in best if p not in taken and bm25(queries.row(i), passages)[p] > 0} <= {
+            *row[6:],
+            *best[len(row) :],
+        }
+
+
+def bm25(query, passages, k1=0.9, b=0.4):
+    """Term by term, from the formula."""
+    scores, mean = np.zeros(len(passages)), passages.lengths.mean()
+    for i in range(len(passages)):
+        row = passages.row(i).tolist()
+        for term in query.tolist():
+            tf = row.count(term)
+            df = sum(term in passages.row(j) for j in range(len(passages)))
+            idf = np.log(1 + (len(passages) - df + 0.5) / (df + 0.5))
+            scores[i] += idf * tf / (tf + k1 * (1 - b + b * len(row) / mean))
+    return scores
+
+
+def test_losses_equal_their_formulas():
+    scores = torch.tensor([[1.0, 2.0, 0.5]])
+    positive = torch.tensor([[False, True, False]])
+    teacher = torch.tensor([[0.0, 1.0, 1.0]])
+    log = torch.log(torch.exp(scores) / torch.exp(scores).sum())
+    soft = torch.exp(teacher) / torch.exp(teacher).sum()
+    wanted = -(0.75 * log[0, 1] + 0.25 * (soft * log).sum())
+    assert list_loss(scores, positive, teacher, 0.25).item() == pytest.approx(wanted.item())
+    alone = -(soft * log).sum()
+    assert list_loss(scores, positive & False, teacher, 0.25).item() == pytest.approx(alone.item())
+    shares = torch.tensor([[0.2, 0.7, 0.1]])
+    top = np.exp(0.7 / 0.05)
+    wanted = -np.log(top / (top + np.exp(0.2 / 0.05) + np.exp(0.1 / 0.05)))
+    assert mass_loss(shares, positive, 0.05).item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_learned_readout_is_the_readout_it_is_stored_as():
+    data, student = random_data(), block_student()
+    torch.nn.init.normal_(student.readout.heads["query"])
+    layout, conditioning = student.pack([token_list(data, 0), token_list(data, 1)], "query")
+    with torch.inference_mode():
+        found = student.scores((layout, conditioning))
+        mass = student.backbone(layout)
+    stored = student.readout.settings()["query"]
+    for number, part in enumerate(mass.split(np.diff(layout.documents).tolist())):
+        s0, s1 = layout.signals[number]
+        rows = slice(*layout.documents[number : number + 2])
+        lengths = torch.from_numpy(np.diff(layout.segments[rows, 2:])[:, 0])
+        wanted = stored.scores(part[:, : s1 - s0], lengths)
+        torch.testing.assert_close(found[rows], wanted, rtol=1e-4, atol=1e-4)
+
+
+def needle_batch(generator, lists, documents, *, shuffled=False):
+    """Documents hold a key and a value; the query names the key of one."""
+    blocks, targets = [], []
+    for _ in range(lists):
+        keys = generator.permutation(np.arange(3, 67))[:documents]
+        rows = [
+            [*generator.integers(3, 67, 2) % 3 + 67, key, *generator.integers(67, 70, 3)]
+            for key in keys.tolist()
+        ]
+        target = int(generator.integers(documents))
+        blocks.append(TokenList([int(keys[target])], rows))
+        targets.append(int(generator.integers(documents)) if shuffled else target)
+    return blocks, torch.tensor(targets)
+
+
+def train_needle(*, shuffled):
+    torch.set_num_threads(1)
+    model = small_bert(1)
+    backbone = Backbone(model, 1)
+    builder, generator = prompts(), np.random.default_rng(0)
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+
+    def shares(blocks):
+        built = [builder.build_from_ids(b.query, b.documents, "none") for b in blocks]
+        layout = BlockLayout.pack(built, SIZES)
+        parts = backbone(layout).split(np.diff(layout.documents).tolist())
+        lengths = torch.ones(len(blocks[0].documents))
+        return torch.stack([Readout().scores(part, lengths) for part in parts])
+
+    for _ in range(150):
+        blocks, targets = needle_batch(generator, 24, 8, shuffled=shuffled)
+        hit = torch.nn.functional.one_hot(targets, 8).bool()
+        loss = mass_loss(shares(blocks), hit, 0.05)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    blocks, targets = needle_batch(generator, 100, 32)
+    with torch.inference_mode():
+        return (shares(blocks).argmax(1) == targets).float().mean().item()
+
+
+def test_a_needle_is_found_among_32_documents():
+    assert train_needle(shuffled=False) > 0.95
+
+
+def test_shuffled_labels_teach_nothing():
+    assert train_needle(shuffled=True) < 0.15
