@@ -25,11 +25,16 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from tamis.api.keys import ApiKeys
+    from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
 
 def create_app(
-    searchers: Mapping[str, Searcher], limits: Limits | None = None, *, keys: ApiKeys | None = None
+    searchers: Mapping[str, Searcher],
+    limits: Limits | None = None,
+    *,
+    keys: ApiKeys | None = None,
+    reranker: Reranker | None = None,
 ) -> FastAPI:
     """The search service over given indexes.
 
@@ -37,8 +42,10 @@ def create_app(
         searchers: an opened index for each name in the paths.
         limits: bounds on what requests may ask for.
         keys: if given, everything under ``/v1`` asks for one of them.
+        reranker: the second stage of searches that ask for one; None takes the bundled one, which
+            is loaded when it is first asked.
     """
-    service = Service(searchers, limits or Limits())
+    service = Service(searchers, limits or Limits(), reranker)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

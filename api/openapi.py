@@ -68,6 +68,7 @@ def _schemas(table: Sequence[Operation], limits: Limits) -> dict[str, Any]:
         schemas[name]["properties"]["k"]["maximum"] = limits.k
     schemas["BatchRequest"]["properties"]["queries"]["maxItems"] = limits.batch
     schemas["EncodeRequest"]["properties"]["texts"]["maxItems"] = limits.batch
+    schemas["RerankRequest"]["properties"]["documents"]["maxItems"] = limits.rerank
     schemas["WeightedQuery"]["properties"]["vector"]["maxProperties"] = limits.query_terms
     for schema in schemas.values():
         schema["description"] = _first_paragraph(schema.get("description", ""))
@@ -126,7 +127,7 @@ def _url_parameters(search: dict[str, Any]) -> list[dict[str, Any]]:
     options = [
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in search["properties"].items()
-        if name != "query"
+        if name not in ("query", "rerank")
     ]
     return [query, *options]
 

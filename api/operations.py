@@ -163,4 +163,15 @@ def operations(service: Service) -> tuple[Operation, ...]:
             requests.EncodeRequest,
             example={"texts": ["how do owls hunt"]},
         ),
+        Operation(
+            "POST",
+            "/v1/rerank",
+            "rerank",
+            "Order documents by how well they answer a query.",
+            service.rerank,
+            answers.RerankAnswer,
+            BODY_PROBLEMS,
+            requests.RerankRequest,
+            example={"query": "how do owls hunt", "documents": ["At night.", "In the sea."]},
+        ),
     )

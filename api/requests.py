@@ -35,6 +35,12 @@ class WeightedQuery(Struct, forbid_unknown_fields=True, frozen=True):
 Query = str | WeightedQuery
 
 
+class Rerank(Struct, forbid_unknown_fields=True, frozen=True):
+    """A second stage over the best documents."""
+
+    depth: Annotated[Count, Meta(description="How many documents are ordered anew.")] = 50
+
+
 class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     k: Annotated[Count, Meta(description="How many hits to give.")] = 10
     exact: Annotated[bool, Meta(description="Precisely the exhaustive top k.")] = False
@@ -47,6 +53,9 @@ class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ] = None
     explain: Annotated[bool, Meta(description="Fill matched_terms.")] = False
     highlight: Annotated[bool, Meta(description="Fill highlights.")] = False
+    rerank: Annotated[
+        Rerank | None, Meta(description="Order the best anew; scores are then the reranker's.")
+    ] = None
 
 
 class SearchRequest(_Options, frozen=True, kw_only=True):
@@ -76,7 +85,18 @@ class EncodeRequest(Struct, forbid_unknown_fields=True, frozen=True):
     index: str | UnsetType = UNSET
 
 
-Request = TypeVar("Request", SearchRequest, BatchRequest, ExplainRequest, EncodeRequest)
+class RerankRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """Documents to order by how well they answer a query."""
+
+    query: str
+    documents: Annotated[list[str], Meta(description="Texts; may be empty.")]
+    top_n: Annotated[Count | None, Meta(description="How many to give; null for all.")] = None
+    return_documents: Annotated[bool, Meta(description="Give each document back.")] = False
+
+
+Request = TypeVar(
+    "Request", SearchRequest, BatchRequest, ExplainRequest, EncodeRequest, RerankRequest
+)
 
 
 def decode_body(body: bytes, kind: type[Request]) -> Request:

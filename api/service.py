@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from time import perf_counter
@@ -15,6 +15,7 @@ from tamis.api import answers, requests
 from tamis.api.body import read_body
 from tamis.api.problems import RequestError
 from tamis.api.workers import Workers
+from tamis.retriever.reranker import LazyReranker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from tamis.api.limits import Limits
+    from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
 MOST_NAMES = 20  # shown in a message
@@ -30,8 +32,14 @@ MOST_NAMES = 20  # shown in a message
 class Service:
     """The handlers of all operations over a set of opened indexes."""
 
-    def __init__(self, searchers: Mapping[str, Searcher], limits: Limits) -> None:
+    def __init__(
+        self,
+        searchers: Mapping[str, Searcher],
+        limits: Limits,
+        reranker: Reranker | None = None,
+    ) -> None:
         self.searchers = dict(searchers)
+        self.reranker = reranker or LazyReranker()
         self.limits = limits
         self._workers = Workers(limits.workers, limits.waiting)
 
@@ -133,6 +141,18 @@ class Service:
         searcher = self._named(name)
         return await self._answer(lambda: answers.encode_answer(searcher, name, asked.texts))
 
+    async def rerank(self, request: Request) -> Response:
+        """Order documents by how well they answer a query."""
+        body = await read_body(request, self.limits.body_bytes)
+        asked = requests.decode_body(body, requests.RerankRequest)
+        requests.check_text(asked.query, self.limits)
+        requests.check_at_most("documents to rerank", len(asked.documents), self.limits.rerank)
+        return await self._answer(
+            lambda: answers.rerank_answer(
+                self.reranker, asked.query, asked.documents, asked.top_n, asked.return_documents
+            )
+        )
+
     async def _search(self, searcher: Searcher, asked: requests.SearchRequest) -> Response:
         search = self._checked_search(searcher, [asked.query], asked)
         return await self._answer(lambda: search()[0])
@@ -145,6 +165,10 @@ class Service:
     ) -> Callable[[], tuple[answers.SearchAnswer, ...]]:
         requests.check_at_most("hits (k)", options.k, self.limits.k)
         requests.check_queries(queries, self.limits)
+        depth = None if options.rerank is None else options.rerank.depth
+        requests.check_at_most("documents to rerank (depth)", depth or 0, self.limits.rerank)
+        if depth is not None and searcher.reranker is None:
+            searcher = replace(searcher, reranker=self.reranker)
         plain = [requests.plain(query) for query in queries]
         return lambda: answers.search_answers(
             searcher,
@@ -155,6 +179,7 @@ class Service:
             lexical_weight=options.lexical_weight,
             explain=options.explain,
             highlight=options.highlight,
+            rerank=depth,
         )
 
     async def _answer(self, work: Callable[[], Any]) -> Response:

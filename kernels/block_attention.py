@@ -70,7 +70,7 @@ def _block_forward(
         low = tl.maximum(b0, b0 + offset - WINDOW)
         high = tl.minimum(high, b0 + offset + TOKENS + WINDOW)
     full = tl.cdiv(a1 - a0, BLOCK_N)
-    for i in range(0, full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):  # one pipeline for both
+    for i in range(full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):  # one pipeline for both
         in_full = i < full
         start = tl.where(in_full, a0 + i * BLOCK_N, low + (i - full) * BLOCK_N)
         limit = tl.where(in_full, a1, high)
@@ -83,12 +83,11 @@ def _block_forward(
         seen = (start + n < limit)[None, :]
         if CAUSAL or WINDOW >= 0:
             away = (offset + token)[:, None] - (start + n - b0)[None, :]
-            if CAUSAL:
-                near = away >= 0
-            else:
-                near = away <= WINDOW
+            near = away >= -WINDOW if WINDOW >= 0 else away >= 0
             if WINDOW >= 0:
-                near = near & (away <= WINDOW) & (away >= -WINDOW)
+                near = near & (away <= WINDOW)
+            if CAUSAL:
+                near = near & (away >= 0)
             seen = seen & (near | in_full)
         s = tl.where(seen, s, float("-inf"))
         new = tl.maximum(top, tl.max(s, 1))
@@ -205,8 +204,9 @@ class _BlockAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor):  # noqa: ANN401
-        return (*gradients(grad, *ctx.saved_tensors, ctx.ranges, ctx.scale), None, None)
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # noqa: ANN401
+        q, k, v, out, lse = ctx.saved_tensors
+        return (*gradients(grad, q, k, v, out, lse, ctx.ranges, ctx.scale), None, None)
 
 
 def attention(
@@ -222,7 +222,7 @@ def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch
     queries, heads, width = q.shape
     kv_heads = k.shape[1]
     group, wide = heads // kv_heads, max(16, next_power_of_2(width))
-    sizes = attention_tile(card(q.device), q.dtype, wide)
+    sizes = attention_tile(card(q.device), q.dtype)
     tokens = sizes.rows // group
     work = query_work(ranges, tokens, sizes.split, q.device)
     q, k, v = _last_is_one(q), _last_is_one(k), _last_is_one(v)

@@ -66,7 +66,7 @@ def _grad_queries(
         low = tl.maximum(b0, b0 + offset - WINDOW)
         high = tl.minimum(high, b0 + offset + TOKENS + WINDOW)
     full = tl.cdiv(a1 - a0, BLOCK_N)
-    for i in range(0, full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):
+    for i in range(full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):
         in_full = i < full
         start = tl.where(in_full, a0 + i * BLOCK_N, low + (i - full) * BLOCK_N)
         limit = tl.where(in_full, a1, high)
@@ -77,12 +77,11 @@ def _grad_queries(
         seen = (start + n < limit)[None, :]
         if CAUSAL or WINDOW >= 0:
             away = (offset + token)[:, None] - (start + n - b0)[None, :]
-            if CAUSAL:
-                near = away >= 0
-            else:
-                near = away <= WINDOW
+            near = away >= -WINDOW if WINDOW >= 0 else away >= 0
             if WINDOW >= 0:
-                near = near & (away <= WINDOW) & (away >= -WINDOW)
+                near = near & (away <= WINDOW)
+            if CAUSAL:
+                near = near & (away >= 0)
             seen = seen & (near | in_full)
         p = tl.where(seen, tl.exp2(s - log[:, None]), 0.0)
         dp = tl.dot(do, tl.trans(values), input_precision=PRECISION)
@@ -136,7 +135,7 @@ def _grad_keys(
         low = tl.maximum(low, b0 + offset - WINDOW)
         high = tl.minimum(b1, b0 + offset + BLOCK_N + WINDOW)
     full = tl.cdiv(a1 - a0, TOKENS)
-    for i in range(0, full + tl.cdiv(tl.maximum(high - low, 0), TOKENS)):
+    for i in range(full + tl.cdiv(tl.maximum(high - low, 0), TOKENS)):
         in_full = i < full
         start = tl.where(in_full, a0 + i * TOKENS, low + (i - full) * TOKENS)
         limit = tl.where(in_full, a1, high)
@@ -156,12 +155,11 @@ def _grad_keys(
         seen = alive[None, :] & held[:, None]
         if CAUSAL or WINDOW >= 0:
             away = (start + token - b0)[None, :] - (offset + n)[:, None]
-            if CAUSAL:
-                near = away >= 0
-            else:
-                near = away <= WINDOW
+            near = away >= -WINDOW if WINDOW >= 0 else away >= 0
             if WINDOW >= 0:
-                near = near & (away <= WINDOW) & (away >= -WINDOW)
+                near = near & (away <= WINDOW)
+            if CAUSAL:
+                near = near & (away >= 0)
             seen = seen & (near | in_full)
         p = tl.where(seen, tl.exp2(s - log[None, :]), 0.0)
         acc_v = tl.dot(p.to(do.dtype), do, acc_v, input_precision=PRECISION)
@@ -220,7 +218,7 @@ def gradients(
     queries, heads, width = q.shape
     kv_heads = k.shape[1]
     group, wide = heads // kv_heads, max(16, next_power_of_2(width))
-    sizes = attention_gradient_tile(card(q.device), q.dtype, wide)
+    sizes = attention_gradient_tile(card(q.device), q.dtype)
     grad = grad if grad.stride(-1) == 1 else grad.contiguous()
     q, k, v = (t if t.stride(-1) == 1 else t.contiguous() for t in (q, k, v))
     delta = (grad.float() * out.float()).sum(-1).t().contiguous()  # [heads, queries]

@@ -59,8 +59,8 @@ def segment_scores(
     Args:
         q: ``[rows, heads, D]``.
         k: ``[keys, key heads, D]``.
-        segments: ``[segments, 4]`` int32 of s0, s1, k0, k1: query rows s0 to s1 score keys k0 to k1;
-            segments of the same rows stand together.
+        segments: ``[segments, 4]`` int32 of s0, s1, k0, k1: query rows s0 to s1 score keys k0 to
+            k1; segments of the same rows stand together.
         scale: factor of the products.
 
     Returns:

@@ -33,7 +33,9 @@ def flex_mask(ranges: Ranges, device: torch.device) -> BlockMask:
             inside = inside & (key - b0[q] <= q - start[q])
         return inside | ((key >= a0[q]) & (key < a1[q]))
 
-    return create_block_mask(seen, None, None, ranges.queries, ranges.keys, device=str(device))
+    return create_block_mask(
+        seen, None, None, ranges.queries, ranges.keys, device=str(device), _compile=True
+    )
 
 
 def flex_attention(
@@ -58,22 +60,24 @@ def variable_length_attention(
     bounds = torch.from_numpy(rows[:, [0]].ravel().copy()).to(q.device)
     bounds = torch.nn.functional.pad(bounds, (0, 1), value=ranges.queries)
     longest = int((rows[:, 1] - rows[:, 0]).max())
-    out, log = _flash(q, k, v, bounds, bounds, longest, longest, scale, causal=ranges.causal)
+    out, log = _flash(q, k, v, bounds, bounds, longest, longest, scale, ranges.causal)
     prefix, start = int(rows[0, 1]), int(rows[-1, 0])
     parts = [(slice(prefix, start), slice(0, prefix)), (slice(start, len(q)), slice(0, start))]
     for reader, read in parts:
         if reader.start == reader.stop:
             continue
-        ends = [torch.tensor([0, s.stop - s.start], device=q.device).int() for s in (reader, read)]
-        sizes = [s.stop - s.start for s in (reader, read)]
-        more, more_log = _flash(q[reader], k[read], v[read], *ends, *sizes, scale, causal=False)
+        count, keys = reader.stop - reader.start, read.stop - read.start
+        row_ends, key_ends = (torch.tensor([0, n], device=q.device) for n in (count, keys))
+        more, more_log = _flash(
+            q[reader], k[read], v[read], row_ends, key_ends, count, keys, scale, False
+        )
         both = torch.logaddexp(log[:, reader], more_log)
         weigh = [(part - both).exp().t()[:, :, None] for part in (log[:, reader], more_log)]
         out[reader] = (out[reader] * weigh[0] + more * weigh[1]).to(out.dtype)
     return out
 
 
-def _flash(q, k, v, q_bounds, k_bounds, q_most, k_most, scale, *, causal):
+def _flash(q, k, v, q_bounds, k_bounds, q_most, k_most, scale, causal):
     """Output, and log-sum-exp [heads, rows]."""
     found = torch.ops.aten._flash_attention_forward(
         q, k, v, q_bounds.int(), k_bounds.int(), q_most, k_most, 0.0, causal, False, scale=scale

@@ -33,8 +33,8 @@ class Work(NamedTuple):
 def query_work(ranges: Ranges, tile: int, split: int, device: torch.device) -> Work:
     """Tiles of query rows; the full range is cut into pieces of ``split`` keys.
 
-    An item's ranges are a0, a1 (read in full) and b0, b1 (the whole own block; b0 = b1 where another
-    piece of the same tile reads it).
+    An item's ranges are a0, a1 (read in full) and b0, b1 (the whole own block; b0 = b1 where
+    another piece of the same tile reads it).
     """
 
     def make() -> tuple[NDArray[np.int32], NDArray[np.int32], int]:

@@ -24,8 +24,8 @@ class Ranges:
     """The key ranges of blocks of query rows, and for each block of keys who reads it.
 
     Attributes:
-        rows: ``[blocks, 6]`` int32 of q0, q1, a0, a1, b0, b1: query rows q0 to q1 read all keys a0 to
-            a1 and their own keys b0 to b1, as many as there are query rows.
+        rows: ``[blocks, 6]`` int32 of q0, q1, a0, a1, b0, b1: query rows q0 to q1 read all keys a0
+            to a1 and their own keys b0 to b1, as many as there are query rows.
         readers: ``[blocks, 2]`` int32: query rows that read keys b0 to b1 in full; 0, 0 for none.
         queries: rows of the query tensor; each is in exactly one block.
         keys: rows of the key tensor.

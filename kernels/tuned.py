@@ -97,23 +97,24 @@ class AttentionTile(NamedTuple):
     stages: int
 
 
-def attention_tile(card: str, dtype: torch.dtype, width: int) -> AttentionTile:
-    """Return the sizes of the attention kernel; ``width`` is of a head, a power of two."""
+def attention_tile(card: str, dtype: torch.dtype) -> AttentionTile:
+    """Return the sizes of the attention kernel.
+
+    Args:
+        card: the card's name, or "interpreter".
+        dtype: of the operands.
+    """
     if card == "interpreter":
         return AttentionTile(16, 16, 64, 4, 1)
     if dtype == torch.float32:
         return AttentionTile(64, 32, 1024, 4, 2)
-    if width <= 64:
-        return AttentionTile(64, 64, 1024, 4, 3)
-    return AttentionTile(128, 64, 1024, 4, 3)
+    return AttentionTile(64, 32, 1024, 4, 3)
 
 
-def attention_gradient_tile(card: str, dtype: torch.dtype, width: int) -> AttentionTile:
+def attention_gradient_tile(card: str, dtype: torch.dtype) -> AttentionTile:
     """Return the sizes of the attention gradients; arguments as `attention_tile`."""
     if card == "interpreter":
         return AttentionTile(16, 16, 64, 4, 1)
     if dtype == torch.float32:
         return AttentionTile(32, 32, 512, 4, 1)
-    if width <= 64:
-        return AttentionTile(64, 64, 1024, 4, 2)
     return AttentionTile(64, 64, 1024, 4, 2)

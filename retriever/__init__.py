@@ -5,15 +5,18 @@ from tamis.retriever.encoder import SparseEncoder, load_encoder, load_query_enco
 from tamis.retriever.indexing import index_corpus
 from tamis.retriever.lexical import LexicalConfig
 from tamis.retriever.passages import read_passages
+from tamis.retriever.reranker import LazyReranker, Reranker, reranked
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
 
 __all__ = [
     "Editor",
     "Hit",
+    "LazyReranker",
     "LexicalConfig",
     "MatchedTerm",
     "Passage",
+    "Reranker",
     "SearchResult",
     "Searcher",
     "SparseEncoder",
@@ -23,4 +26,5 @@ __all__ = [
     "load_encoder",
     "load_query_encoder",
     "read_passages",
+    "reranked",
 ]

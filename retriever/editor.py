@@ -29,7 +29,7 @@ from tamis.retriever.indexing import (
     write_query_side,
 )
 from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
-from tamis.retriever.searcher import content_of
+from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -38,7 +38,7 @@ from tamis.retriever.lexical import (
     saturate,
 )
 from tamis.retriever.pseudo_queries import pseudo_queries
-from tamis.retriever.searcher import content_of
+from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,14 +1,23 @@
-"""What a second stage is to the rest of the package. Needs no torch."""
+"""The second stage of a search, as the rest of the package sees it. Needs torch when it runs."""
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
+
+    from tamis.retriever.rerank.block_reranker import BlockReranker
+    from tamis.retriever.types import SearchResult
 
 
 class Reranker(Protocol):
@@ -24,3 +33,63 @@ class Reranker(Protocol):
             documents: their texts.
             first_stage: the scores they were found with, which a reranker may take into account.
         """
+
+
+class LazyReranker:
+    """A `BlockReranker` that is loaded when it is first asked; safe to share between threads.
+
+    Attributes:
+        name: ``default``, a folder, or a hub name.
+        device: where it will run; None takes CUDA where there is a device.
+    """
+
+    def __init__(self, name: str = "default", device: str | None = None) -> None:
+        """Remember what to load."""
+        self.name, self.device = name, device
+        self._lock = threading.Lock()
+        self._loaded: BlockReranker | None = None
+
+    def score(
+        self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
+    ) -> NDArray[np.float32]:
+        """See `Reranker.score`.
+
+        Raises:
+            InputError: torch is not installed, or there is no such model.
+        """
+        with self._lock:  # one list at a time: torch uses all threads it is given
+            return self._reranker().score(query, documents, first_stage=first_stage)
+
+    def _reranker(self) -> BlockReranker:
+        if self._loaded is None:
+            from tamis.retriever.encoder import choose_device
+
+            device = str(choose_device(self.device))  # says so where torch is missing
+            from tamis.retriever.rerank.block_reranker import BlockReranker
+
+            self._loaded = BlockReranker.from_pretrained(self.name, device=device)
+        return self._loaded
+
+
+def reranked(reranker: Reranker, query: str, found: SearchResult, k: int) -> SearchResult:
+    """The k best hits of a result in the reranker's order.
+
+    Scores become the reranker's; matched terms stay those of the first stage, and sum to its score.
+
+    Args:
+        reranker: scores the hits.
+        query: the text that was searched for.
+        found: the first stage's hits, all of which are scored.
+        k: how many to keep.
+    """
+    began = perf_counter()
+    texts = [content_of(hit.document) for hit in found.hits]
+    first_stage = [hit.score for hit in found.hits]
+    scores = reranker.score(query, texts, first_stage=first_stage)
+    order = np.argsort(-scores, kind="stable")[:k].tolist()
+    hits = tuple(
+        replace(found.hits[at], score=float(scores[at]), rank=rank)
+        for rank, at in enumerate(order, start=1)
+    )
+    times = replace(found.times, rerank_ms=(perf_counter() - began) * 1000)
+    return replace(found, hits=hits, times=times)

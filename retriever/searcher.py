@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from tamis.retriever.lexical import (
     parse_piece,
     parse_term,
 )
-from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes
+from tamis.retriever.reranker import reranked
+from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from tamis.index.topk import TopK
     from tamis.retriever.encoder import QueryEncoder
+    from tamis.retriever.reranker import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class Searcher:
         encoder: gives the learned terms of a query; None for a collection of words alone.
         collection: what is searched.
         lexical: gives the words of a query; None for a collection without the lexical channel.
+        reranker: the second stage, for searches that ask for one.
     """
 
     encoder: QueryEncoder | None
     collection: Collection
     lexical: LexicalQueries | None = None
+    reranker: Reranker | None = None
 
     @staticmethod
     def open(path: str | Path, verify: Literal["full", "lazy"] = "full") -> Searcher:
@@ -67,7 +71,7 @@ class Searcher:
         encoder = self.encoder
         if collection.settings.get("encoder") != self.collection.settings.get("encoder"):
             encoder = _query_encoder(collection)
-        return Searcher(encoder, collection, _lexical_queries(collection))
+        return Searcher(encoder, collection, _lexical_queries(collection), self.reranker)
 
     def search(
         self,
@@ -79,6 +83,7 @@ class Searcher:
         lexical_weight: float | None = None,
         explain: bool = False,
         threads: int = 1,
+        rerank: int | None = None,
     ) -> list[SearchResult]:
         """The k best documents of each query.
 
@@ -91,21 +96,59 @@ class Searcher:
                 0 turns them off.
             explain: fill `Hit.matched_terms`.
             threads: how many queries to answer at once.
+            rerank: how many of the best documents the reranker orders anew; None for none. Their
+                scores are then the reranker's.
 
         Raises:
-            InputError: a weight, term or number is out of range.
+            InputError: a weight, term or number is out of range, or queries that are not texts, or
+                without a reranker, are to be reranked.
         """
+        if rerank is not None:
+            self._check_rerank(queries, rerank)
         began = perf_counter()
         vectors = self.encode(queries, lexical_weight)
         encoded = perf_counter()
-        best = self.collection.index.search(vectors, k, recall=recall, exact=exact, threads=threads)
+        depth = max(k, rerank or 0)
+        best = self.collection.index.search(
+            vectors, depth, recall=recall, exact=exact, threads=threads
+        )
         share_ms = 1000 / max(len(queries), 1)
         encode_ms = (encoded - began) * share_ms
         retrieve_ms = (perf_counter() - encoded) * share_ms
-        return [
+        found = [
             self._result(vectors, best, query, explain, encode_ms, retrieve_ms)
             for query in range(len(queries))
         ]
+        return found if rerank is None else self._rerank(queries, found, k, rerank)
+
+    def _rerank(
+        self,
+        queries: Sequence[str | Mapping[str, float]],
+        found: Sequence[SearchResult],
+        k: int,
+        depth: int,
+    ) -> list[SearchResult]:
+        """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
+        assert self.reranker is not None
+        results = []
+        for query, result in zip(queries, found, strict=True):
+            assert isinstance(query, str)
+            head = replace(result, hits=result.hits[:depth])
+            best = reranked(self.reranker, query, head, depth)
+            results.append(replace(best, hits=(*best.hits, *result.hits[depth:])[:k]))
+        return results
+
+    def _check_rerank(self, queries: Sequence[str | Mapping[str, float]], depth: int) -> None:
+        if self.reranker is None:
+            raise InputError(
+                "expected a searcher with a reranker, found none; give Searcher one, such as "
+                "BlockReranker.from_pretrained()"
+            )
+        if depth < 1 or not all(isinstance(query, str) for query in queries):
+            raise InputError(
+                f"expected texts to rerank at least 1 document for, found depth {depth} or a query "
+                "of weights; a reranker reads words"
+            )
 
     def encode(
         self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
@@ -218,12 +261,6 @@ class Searcher:
         )
         times = StageTimes(encode_ms, retrieve_ms, (perf_counter() - began) * 1000)
         return SearchResult(hits, times, self.collection.generation)
-
-
-def content_of(record: Mapping[str, Any]) -> str:
-    """The text of a stored document that is encoded and searched: title and text."""
-    title, text = record.get("title") or "", record.get("text") or ""
-    return f"{title} {text}" if title else text
 
 
 def _query_encoder(collection: Collection) -> QueryEncoder | None:

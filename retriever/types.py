@@ -103,3 +103,9 @@ class SearchResult:
     hits: tuple[Hit, ...]
     times: StageTimes
     generation: int
+
+
+def content_of(record: Mapping[str, Any]) -> str:
+    """The text of a stored document that is encoded and searched: title and text."""
+    title, text = record.get("title") or "", record.get("text") or ""
+    return f"{title} {text}" if title else text

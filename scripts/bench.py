@@ -18,6 +18,7 @@ def bench_commands() -> typer.Typer:
     group.command("head")(head)
     group.command("encode")(encode)
     group.command("search")(search)
+    group.command("rerank")(rerank)
     return group
 
 
@@ -105,6 +106,26 @@ def search(
     for built in found["built"]:
         size = human_bytes(built["size_bytes"])
         typer.echo(f"{built['name']:14} built in {built['build_cpu_s']:.1f} CPU s, {size}")
+
+
+def rerank(
+    repeats: Annotated[int, typer.Option(min=1, help="Launches a median is taken of.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure block attention against PyTorch's own kernels; needs a CUDA device."""
+    require("encode", "gpu")
+    _require_cuda()
+    from tamis.scripts.bench_rerank import bench_rerank
+
+    found = bench_rerank(repeats)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in [*found["attention"], found["training"], *found["mistral"]]:
+        typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))
 
 
 def _require_cuda() -> None:

@@ -10,6 +10,7 @@ import torch
 import transformers
 from triton.testing import do_bench
 
+from tamis.eval.provenance import provenance
 from tamis.kernels import block_reference
 from tamis.kernels.block_ops import block_attention, block_ranges
 from tamis.kernels.block_peers import flex_attention, flex_mask, variable_length_attention
@@ -48,7 +49,8 @@ class Shape:
 def ragged(count: int, seed: int = 0) -> list[int]:
     """Lengths as real passages have them: about 100 tokens, from 20 to 160."""
     lengths = np.random.default_rng(seed).lognormal(np.log(95), 0.35, count)
-    return np.clip(lengths, 20, 160).astype(int).tolist()
+    found: list[int] = np.clip(lengths, 20, 160).astype(int).tolist()
+    return found
 
 
 SHAPES = (Shape("100 x 160", [160] * 100), Shape("500 x 200", [200] * 500, 200, 200))
@@ -57,28 +59,32 @@ RAGGED = Shape("500 ragged", ragged(500), 90, 70)
 
 def measure_attention(repeats: int) -> list[dict[str, Any]]:
     """One attention layer of Mistral's shape, and the gate before it."""
-    found = []
-    for shape in (*SHAPES, RAGGED):
-        ranges = shape.ranges()
-        q, k, v = _operands(ranges)
-        error = _error(q, k, v, ranges)
-        varlen = _against(q, k, v, ranges, variable_length_attention(q, k, v, ranges, 0.088))
-        assert max(error, varlen) < 1e-2, f"{shape.name}: {error}, {varlen}"
-        mask = flex_mask(ranges, q.device)
-        flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
-        times = {
-            "block_ms": _time(lambda: block_attention(q, k, v, ranges, 0.088), repeats),
-            "varlen_ms": _time(lambda: variable_length_attention(q, k, v, ranges, 0.088), repeats),
-            "flex_ms": _time(lambda: flex_attention(q, k, v, mask, 0.088, flex), repeats),
-        }
-        found.append({"shape": shape.name, "error": error, **times})
+    return [_measure_shape(shape, repeats) for shape in (*SHAPES, RAGGED)]
+
+
+def _measure_shape(shape: Shape, repeats: int) -> dict[str, Any]:
+    ranges = shape.ranges()
+    q, k, v = _operands(ranges)
+    flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
+    mask = flex_mask(ranges, q.device)
+    runs: dict[str, Callable[[], torch.Tensor]] = {
+        "block": lambda: block_attention(q, k, v, ranges, 0.088),
+        "varlen": lambda: variable_length_attention(q, k, v, ranges, 0.088),
+        "flex": lambda: flex_attention(q, k, v, mask, 0.088, flex),
+    }
+    found: dict[str, Any] = {"shape": shape.name}
+    for name, run in runs.items():
+        error = _against(q, k, v, ranges, run())
+        if not error < 1e-2:
+            raise AssertionError(f"{shape.name}: {name} differs by {error}")
+        found |= {f"{name}_error": error, f"{name}_ms": _time(run, repeats)}
     return found
 
 
 def measure_training(repeats: int) -> dict[str, Any]:
     """Forward and backward of one attention layer, 30 documents of 160 tokens."""
     ranges = Shape("30 x 160", [160] * 30).ranges()
-    leaves = [t.requires_grad_() for t in _operands(ranges)]
+    q, k, v = leaves = [t.requires_grad_() for t in _operands(ranges)]
     mask = flex_mask(ranges, leaves[0].device)
     flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
     grad = torch.randn_like(leaves[0])
@@ -86,8 +92,8 @@ def measure_training(repeats: int) -> dict[str, Any]:
     def both(run: Callable[[], torch.Tensor]) -> Callable[[], object]:
         return lambda: torch.autograd.grad(run(), leaves, grad)
 
-    ours = both(lambda: block_attention(*leaves, ranges, 0.088))
-    theirs = both(lambda: flex_attention(*leaves, mask, 0.088, flex))
+    ours = both(lambda: block_attention(q, k, v, ranges, 0.088))
+    theirs = both(lambda: flex_attention(q, k, v, mask, 0.088, flex))
     for one, other in zip(ours(), theirs(), strict=True):  # type: ignore[call-overload]
         error = ((one - other).float().norm() / other.float().norm()).item()
         assert error < 2e-2, f"gradients differ by {error}"
@@ -104,11 +110,11 @@ def measure_mistral(repeats: int) -> list[dict[str, Any]]:
         num_hidden_layers=21, sliding_window=None, max_position_embeddings=32768
     )
     with torch.device("meta"):
-        model = transformers.MistralModel(config)
+        model: Any = transformers.MistralModel(config)
     model = model.to(torch.bfloat16).to_empty(device="cuda")
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.02)
-    model.rotary_emb = type(model.rotary_emb)(config, device="cuda")
+    model.rotary_emb = type(model.rotary_emb)(config).to("cuda")
     backbone = Backbone(model.eval(), 20)
     cases = (
         Shape("100 x 160", [160] * 100),
@@ -151,14 +157,20 @@ def _operands(ranges: Ranges) -> list[torch.Tensor]:
     ]
 
 
-def _error(q: Any, k: Any, v: Any, ranges: Ranges) -> float:  # noqa: ANN401  tensors
-    return _against(q, k, v, ranges, block_attention(q, k, v, ranges, 0.088))
-
-
 def _against(q: Any, k: Any, v: Any, ranges: Ranges, found: torch.Tensor) -> float:  # noqa: ANN401
     """The relative difference to float32 arithmetic."""
     truth = block_reference.attention(q.float(), k.float(), v.float(), ranges, 0.088)
-    return ((found.float() - truth).norm() / truth.norm()).item()
+    return float(((found.float() - truth).norm() / truth.norm()).item())
+
+
+def bench_rerank(repeats: int) -> dict[str, Any]:
+    """All figures, with their origin."""
+    return {
+        "attention": measure_attention(repeats),
+        "training": measure_training(repeats),
+        "mistral": measure_mistral(max(3, repeats // 5)),
+        **provenance(seed=0),
+    }
 
 
 def _time(run: Callable[[], object], repeats: int) -> float:

@@ -1,5 +1,6 @@
 """``tamis search``: the best documents for a query, and why."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,14 +27,21 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the terms that make up each score.")
     ] = False,
+    rerank: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="DEPTH", help="Order the best DEPTH documents anew."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
     from tamis.api.answers import search_answers
+    from tamis.retriever.reranker import LazyReranker
     from tamis.retriever.searcher import Searcher
 
     _check_query(query)
     searcher = Searcher.open(folder)
+    if rerank is not None:
+        searcher = replace(searcher, reranker=LazyReranker())
     (answer,) = search_answers(
         searcher,
         [query],
@@ -43,6 +51,7 @@ def search(
         lexical_weight=lexical_weight,
         explain=explain,
         highlight=not json,
+        rerank=rerank,
     )
     if json:
         print_json(answer)
@@ -76,7 +85,8 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
     )
     typer.echo(
         f"{found}; {answer.took_ms:.1f} ms: encode {times.encode_ms:.1f}, "
-        f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}"
+        f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
+        f"rerank {times.rerank_ms:.1f}"
     )
 
 

@@ -1,10 +1,10 @@
 """Block-sparse attention inside unforked Hugging Face models, and the exit that gives the scores.
 
 transformers calls `attend` in every layer, through its `AttentionInterface`, with the `ForwardPass`
-that was given to the model as the keyword argument ``blocks``. At the scoring layer queries and keys
-are all that is needed: `attend` takes the scores and leaves the model by raising `ScoresReady`, so
-that the rest of that layer and all later ones never run. Gradients flow through the exception's
-tensor as through any other.
+that was given to the model as the keyword argument ``blocks``. At the scoring layer queries and
+keys are all that is needed: `attend` takes the scores and leaves the model by raising
+`ScoresReady`, so that the rest of that layer and all later ones never run. Gradients flow through
+the exception's tensor as through any other.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ class ForwardPass:
             spans = self.layout.segments[:, 2:].tolist()
             rows = np.concatenate([np.arange(start, stop) for start, stop in spans])
             self._rows[k.device] = torch.from_numpy(rows).to(k.device)
-        rows = self._rows[k.device]
+        at = self._rows[k.device]
         last = layer == self.reading.scoring_layer
-        self.kept[layer] = (k[rows], None if last else v[rows])
+        self.kept[layer] = (k[at], None if last else v[at])
 
 
 def attend(

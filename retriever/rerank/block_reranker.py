@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.retriever.rerank.attention import DocumentKeys
     from tamis.retriever.rerank.prompt import Conditioning
 
 CPU_TOKENS = 4096  # hidden states stay near the cache
@@ -187,6 +188,28 @@ class BlockReranker:
             ]
         return found
 
+    def document_keys(self, documents: Sequence[str]) -> DocumentKeys:
+        """The keys and values of documents, as a store keeps them; see `DocumentStore`."""
+        block = self.parts.prompts.build("", documents, "none")
+        return self.parts.backbone.document_keys(
+            BlockLayout.pack([block], self.parts.prompts.sizes)
+        )
+
+    @torch.inference_mode()
+    def score_held(self, query: str, held: DocumentKeys) -> NDArray[np.float32]:
+        """The scores ``[documents]`` of documents whose keys are known; no document is read.
+
+        Raises:
+            FormatError: the model gave scores that are not finite.
+        """
+        block = self.parts.prompts.build(query, (), "none")
+        layout = BlockLayout.pack([block], self.parts.prompts.sizes)
+        mass = self.parts.backbone.with_held(layout, held)
+        lengths = torch.from_numpy(np.diff(held.bounds)).to(mass.device)
+        readout = self.parts.settings.readouts.get("none", SHARE)
+        found: NDArray[np.float32] = _finite(readout.scores(mass, lengths)).cpu().numpy()
+        return found
+
     def _build(self, query: str, documents: Sequence[str]) -> Block:
         if isinstance(documents, str):
             raise InputError("expected a list of documents, found one string; put it in a list")
@@ -237,13 +260,7 @@ class BlockReranker:
             return np.empty(0, np.float32)
         mass = torch.cat(masses)
         lengths = torch.tensor([len(ids) for ids in block.documents], device=mass.device)
-        scores = self.readout.scores(mass, lengths)
-        if not torch.isfinite(scores).all():
-            bad = int((~torch.isfinite(scores)).nonzero()[0, 0])
-            raise FormatError(
-                f"expected finite scores, found {scores[bad].item()} for document {bad}; the "
-                "model's weights are damaged, or overflow in this dtype: try dtype=torch.float32"
-            )
+        scores = _finite(self.readout.scores(mass, lengths))
         if prior is not None:
             first_stage = torch.tensor(prior, dtype=torch.float32, device=mass.device)
             scores = self.readout.with_prior(scores, first_stage)
@@ -267,6 +284,16 @@ class BlockReranker:
             if not np.isfinite(np.asarray(scores, np.float64)).all():
                 raise InputError("expected finite first-stage scores, found NaN or infinity")
         return first_stage
+
+
+def _finite(scores: torch.Tensor) -> torch.Tensor:
+    if not torch.isfinite(scores).all():
+        bad = int((~torch.isfinite(scores)).nonzero()[0, 0])
+        raise FormatError(
+            f"expected finite scores, found {scores[bad].item()} for document {bad}; the "
+            "model's weights are damaged, or overflow in this dtype: try dtype=torch.float32"
+        )
+    return scores.float()
 
 
 def _tokens(block: Block) -> int:

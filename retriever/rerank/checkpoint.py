@@ -1,14 +1,13 @@
 """Reads a reranker's folder: settings, tokenizer and weights, without unpickling anything.
 
-A folder of the Hugging Face format is a reranker as it is; ``reranker.json`` beside it says what its
-configuration cannot. The bundled reranker stores its layers as int8 rows and takes its embedding
-matrix from the bundled encoder.
+A folder of the Hugging Face format is a reranker as it is; ``reranker.json`` beside it says what
+its configuration cannot. The bundled reranker stores its layers as int8 rows and takes its
+embedding matrix from the bundled encoder.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,10 +31,12 @@ from tamis.retriever.rerank.backbone import (
 )
 from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.prompt import DECODER, ENCODER, PromptBuilder, Template
-from tamis.retriever.rerank.readout import Readout
+from tamis.retriever.rerank.readout import Readout  # noqa: TC001  msgspec reads annotations
 from tamis.retriever.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SETTINGS = "reranker.json"
@@ -161,8 +162,9 @@ def _model(
 ) -> Any:  # noqa: ANN401  any Hugging Face model
     if settings.shared_embeddings:
         return _bundled_model(folder, config, settings.shared_embeddings, dtype)
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # layers after the scoring layer are left out on purpose
+    reports: Any = logging  # untyped
+    level = reports.get_verbosity()
+    reports.set_verbosity_error()  # layers after the scoring layer are left out on purpose
     try:
         with without_progress_bars():
             return AutoModel.from_pretrained(
@@ -179,7 +181,7 @@ def _model(
             "save it with save_pretrained"
         ) from error
     finally:
-        logging.set_verbosity(level)
+        reports.set_verbosity(level)
 
 
 def _bundled_model(folder: Path, config: Any, shared: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
@@ -193,7 +195,8 @@ def _bundled_model(folder: Path, config: Any, shared: str, dtype: torch.dtype) -
     weights = load_quantised(folder / "model.safetensors")
     rows = dequantise_rows(encoder[EMBEDDINGS], encoder[EMBEDDINGS + SCALE])
     weights["embeddings.word_embeddings.weight"] = rows
-    model = AutoModel.from_config(config, add_pooling_layer=False)
+    kind: Any = AutoModel
+    model = kind.from_config(config, add_pooling_layer=False)
     strip_scoring_layer(model)
     tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
     try:
@@ -216,7 +219,7 @@ def strip_scoring_layer(model: Any) -> None:  # noqa: ANN401  a BERT model
 
 def _fingerprint(folder: Path) -> str:
     digest = xxhash.xxh3_64()
-    for path in sorted(folder.glob("*.safetensors")) + [folder / SETTINGS]:
+    for path in [*sorted(folder.glob("*.safetensors")), folder / SETTINGS]:
         if path.is_file():
             with path.open("rb") as file:
                 while piece := file.read(1 << 22):

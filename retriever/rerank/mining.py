@@ -1,4 +1,4 @@
-"""Candidates for training lists: what a bi-encoder and BM25 find, with both scores, on one device."""
+"""Candidates for training lists: what a bi-encoder and BM25 find, with both scores."""
 
 from __future__ import annotations
 
@@ -59,10 +59,11 @@ def word_weights(passages: TokenRows, vocab: int, device: torch.device) -> torch
     norm = K1 * (1 - B + B * passages.lengths[doc] / passages.lengths.mean())
     weights = (idf[term] * tf / (tf + norm)).astype(np.float32)
     offsets = np.searchsorted(doc, np.arange(len(passages) + 1))
-    parts = (torch.from_numpy(array).to(device) for array in (offsets, term, weights))
+    rows, columns, values = (torch.from_numpy(a).to(device) for a in (offsets, term, weights))
+    size = (len(passages), vocab)
     with warnings.catch_warnings():  # that CSR tensors are in beta, once a process
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-        return torch.sparse_csr_tensor(*parts, size=(len(passages), vocab), check_invariants=False)
+        warnings.filterwarnings("ignore", "Sparse ", UserWarning)
+        return torch.sparse_csr_tensor(rows, columns, values, size=size, check_invariants=False)
 
 
 @torch.inference_mode()

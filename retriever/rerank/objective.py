@@ -39,7 +39,8 @@ class LearnedReadout(nn.Module):
         heads = self.heads[conditioning]
         real = torch.arange(mass.shape[1], device=mass.device) < signals[:, None]
         scores = ((mass @ heads) * real).sum(1) / signals
-        return scores - self.length[conditioning] * heads.sum() * lengths.float().log()
+        found: torch.Tensor = scores - self.length[conditioning] * heads.sum() * lengths.log()
+        return found
 
     def settings(self) -> dict[str, Readout]:
         """What `reranker.json` stores."""

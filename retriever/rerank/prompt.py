@@ -54,7 +54,8 @@ class Template:
 
 ENCODER = Template("[CLS]{query}[SEP]", "[CLS]", "{text}[SEP]", "{query}[SEP]")
 DECODER = Template(
-    "Read the documents and find those that help to answer the query.\nQuery: {query}\nDocuments:\n",
+    "Read the documents and find those that help to answer the query.\n"
+    "Query: {query}\nDocuments:\n",
     "Read the documents and find those that help to answer a query.\nDocuments:\n",
     "Document: {text}\n",
     "Query: {query}\nThe most relevant document: [",

@@ -1,8 +1,8 @@
 """What can be trained to score lists: the block reranker, and the two models it is compared with.
 
 All start from the same weights and see the same lists. The cross-encoder reads query and document
-together and scores each pair alone; the bi-encoder reads them apart. Both run packed, as blocks that
-read only themselves.
+together and scores each pair alone; the bi-encoder reads them apart. Both run packed, as blocks
+that read only themselves.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class ListTrainer:
 
     def __init__(
         self,
-        student: Any,
+        student: Any,  # noqa: ANN401  a module that is a `Student`
         data: ListData,
         config: ListTraining,
         new: tuple[str, ...],
@@ -144,7 +144,7 @@ class ListTrainer:
             scores = self.student.scores(batch.packed).view(batch.positive.shape)
         positive, teacher = (t.to(self._device, non_blocking=True) for t in batch[1:3])
         loss = list_loss(scores.float(), positive, teacher, self.config.teacher_share)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
@@ -152,7 +152,7 @@ class ListTrainer:
 
     @property
     def _on_cuda(self) -> bool:
-        return self._device.type == "cuda"
+        return bool(self._device.type == "cuda")
 
     def _batches(self) -> Iterator[Batch]:
         """Batches packed ahead by other threads, in an order that the seed decides."""

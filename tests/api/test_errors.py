@@ -23,7 +23,7 @@ def check_problem(response, status, code, *named):
     [
         ({"query": "owl", "kk": 3}, "unknown_field", "kk"),
         ({"query": {"vector": {"o": 1}, "weights": {}}}, "unknown_field", "weights"),
-        ({"query": "owl", "rerank": {"depth": 5}}, "unknown_field", "rerank"),
+        ({"query": "owl", "reranker": {"depth": 5}}, "unknown_field", "rerank"),
         ({}, "invalid_value", "query"),
         ({"query": 7}, "invalid_value", "$.query"),
         ({"query": [[[[[[]]]]]]}, "invalid_value", "$.query"),

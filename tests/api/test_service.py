@@ -31,6 +31,7 @@ BODIES = {
     },
     "explain": {"query": "owl", "id": "owl"},
     "encode": {"texts": ["owl"], "index": "both"},
+    "rerank": {"query": "owl", "documents": ["an owl", "a sea"], "return_documents": True},
 }
 
 

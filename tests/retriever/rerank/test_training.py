@@ -147,12 +147,9 @@ def test_mining_finds_what_an_exhaustive_search_finds():
         order = torch.argsort(-(asked[i].float() @ dense.float().T), stable=True).tolist()
         wanted = [passage for passage in order if passage != positives[i]][:5]
         assert set(row[1:6]) == set(wanted)
-        best = [p for p in np.argsort(-bm25(queries.row(i), passages), kind="stable").tolist()]
-        taken = {positives[i], *wanted}
-        assert {p for p in best if p not in taken and bm25(queries.row(i), passages)[p] > 0} <= {
-            *row[6:],
-            *best[len(row) :],
-        }
+        values, taken = bm25(queries.row(i), passages), {positives[i], *wanted}
+        others = [p for p in np.argsort(-values, kind="stable").tolist() if p not in taken]
+        assert values[row[6:]].tolist() == pytest.approx(values[others[:5]].tolist(), abs=1e-5)
 
 
 def bm25(query, passages, k1=0.9, b=0.4):
@@ -181,7 +178,7 @@ def test_losses_equal_their_formulas():
     shares = torch.tensor([[0.2, 0.7, 0.1]])
     top = np.exp(0.7 / 0.05)
     wanted = -np.log(top / (top + np.exp(0.2 / 0.05) + np.exp(0.1 / 0.05)))
-    assert mass_loss(shares, positive, 0.05).item() == pytest.approx(wanted, rel=1e-4)
+    assert mass_loss(shares, positive, 0.05).item() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_learned_readout_is_the_readout_it_is_stored_as():
@@ -218,6 +215,9 @@ def needle_batch(generator, lists, documents, *, shuffled=False):
 def train_needle(*, shuffled):
     torch.set_num_threads(1)
     model = small_bert(1)
+    for weight in model.parameters():
+        if weight.ndim == 2:  # five times BERT's own: attention starts to tell tokens apart
+            torch.nn.init.normal_(weight, std=0.1)
     backbone = Backbone(model, 1)
     builder, generator = prompts(), np.random.default_rng(0)
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
@@ -229,7 +229,7 @@ def train_needle(*, shuffled):
         lengths = torch.ones(len(blocks[0].documents))
         return torch.stack([Readout().scores(part, lengths) for part in parts])
 
-    for _ in range(150):
+    for _ in range(90):
         blocks, targets = needle_batch(generator, 24, 8, shuffled=shuffled)
         hit = torch.nn.functional.one_hot(targets, 8).bool()
         loss = mass_loss(shares(blocks), hit, 0.05)

@@ -1,0 +1,64 @@
+"""POST /v1/rerank and the rerank option of a search."""
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from tamis.api import Limits, create_app
+
+
+class CountsOwls:
+    def score(self, query, documents, *, first_stage=None):
+        return np.array([text.lower().count("owl") for text in documents], np.float32)
+
+
+@pytest.fixture(scope="module")
+def service(searchers):
+    app = create_app(searchers, Limits(rerank=5), reranker=CountsOwls())
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_documents_come_best_first_with_their_positions(service):
+    documents = ["no bird", "owl", "owl owl", "owl"]
+    body = {"query": "owls", "documents": documents, "top_n": 3, "return_documents": True}
+    answer = service.post("/v1/rerank", json=body).json()
+    assert [row["index"] for row in answer["results"]] == [2, 1, 3]
+    assert [row["relevance_score"] for row in answer["results"]] == [2, 1, 1]
+    assert [row["document"] for row in answer["results"]] == ["owl owl", "owl", "owl"]
+    plain = service.post("/v1/rerank", json={"query": "owls", "documents": documents}).json()
+    assert len(plain["results"]) == 4
+    assert plain["results"][0]["document"] is None
+
+
+def test_no_documents_give_no_results(service):
+    assert service.post("/v1/rerank", json={"query": "a", "documents": []}).json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"query": " ", "documents": []}, "invalid_value"),
+        ({"query": "a"}, "invalid_value"),
+        ({"query": "a", "documents": [], "k": 3}, "unknown_field"),
+        ({"query": "a", "documents": ["b"], "top_n": 0}, "invalid_value"),
+        ({"query": "a", "documents": ["b"] * 6}, "limit_exceeded"),
+    ],
+)
+def test_mistakes_are_problems(service, body, code):
+    answer = service.post("/v1/rerank", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == code
+
+
+def test_a_search_may_be_reranked(service):
+    path = "/v1/indexes/words/search"
+    body = {"query": "night hunt", "k": 2, "exact": True}
+    plain = service.post(path, json=body).json()
+    found = service.post(path, json=body | {"rerank": {"depth": 3}}).json()
+    assert found["hits"][0]["id"] == "owl"
+    assert found["hits"][0]["score"] >= 2
+    assert found["timings"]["rerank_ms"] > 0
+    assert plain["timings"]["rerank_ms"] == 0
+    deep = service.post(path, json=body | {"rerank": {"depth": 6}})
+    assert deep.json()["code"] == "limit_exceeded"

@@ -1,0 +1,287 @@
+"""BlockReranker from text to ranking: on tiny models of random weights, and on the bundled one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_rerankers import texts, write_reranker
+
+from tamis.index.errors import (
+    CorruptionError,
+    FormatError,
+    InputError,
+    MismatchError,
+)
+from tamis.retriever.rerank.block_reranker import BlockReranker
+from tamis.retriever.rerank.layout import BlockSizes
+from tamis.retriever.rerank.prompt import PromptBuilder, Template
+from tamis.retriever.rerank.store import DocumentStore
+
+QUERY, DOCUMENTS = texts()
+READOUTS = {
+    name: {"heads": [1.0, -0.5, 2.0, 0.3], "length": 0.5, "prior": 0.7}
+    for name in ("query", "none")
+}
+
+
+@pytest.fixture(scope="module", params=["bert", "llama"])
+def folder(request, tmp_path_factory):
+    return write_reranker(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with head weights, read from the last layer alone."""
+    folder = tmp_path_factory.mktemp("trained")
+    return write_reranker(folder, "bert", readouts=READOUTS, reads_from=2)
+
+
+def load(folder, conditioning="query"):
+    return BlockReranker.from_pretrained(
+        str(folder), device="cpu", dtype=torch.float32, conditioning=conditioning
+    )
+
+
+def test_rank_gives_what_a_cross_encoder_gives(folder):
+    reranker = load(folder)
+    scores = reranker.score(QUERY, DOCUMENTS)
+    found = reranker.rank(QUERY, DOCUMENTS, top_k=3, return_documents=True, ids=list("abcde"))
+    assert [row["corpus_id"] for row in found] == np.argsort(-scores, kind="stable")[:3].tolist()
+    for row in found:
+        assert row["score"] == pytest.approx(scores[row["corpus_id"]])
+        assert row["text"] == DOCUMENTS[row["corpus_id"]]
+        assert row["id"] == "abcde"[row["corpus_id"]]
+    assert len(reranker.rank(QUERY, DOCUMENTS)) == 5
+    assert set(reranker.rank(QUERY, DOCUMENTS)[0]) == {"corpus_id", "score"}
+
+
+def test_shares_of_attention_sum_to_one(folder):
+    assert load(folder).score(QUERY, DOCUMENTS).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_permuting_documents_permutes_scores(folder):
+    reranker, order = load(folder), [4, 2, 0, 1, 3]
+    straight = reranker.score(QUERY, DOCUMENTS)
+    permuted = reranker.score(QUERY, [DOCUMENTS[i] for i in order])
+    np.testing.assert_allclose(permuted, straight[order], atol=1e-6)
+
+
+def test_a_batch_gives_what_single_lists_give(folder):
+    reranker = load(folder)
+    lists = [(QUERY, DOCUMENTS), ("coarse", ()), ("a", DOCUMENTS[1:2]), ("b", DOCUMENTS[2:])]
+    for found, one in zip(reranker.score_batch(lists), lists, strict=True):
+        np.testing.assert_allclose(found, reranker.score(*one), atol=1e-6)
+
+
+def test_lists_beyond_a_batch_are_split_and_merged(trained):
+    whole, split = load(trained), load(trained)
+    split.batch_tokens = 60
+    assert len(list(split._pieces(split._build(QUERY, DOCUMENTS)))) > 1
+    np.testing.assert_allclose(
+        split.score(QUERY, DOCUMENTS), whole.score(QUERY, DOCUMENTS), atol=1e-5
+    )
+
+
+def test_no_document_one_document_and_duplicates(folder):
+    reranker = load(folder)
+    assert reranker.score(QUERY, []).shape == (0,)
+    assert reranker.rank(QUERY, []) == []
+    assert len(reranker.rank(QUERY, ["only"])) == 1
+    scores = reranker.score(QUERY, ["same words", "other", "same words"])
+    assert scores[0] == pytest.approx(scores[2], abs=1e-6)
+    found = reranker.rank(QUERY, ["same words", "same words"])
+    assert sorted(row["corpus_id"] for row in found) == [0, 1]
+
+
+def test_empty_texts_are_ranked(folder):
+    assert np.isfinite(load(folder).score("", ["", "a", ""])).all()
+
+
+def test_the_first_stage_moves_scores_by_the_weight_it_was_tuned_to(trained):
+    reranker = load(trained)
+    plain = reranker.score(QUERY, DOCUMENTS)
+    first_stage = [5.0, 1.0, 2.0, 8.0, 3.0]
+    mixed = reranker.score(QUERY, DOCUMENTS, first_stage=first_stage)
+    deviation = (np.array(first_stage) - np.mean(first_stage)) / np.std(first_stage)
+    np.testing.assert_allclose(mixed, plain + 0.7 * deviation, atol=1e-4)
+    level = reranker.score(QUERY, DOCUMENTS, first_stage=[1.0] * 5)
+    np.testing.assert_allclose(level, plain, atol=1e-6)
+
+
+def test_mistakes_are_told(folder):
+    reranker = load(folder)
+    for mistake, words in (
+        (lambda: reranker.rank(QUERY, "text"), "expected a list of documents"),
+        (lambda: reranker.rank(QUERY, DOCUMENTS, ids=["a"]), "expected 5 ids, found 1"),
+        (lambda: reranker.rank(QUERY, DOCUMENTS, top_k=0), "top_k of at least 1"),
+        (lambda: reranker.score(QUERY, DOCUMENTS, first_stage=[1.0]), "first-stage scores of"),
+        (lambda: reranker.score(QUERY, ["a"], first_stage=[np.nan]), "found NaN or infinity"),
+    ):
+        with pytest.raises(InputError, match=words):
+            mistake()
+
+
+def test_scores_that_are_not_finite_are_refused(folder):
+    reranker = load(folder)
+    with torch.no_grad():
+        next(reranker.parts.backbone.model.parameters()).fill_(torch.nan)
+    with pytest.raises(FormatError, match="expected finite scores, found nan"):
+        reranker.score(QUERY, DOCUMENTS)
+
+
+def test_an_explanation_shares_attention_between_words(trained):
+    reranker = load(trained)
+    found = reranker.explain(QUERY, DOCUMENTS[:3])
+    assert [row["corpus_id"] for row in found] == [
+        row["corpus_id"] for row in reranker.rank(QUERY, DOCUMENTS[:3])
+    ]
+    for row in found:
+        text = DOCUMENTS[row["corpus_id"]]
+        assert row["tokens"]
+        assert 0 < sum(token["attention"] for token in row["tokens"]) < 1  # [SEP] draws some
+        for token in row["tokens"]:
+            assert token["text"] == text[token["start"] : token["stop"]]
+
+
+def test_unknown_settings_are_refused(tmp_path):
+    write_reranker(tmp_path, "bert", teperature=2)
+    with pytest.raises(FormatError, match="unknown settings teperature"):
+        load(tmp_path)
+
+
+# Prompts
+
+
+def builder(folder):
+    return load(folder).parts.prompts
+
+
+def test_special_tokens_in_texts_are_text(folder):
+    prompts = builder(folder)
+    sep = prompts.build("a", ["b"], "query").documents[0][-1]
+    block = prompts.build("[SEP] [CLS]", ["x [SEP] y"], "query")
+    assert block.documents[0].count(sep) == 1
+    assert list(block.query).count(sep) == 1
+    assert len(block.query) > 5
+
+
+def test_long_texts_lose_their_end_and_never_the_template(folder):
+    prompts = builder(folder)
+    words = "sieve " * 300
+    block = prompts.build(words, [words, "short", ""], "query")
+    assert len(block.prefix) == prompts.sizes.prefix
+    assert len(block.query) == prompts.sizes.query
+    assert len(block.documents[0]) == prompts.sizes.document
+    end = prompts.build("a", ["b"], "query").query[-1]
+    assert block.query[-1] == block.prefix[-1] == block.documents[0][-1] == end
+    assert block.signals == 2
+    assert len(block.documents[2]) == 1
+
+
+def test_without_conditioning_documents_and_prefix_do_not_hold_the_query(folder):
+    prompts = builder(folder)
+    one, other = (prompts.build(query, ["b"], "none") for query in ("sieve", "other words"))
+    assert one.prefix == other.prefix
+    assert one.documents == other.documents
+    assert one.query != other.query
+
+
+def test_templates_without_room_or_place_are_refused(folder):
+    with pytest.raises(InputError, match="1 times in 'no place'"):
+        Template("{query}", "x", "no place", "{query}")
+    with pytest.raises(InputError, match=r"expected \{query\} 0 times"):
+        Template("{query}", "{query}", "{text}", "{query}")
+    backend = builder(folder)._texts
+    long = Template("{query}" + "a b c d " * 20, "[CLS]", "{text}", "{query}")
+    with pytest.raises(InputError, match="expected room for a text in 10 prefix tokens"):
+        PromptBuilder(backend, long, BlockSizes(10, 10, 10))
+
+
+# The store of document keys
+
+
+def stored(trained, tmp_path, **options):
+    reranker = load(trained, "none")
+    documents = [(f"d{i}", text) for i, text in enumerate(DOCUMENTS)]
+    options = {"budget_bytes": 1 << 20} | options
+    return reranker, DocumentStore.build(reranker, documents, tmp_path / "keys", **options)
+
+
+def test_stored_keys_give_uncached_scores_within_a_bound(trained, tmp_path):
+    reranker, store = stored(trained, tmp_path)
+    wanted = reranker.score(QUERY, DOCUMENTS)
+    opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
+    assert len(opened) == len(store) == 5
+    for ids in (["d0", "d1", "d2", "d3", "d4"], ["d3", "d0"]):
+        held = opened.keys(ids, torch.device("cpu"), torch.float32)
+        found = reranker.score_held(QUERY, held)
+        at = [int(doc_id[1:]) for doc_id in ids]
+        np.testing.assert_allclose(found, wanted[at], atol=0.02 * wanted.std() + 0.01)
+        assert not np.array_equal(found, wanted[at])  # int8 rounds
+
+
+def test_fewer_kept_tokens_take_fewer_bytes(trained, tmp_path):
+    _, whole = stored(trained, tmp_path / "a")
+    _, half = stored(trained, tmp_path / "b", keep_every=2)
+    assert whole.size_bytes == whole.settings.rows * 4 * (8 + 2)
+    assert 0.4 < half.size_bytes / whole.size_bytes < 0.62
+
+
+def test_a_store_refuses_what_does_not_belong_to_it(trained, tmp_path):
+    reranker, store = stored(trained, tmp_path)
+    folder = tmp_path / "keys"
+    with pytest.raises(MismatchError, match="by reranker other, found"):
+        DocumentStore.open(folder, "other")
+    with pytest.raises(InputError, match="found 'd9', which it does not hold"):
+        store.keys(["d9"], torch.device("cpu"), torch.float32)
+    with pytest.raises(InputError, match="at most 100 bytes"):
+        stored(trained, tmp_path / "small", budget_bytes=100)
+    with pytest.raises(InputError, match="conditioning 'query'"):
+        DocumentStore.build(load(trained), [("a", "b")], tmp_path / "new", budget_bytes=9999)
+    with pytest.raises(FormatError, match="expected a finished store"):
+        DocumentStore.open(tmp_path, "any")
+    raw = bytearray((folder / "keys.bin").read_bytes())
+    raw[7] ^= 1
+    (folder / "keys.bin").write_bytes(bytes(raw))
+    with pytest.raises(CorruptionError, match=r"keys\.bin: expected the bytes"):
+        DocumentStore.open(folder, reranker.parts.fingerprint)
+
+
+# The bundled model
+
+
+def test_the_bundled_reranker_prefers_answers():
+    reranker = BlockReranker.from_pretrained(device="cpu")
+    documents = [
+        "The Moon circles the Earth and raises the tides of the oceans.",
+        "Jupiter is a gas giant with a great red spot, a storm that has blown for centuries.",
+        "Mars is called the Red Planet for the rust of its soil.",
+        "A drum sieve is used to sift flour and to make purees smooth.",
+    ]
+    for conditioning in ("query", "none"):
+        reranker.conditioning = conditioning
+        for query, best in (
+            ("which planet has a giant hurricane", 1),
+            ("what causes the tides", 0),
+            ("kitchen tool for flour", 3),
+        ):
+            assert reranker.rank(query, documents)[0]["corpus_id"] == best, (conditioning, query)
+
+
+def test_the_bundled_reranker_refuses_another_embedding_matrix(tmp_path):
+    from tamis.retriever.rerank.checkpoint import BUNDLED_RERANKER
+
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((BUNDLED_RERANKER / name).read_bytes())
+    settings = json.loads((BUNDLED_RERANKER / "reranker.json").read_text())
+    settings["shared_embeddings"] = "0" * 16
+    (tmp_path / "reranker.json").write_text(json.dumps(settings))
+    with pytest.raises(MismatchError, match="install encoder and reranker of one release"):
+        load(tmp_path)
+
+
+def test_the_bundled_reranker_adds_at_most_12_mib():
+    from tamis.retriever.rerank.checkpoint import BUNDLED_RERANKER
+
+    assert sum(path.stat().st_size for path in BUNDLED_RERANKER.iterdir()) < 12 << 20

@@ -1,0 +1,61 @@
+"""The second stage of a search, with a reranker worked by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tamis.index.errors import InputError
+from tamis.retriever import Passage, Searcher, index_corpus
+
+
+class ByLength:
+    """Prefers short documents; keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def score(self, query, documents, *, first_stage=None):
+        self.asked.append((query, list(documents), list(first_stage)))
+        return np.array([-len(text) for text in documents], np.float32)
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory):
+    passages = [Passage(f"d{n}", "owl " + "night " * n, "Birds") for n in range(5)]
+    path = index_corpus(passages, tmp_path_factory.mktemp("owls") / "index", encoder=None).path
+    return Searcher.open(path)
+
+
+def test_the_best_documents_come_in_the_rerankers_order_and_others_after_them(searcher):
+    reranker = ByLength()
+    both = replace(searcher, reranker=reranker)
+    (first,) = searcher.search(["owl night"], 5, exact=True)
+    (found,) = both.search(["owl night"], 4, exact=True, rerank=3)
+    (query, documents, scores) = reranker.asked[0]
+    head = first.hits[:3]
+    assert query == "owl night"
+    assert documents == [f"Birds {hit.document['text']}" for hit in head]
+    assert scores == [hit.score for hit in head]
+    by_length = sorted(head, key=lambda hit: len(hit.document["text"]))
+    assert [hit.doc_id for hit in found.hits[:3]] == [hit.doc_id for hit in by_length]
+    assert found.hits[3].doc_id == first.hits[3].doc_id
+    assert [hit.rank for hit in found.hits] == [1, 2, 3, 4]
+    assert found.times.rerank_ms > 0
+    (shallow,) = both.search(["owl night"], 1, exact=True, rerank=3)
+    assert [hit.doc_id for hit in shallow.hits] == [by_length[0].doc_id]
+
+
+def test_only_texts_and_only_with_a_reranker(searcher):
+    with pytest.raises(InputError, match="expected a searcher with a reranker"):
+        searcher.search(["owl"], rerank=3)
+    both = replace(searcher, reranker=ByLength())
+    with pytest.raises(InputError, match="a query of weights"):
+        both.search([{"=owl": 1.0}], rerank=3)
+    with pytest.raises(InputError, match="found depth 0"):
+        both.search(["owl"], rerank=0)
+
+
+def test_no_hit_is_no_work(searcher):
+    (found,) = replace(searcher, reranker=ByLength()).search(["zebra"], rerank=3)
+    assert found.hits == ()
