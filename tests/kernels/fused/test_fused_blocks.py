@@ -18,7 +18,7 @@ DTYPES = [torch.float32, torch.float16] + ([torch.bfloat16] if CUDA else [])
 
 def batch(seed, heads, dtype=torch.float32, counts=(2, 0, 3)):
     generator = np.random.default_rng(seed)
-    bounds, lists = random_lists(generator, counts, 70 if CUDA else 24)
+    bounds, lists = random_lists(generator, counts, 70 if CUDA else 13)
     return bounds, lists, random_heads(generator, int(bounds[-1]), *heads, dtype, DEVICE)
 
 
