@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 EXACT = Knobs(cut=0.0, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
-_FEW = 1000  # documents to each allowed one
+_FEW = 100  # documents to each allowed one
 _ROWS_A_TASK = 16  # queries that a thread takes at a time
 
 
