@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from tamis.eval.baselines import MINILM, Bm25System, DenseSystem
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem
 from tamis.eval.lucene import LuceneSystem
+from tamis.eval.reranking import RerankedSystem
 from tamis.eval.systems import Feedback, System, TamisSystem
 from tamis.index.errors import InputError
 
@@ -130,7 +131,31 @@ class PrfSpec(msgspec.Struct, frozen=True, tag="prf", tag_field="kind", forbid_u
         )
 
 
-SystemSpec = Bm25Spec | LuceneSpec | DenseSpec | TamisSpec | HybridSpec | PrfSpec
+class RerankSpec(
+    msgspec.Struct, frozen=True, tag="rerank", tag_field="kind", forbid_unknown_fields=True
+):
+    """Another system's best documents, ordered by a block reranker."""
+
+    base: str
+    name: str = "tamis+rerank"
+    model: str = "default"
+    depth: int = 100
+    conditioning: Literal["query", "none"] = "query"
+
+    def build(self, known: Mapping[str, System]) -> System:
+        """The system over a base that stands before it, its model loaded."""
+        from tamis.retriever.rerank.block_reranker import BlockReranker
+
+        model = BlockReranker.from_pretrained(self.model, conditioning=self.conditioning)
+        about = {
+            "fingerprint": model.parts.fingerprint,
+            "name": model.parts.settings.name,
+            "conditioning": self.conditioning,
+        }
+        return RerankedSystem(_named(self.base, known), model, about, self.depth, self.name)
+
+
+SystemSpec = Bm25Spec | LuceneSpec | DenseSpec | TamisSpec | HybridSpec | PrfSpec | RerankSpec
 
 
 _BM25, _DENSE = Bm25Spec(), DenseSpec()
@@ -201,6 +226,8 @@ def needed(specs: Sequence[SystemSpec], only: Sequence[str]) -> list[SystemSpec]
 def _made_of(spec: SystemSpec) -> set[str]:
     if isinstance(spec, HybridSpec):
         return set(spec.parts)
+    if isinstance(spec, RerankSpec):
+        return {spec.base}
     if isinstance(spec, PrfSpec):
         return {spec.base} | ({spec.before} if spec.before else set())
     return set()

@@ -1,0 +1,89 @@
+"""A system whose best documents another model orders anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tamis.eval.datasets import Dataset
+    from tamis.eval.systems import Ranker, System
+    from tamis.retriever.reranker import Reranker
+
+
+@dataclass(frozen=True)
+class RerankedSystem:
+    """A first stage and a reranker.
+
+    Attributes:
+        base: the first stage.
+        reranker: scores its best documents, given its scores.
+        about: what identifies the reranker, as JSON values.
+        depth: how many documents of a query are reranked; the others keep their order below.
+        name: as reports print it.
+    """
+
+    base: System
+    reranker: Reranker
+    about: Mapping[str, Any]
+    depth: int = 100
+    name: str = "tamis+rerank"
+
+    def settings(self) -> dict[str, Any]:
+        """The first stage's settings and the reranker's."""
+        return {"base": self.base.settings(), "reranker": dict(self.about), "depth": self.depth}
+
+    def prepare(self, dataset: Dataset, work: Path) -> RerankedRanker:
+        """Prepare the first stage, and hold the texts."""
+        texts = {passage.doc_id: passage.content for passage in dataset.passages()}
+        return RerankedRanker(self.base.prepare(dataset, work), self.reranker, texts, self.depth)
+
+
+@dataclass(frozen=True)
+class RerankedRanker:
+    """Ranks, and ranks the best again."""
+
+    base: Ranker
+    reranker: Reranker
+    texts: Mapping[str, str]
+    reranked: int
+
+    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
+        """The reranked documents with the reranker's scores, the others below the last of them."""
+        found = self.base.rank(queries, max(depth, self.reranked))
+        pairs = zip(queries, found, strict=True)
+        return [self._again(query, ranking, depth) for query, ranking in pairs]
+
+    def timed(self, query: str, k: int) -> dict[str, float]:
+        """The first stage's stages and one of reranking."""
+        stages = self.base.timed(query, max(k, self.reranked))
+        (found,) = self.base.rank([query], max(k, self.reranked))
+        began = perf_counter()
+        self._again(query, found, k)
+        return {**stages, "rerank_ms": (perf_counter() - began) * 1000}
+
+    def facts(self) -> dict[str, Any]:
+        """Those of the first stage."""
+        return self.base.facts()
+
+    def distributions(self) -> dict[str, list[int]]:
+        """None of its own."""
+        return {}
+
+    def _again(self, query: str, ranking: Mapping[str, float], depth: int) -> dict[str, float]:
+        ordered = sorted(ranking.items(), key=lambda pair: (-pair[1], pair[0]))
+        head, tail = ordered[: self.reranked], ordered[self.reranked :]
+        first_stage = [score for _, score in head]
+        texts = [self.texts[doc] for doc, _ in head]
+        scores = self.reranker.score(query, texts, first_stage=first_stage)
+        order = np.argsort(-scores, kind="stable").tolist()
+        found = {head[at][0]: float(scores[at]) for at in order}
+        lowest = float(scores.min()) if head else 0.0
+        found |= {doc: lowest - rank for rank, (doc, _) in enumerate(tail, start=1)}
+        return dict(list(found.items())[:depth])

@@ -1,0 +1,57 @@
+"""`tamis rerank` from a run to a run, and `tamis search --rerank`."""
+
+import json
+
+import pytest
+
+from tamis.eval.run import Run, read_run
+
+
+@pytest.fixture
+def collection(tmp_path):
+    folder = tmp_path / "birds"
+    (folder / "qrels").mkdir(parents=True)
+    texts = {
+        "sieve": "A drum sieve is used to sift flour in the kitchen.",
+        "owl": "Owls hunt at night: they hear a mouse under the snow.",
+        "sea": "Fish swim in the sea.",
+    }
+    rows = [json.dumps({"_id": name, "title": "", "text": text}) for name, text in texts.items()]
+    (folder / "corpus.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "queries.jsonl").write_text(
+        json.dumps({"_id": "q", "text": "how do owls hunt"}) + "\n"
+    )
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\towl\t1\n")
+    return folder
+
+
+def test_a_run_is_reranked(tamis, collection, tmp_path):
+    first, out = tmp_path / "first.trec", tmp_path / "second.trec"
+    Run({"q": {"sieve": 3.0, "sea": 2.9, "owl": 2.8}}).write(first)
+    result = tamis("rerank", first, "--dataset", collection, "--out", out, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["queries"] == 1
+    found = read_run(out)
+    assert found.ordered("q")[0][0] == "owl"
+    assert set(found.scores["q"]) == {"sieve", "sea", "owl"}
+    shallow = tamis("rerank", first, "--dataset", collection, "--out", out, "--depth", "2")
+    assert shallow.exit_code == 0, shallow.output
+    assert set(read_run(out).scores["q"]) == {"sieve", "sea"}
+
+
+def test_a_run_of_another_collection_is_refused(tamis, collection, tmp_path):
+    first = tmp_path / "first.trec"
+    for scores, named in (({"q": {"whale": 1.0}}, "'whale'"), ({"z": {"owl": 1.0}}, "'z'")):
+        Run(scores).write(first)
+        result = tamis("rerank", first, "--dataset", collection, "--out", tmp_path / "out")
+        assert result.exit_code == 2
+        assert named in result.stderr
+
+
+def test_search_reranks_its_best_hits(tamis, index):
+    result = tamis("search", index, "hunting at night", "--rerank", "3", "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["timings"]["rerank_ms"] > 0
+    scores = [hit["score"] for hit in answer["hits"]]
+    assert scores == sorted(scores, reverse=True)
