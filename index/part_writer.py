@@ -9,7 +9,8 @@ import numpy as np
 
 from tamis.index.builder import write_segment
 from tamis.index.calibration import calibrate
-from tamis.index.documents import DocumentWriter
+from tamis.index.columns import columns_of, write_columns
+from tamis.index.documents import Documents, DocumentWriter
 from tamis.index.identifiers import Identifiers
 from tamis.index.manifest import SegmentEntry
 from tamis.index.parts import TERM_IDS
@@ -17,10 +18,11 @@ from tamis.index.segment import Segment
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from tamis.index.columns import ColumnType
     from tamis.index.quantize import Precision
     from tamis.index.storage import FileEntry, Storage
 
@@ -43,16 +45,30 @@ class Rows:
 
 
 def write_part(
-    storage: Storage, folder: str, rows: Rows, vocab_size: int, precision: Precision
+    storage: Storage,
+    folder: str,
+    rows: Rows,
+    vocab_size: int,
+    precision: Precision,
+    columns: Mapping[str, ColumnType],
 ) -> tuple[SegmentEntry, dict[str, FileEntry]]:
     """Write the documents as a new segment, all on disk when this returns.
+
+    Args:
+        storage: where to write.
+        folder: of the segment; it does not exist.
+        rows: the documents.
+        vocab_size: number of the collection's terms.
+        precision: how weights are stored.
+        columns: the declared fields of the records, which hold values of these types.
 
     Returns:
         What the manifest says of the segment, and its files.
     """
     storage.make_folder(folder)
     with storage.together():
-        files = _write_files(storage, folder, rows, vocab_size, precision)
+        files = _write_texts(storage, folder, rows, columns)
+        files |= _write_vectors(storage, folder, rows, vocab_size, precision)
     storage.sync_folder(folder)
     count = files[f"{folder}/ids.docs"].shape[0]  # type: ignore[index]
     segment = Segment(storage, folder, files, count, precision)
@@ -60,14 +76,24 @@ def write_part(
     return SegmentEntry(folder, count, compact=compact, calibration=calibrate(segment)), files
 
 
-def _write_files(
-    storage: Storage, folder: str, rows: Rows, vocab_size: int, precision: Precision
+def _write_texts(
+    storage: Storage, folder: str, rows: Rows, columns: Mapping[str, ColumnType]
 ) -> dict[str, FileEntry]:
     files = storage.write_arrays(f"{folder}/ids.", Identifiers.of(rows.ids()).arrays())
     with DocumentWriter(storage, folder) as documents:
         for record in rows.records():
             documents.append_encoded(record)
     files |= documents.entries
+    if columns:
+        read = columns_of(Documents(storage, folder, files), columns)
+        files |= write_columns(storage, folder, list(read.values()))
+    return files
+
+
+def _write_vectors(
+    storage: Storage, folder: str, rows: Rows, vocab_size: int, precision: Precision
+) -> dict[str, FileEntry]:
+    files: dict[str, FileEntry] = {}
     terms = _distinct_terms(rows.batches(), vocab_size)
     if terms.size * _COMPACT_SHARE < vocab_size:
         name = f"{folder}/{TERM_IDS}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from tamis.index.columns import Column
 from tamis.index.documents import encode_record
 from tamis.index.errors import FormatError, InputError, MismatchError
 from tamis.index.identifiers import check_id
@@ -17,6 +18,8 @@ from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from tamis.index.columns import ColumnType
 
 BATCH_ROWS = 4096  # rows of a batch that a segment is built from
 OVERHEAD_BYTES = 200  # of one id in memory, about
@@ -95,12 +98,16 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
 
 
 def checked(
-    records: Sequence[Mapping[str, Any]], vectors: SparseVectors, vocab_size: int
+    records: Sequence[Mapping[str, Any]],
+    vectors: SparseVectors,
+    vocab_size: int,
+    columns: Mapping[str, ColumnType],
 ) -> tuple[list[str], list[bytes]]:
     """The ids and the JSON of records that fit their vectors.
 
     Raises:
-        InputError: a record or id is faulty, or there are more or fewer vectors.
+        InputError: a record, id or value of a declared field is faulty, or there are more or
+            fewer vectors.
         MismatchError: the vectors use more than ``vocab_size`` terms.
     """
     if len(records) != len(vectors):
@@ -113,6 +120,8 @@ def checked(
             f"expected vectors over at most {vocab_size} terms, found "
             f"{vectors.vocab_size}; encode with the collection's own encoder"
         )
+    for name, kind in columns.items():
+        Column.of(name, kind, [record.get(name) for record in records])  # refuses other types
     return [_id_of(record) for record in records], [encode_record(record) for record in records]
 
 

@@ -166,7 +166,9 @@ class Publisher:
         rows = rows_of(parts, vocab_size, check)
         try:
             precision = self.manifest.precision
-            entry, files = write_part(self._storage, folder, rows, vocab_size, precision)
+            entry, files = write_part(
+                self._storage, folder, rows, vocab_size, precision, self.index.columns
+            )
             with self._publishing:
                 draft = self._draft()
                 live = np.concatenate([self._still_live(part) for part in parts])
@@ -214,7 +216,14 @@ class Publisher:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
         folder = self._new_folder()
         try:
-            written = write_part(self._storage, folder, rows, vocab_size, self.manifest.precision)
+            written = write_part(
+                self._storage,
+                folder,
+                rows,
+                vocab_size,
+                self.manifest.precision,
+                self.index.columns,
+            )
         finally:
             self._busy.discard(folder)  # a publish comes next, under the same lock
         draft.insert(len(draft.segments), *written)

@@ -12,6 +12,8 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from tamis.index.background import Repeater
 from tamis.index.collection import Collection
 from tamis.index.errors import InputError
@@ -30,11 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from numpy.typing import NDArray
-
     from tamis.index.dictionary import Dictionary, DictionaryWriter
     from tamis.index.index import Index
-    from tamis.index.parts import Part
 
 Wait = Literal["none", "durable", "searchable"]
 PENDING_BYTES = 64 << 20  # writes held in memory before they are committed unasked
@@ -160,7 +159,7 @@ class CollectionWriter:
 
     def stage(self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors) -> Place:
         """Begin a `put`, which `wait` ends; raises as `put`."""
-        ids, encoded = checked(records, vectors, self.vocab_size)
+        ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
         with self.words_held():
             return self._append([], ids, encoded, vectors)
 
@@ -199,7 +198,7 @@ class CollectionWriter:
         Raises:
             InputError: an id is there already, or twice among these.
         """
-        ids, encoded = checked(records, vectors, self.vocab_size)
+        ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
         with self._mutex:
             seen = set[str]()
             for doc_id in ids:
@@ -223,22 +222,22 @@ class CollectionWriter:
         self.wait(place, wait)
         return len(found)
 
-    def delete_where(
-        self, select: Callable[[Part], NDArray[Any]], *, wait: Wait = "durable"
-    ) -> int:
-        """Remove the documents that ``select`` picks; how many there were.
+    def delete_where(self, where: Mapping[str, Any], *, wait: Wait = "durable") -> int:
+        """Remove the documents that a filter admits; how many there were.
 
         Args:
-            select: gives ``[documents]`` bool for a part of the collection; deleted documents
-                may be among those picked.
+            where: a filter over declared columns, see filters.py.
             wait: when to return.
+
+        Raises:
+            InputError: the filter is faulty.
         """
         with self.alone():
-            picked = [
-                part.stored.ids.doc_id(doc)
-                for part in self.index.parts
-                for doc in part.live_docs[select(part)[part.live_docs]].tolist()
-            ]
+            picked = list[str]()
+            for part in self.index.parts:
+                admitted = part.allowed(where, self.index.columns)
+                assert admitted is not None  # as there is a filter
+                picked += map(part.stored.ids.doc_id, np.flatnonzero(admitted).tolist())
             return self.delete(picked, wait=wait)
 
     def has(self, doc_id: str) -> bool:

@@ -9,7 +9,6 @@ proofs counted; it is put beside the figures.
 import argparse
 import json
 import os
-import resource
 import signal
 import statistics
 import tempfile
@@ -153,37 +152,18 @@ def slowdown(folder, documents):
     return rows
 
 
-def anonymous_bytes():
-    """Memory of this process that no file backs."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise OSError("no RssAnon in /proc/self/status")
-
-
 def merge(path):
-    """Merge 16 segments with a fifth deleted; throughput and the most memory it took."""
-    ended, most, before = threading.Event(), [0], anonymous_bytes()
-
-    def watch():
-        while not ended.wait(0.01):
-            most[0] = max(most[0], anonymous_bytes())
-
-    watcher = threading.Thread(target=watch)
+    """Merge 16 segments with a fifth deleted, calibration of the result included."""
     with CollectionWriter.open(path, merge=False) as writer:
-        watcher.start()
         began = time.perf_counter()
         writer.optimize()
         took_s = time.perf_counter() - began
-        ended.set()
-        watcher.join()
         manifest = writer.index.manifest
     return {
         "documents": manifest.documents,
         "took_s": round(took_s, 2),
         "documents_per_s": round(manifest.documents / took_s),
         "written_bytes": manifest.size_bytes,
-        "most_memory_bytes": most[0] - before,
     }
 
 
@@ -226,7 +206,6 @@ def measure(folder, documents, large):
     found["merge"] = merge(folder / "segments-16")
     filled(folder / "large", large, 4, terms=20, text="short")
     found["recovery"] = {"documents": large, **recovery(folder / "large", 20)}
-    found["most_resident_kb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return found
 
 

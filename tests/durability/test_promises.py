@@ -63,6 +63,8 @@ def test_a_write_happens_as_a_whole_or_not_at_all(tmp_path):
             writer.put([record("a", 1)], vectors)
         with pytest.raises(InputError, match="that JSON can hold"):
             writer.put([record("a", 1), {"_id": "b", "x": object()}], vectors)
+        with pytest.raises(InputError, match="version"):
+            writer.put([{"_id": "a", "version": "one"}], vectors.rows(0, 1))
         with pytest.raises(MismatchError, match="expected vectors over at most 27 terms"):
             writer.put([record("a", 1)], SparseVectors.empty(28, 1))
         with pytest.raises(InputError, match="expected wait to be none, durable, searchable"):
@@ -179,7 +181,7 @@ def large(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("megabytes", "enough"), [(24, True), (1, False)])
-def test_a_merge_needs_little_memory(large, tmp_path, megabytes, enough):
+def test_a_merge_needs_little_memory(large, tmp_path, megabytes, enough, proof):
     """The data segment may grow by less than the documents take; with 1 MB it cannot be done."""
     path = shutil.copytree(large, tmp_path / "copy")
     done = subprocess.run(
@@ -198,6 +200,8 @@ def test_a_merge_needs_little_memory(large, tmp_path, megabytes, enough):
     assert (done.returncode == 0) == enough, done.stderr[-2000:]
     with Collection.open(path / "large") as collection:
         assert len(collection) == 18_400
+    if enough:
+        proof("merge in limited memory", documents=18_400, limit_bytes=megabytes << 20)
 
 
 @pytest.mark.parametrize(("precision", "error"), [("u16", 1 / 60_000), ("u8", 1 / 200)])

@@ -11,7 +11,10 @@ from tamis.index.writer import CollectionWriter
 
 LEARNED = 23  # terms below are learned, the others words
 NO_WORDS = DictionaryWriter(LEARNED).dictionary()
-SETTINGS = {"lexical": {"words": 0, "fingerprint": NO_WORDS.fingerprint}}
+SETTINGS = {
+    "lexical": {"words": 0, "fingerprint": NO_WORDS.fingerprint},
+    "columns": {"version": "integer"},
+}
 
 
 def create(path, storage=None):
