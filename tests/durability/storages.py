@@ -130,6 +130,7 @@ def after_power_cut(trace, root, rng, keep):
     probability ``keep``, on its own; a write may be torn.
     """
     contents, names, folders = _disk(trace, rng, keep)
+    root.mkdir()
     for folder in sorted(folders):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for name, inode in names.items():

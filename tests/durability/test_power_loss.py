@@ -8,7 +8,7 @@ from workload import Script, create, reopened
 
 from tamis.index import CollectionWriter
 
-TENDER = ("rename", "unlink", "ack")  # half of all cuts come right after one of these
+TENDER = ("rename", "unlink", "size", "ack")  # half of all cuts come right after one of these
 
 
 def recorded(path, script):

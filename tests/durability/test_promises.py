@@ -141,7 +141,8 @@ def test_a_hundred_switches_under_load_fail_no_search(tmp_path, proof):
 
 
 MERGE_IN_LITTLE_MEMORY = """
-import resource, sys
+import resource, sys, threading
+threading.stack_size(1 << 18)  # the limit counts the room that stacks might take
 from tamis.index import CollectionWriter
 
 def merge(path):
