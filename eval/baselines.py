@@ -137,7 +137,11 @@ class Bm25Ranker:
         if not known:
             return {}
         found, scores = self.model.retrieve(
-            [known], k=min(depth, len(self.ids)), show_progress=False, n_threads=0
+            [known],
+            k=min(depth, len(self.ids)),
+            show_progress=False,
+            n_threads=0,
+            backend_selection="numpy",  # JAX, where installed, would take the GPU for itself
         )
         return {
             self.ids[doc]: score
