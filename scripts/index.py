@@ -37,6 +37,13 @@ def index(
     check: Annotated[
         bool, typer.Option("--check", help="Read the whole corpus for mistakes; write nothing.")
     ] = False,
+    rerank_cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Store the documents' keys for the reranker there."),
+    ] = None,
+    rerank_budget_mib: Annotated[
+        int, typer.Option(min=1, help="Refuse to store more keys than this.")
+    ] = 4096,
     json: JsonOption = False,
 ) -> None:
     """Build an index of a corpus.
@@ -61,7 +68,28 @@ def index(
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
+    if rerank_cache is not None:
+        _store_keys(out, rerank_cache, rerank_budget_mib << 20, device)
     _print_summary(out, perf_counter() - began, json)
+
+
+def _store_keys(folder: Path, cache: Path, budget_bytes: int, device: str | None) -> None:
+    """Store the reranker's keys of all documents of a collection, and say how many bytes."""
+    from tamis.index.collection import Collection
+    from tamis.retriever.rerank.block_reranker import BlockReranker
+    from tamis.retriever.rerank.store import DocumentStore
+    from tamis.retriever.types import content_of
+
+    collection = Collection.open(folder)
+    reranker = BlockReranker.from_pretrained(device=device, conditioning="none")
+    documents = (
+        (collection.doc_id(doc), content_of(collection.document(doc)))
+        for doc in range(len(collection))
+    )
+    store = DocumentStore.build(reranker, documents, cache, budget_bytes=budget_bytes)
+    each = store.size_bytes / max(len(store), 1)
+    size = human_bytes(store.size_bytes)
+    typer.echo(f"{cache}: keys of {len(store)} documents, {size}, {each:,.0f} bytes each", err=True)
 
 
 def index_corpus_of(

@@ -55,3 +55,11 @@ def test_search_reranks_its_best_hits(tamis, index):
     assert answer["timings"]["rerank_ms"] > 0
     scores = [hit["score"] for hit in answer["hits"]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_index_stores_the_keys_of_its_documents(tamis, collection, tmp_path):
+    out, cache = tmp_path / "index", tmp_path / "keys"
+    result = tamis("index", collection, "--out", out, "--encoder", "bm25", "--rerank-cache", cache)
+    assert result.exit_code == 0, result.output
+    assert "keys of 3 documents" in result.stderr
+    assert json.loads((cache / "keys.json").read_text())["documents"] == 3
