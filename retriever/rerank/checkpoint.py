@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SETTINGS = "reranker.json"
+SAMPLE = "embedding_sample.safetensors"
 BUNDLED_RERANKER = BUNDLED.with_name("reranker")
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 ENCODER_SIZES = BlockSizes()
@@ -58,8 +59,8 @@ class RerankerSettings:
         sizes: the most tokens of each block; None for the architecture's own.
         template: the words around texts; None for the architecture's own.
         readouts: by conditioning, how attention becomes a score.
-        shared_embeddings: fingerprint of the bundled encoder's embedding matrix that these weights
-            belong to; empty where the folder has an embedding matrix.
+        shared_embeddings: how far, relatively, the bundled encoder's embedding matrix may be from
+            the one these weights were trained beside; 0 where the folder has a matrix of its own.
     """
 
     name: str = ""
@@ -69,7 +70,7 @@ class RerankerSettings:
     sizes: BlockSizes | None = None
     template: Template | None = None
     readouts: dict[str, Readout] = field(default_factory=dict)
-    shared_embeddings: str = ""
+    shared_embeddings: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,21 @@ def read_settings(folder: Path) -> RerankerSettings:
         ) from error
 
 
-def embedding_fingerprint(weights: dict[str, NDArray[Any]]) -> str:
-    """Sixteen hexadecimal digits of an int8 embedding matrix and its scales."""
-    digest = xxhash.xxh3_64()
-    for name in (EMBEDDINGS, EMBEDDINGS + SCALE):
-        digest.update(np.ascontiguousarray(weights[name]).tobytes())
-    return digest.hexdigest()
+def embedding_distance(encoder: dict[str, NDArray[Any]], folder: Path) -> float:
+    """How far an encoder's embedding matrix is from the one that a reranker was trained beside.
+
+    Args:
+        encoder: tensors of the encoder, its matrix as int8 rows.
+        folder: of the reranker; holds a sample of the rows it was trained beside.
+
+    Returns:
+        The norm of the difference over the norm of the sample.
+    """
+    sample = load_quantised(folder / SAMPLE)
+    rows = sample["rows"].astype(np.int64)
+    found = dequantise_rows(encoder[EMBEDDINGS][rows], encoder[EMBEDDINGS + SCALE][rows])
+    wanted = sample["vectors"]
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
 def _model(
@@ -184,13 +194,13 @@ def _model(
         reports.set_verbosity(level)
 
 
-def _bundled_model(folder: Path, config: Any, shared: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
+def _bundled_model(folder: Path, config: Any, most: float, dtype: torch.dtype) -> Any:  # noqa: ANN401
     encoder = load_file(str(BUNDLED / "model.safetensors"))
-    found = embedding_fingerprint(encoder)
-    if found != shared:
+    found = embedding_distance(encoder, folder)
+    if not found <= most:
         raise MismatchError(
-            f"{folder}: expected the encoder whose embedding matrix is {shared}, found {found}; "
-            "install encoder and reranker of one release"
+            f"{folder}: expected an encoder whose embedding matrix is at most {most} from the one "
+            f"it was trained beside, found {found:.3f}; install encoder and reranker of one release"
         )
     weights = load_quantised(folder / "model.safetensors")
     rows = dequantise_rows(encoder[EMBEDDINGS], encoder[EMBEDDINGS + SCALE])

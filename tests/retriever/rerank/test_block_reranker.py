@@ -272,10 +272,10 @@ def test_the_bundled_reranker_prefers_answers():
 def test_the_bundled_reranker_refuses_another_embedding_matrix(tmp_path):
     from tamis.retriever.rerank.checkpoint import BUNDLED_RERANKER
 
-    for name in ("config.json", "model.safetensors"):
+    for name in ("config.json", "model.safetensors", "embedding_sample.safetensors"):
         (tmp_path / name).write_bytes((BUNDLED_RERANKER / name).read_bytes())
     settings = json.loads((BUNDLED_RERANKER / "reranker.json").read_text())
-    settings["shared_embeddings"] = "0" * 16
+    settings["shared_embeddings"] = -1.0
     (tmp_path / "reranker.json").write_text(json.dumps(settings))
     with pytest.raises(MismatchError, match="install encoder and reranker of one release"):
         load(tmp_path)
