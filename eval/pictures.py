@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.index.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0b6e99", "#c2571a", "#4d7c2a", "#8a3f8f", "#a8862b", "#5b6470", "#b3364f", "#2f8f83")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 WIDTH, HEIGHT = 6.4, 4.0  # inches
+ENDINGS = ("png", "svg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +49,60 @@ def trade_off(points: Sequence[Point], cost: str, worth: str, title: str) -> Any
         worth: label of the vertical axis; higher is better.
         title: above the picture.
     """
+    figure, axes = _plane(points, cost, worth, title)
+    _line(axes, frontier(points), "#888888")
+    for number, own in enumerate(_by_system(points)):
+        _markers(axes, own, number)
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def curves(points: Sequence[Point], cost: str, worth: str, title: str) -> Any:  # noqa: ANN401
+    """Worth against cost as in `trade_off`, but the points of each system joined by a line."""
+    figure, axes = _plane(points, cost, worth, title)
+    for number, own in enumerate(_by_system(points)):
+        _line(axes, own, COLOURS[number % len(COLOURS)])
+        _markers(axes, own, number)
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _plane(points: Sequence[Point], cost: str, worth: str, title: str) -> tuple[Any, Any]:
+    """A figure and its axes, labelled and wide enough for the points."""
     figure, axes = _figure(title)
     _log_axis(axes, [point.cost for point in points])
-    front = frontier(points)
-    axes.plot(
-        [p.cost for p in front], [p.worth for p in front], color="#888888", linewidth=1, zorder=1
-    )
-    systems = list(dict.fromkeys(point.system for point in points))
-    for number, system in enumerate(systems):
-        own = [point for point in points if point.system == system]
-        axes.scatter(
-            [p.cost for p in own],
-            [p.worth for p in own],
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
-            s=46,
-            label=system,
-            zorder=2,
-        )
-        for point in own:
-            axes.annotate(
-                point.note, (point.cost, point.worth), (5, 4), textcoords="offset points", size=7
-            )
     axes.set_xlabel(cost)
     axes.set_ylabel(worth)
     axes.set_ylim(_span([point.worth for point in points]))
-    axes.legend(fontsize=8, frameon=False)
-    return figure
+    return figure, axes
+
+
+def _by_system(points: Sequence[Point]) -> list[list[Point]]:
+    systems = dict.fromkeys(point.system for point in points)
+    return [[point for point in points if point.system == system] for system in systems]
+
+
+def _markers(axes: Any, points: Sequence[Point], number: int) -> None:  # noqa: ANN401
+    """The points of the system of this number, with their notes."""
+    axes.scatter(
+        [point.cost for point in points],
+        [point.worth for point in points],
+        color=COLOURS[number % len(COLOURS)],
+        marker=MARKERS[number % len(MARKERS)],
+        s=46,
+        label=points[0].system,
+        zorder=2,
+    )
+    for point in points:
+        axes.annotate(
+            point.note, (point.cost, point.worth), (5, 4), textcoords="offset points", size=7
+        )
+
+
+def _line(axes: Any, points: Sequence[Point], colour: str) -> None:  # noqa: ANN401
+    """A thin line through points, beneath their markers."""
+    costs, worths = [point.cost for point in points], [point.worth for point in points]
+    axes.plot(costs, worths, color=colour, linewidth=1, zorder=1)
 
 
 def _log_axis(axes: Any, costs: Sequence[float]) -> None:  # noqa: ANN401
@@ -158,11 +188,23 @@ def histogram(counts: Mapping[str, Sequence[float]], label: str, title: str) -> 
 def write(figure: Any, path: Path) -> list[Path]:  # noqa: ANN401
     """Write ``path.png`` and ``path.svg``; the bytes depend on the picture alone."""
     written = []
-    for ending in ("png", "svg"):
+    for ending in ENDINGS:
         target = path.with_name(f"{path.name}.{ending}")
         target.write_bytes(_rendered(figure, ending))
         written.append(target)
     return written
+
+
+def save(figure: Any, file: Path) -> None:  # noqa: ANN401
+    """Write one file, a picture of the kind that its name ends in.
+
+    Raises:
+        InputError: it ends in neither ``.png`` nor ``.svg``.
+    """
+    ending = file.suffix.lower().removeprefix(".")
+    if ending not in ENDINGS:
+        raise InputError(f"{file}: expected a file ending in .png or .svg; choose such a name")
+    file.write_bytes(_rendered(figure, ending))
 
 
 def svg(figure: Any) -> str:  # noqa: ANN401

@@ -8,19 +8,37 @@ import typer
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
 
 if TYPE_CHECKING:
-    from tamis.index.calibration import Calibration
+    from collections.abc import Sequence
+
+    from tamis.index.calibration import Calibration, Row
+    from tamis.index.inspection import LengthClass
+
+BAR = 40  # characters of the longest bar of a histogram
 
 
 def info(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw recall against cost to this .png or .svg file."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what an index holds and how it was made. Reads the manifest alone."""
+    """Show what an index holds, how it was made, and what its searches cost."""
+    from tamis.index.inspection import posting_lengths
+
     found = read_info(folder)
+    lengths = posting_lengths(folder)
+    if plot is not None:
+        draw_calibration(found["calibration"], plot)
     if json:
-        print_json(found)
+        print_json({**found, "posting_lengths": lengths})
         return
     typer.echo(aligned(_lines(found)))
+    typer.echo("\nbytes by part")
+    typer.echo(aligned(_byte_rows(found["bytes"]), indent=2))
+    typer.echo("\nposting lists by length")
+    typer.echo(aligned(_length_rows(lengths), indent=2))
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -30,6 +48,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         FormatError: the folder is no finished index of this version.
         CorruptionError: the manifest is damaged.
     """
+    from tamis.index.inspection import bytes_by_part
     from tamis.index.manifest import FORMAT, read_current
     from tamis.index.storage import Storage
 
@@ -49,6 +68,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         "encoder": manifest.settings.get("encoder"),
         "lexical": manifest.settings.get("lexical"),
         "source": manifest.settings.get("source"),
+        "bytes": bytes_by_part(manifest.files),
         "files": {name: entry.size_bytes for name, entry in sorted(manifest.files.items())},
     }
 
@@ -89,3 +109,59 @@ def calibration_lines(table: "Calibration") -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+def draw_calibration(table: "Calibration", file: Path) -> None:
+    """Draw the recall that was measured against the cost of a query, a line for each k and class.
+
+    Raises:
+        InputError: the table is empty, matplotlib is missing, or the file's ending is another.
+    """
+    from tamis.index.calibration import POSTINGS_A_DOCUMENT
+    from tamis.index.errors import InputError
+    from tamis.scripts.extras import require
+
+    require("eval")
+    from tamis.eval import pictures
+
+    if not table.rows:
+        raise InputError(
+            "expected a calibrated index, found one whose searches are all exact; there is no "
+            "curve to draw: use an index of 20,000 documents or more, or `tamis tune` it"
+        )
+    figure = pictures.curves(
+        [_point(row) for row in table.rows],
+        f"cost of a query, in postings read (a document scored counts {POSTINGS_A_DOCUMENT})",
+        "recall measured, beside it what is asked for",
+        f"Recall and cost, calibrated on {table.queries} {table.source}",
+    )
+    pictures.save(figure, file)
+
+
+def _point(row: "Row") -> Any:  # noqa: ANN401  eval is imported at use
+    from tamis.eval.pictures import Point
+
+    kind = "long" if row.long else "short"
+    return Point(f"{kind} queries, k = {row.k}", row.cost, row.measured, str(row.recall))
+
+
+def _byte_rows(sizes: dict[str, int]) -> list[tuple[str, str, str]]:
+    whole = max(sum(sizes.values()), 1)
+    rows = [
+        (part, human_bytes(size), f"{100 * size / whole:.1f} %") for part, size in sizes.items()
+    ]
+    return [("part", "size", "share"), *rows]
+
+
+def _length_rows(classes: "Sequence[LengthClass]") -> list[tuple[str, ...]]:
+    most = max((each.postings for each in classes), default=1)
+    rows = [
+        (
+            f"{each.shortest:,} to {each.longest:,}",
+            f"{each.terms:,}",
+            f"{each.postings:,}",
+            "#" * -(-BAR * each.postings // most),
+        )
+        for each in classes
+    ]
+    return [("documents", "terms", "postings", ""), *rows]

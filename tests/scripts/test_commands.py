@@ -6,8 +6,10 @@ import shutil
 import pytest
 from tiny_checkpoints import write_bert
 
-from tamis.index import Index, SparseVectors, reference
+from tamis.index import Index, InputError, SparseVectors, reference
+from tamis.index.calibration import Calibration, Row
 from tamis.retriever import Searcher
+from tamis.scripts.info import draw_calibration
 
 
 def document(result, code=0):
@@ -81,6 +83,30 @@ def test_info_reads_the_manifest(tamis, index, corpus):
     assert found["source"] == str(corpus)
     assert sum(found["files"].values()) == found["size_bytes"]
     assert "english" in tamis("info", index).stdout
+
+
+def test_info_tells_bytes_by_part_and_lengths_of_lists(tamis, index):
+    found = document(tamis("info", index, "--json"))
+    assert sum(found["bytes"].values()) == found["size_bytes"]
+    assert {"lists", "records", "documents", "dictionary", "ids"} <= found["bytes"].keys()
+    assert "other" not in found["bytes"]
+    lists = {(one["shortest"], one["longest"]): one["terms"] for one in found["posting_lengths"]}
+    assert lists[2, 3] == 2  # hunt and night: see CORPUS
+    shown = tamis("info", index).stdout
+    assert "bytes by part" in shown
+    assert "2 to 3" in shown
+
+
+def test_info_draws_the_curve_of_a_calibrated_index(tamis, index, tmp_path, monkeypatch):
+    picture = tmp_path / "curve.svg"
+    assert "no curve to draw" in one_line(tamis("info", index, "--plot", picture))
+    rows = (Row(True, 10, 0.9, 0.2, 0.9, 0.925, 6808.0), Row(True, 10, 0.99, 0.1, 0.85, 0.996, 2e4))
+    draw_calibration(Calibration("queries", 100, rows), picture)
+    drawn = picture.read_text()
+    for words in ("long queries, k = 10", "0.99", "calibrated on 100 queries"):
+        assert words in drawn
+    with pytest.raises(InputError, match=r"expected a file ending in \.png or \.svg"):
+        draw_calibration(Calibration("queries", 100, rows), tmp_path / "curve.pdf")
 
 
 def test_verify_finds_a_whole_index_whole(tamis, index):
