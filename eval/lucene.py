@@ -6,17 +6,15 @@ Needs the extra ``pyserini``, which brings its own Java. Nothing else in this pa
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tamis.eval.systems import work_folder
 from tamis.index.errors import InputError
+from tamis.index.interchange import whole_numbers, write_json_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,30 +130,7 @@ class LuceneRanker:
 
 def impacts(vectors: SparseVectors, scale: int = SCALE) -> SparseVectors:
     """Weights times ``scale``, rounded to whole numbers; terms that round to 0 are left out."""
-    from tamis.index.vectors import SparseVectors
-
-    rounded = np.rint(vectors.weights * scale)
-    kept = rounded > 0
-    return SparseVectors(
-        np.concatenate([[0], np.cumsum(kept)])[vectors.offsets],
-        vectors.terms[kept],
-        rounded[kept].astype(np.float32),
-        vectors.vocab_size,
-    )
-
-
-def write_json_vectors(path: Path, ids: Sequence[str], whole: SparseVectors) -> None:
-    """Write Anserini's JsonVectorCollection: one ``{"id", "contents", "vector"}`` a line.
-
-    Args:
-        path: the ``.jsonl`` file.
-        ids: of the rows.
-        whole: vectors of whole numbers, such as `impacts` gives; terms are written as numbers.
-    """
-    with path.open("w", encoding="utf-8") as file:
-        for doc_id, row in zip(ids, whole.to_dicts(), strict=True):
-            vector = {str(term): int(weight) for term, weight in row.items()}
-            file.write(json.dumps({"id": doc_id, "contents": "", "vector": vector}) + "\n")
+    return whole_numbers(vectors, scale)
 
 
 class LuceneImpacts:
@@ -174,7 +149,7 @@ class LuceneImpacts:
 
         collection, self._index = folder / "collection", folder / "index"
         collection.mkdir(parents=True)
-        write_json_vectors(collection / "vectors.jsonl", ids, whole)
+        write_json_vectors(collection / "vectors.jsonl", [(ids, whole)])
         options = f"-collection JsonVectorCollection -input {collection} -index {self._index}"
         more = "-generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized"
         autoclass("io.anserini.index.IndexCollection").main([*options.split(), *more.split()])

@@ -30,6 +30,7 @@ def encode(
     Writes OUT.safetensors with the tensors offsets, terms and weights (compressed sparse rows),
     and OUT.ids.txt with one id a line. Index them with `tamis index --vectors`.
     """
+    from tamis.index.interchange import ids_file, write_ids
     from tamis.retriever.encoder import load_encoder
 
     if out.suffix != ".safetensors":
@@ -41,7 +42,7 @@ def encode(
     took_s = perf_counter() - began
     description = model.description
     vectors.save(out, {"encoder": description.name, "fingerprint": description.fingerprint})
-    ids_file(out).write_text("".join(f"{doc_id}\n" for doc_id in ids), encoding="utf-8")
+    write_ids(out, ids)
     summary = {
         "path": str(out),
         "ids_path": str(ids_file(out)),
@@ -58,19 +59,6 @@ def encode(
         f"{out}: {len(vectors):,} documents, {vectors.nnz / max(len(vectors), 1):,.1f} terms each, "
         f"in {took_s:.1f} s ({len(vectors) / took_s:,.0f}/s)"
     )
-
-
-def ids_file(vectors: Path) -> Path:
-    """Where the ids of a file of vectors lie."""
-    return vectors.with_suffix(".ids.txt")
-
-
-def read_ids(vectors: Path) -> list[str] | None:
-    """The ids beside a file of vectors, in the order of its rows; None if there are none."""
-    path = ids_file(vectors)
-    if not path.is_file():
-        return None
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def _encode_all(

@@ -31,7 +31,15 @@ def index(
     device: DeviceOption = None,
     vectors: Annotated[
         Path | None,
-        typer.Option(help="Index the vectors of a .safetensors file of `tamis encode` instead."),
+        typer.Option(
+            metavar="PATH",
+            help="Index vectors instead: a .safetensors file of `tamis encode`, a .npz file of "
+            "scipy, or Anserini's JSON vectors (.jsonl, also .gz, or a folder of them).",
+        ),
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Terms there are, where JSON vectors number their terms."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped build.")] = False,
     check: Annotated[
@@ -61,7 +69,7 @@ def index(
     began = perf_counter()
     try:
         if vectors is not None:
-            _index_vectors(vectors, out)
+            _index_vectors(vectors, out, encoder, vocab_size)
         elif corpus is not None:
             index_corpus_of(
                 corpus, out, encoder, language if lexical else None, device=device, resume=resume
@@ -125,11 +133,32 @@ def _lexical_config(language: str | None) -> "LexicalConfig | None":
     return None if language is None else LexicalConfig(language=language)
 
 
-def _index_vectors(vectors: Path, out: Path) -> None:
+def _index_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
     from tamis.index import Index, SparseVectors
-    from tamis.scripts.encode import read_ids
+    from tamis.index.interchange import NPZ, read_csr, read_ids
 
-    Index.build(out, SparseVectors.load(vectors), read_ids(vectors))
+    if path.suffix == ".safetensors":
+        Index.build(out, SparseVectors.load(path), read_ids(path))
+    elif path.suffix == NPZ:
+        Index.build(out, read_csr(path), read_ids(path))
+    else:
+        _index_json_vectors(path, out, encoder, vocab_size)
+
+
+def _index_json_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
+    """Index a JsonVectorCollection whose terms are numbers, or else spelled as the encoder does."""
+    from tamis.index import Index
+    from tamis.index.interchange import JsonVectors
+
+    found = JsonVectors.survey(path)
+    if found.numbered:
+        batches = found.batches(vocab_size or max(found.largest + 1, 1))
+    else:
+        from tamis.retriever.encoder import load_query_encoder
+
+        model = load_query_encoder(encoder)
+        batches = found.batches(model.description.vocab_size, model.term_id)
+    Index.build(out, batches, found.ids)
 
 
 def _print_check(corpus: str, json: bool) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tamis.eval.datasets import load_dataset
-from tamis.eval.lucene import LuceneImpacts, LuceneSystem, impacts, start_java, write_json_vectors
+from tamis.eval.lucene import LuceneImpacts, LuceneSystem, impacts, start_java
 from tamis.index import Index
 from tamis.index.errors import InputError
+from tamis.index.interchange import write_json_vectors
 from tamis.index.vectors import SparseVectors
 
 INSTALLED = importlib.util.find_spec("pyserini") is not None
@@ -40,9 +41,11 @@ def test_impacts_are_rounded_weights_without_zeros():
 
 
 def test_vectors_are_written_as_anserini_reads_them(tmp_path):
-    write_json_vectors(tmp_path / "v.jsonl", ["a"], SparseVectors.from_dicts([{7: 3.0}], 9))
-    line = json.loads((tmp_path / "v.jsonl").read_text())
-    assert line == {"id": "a", "contents": "", "vector": {"7": 3}}
+    whole = SparseVectors.from_dicts([{7: 3.0}], 9)
+    write_json_vectors(tmp_path / "v.jsonl", [(["a"], whole)])
+    text = (tmp_path / "v.jsonl").read_text()
+    assert "3.0" not in text  # Lucene counts whole numbers
+    assert json.loads(text) == {"id": "a", "contents": "", "vector": {"7": 3}}
 
 
 @pytest.mark.skipif(INSTALLED, reason="pyserini is installed")

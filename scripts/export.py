@@ -1,0 +1,81 @@
+"""``tamis export``: the vectors of an index in a format of other programs."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tamis.scripts.output import JsonOption, human_bytes, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tamis.index import Index, SparseVectors
+
+
+def export(
+    collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    to: Annotated[
+        Literal["anserini", "csr"],
+        typer.Option(
+            "--to", "--format", help="JSON vectors of Anserini, or a CSR matrix and its ids."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="A .jsonl[.gz] file, or a .npz or .safetensors one."),
+    ],
+    scale: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Multiply weights and round them: Lucene needs impacts."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the vectors of the current generation, deleted documents left out.
+
+    Terms are numbers and weights those that the index stores, to the last bit. Read them back with
+    `tamis index --vectors FILE`.
+    """
+    from tamis.index import Index
+
+    began = perf_counter()
+    index = Index.open(collection, verify="lazy")
+    if to == "anserini":
+        _write_json(index, out, scale)
+    else:
+        _write_matrix(index, out, scale)
+    size_bytes, took_s = out.stat().st_size, perf_counter() - began
+    if json:
+        summary = {"path": str(out), "format": to, "documents": len(index)}
+        print_json({**summary, "size_bytes": size_bytes, "took_ms": took_s * 1000})
+        return
+    typer.echo(f"{out}: {len(index):,} documents in {took_s:.1f} s, {human_bytes(size_bytes)}")
+
+
+def _write_json(index: "Index", out: Path, scale: float | None) -> None:
+    from tamis.index import InputError
+    from tamis.index.interchange import JSON_ENDINGS, write_json_vectors
+
+    if not out.name.endswith(JSON_ENDINGS):
+        raise InputError(f"{out}: expected a file ending in .jsonl or .jsonl.gz; rename it")
+    write_json_vectors(out, _scaled(index, scale))
+
+
+def _write_matrix(index: "Index", out: Path, scale: float | None) -> None:
+    from tamis.index import SparseVectors
+    from tamis.index.interchange import write_csr
+
+    ids: list[str] = []
+    batches = [SparseVectors.empty(index.vocab_size)]
+    for names, vectors in _scaled(index, scale):
+        ids += names
+        batches.append(vectors)
+    write_csr(out, SparseVectors.concatenate(batches), ids)
+
+
+def _scaled(index: "Index", scale: float | None) -> "Iterator[tuple[list[str], SparseVectors]]":
+    from tamis.index.interchange import stored_vectors, whole_numbers
+
+    for ids, vectors in stored_vectors(index):
+        yield ids, vectors if scale is None else whole_numbers(vectors, scale)

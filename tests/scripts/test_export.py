@@ -1,0 +1,94 @@
+"""What `tamis export` writes, `tamis index --vectors` reads."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tamis.index import Index, SparseVectors
+
+
+def document(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def one_line(result):
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    return result.stderr
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    """An index of three vectors over 31 terms, the last terms unused."""
+    rows = [{0: 1.5, 7: 0.3}, {}, {7: 2.25, 20: 0.001}]
+    Index.build(tmp_path / "index", SparseVectors.from_dicts(rows, 31), ["a", "b", "c"])
+    return tmp_path / "index"
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "more"),
+    [
+        ("anserini", "v.jsonl", ["--vocab-size", "31"]),
+        ("anserini", "v.jsonl.gz", ["--vocab-size", "31"]),
+        ("csr", "v.npz", []),
+        ("csr", "v.safetensors", []),
+    ],
+)
+def test_an_export_can_be_indexed_again(tamis, vectors, tmp_path, to, name, more):
+    out, again = tmp_path / name, tmp_path / "again"
+    told = document(tamis("export", vectors, "--to", to, "--out", out, "--json"))
+    assert (told["documents"], told["size_bytes"]) == (3, out.stat().st_size)
+    assert document(tamis("index", "--vectors", out, "--out", again, *more, "--json"))
+    first, second = Index.open(vectors), Index.open(again)
+    assert [second.doc_id(doc) for doc in range(3)] == ["a", "b", "c"]
+    assert second.vocab_size == 31
+    for doc in range(3):
+        for mine, theirs in zip(first.row(doc), second.row(doc), strict=True):
+            assert np.array_equal(mine, theirs)
+
+
+def test_impacts_for_lucene_are_whole_numbers(tamis, vectors, tmp_path):
+    out = tmp_path / "v.jsonl"
+    assert (
+        "3 documents"
+        in tamis("export", vectors, "--format", "anserini", "--out", out, "--scale", "100").stdout
+    )
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["vector"] for line in lines] == [{"0": 150, "7": 30}, {}, {"7": 225}]
+
+
+def test_deleted_documents_stay_behind(tamis, corpus, tmp_path):
+    folder, out = tmp_path / "index", tmp_path / "v.jsonl"
+    assert tamis("index", corpus, "--out", folder, "--encoder", "bm25").exit_code == 0
+    assert tamis("delete", folder, "owl").exit_code == 0
+    assert document(tamis("export", folder, "--to", "anserini", "--out", out, "--json"))
+    ids = [json.loads(line)["id"] for line in out.read_text().splitlines()]
+    assert ids == ["sieve", "bat"]
+
+
+def test_terms_that_are_spelled_need_an_encoder_that_knows_them(tamis, tmp_path):
+    from tamis.retriever import load_query_encoder
+
+    given = tmp_path / "v.jsonl"
+    given.write_text('{"id": "a", "vector": {"flour": 2, "2019": 1}}\n')
+    assert document(tamis("index", "--vectors", given, "--out", tmp_path / "out", "--json"))
+    index, encoder = Index.open(tmp_path / "out"), load_query_encoder()
+    assert index.vocab_size == encoder.description.vocab_size
+    found = dict(zip(*(part.tolist() for part in index.row(0)), strict=True))
+    assert {encoder.term_string(term): weight for term, weight in found.items()} == {
+        "flour": 2.0,
+        "2019": 1.0,
+    }
+    given.write_text('{"id": "a", "vector": {"no such word": 2}}\n')
+    said = one_line(tamis("index", "--vectors", given, "--out", tmp_path / "other"))
+    assert "found 'no such word'" in said
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "words"),
+    [("anserini", "v.npz", ".jsonl or .jsonl.gz"), ("csr", "v.jsonl", ".npz or .safetensors")],
+)
+def test_a_file_of_another_ending_is_refused(tamis, vectors, tmp_path, to, name, words):
+    assert words in one_line(tamis("export", vectors, "--to", to, "--out", tmp_path / name))
+    assert not (tmp_path / name).exists()
