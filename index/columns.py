@@ -5,6 +5,7 @@ A value may be missing. A string is stored as its place among the field's distin
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -27,6 +28,7 @@ Value = str | int | float | None
 
 _NO_INTEGER = -(2**63)  # stands for a missing integer or date
 _NO_STRING = -1
+_LARGEST = sys.float_info.max
 _EXPECTED = {
     "string": "a string",
     "integer": "a whole number between -2**63 and 2**63",
@@ -168,7 +170,7 @@ def _number(name: str, kind: ColumnType, value: Value, where: str) -> float | in
     whole = isinstance(value, int) and not isinstance(value, bool)
     if kind == "integer" and whole and _NO_INTEGER < int(value) < 2**63:  # type: ignore[arg-type]
         return int(value)  # type: ignore[arg-type]
-    if kind == "float" and (whole or isinstance(value, float)) and np.isfinite(value):  # type: ignore[arg-type]
+    if kind == "float" and (whole or isinstance(value, float)) and abs(value) <= _LARGEST:  # type: ignore[arg-type]
         return float(value)  # type: ignore[arg-type]
     raise _refusal(name, kind, value, where)
 
