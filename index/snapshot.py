@@ -71,11 +71,16 @@ def write_snapshot(
         storage: how to reach the target, when not in the plain way.
 
     Raises:
-        InputError: the target holds something.
+        InputError: the target holds something, or lies in the collection.
         CorruptionError: a file of the collection is damaged.
     """
     origin, place = Storage(source), storage or Storage(target)
     _refuse_full(place)
+    if origin.root.resolve() in place.root.resolve().parents:
+        raise InputError(
+            f"{place.root}: expected a folder outside {origin.root}, found one in it; "
+            "choose another"
+        )
     manifest, pin = pin_current(origin)
     try:
         place.make_folder()

@@ -88,5 +88,7 @@ def test_nothing_is_written_over(collection, tmp_path):
         write_snapshot(collection, tmp_path / "kept")
     with pytest.raises(InputError, match="expected an empty folder"):
         restore(tmp_path / "kept", collection)
+    with pytest.raises(InputError, match="expected a folder outside"):
+        write_snapshot(collection, collection / "segments/kept")
     with pytest.raises(FormatError, match=f"expected a snapshot with a file {SNAPSHOT}"):
         restore(collection, tmp_path / "other")
