@@ -39,7 +39,7 @@ SLACKS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _ONE_SIDED_95 = 1.645  # standard errors taken from a mean for its lower 95 % bound
 _MOST_WORK = 2000  # documents scored for the truth; more means ties, which knobs cannot thin out
 _WORTH = 0.8  # of the cost of an exact search: what saves less is not worth a miss
-_FEWEST = 50  # queries of one class below which it is not calibrated
+FEWEST = 50  # queries of one class below which it is not calibrated
 _NO_DOCUMENT = -2  # differs from the -1 of an empty place
 _SHORT_TERMS, _LONG_TERMS = 8, 32
 
@@ -238,7 +238,7 @@ def recall_by_score(found: NDArray[np.float32], truth: NDArray[np.float32]) -> N
 def _of_length(sample: Sample, long: bool) -> list[Sample]:
     """The caller's long or short queries, if they are enough to measure with."""
     places = np.flatnonzero((np.diff(sample.queries.offsets) > LONG) == long)
-    if places.size < _FEWEST:
+    if places.size < FEWEST:
         return []
     return [sample.take(places[: max(SAMPLES.values())])]
 

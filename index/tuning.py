@@ -6,7 +6,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from tamis.index.calibration import Sample, calibrate
+from tamis.index.calibration import FEWEST, Sample, calibrate
+from tamis.index.errors import InputError
 from tamis.index.garbage import remove_unused
 from tamis.index.index import check_queries
 from tamis.index.lock import FolderLock
@@ -33,9 +34,14 @@ def tune(path: str | Path, queries: SparseVectors) -> Manifest:
 
     Raises:
         FormatError: no index, or one of another format version.
+        InputError: there are too few queries to measure with.
         LockedError: another process writes there.
         MismatchError: the queries use another vocabulary.
     """
+    if len(queries) < FEWEST:
+        raise InputError(
+            f"expected at least {FEWEST} queries to measure with, found {len(queries)}; give more"
+        )
     storage = Storage(path)
     with FolderLock(storage):
         manifest, pin = pin_current(storage)

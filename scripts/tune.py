@@ -33,7 +33,7 @@ def read_queries(file: Path) -> list[str]:
     """The texts of a file of queries.
 
     Raises:
-        InputError: there is no such file, or a line of JSON has no text.
+        InputError: there is no such file, it is not UTF-8, or a line of JSON has no text.
     """
     import orjson
 
@@ -41,7 +41,13 @@ def read_queries(file: Path) -> list[str]:
 
     if not file.is_file():
         raise InputError(f"{file}: expected a file of queries, found none; check the path")
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file}: expected text in UTF-8, found another encoding ({error}); convert it first"
+        ) from error
+    lines = [line for line in text.split("\n") if line.strip()]
     if file.suffix != ".jsonl":
         return lines
     try:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from vectors_of import random_vectors
 
-from tamis.index import Index, SparseVectors
+from tamis.index import Index, InputError, SparseVectors
 from tamis.index.calibration import (
     LONG,
     RECALLS,
@@ -132,3 +132,10 @@ def test_tuning_replaces_the_table_and_nothing_else(tmp_path):
     fresh = queries_of(5, 20)
     old, new = (index.search(fresh, exact=True) for index in (before, after))
     assert np.array_equal(old.docs, new.docs)
+
+
+def test_too_few_queries_do_not_take_the_table_away(tmp_path):
+    Index.build(tmp_path / "index", random_vectors(7, TERMS, seed=1))
+    with pytest.raises(InputError, match="at least 50 queries to measure with, found 48"):
+        tune(tmp_path / "index", queries_of(2, 48))
+    assert Index.open(tmp_path / "index").manifest.generation == 1
