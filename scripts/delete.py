@@ -19,7 +19,7 @@ def delete(
     """Delete documents by id. Ids that are not there are passed over."""
     from tamis.index.writer import CollectionWriter
 
-    wanted = [line.rstrip("\n") for line in sys.stdin] if ids == ["-"] else ids
+    wanted = _lines() if ids == ["-"] else ids
     with CollectionWriter.open(collection) as writer:
         deleted = writer.delete(wanted)
         generation = writer.commit()
@@ -32,3 +32,8 @@ def delete(
             f"{collection}: {deleted:,} of {len(wanted):,} ids deleted, {documents:,} documents "
             f"left, generation {generation}"
         )
+
+
+def _lines() -> list[str]:
+    """The lines of standard input that hold something, as a Unix or Windows program writes them."""
+    return [wanted for line in sys.stdin if (wanted := line.rstrip("\r\n"))]

@@ -51,7 +51,7 @@ def test_deleted_documents_are_not_found(tamis, built):
     found = document(tamis("delete", built, "d1", "d2", "missing", "--json"))
     assert (found["deleted"], found["documents"]) == (2, 7)
     assert not {"d1", "d2"} & set(ids(tamis, built, "owl number 1 2"))
-    assert "1 of 1 ids deleted" in tamis("delete", built, "-", stdin="d4\n").stdout
+    assert "1 of 1 ids deleted" in tamis("delete", built, "-", stdin="d4\r\n\n").stdout
 
 
 def test_optimize_leaves_one_segment(tamis, built, tmp_path):
