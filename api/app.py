@@ -54,6 +54,7 @@ def create_app(
         service.close()
 
     app = FastAPI(title="Tamis", version=version("tamis"), redoc_url=None, lifespan=lifespan)
+    app.router.redirect_slashes = False  # a redirect names no mistake, and may lead to another one
     table = operations(service)
     for path in dict.fromkeys(operation.path for operation in table):
         of_path = {one.method: one for one in table if one.path == path}
