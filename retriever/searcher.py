@@ -97,7 +97,7 @@ class Searcher:
             explain: fill `Hit.matched_terms`.
             threads: how many queries to answer at once.
             rerank: how many of the best documents the reranker orders anew; None for none. Their
-                scores are then the reranker's.
+                scores are then the reranker's; the others follow, each one lower than the last.
 
         Raises:
             InputError: a weight, term or number is out of range, or queries that are not texts, or
@@ -135,7 +135,12 @@ class Searcher:
             assert isinstance(query, str)
             head = replace(result, hits=result.hits[:depth])
             best = reranked(self.reranker, query, head, depth)
-            results.append(replace(best, hits=(*best.hits, *result.hits[depth:])[:k]))
+            lowest = best.hits[-1].score if best.hits else 0.0
+            rest = (
+                replace(hit, score=lowest - place)
+                for place, hit in enumerate(result.hits[depth:], start=1)
+            )
+            results.append(replace(best, hits=(*best.hits, *rest)[:k]))
         return results
 
     def _check_rerank(self, queries: Sequence[str | Mapping[str, float]], depth: int) -> None:

@@ -41,6 +41,7 @@ def test_the_best_documents_come_in_the_rerankers_order_and_others_after_them(se
     assert [hit.doc_id for hit in found.hits[:3]] == [hit.doc_id for hit in by_length]
     assert found.hits[3].doc_id == first.hits[3].doc_id
     assert [hit.rank for hit in found.hits] == [1, 2, 3, 4]
+    assert found.hits[3].score == found.hits[2].score - 1
     assert found.times.rerank_ms > 0
     (shallow,) = both.search(["owl night"], 1, exact=True, rerank=3)
     assert [hit.doc_id for hit in shallow.hits] == [by_length[0].doc_id]
