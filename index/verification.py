@@ -17,6 +17,7 @@ from tamis.index.manifest import (
     generations,
     manifest_name,
     named_by_current,
+    pin_current,
     read_current,
 )
 from tamis.index.storage import Storage
@@ -83,9 +84,16 @@ def examine(
     """
     storage = Storage(path)
     try:
-        manifest = read_current(storage)
+        manifest, pin = pin_current(storage)
     except CorruptionError as error:
         return Report(0, 0, 0, 0, 0, (_of_manifest(storage, error),))
+    try:  # a writer may go on meanwhile, and keeps what is pinned
+        return _examined(storage, manifest, progress)
+    finally:
+        pin.release()
+
+
+def _examined(storage: Storage, manifest: Manifest, progress: Callable[[int, int], None]) -> Report:
     problems, done = list[Problem](), 0
     for name, entry in manifest.files.items():
         try:
