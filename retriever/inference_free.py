@@ -63,7 +63,7 @@ class TableQueryEncoder:
         np.cumsum([len(row) for row in rows], out=counts[1:])
         kept_before = np.zeros(terms.size + 1, np.int64)
         np.cumsum(kept, out=kept_before[1:])
-        return SparseVectors(
+        return SparseVectors.trusted(
             kept_before[counts], terms[kept], weights[kept], self.description.vocab_size
         )
 

@@ -246,7 +246,9 @@ class LexicalQueries:
         order = np.lexsort((terms, rows))
         order = order[(frequency[order] > 0) & (weights[order] > 0)]  # a tiny factor may underflow
         offsets = np.searchsorted(rows[order], np.arange(len(sizes) + 1)).astype(np.int64)
-        return SparseVectors(offsets, terms[order], weights[order], self.dictionary.vocab_size)
+        return SparseVectors.trusted(
+            offsets, terms[order], weights[order], self.dictionary.vocab_size
+        )
 
 
 def format_term(word: str) -> str:
