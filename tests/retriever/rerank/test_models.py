@@ -103,13 +103,15 @@ def test_permuting_documents_permutes_scores_and_full_attention_would_not(tmp_pa
     model = transformers.AutoModel.from_pretrained(
         tmp_path, attn_implementation="eager", local_files_only=True
     ).eval()
-    options = {"use_cache": False} if architecture == "mistral" else {}
     control = []
     for layout in layouts:
+        ids = torch.from_numpy(layout.ids)[None]
+        options = {"use_cache": False}
+        if architecture == "bert":  # the list is longer than its positions
+            positions = torch.arange(ids.shape[1])[None] % model.config.max_position_embeddings
+            options = {"position_ids": positions, "token_type_ids": torch.zeros_like(ids)}
         with torch.inference_mode():  # one text from end to end, as a language model reads it
-            weights = model(
-                input_ids=torch.from_numpy(layout.ids)[None], output_attentions=True, **options
-            ).attentions[2][0]
+            weights = model(input_ids=ids, output_attentions=True, **options).attentions[2][0]
         control.append(
             torch.stack([weights[:, a:b, c:d].sum((0, 1, 2)) for a, b, c, d in layout.segments])
         )
