@@ -12,12 +12,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tamis.eval.systems import work_folder
+from tamis.index import Index
 from tamis.index.errors import InputError
 from tamis.index.interchange import whole_numbers, write_json_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from tamis.eval.datasets import Dataset
     from tamis.index.vectors import SparseVectors
@@ -163,8 +168,38 @@ class LuceneImpacts:
         found = []
         for row in queries.to_dicts():
             given.vector = {str(term): int(weight) for term, weight in row.items()}
-            found.append({hit.docid: int(hit.score) for hit in searcher.search("", k=k)})
+            hits = searcher.search("", k=k)
+            found.append({hit.docid: round(hit.score) for hit in hits})  # 48 may be 47.999996
         return found
+
+
+def equal_answers(
+    folder: Path, documents: SparseVectors, queries: SparseVectors, k: int
+) -> NDArray[np.bool_]:
+    """Whether Lucene and the index's exact search agree: ``[queries]``.
+
+    They agree on a query when all scores are equal, and all documents above the last score; which
+    of those that share the last score are found is chance.
+
+    Args:
+        folder: empty or absent; holds both indexes afterwards.
+        documents: vectors of whole numbers, such as `impacts` gives.
+        queries: the same.
+        k: how many documents to compare.
+    """
+    ids = [str(doc) for doc in range(len(documents))]
+    theirs = LuceneImpacts(folder / "lucene", ids, documents).search(queries, k)
+    best = Index.build(folder / "tamis", documents, ids).search(queries, k, exact=True)
+    ours = (best.row(query) for query in range(len(best)))
+    return np.array([_equal(*row, expected) for row, expected in zip(ours, theirs, strict=True)])
+
+
+def _equal(docs: NDArray[np.int32], scores: NDArray[np.float32], expected: dict[str, int]) -> bool:
+    if scores.tolist() != list(expected.values()):
+        return False
+    lowest = min(expected.values(), default=0)
+    found = {str(doc): score for doc, score in zip(docs, scores, strict=True) if score > lowest}
+    return found == {doc: score for doc, score in expected.items() if score > lowest}
 
 
 class _Given:

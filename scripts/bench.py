@@ -18,6 +18,7 @@ def bench_commands() -> typer.Typer:
     group.command("head")(head)
     group.command("encode")(encode)
     group.command("search")(search)
+    group.command("precision")(precision)
     group.command("rerank")(rerank)
     return group
 
@@ -106,6 +107,27 @@ def search(
     for built in found["built"]:
         size = human_bytes(built["size_bytes"])
         typer.echo(f"{built['name']:14} built in {built['build_cpu_s']:.1f} CPU s, {size}")
+
+
+def precision(
+    datasets: Annotated[list[str], typer.Argument(help="As for `tamis eval`.")],
+    encoder: Annotated[str, typer.Option(help="Of documents and queries.")] = "default",
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how well the index ranks with weights stored as u8, u16 and f32."""
+    require("encode", "eval")
+    from tamis.scripts.bench_precision import PRECISIONS, measure_precision
+
+    found = measure_precision(datasets, encoder)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in found["rows"]:
+        values = "  ".join(f"{name} {row[name]:.4f}" for name in PRECISIONS)
+        typer.echo(f"{row['dataset']:16} {row['system']:16} {found['measure']}  {values}")
 
 
 def rerank(

@@ -5,8 +5,8 @@ answers all queries in turn, A B A B, on one thread; a figure is the least proce
 repeats, in microseconds a query, beside the recall that was reached. Machines share their caches,
 so ratios within a run say more than times.
 
-Peers take part where they are installed: ``pyseismic-lsr`` (the cheapest setting of a small grid
-for each recall) and SciPy (exhaustive product with the inverted matrix).
+Where pyserini is installed, exact search over whole numbers is compared with Lucene's, query by
+query. Two threads are compared with one in elapsed time, which needs a quiet machine.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ import time
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tamis.eval.provenance import provenance
 from tamis.index import Index, IndexConfig, SparseVectors, reference
 from tamis.index.calibration import RECALLS
+from tamis.scripts.bench_peers import EXACT, Answers, Built, Engine, build_peers
 from tamis.scripts.bench_vectors import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from numpy.typing import NDArray
 
     from tamis.index.quantize import Precision
 
@@ -38,39 +37,10 @@ SEED = 7
 DOCUMENT_TERMS, QUERY_TERMS = 145, 49  # drawn; about 119 and 45 are left after merging
 DOCUMENT_SPREAD, QUERY_SPREAD = 0.8, 0.25
 CALIBRATION_QUERIES, GATE_QUERIES = 400, 8
-SEISMIC_GRID = ((2, 1.0), (3, 1.0), (3, 0.9), (4, 1.0), (4, 0.9), (5, 0.9), (6, 0.9), (8, 0.8))
-
-Answers = list[set[int]]
-
-
-class Engine(Protocol):
-    """One engine at one setting."""
-
-    @property
-    def name(self) -> str:
-        """Of the engine."""
-
-    @property
-    def setting(self) -> str:
-        """How it searches."""
-
-    def answer(self, queries: SparseVectors, k: int) -> Answers:
-        """The best documents of each query."""
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What building took.
-
-    Attributes:
-        name: of the engine.
-        build_cpu_s: processor seconds of all threads.
-        size_bytes: of the index on disk.
-    """
-
-    name: str
-    build_cpu_s: float
-    size_bytes: int
+LUCENE_DOCUMENTS, LUCENE_DEPTH = 20_000, 100
+DOCUMENT_SCALE, QUERY_SCALE = 100, 10  # of Lucene's whole numbers
+THREADED_QUERIES = 4000  # answered in one call, so that starting threads is no part of it
+THREADED_TURNS = 30  # short ones: what else runs on the machine spoils some of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,59 +54,12 @@ class Ours:
     @property
     def setting(self) -> str:
         """How the search is asked for."""
-        return "exact" if self.recall is None else f"recall={self.recall}"
+        return EXACT if self.recall is None else f"recall={self.recall}"
 
     def answer(self, queries: SparseVectors, k: int) -> Answers:
         """The best documents of each query."""
         best = self.index.search(queries, k, recall=self.recall, exact=self.recall is None)
         return [set(row) for row in best.docs.tolist()]
-
-
-class Seismic:
-    """pyseismic-lsr at one query cut and heap factor."""
-
-    def __init__(self, index: Any, cut: int, heap_factor: float) -> None:  # noqa: ANN401
-        self.index = index
-        self.cut, self.heap_factor = cut, heap_factor
-        self.name = "pyseismic-lsr"
-        self.setting = f"query_cut={cut}, heap_factor={heap_factor}"
-        self._prepared: tuple[SparseVectors, list[Any]] | None = None
-
-    def answer(self, queries: SparseVectors, k: int) -> Answers:
-        """The best documents of each query; their strings are made before the clock starts."""
-        if self._prepared is None or self._prepared[0] is not queries:
-            self._prepared = (queries, _seismic_queries(queries))
-        ids, terms, weights = self._prepared[1]
-        found = self.index.batch_search(
-            queries_ids=ids,
-            query_components=terms,
-            query_values=weights,
-            k=k,
-            query_cut=self.cut,
-            heap_factor=self.heap_factor,
-            sorted=True,
-            num_threads=1,
-        )
-        by_query = {int(row[0][0]): {int(hit[2]) for hit in row} for row in found if row}
-        return [by_query.get(query, set()) for query in range(len(queries))]
-
-
-class Exhaustive:
-    """SciPy: the inverted matrix times each query, then a selection."""
-
-    def __init__(self, documents: SparseVectors) -> None:
-        self.name, self.setting = "scipy CSR", "exact"
-        self.inverted = documents.to_scipy().T.tocsr()
-
-    def answer(self, queries: SparseVectors, k: int) -> Answers:
-        """The best documents of each query."""
-        rows = queries.to_scipy()
-        found = []
-        for query in range(len(queries)):
-            scores = (rows[[query]] @ self.inverted).tocsr()
-            best = np.argsort(-scores.data, kind="stable")[:k]
-            found.append(set(scores.indices[best].tolist()))
-        return found
 
 
 def measure_search(
@@ -156,9 +79,11 @@ def measure_search(
     try:
         index, took = _build_ours(folder, corpus, asked.rows(queries, len(asked)), precision)
         _gate(index, fresh.rows(0, GATE_QUERIES), k)
-        peers, built = _build_peers(folder, corpus)
+        peers, built = build_peers(folder, corpus)
         engines = [*(Ours(index, recall) for recall in (None, *RECALLS)), *peers]
         measured = _interleave(engines, fresh, k, repeats)
+        threaded = [_threaded(index, recall, fresh, k) for recall in (None, 0.95)]
+        lucene = _against_lucene(folder, corpus, fresh) if find_spec("pyserini") else None
     finally:
         shutil.rmtree(folder)
     return {
@@ -171,6 +96,8 @@ def measure_search(
         "built": [asdict(each) for each in (took, *built)],
         "engines": measured,
         "ratios": _ratios(measured),
+        "two_threads": threaded,
+        "lucene": lucene,
         "provenance": provenance(SEED),
     }
 
@@ -183,54 +110,6 @@ def _build_ours(
         folder / "tamis", corpus, config=IndexConfig(precision), calibration=calibration
     )
     return index, Built("tamis", time.process_time() - began, index.manifest.size_bytes)
-
-
-def _build_peers(folder: Path, corpus: SparseVectors) -> tuple[list[Engine], list[Built]]:
-    peers: list[Engine] = []
-    built = []
-    if find_spec("scipy"):
-        peers.append(Exhaustive(corpus))
-    if find_spec("seismic"):
-        index, took = _build_seismic(folder, corpus)
-        built.append(took)
-        peers += [Seismic(index, cut, factor) for cut, factor in SEISMIC_GRID]
-    return peers, built
-
-
-def _build_seismic(folder: Path, corpus: SparseVectors) -> tuple[Any, Built]:
-    """Build with 400 postings a list at 100,000 documents, 1,000 from 250,000 on."""
-    from seismic import SeismicDataset, SeismicIndex
-
-    dataset, names = SeismicDataset(), _seismic_strings(corpus.vocab_size)
-    for doc in range(len(corpus)):
-        terms, weights = corpus.row(doc)
-        dataset.add_document(str(doc), names[terms], weights)
-    began = time.process_time()
-    index = SeismicIndex.build_from_dataset(
-        dataset,
-        n_postings=min(1000, max(100, len(corpus) // 250)),
-        centroid_fraction=0.1,
-        summary_energy=0.4,
-        max_fraction=6.0,
-    )
-    took = time.process_time() - began
-    index.save(str(folder / "seismic"))
-    size = sum(file.stat().st_size for file in folder.glob("seismic*"))
-    return index, Built("pyseismic-lsr", took, size)
-
-
-def _seismic_strings(count: int) -> NDArray[np.str_]:
-    from seismic import get_seismic_string
-
-    strings: NDArray[np.str_] = np.arange(count).astype(get_seismic_string())
-    return strings
-
-
-def _seismic_queries(queries: SparseVectors) -> list[Any]:
-    names = _seismic_strings(queries.vocab_size)
-    rows = [queries.row(query) for query in range(len(queries))]
-    ids = _seismic_strings(len(queries))
-    return [ids, [names[terms] for terms, _ in rows], [weights for _, weights in rows]]
 
 
 def _gate(index: Index, sample: SparseVectors, k: int) -> None:
@@ -288,9 +167,42 @@ def _ratios(measured: Sequence[dict[str, Any]]) -> dict[str, float | None]:
             lambda row: row["engine"] == "pyseismic-lsr" and row["recall"] >= recall  # noqa: B023
         )
         ratios[f"pyseismic-lsr recall {recall}"] = ours / peer if ours and peer else None
-    exact, brute = (
-        cheapest(lambda row: row["engine"] == name and row["setting"] == "exact")  # noqa: B023
-        for name in ("tamis", "scipy CSR")
-    )
-    ratios["scipy CSR exact"] = exact / brute if exact and brute else None
+    exact = cheapest(lambda row: row["engine"] == "tamis" and row["setting"] == EXACT)
+    for peer_name in ("scipy CSR", "bmp", "pisa"):
+        peer = cheapest(
+            lambda row: row["engine"] == peer_name and row["setting"].startswith(EXACT)  # noqa: B023
+        )
+        ratios[f"{peer_name} exact"] = exact / peer if exact and peer else None
     return ratios
+
+
+def _threaded(index: Index, recall: float | None, queries: SparseVectors, k: int) -> dict[str, Any]:
+    """Queries per second of elapsed time with one thread and with two, in turn."""
+    times = -(-THREADED_QUERIES // len(queries))
+    many = SparseVectors.concatenate([queries] * times)
+    best = {1: 0.0, 2: 0.0}
+    for _ in range(THREADED_TURNS):
+        for threads in best:
+            began = time.perf_counter()
+            index.search(many, k, recall=recall, exact=recall is None, threads=threads)
+            best[threads] = max(best[threads], len(many) / (time.perf_counter() - began))
+    return {
+        "setting": Ours(index, recall).setting,
+        "queries_per_s": {str(threads): round(speed) for threads, speed in best.items()},
+        "ratio": round(best[2] / best[1], 3),
+    }
+
+
+def _against_lucene(folder: Path, corpus: SparseVectors, queries: SparseVectors) -> dict[str, int]:
+    """How many queries get from Lucene the scores and documents that they get from us."""
+    from tamis.eval.lucene import equal_answers, impacts
+
+    documents = impacts(corpus.rows(0, min(LUCENE_DOCUMENTS, len(corpus))), DOCUMENT_SCALE)
+    whole = impacts(queries, QUERY_SCALE)
+    equal = equal_answers(folder / "lucene", documents, whole, LUCENE_DEPTH)
+    return {
+        "documents": len(documents),
+        "queries": len(whole),
+        "k": LUCENE_DEPTH,
+        "equal": int(equal.sum()),
+    }

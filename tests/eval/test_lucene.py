@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tamis.eval.datasets import load_dataset
-from tamis.eval.lucene import LuceneImpacts, LuceneSystem, impacts, start_java
-from tamis.index import Index
+from tamis.eval.lucene import LuceneSystem, _equal, equal_answers, impacts, start_java
 from tamis.index.errors import InputError
 from tamis.index.interchange import write_json_vectors
 from tamis.index.vectors import SparseVectors
@@ -58,16 +57,16 @@ def test_the_missing_extra_is_named():
 @pytest.mark.filterwarnings("ignore")
 def test_exact_search_equals_lucenes_impact_search(tmp_path):
     documents, queries = impacts(random_vectors(2011, 1)), impacts(random_vectors(57, 2), 10)
-    ids = [f"d{n}" for n in range(len(documents))]
-    theirs = LuceneImpacts(tmp_path / "lucene", ids, documents).search(queries, 100)
-    index = Index.build(tmp_path / "ours", documents, ids)
-    ours = index.search(queries, 100, exact=True)
-    for query, expected in enumerate(theirs):
-        docs, scores = ours.row(query)
-        assert scores.astype(int).tolist() == list(expected.values()), query
-        lowest = min(expected.values())  # which of those with the last score is chance
-        found = {f"d{d}": int(s) for d, s in zip(docs, scores, strict=True) if s > lowest}
-        assert found == {d: s for d, s in expected.items() if s > lowest}
+    assert equal_answers(tmp_path, documents, queries, 100).all()
+
+
+def test_answers_differ_by_a_score_or_by_a_document_above_the_last_score():
+    docs, scores = np.array([4, 2, 7]), np.array([9, 5, 3], np.float32)
+    assert _equal(docs, scores, {"4": 9, "2": 5, "8": 3})  # 7 and 8 tie at the border
+    assert not _equal(docs, scores, {"4": 9, "2": 4, "7": 3})
+    assert not _equal(docs, scores, {"4": 9, "6": 5, "7": 3})
+    assert not _equal(docs, scores, {"4": 9, "2": 5})
+    assert _equal(docs[:0], scores[:0], {})
 
 
 @needs_pyserini

@@ -1,9 +1,12 @@
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from tamis.index import Index, SparseVectors
 from tamis.scripts import bench_search
-from tamis.scripts.bench_search import _gate, measure_search
+from tamis.scripts.bench_peers import BlockMax, Exhaustive, _build_bmp
+from tamis.scripts.bench_search import _gate, _overlap, measure_search
 from tamis.scripts.bench_vectors import VOCAB_SIZE, Topics
 
 
@@ -38,6 +41,21 @@ def test_the_report_compares_every_engine_with_exact_search():
     assert all(row["cpu_us_per_query"] > 0 for row in report["engines"])
     assert report["built"][0]["size_bytes"] > 0
     assert report["provenance"]["seed"] == bench_search.SEED
+    assert [row["setting"] for row in report["two_threads"]] == ["exact", "recall=0.95"]
+    assert all(row["queries_per_s"]["2"] > 0 for row in report["two_threads"])
+
+
+@pytest.mark.skipif(find_spec("bmp") is None, reason="needs bmp")
+def test_block_max_pruning_finds_what_exhaustive_search_finds(tmp_path, topics):
+    corpus = topics.vectors(501, bench_search.DOCUMENT_TERMS, 0.8, seed=5)
+    queries = topics.vectors(11, bench_search.QUERY_TERMS, 0.25, seed=6)
+    searcher, built = _build_bmp(tmp_path / "bmp", corpus, 32)
+    found, truth = (
+        BlockMax(searcher, 32).answer(queries, 10),
+        Exhaustive(corpus).answer(queries, 10),
+    )
+    assert _overlap(found, truth) > 0.9  # impacts of 8 bits
+    assert built.size_bytes > 0
 
 
 def test_the_gate_refuses_a_wrong_answer(tmp_path, monkeypatch):
