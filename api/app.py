@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.warm_up()
+        following = asyncio.create_task(service.follow())
         yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
         service.close()
 
     app = FastAPI(title="Tamis", version=version("tamis"), redoc_url=None, lifespan=lifespan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -15,6 +17,7 @@ from tamis.api import answers, requests
 from tamis.api.body import read_body
 from tamis.api.problems import RequestError
 from tamis.api.workers import Workers
+from tamis.index.errors import TamisError
 from tamis.retriever.reranker import LazyReranker
 
 if TYPE_CHECKING:
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
+LOG = logging.getLogger("tamis.api")
 MOST_NAMES = 20  # shown in a message
+REFRESH_S = 1.0  # between two looks for newer generations
 
 
 class Service:
@@ -47,6 +52,19 @@ class Service:
         """Answer one query in each index: compiled loops are loaded before the first request."""
         for searcher in self.searchers.values():
             await self._workers.run(partial(answers.search_answers, searcher, ["warm up"], 1))
+
+    async def follow(self) -> None:
+        """Serve each index's newest generation, looked for every second, until cancelled.
+
+        An index whose newest generation cannot be read goes on being served as it was.
+        """
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            for name, searcher in self.searchers.items():
+                try:
+                    self.searchers[name] = await asyncio.to_thread(searcher.refresh)
+                except TamisError as error:
+                    LOG.warning("index %s stays at its generation: %s", name, error)
 
     def close(self) -> None:
         """Let the workers finish."""

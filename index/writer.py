@@ -155,6 +155,7 @@ class CollectionWriter:
             MismatchError: the vectors use more terms than there are.
             StoppedError: the disk has failed.
         """
+        check_wait(wait)
         self.wait(self.stage(records, vectors), wait)
 
     def stage(self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors) -> Place:
@@ -165,11 +166,6 @@ class CollectionWriter:
 
     def wait(self, place: Place, wait: Wait) -> None:
         """Wait for what `stage` began. Holding the words meanwhile would be a deadlock."""
-        if wait not in get_args(Wait):
-            raise InputError(
-                f"expected wait to be {', '.join(get_args(Wait))}, found {wait!r}; "
-                "use durable to be safe"
-            )
         if wait == "searchable" or self._pending.size_bytes > PENDING_BYTES:
             self.commit()
         elif wait == "durable":
@@ -198,6 +194,7 @@ class CollectionWriter:
         Raises:
             InputError: an id is there already, or twice among these.
         """
+        check_wait(wait)
         ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
         with self._mutex:
             seen = set[str]()
@@ -213,6 +210,7 @@ class CollectionWriter:
 
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
         """Remove the documents of these ids; how many there were. Unknown ids are passed over."""
+        check_wait(wait)
         with self._mutex:
             found = [doc_id for doc_id in dict.fromkeys(ids) if self.has(doc_id)]
             if found:
@@ -393,3 +391,10 @@ class CollectionWriter:
         self._publisher.remove_unused()
         self._publisher.close()
         self._lock.release()
+
+
+def check_wait(wait: str) -> None:
+    """Refuse a word that `Wait` does not have, before anything is written."""
+    if wait not in get_args(Wait):
+        known = ", ".join(get_args(Wait))
+        raise InputError(f"expected wait to be {known}, found {wait!r}; use durable to be safe")

@@ -19,7 +19,7 @@ from tamis.index.manifest import BUILD
 from tamis.index.merging import rows_of
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
-from tamis.index.writer import CollectionWriter
+from tamis.index.writer import CollectionWriter, check_wait
 from tamis.retriever.encoder import load_encoder
 from tamis.retriever.indexing import (
     CHUNK_DOCUMENTS,
@@ -149,6 +149,7 @@ class Editor:
             InputError: a passage is faulty; those of earlier writes are kept.
             StoppedError: the disk has failed.
         """
+        check_wait(wait)
         tell, done, stream = progress or silent, 0, iter(passages)
         while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
             self._put_chunk(chunk, "none" if wait == "none" else "durable")

@@ -92,7 +92,7 @@ def _store_keys(folder: Path, cache: Path, budget_bytes: int, device: str | None
     reranker = BlockReranker.from_pretrained(device=device, conditioning="none")
     documents = (
         (collection.doc_id(doc), content_of(collection.document(doc)))
-        for doc in range(len(collection))
+        for doc in collection.index.live_docs().tolist()
     )
     store = DocumentStore.build(reranker, documents, cache, budget_bytes=budget_bytes)
     each = store.size_bytes / max(len(store), 1)

@@ -69,6 +69,7 @@ def test_a_write_happens_as_a_whole_or_not_at_all(tmp_path):
             writer.put([record("a", 1)], SparseVectors.empty(28, 1))
         with pytest.raises(InputError, match="expected wait to be none, durable, searchable"):
             writer.put([record("a", 1)], vectors.rows(0, 1), wait="soon")
+        assert not writer.has("a")
         writer.add([record("b", 2)], vectors.rows(1, 2))
         with pytest.raises(InputError, match="found 'b', which is there already; use `put`"):
             writer.add([record("c", 1), record("b", 1)], vectors)
