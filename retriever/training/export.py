@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
-from transformers.utils import logging
 
+from tamis.retriever.language_model import without_progress_bars
 from tamis.retriever.model_sides import QUERY_WEIGHT_FILES, SETTINGS_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tamis.retriever.training.student import Student
@@ -35,7 +33,7 @@ def export_model(student: Student, folder: Path, *, name: str) -> None:
     model: Any = student.documents.model
     hole = model.get_output_embeddings()
     model.set_output_embeddings(student.documents.decoder)
-    with _without_progress_bars():
+    with without_progress_bars():
         model.save_pretrained(str(folder))
     model.set_output_embeddings(hole)
     student.tokenizer.save(folder)
@@ -45,15 +43,3 @@ def export_model(student: Student, folder: Path, *, name: str) -> None:
     if student.log_table is not None:
         table = student.table().float().cpu().contiguous()
         save_file({"weight": table}, str(folder / QUERY_WEIGHT_FILES[0]))
-
-
-@contextlib.contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    bars: Any = logging  # untyped
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
