@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from storages import Quick
@@ -13,6 +13,7 @@ from workload import check_consistent, create, held, put, record, stop, vectors_
 
 from tamis.index import Collection, CollectionWriter, InputError
 
+SHARES = 40  # of the long form, for as many processes
 IDS = st.sampled_from([f"d{number}" for number in range(12)])
 
 
@@ -127,14 +128,14 @@ class Living(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def run(examples, steps):
+def run(examples, steps, number=0):
+    """Runs of ``steps`` operations each; another ``number`` draws others."""
     run_state_machine_as_test(
-        Living,
+        seed(number)(Living),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
@@ -146,7 +147,8 @@ def test_five_thousand_operations():
 
 
 @pytest.mark.slow
-def test_a_million_operations(proof):
-    operations = int(os.environ.get("TAMIS_OPERATIONS", "1000000"))
-    run(operations // 200, 200)
+@pytest.mark.parametrize("number", range(1, SHARES + 1))
+def test_a_million_operations(number, proof):
+    operations = int(os.environ.get("TAMIS_OPERATIONS", "1000000")) // SHARES
+    run(operations // 200, 200, number)
     proof("model", operations=operations, differences=0)
