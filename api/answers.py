@@ -194,6 +194,7 @@ def search_answers(
     explain: bool = False,
     highlight: bool = False,
     rerank: int | None = None,
+    filter: "Mapping[str, Any] | None" = None,  # noqa: A002  its name in a request
 ) -> tuple[SearchAnswer, ...]:
     """Search, and give each query's answer; the arguments are those of `Searcher.search`.
 
@@ -207,6 +208,7 @@ def search_answers(
         explain: fill ``matched_terms``.
         highlight: fill ``highlights``.
         rerank: how many of the best documents the reranker orders anew.
+        filter: which documents may be found, by declared fields.
     """
     results = searcher.search(
         queries,
@@ -216,6 +218,7 @@ def search_answers(
         lexical_weight=lexical_weight,
         explain=explain or highlight,
         rerank=rerank,
+        filter=filter,
     )
     return tuple(_search_answer(searcher, result, explain, highlight) for result in results)
 

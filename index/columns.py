@@ -5,7 +5,9 @@ A value may be missing. A string is stored as its place among the field's distin
 
 from __future__ import annotations
 
+import math
 import sys
+from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -62,15 +64,10 @@ class Column:
         Raises:
             InputError: a value is of another type; the message names field and document.
         """
-        if kind == "string":
-            return _string_column(name, values)
-        missing = np.nan if kind == "float" else _NO_INTEGER
-        dtype = np.float64 if kind == "float" else np.int64
-        numbers = [
-            missing if value is None else _number(name, kind, value, f"document {doc}")
-            for doc, value in enumerate(values)
-        ]
-        return Column(name, kind, np.array(numbers, dtype))
+        building = _Building(name, kind)
+        for value in values:
+            building.append(value)
+        return building.column()
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -97,6 +94,42 @@ class Column:
         wanted = [_string(self.name, value, "the filter") for value in values]
         place = {string: at for at, string in enumerate(self.strings)}
         return np.array([place[string] for string in wanted if string in place], np.int32)
+
+
+class _Building:
+    """A column that grows by a few bytes a document."""
+
+    def __init__(self, name: str, kind: ColumnType) -> None:
+        self._name = name
+        self._kind = kind
+        self._numbers: array[Any] = array({"float": "d", "string": "i"}.get(kind, "q"))
+        self._missing: float | int = math.nan if kind == "float" else _NO_INTEGER
+        self._strings: dict[str, int] = {}  # each distinct one and how many came before it
+
+    def append(self, value: Value) -> None:
+        """Take the next document's value; raises InputError where it is of another type."""
+        where = f"document {len(self._numbers)}"
+        if self._kind == "string":
+            number = _NO_STRING
+            if value is not None:
+                string = _string(self._name, value, where)
+                number = self._strings.setdefault(string, len(self._strings))
+            self._numbers.append(number)
+        elif value is None:
+            self._numbers.append(self._missing)
+        else:
+            self._numbers.append(_number(self._name, self._kind, value, where))
+
+    def column(self) -> Column:
+        """The column of all values so far."""
+        values = np.array(self._numbers)
+        if self._kind != "string":
+            return Column(self._name, self._kind, values)
+        strings = sorted(self._strings)
+        place_of = np.full(len(strings) + 1, _NO_STRING, np.int32)  # the last one: missing
+        for place, string in enumerate(strings):
+            place_of[self._strings[string]] = place
+        return Column(self._name, "string", place_of[values], tuple(strings))
 
 
 def write_columns(storage: Storage, folder: str, columns: Sequence[Column]) -> dict[str, FileEntry]:
@@ -139,23 +172,20 @@ def columns_of(documents: Documents | None, schema: Mapping[str, ColumnType]) ->
     Raises:
         InputError: a value is of another type than the schema says.
     """
-    values: dict[str, list[Value]] = {name: [] for name in schema}
-    for doc in range(len(documents) if documents is not None else 0):
+    building = {name: _Building(name, kind) for name, kind in schema.items()}
+    for doc in range(len(documents) if documents is not None and schema else 0):
         record = documents[doc] if documents is not None else {}
-        for name in schema:
-            values[name].append(record.get(name))
-    return {name: Column.of(name, kind, values[name]) for name, kind in schema.items()}
+        for name, column in building.items():
+            column.append(record.get(name))
+    return {name: column.column() for name, column in building.items()}
 
 
-def _string_column(name: str, values: Sequence[Value]) -> Column:
-    given = [
-        None if value is None else _string(name, value, f"document {doc}")
-        for doc, value in enumerate(values)
-    ]
-    strings = sorted({value for value in given if value is not None})
-    place: dict[str | None, int] = {string: at for at, string in enumerate(strings)}
-    places = np.array([place.get(value, _NO_STRING) for value in given], np.int32)
-    return Column(name, "string", places, tuple(strings))
+def check_value(name: str, kind: ColumnType, value: Value, where: str) -> None:
+    """Raise InputError unless a value is of a type; ``where`` it stands is for the message."""
+    if kind == "string":
+        _string(name, value, where)
+    else:
+        _number(name, kind, value, where)
 
 
 def _string(name: str, value: Value, where: str) -> str:

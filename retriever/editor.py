@@ -15,12 +15,14 @@ import numpy as np
 from tamis.index.creation import create_collection
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.errors import InputError, MismatchError
+from tamis.index.index import COLUMNS
 from tamis.index.manifest import BUILD
 from tamis.index.merging import rows_of
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
 from tamis.index.writer import CollectionWriter, check_wait
 from tamis.retriever.encoder import load_encoder
+from tamis.retriever.fields import check_fields, converted
 from tamis.retriever.indexing import (
     CHUNK_DOCUMENTS,
     Progress,
@@ -32,11 +34,12 @@ from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, satura
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from tamis.index.columns import ColumnType
     from tamis.index.writer import Wait
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.types import Passage
@@ -48,6 +51,7 @@ def create_index(
     encoder: Encoder | None,
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
     source: str = "",
+    fields: Mapping[str, ColumnType] = {},
 ) -> None:
     """Write an index without documents, for an `Editor` to fill.
 
@@ -56,21 +60,25 @@ def create_index(
         encoder: gives the learned terms; None for words alone.
         lexical: settings of the lexical channel; None for learned terms alone.
         source: where documents will come from, recorded.
+        fields: those that searches can be filtered by, and their types.
 
     Raises:
-        InputError: the folder holds an index, or there is neither encoder nor lexical channel.
+        InputError: the folder holds an index, there is neither encoder nor lexical channel, or a
+            field's type is unknown.
         LockedError: another process writes there.
     """
     if encoder is None and lexical is None:
         raise InputError(
             "expected an encoder or the lexical channel, found neither; turn one of them on"
         )
+    check_fields(fields)
     storage, learned = Storage(path), encoder.description.vocab_size if encoder else 0
     words = DictionaryWriter(learned).dictionary() if lexical else None
     settings: dict[str, Any] = {
         "source": source,
         "encoder": encoder_settings(encoder),
         "lexical": None,
+        COLUMNS: dict(fields),
     }
     if lexical is not None and words is not None:
         settings["lexical"] = {
@@ -163,6 +171,10 @@ class Editor:
         """Remove the documents of these ids; how many there were."""
         return self.writer.delete(ids, wait=wait)
 
+    def delete_where(self, filter: Mapping[str, Any], *, wait: Wait = "durable") -> int:  # noqa: A002
+        """Remove the documents that a filter admits, as in `Searcher.search`; how many."""
+        return self.writer.delete_where(filter, wait=wait)
+
     def commit(self) -> int:
         """Make all writes so far searchable; the generation that holds them."""
         return self.writer.commit()
@@ -196,6 +208,7 @@ class Editor:
             self._counter = WordCounter(Analyzer(self._lexical), self.writer.dictionary)
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
+        chunk = [converted(passage, self.writer.index.columns) for passage in chunk]
         texts = [passage.content for passage in chunk]
         learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
         with self.writer.words_held():

@@ -19,16 +19,18 @@ import orjson
 
 from tamis.index.calibration import SMALL, Sample
 from tamis.index.collection import QUERY_SIDE, Collection, open_dictionary
+from tamis.index.columns import ColumnType, columns_of, write_columns
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.documents import Documents, DocumentWriter
 from tamis.index.draft import DICTIONARY, dictionary_prefix
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
-from tamis.index.index import SEGMENT, refuse_existing, write_index
+from tamis.index.index import COLUMNS, SEGMENT, refuse_existing, write_index
 from tamis.index.lock import FolderLock
 from tamis.index.manifest import BUILD
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.fields import typed
 from tamis.retriever.inference_free import TableQueryEncoder
 from tamis.retriever.lexical import (
     Analyzer,
@@ -41,7 +43,7 @@ from tamis.retriever.pseudo_queries import pseudo_queries
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from tamis.retriever.encoder import Encoder
@@ -68,6 +70,7 @@ class _Corpus(msgspec.Struct, frozen=True):
     distinct_words: int
     dictionary: str  # fingerprint of the distinct words; empty without the lexical channel
     files: dict[str, FileEntry]
+    columns: dict[str, ColumnType]  # the declared fields
 
 
 def index_corpus(
@@ -77,6 +80,7 @@ def index_corpus(
     encoder: Encoder | None,
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
     source: str = "",
+    fields: Mapping[str, ColumnType | None] = {},
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Collection:
@@ -88,6 +92,8 @@ def index_corpus(
         encoder: gives the learned terms; None for words alone, which is BM25.
         lexical: settings of the lexical channel; None for learned terms alone.
         source: where the passages come from, recorded and compared when resuming.
+        fields: those that searches can be filtered by, and their types; None infers one from the
+            first documents. All other fields are stored all the same.
         resume: go on with an unfinished build that was begun with the same settings.
         progress: told how far each step has come.
 
@@ -105,7 +111,7 @@ def index_corpus(
     refuse_existing(storage)
     storage.make_folder()
     with FolderLock(storage) as lock:
-        job = _Job(storage, encoder, lexical, source, progress or silent)
+        job = _Job(storage, encoder, lexical, source, fields, progress or silent)
         job.begin(resume)
         try:
             corpus = job.read(passages)
@@ -127,12 +133,14 @@ class _Job:
         encoder: Encoder | None,
         lexical: LexicalConfig | None,
         source: str,
+        fields: Mapping[str, ColumnType | None],
         progress: Progress,
     ) -> None:
         self.storage = storage
         self.encoder = encoder
         self.lexical = lexical
         self.source = source
+        self.fields = fields
         self.progress = progress
 
     @property
@@ -146,6 +154,7 @@ class _Job:
                 "encoder": asdict(self.encoder.description) if self.encoder else None,
                 "lexical": asdict(self.lexical) if self.lexical else None,
                 "source": self.source,
+                "fields": dict(self.fields),
                 "chunk_documents": CHUNK_DOCUMENTS,
             }
         )
@@ -176,6 +185,7 @@ class _Job:
         dictionary = DictionaryWriter(self.learned_terms)
         analyzer = Analyzer(self.lexical) if self.lexical else None
         counter = WordCounter(analyzer, dictionary) if analyzer else None
+        columns, passages = typed(passages, self.fields)
         with DocumentWriter(self.storage, SEGMENT) as documents:
             for number, chunk in enumerate(_chunks(passages)):
                 for passage in chunk:
@@ -189,6 +199,8 @@ class _Job:
         if not ids:
             raise InputError(f"{self.source}: expected documents, found none; check the corpus")
         files = documents.entries | self._write_ids(ids)
+        found = columns_of(Documents(self.storage, SEGMENT, files), columns)
+        files |= write_columns(self.storage, SEGMENT, list(found.values()))
         if counter is not None:
             files |= self._write_dictionary(dictionary)
         corpus = _Corpus(
@@ -198,6 +210,7 @@ class _Job:
             distinct_words=len(dictionary),
             dictionary=dictionary.dictionary().fingerprint if analyzer else "",
             files=files,
+            columns=columns,
         )
         self.storage.replace(CORPUS, msgspec.json.encode(corpus))
         return corpus
@@ -229,6 +242,7 @@ class _Job:
             "source": self.source,
             "encoder": encoder_settings(self.encoder),
             "lexical": None,
+            COLUMNS: corpus.columns,
         }
         if self.lexical is not None:
             settings["lexical"] = {

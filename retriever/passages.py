@@ -248,7 +248,7 @@ def _passage(
         check_id(doc_id)
     except InputError as error:
         raise InputError(f"{name}:{number}: {error}") from None
-    return Passage(doc_id, text, title, fields or {}, number)
+    return Passage(doc_id, text, title, fields or {}, number, name)
 
 
 def _from_text_files(folder: Path) -> Iterator[Passage]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -84,6 +84,7 @@ class Searcher:
         explain: bool = False,
         threads: int = 1,
         rerank: int | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  the word of every search API
     ) -> list[SearchResult]:
         """The k best documents of each query.
 
@@ -98,10 +99,13 @@ class Searcher:
             threads: how many queries to answer at once.
             rerank: how many of the best documents the reranker orders anew; None for none. Their
                 scores are then the reranker's; the others follow, each one lower than the last.
+            filter: which documents may be found, by declared fields, such as
+                ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.filters`. As many
+                are found as match it and share a term with the query, up to k.
 
         Raises:
-            InputError: a weight, term or number is out of range, or queries that are not texts, or
-                without a reranker, are to be reranked.
+            InputError: a weight, term or number is out of range, the filter is faulty, or queries
+                that are not texts, or without a reranker, are to be reranked.
         """
         if rerank is not None:
             self._check_rerank(queries, rerank)
@@ -110,7 +114,7 @@ class Searcher:
         encoded = perf_counter()
         depth = max(k, rerank or 0)
         best = self.collection.index.search(
-            vectors, depth, recall=recall, exact=exact, threads=threads
+            vectors, depth, recall=recall, exact=exact, threads=threads, where=filter
         )
         share_ms = 1000 / max(len(queries), 1)
         encode_ms = (encoded - began) * share_ms

@@ -19,6 +19,7 @@ class Passage:
         title: may be empty.
         fields: further stored values, by name.
         line: where it stands in its file, from 1; 0 when it has no line.
+        file: the file's name; empty when it comes from elsewhere.
     """
 
     doc_id: str
@@ -26,6 +27,12 @@ class Passage:
     title: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """``file:line: ``, to begin a message about it with; empty when it is in no file."""
+        return f"{self.file}:{self.line}: " if self.file else ""
 
     @property
     def content(self) -> str:

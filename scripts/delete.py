@@ -6,22 +6,31 @@ from typing import Annotated
 
 import typer
 
+from tamis.scripts.filters import FilterOption, parse_filter
 from tamis.scripts.output import JsonOption, print_json
 
 
 def delete(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Ids of documents; - reads one a line.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Ids of documents; - reads one a line."),
+    ] = None,
+    filter: FilterOption = None,  # noqa: A002  the option's name
     json: JsonOption = False,
 ) -> None:
-    """Delete documents by id. Ids that are not there are passed over."""
+    """Delete documents by id, or those that a filter admits.
+
+    Ids that are not there are passed over.
+    """
     from tamis.index.writer import CollectionWriter
 
-    wanted = _lines() if ids == ["-"] else ids
+    where = parse_filter(filter)
+    if (not ids) == (where is None):
+        raise typer.BadParameter("give ids or --filter JSON, one of the two")
+    wanted = _lines() if ids == ["-"] else ids or []
     with CollectionWriter.open(collection) as writer:
-        deleted = writer.delete(wanted)
+        deleted = writer.delete(wanted) if where is None else writer.delete_where(where)
         generation = writer.commit()
         documents = len(writer.index)
     if json:
@@ -29,9 +38,13 @@ def delete(
         print_json({"path": str(collection), **found})
     else:
         typer.echo(
-            f"{collection}: {deleted:,} of {len(wanted):,} ids deleted, {documents:,} documents "
-            f"left, generation {generation}"
+            f"{collection}: {_said(deleted, wanted, where is None)} deleted, {documents:,} "
+            f"documents left, generation {generation}"
         )
+
+
+def _said(deleted: int, wanted: list[str], by_id: bool) -> str:
+    return f"{deleted:,} of {len(wanted):,} ids" if by_id else f"{deleted:,} documents"
 
 
 def _lines() -> list[str]:

@@ -28,6 +28,13 @@ def index(
     language: Annotated[
         str, typer.Option(help="Language of the corpus, for stems and stop words.")
     ] = "english",
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:TYPE],...",
+            help="Fields to filter searches by; types string, integer, float, date, or inferred.",
+        ),
+    ] = None,
     device: DeviceOption = None,
     vectors: Annotated[
         Path | None,
@@ -72,7 +79,13 @@ def index(
             _index_vectors(vectors, out, encoder, vocab_size)
         elif corpus is not None:
             index_corpus_of(
-                corpus, out, encoder, language if lexical else None, device=device, resume=resume
+                corpus,
+                out,
+                encoder,
+                language if lexical else None,
+                fields=fields,
+                device=device,
+                resume=resume,
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
@@ -106,11 +119,13 @@ def index_corpus_of(
     encoder: str,
     language: str | None = "english",
     *,
+    fields: str | None = None,
     device: str | None = None,
     resume: bool = False,
 ) -> None:
     """Read, encode and index, with progress on a terminal; no language, no lexical channel."""
     from tamis.retriever.encoder import load_encoder
+    from tamis.retriever.fields import parse_fields
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.passages import read_passages
 
@@ -122,6 +137,7 @@ def index_corpus_of(
             encoder=None if encoder == WORDS_ALONE else load_encoder(encoder, device=device),
             lexical=_lexical_config(language),
             source=corpus,
+            fields=parse_fields(fields) if fields else {},
             resume=resume,
             progress=progress,
         )
@@ -194,6 +210,8 @@ def _print_summary(out: Path, took_s: float, json: bool) -> None:
         f"{out}: {documents:,} documents in {took_s:.1f} s ({documents / took_s:,.0f}/s), "
         f"{human_bytes(size_bytes)} ({size_bytes / max(documents, 1):,.0f} bytes a document)"
     )
+    for name, kind in found["fields"].items():
+        typer.echo(f"field {name}: {kind}")
 
 
 def _how_to_go_on(vectors: Path | None) -> str:

@@ -48,6 +48,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         FormatError: the folder is no finished index of this version.
         CorruptionError: the manifest is damaged.
     """
+    from tamis.index.index import COLUMNS
     from tamis.index.inspection import bytes_by_part
     from tamis.index.manifest import FORMAT, read_current
     from tamis.index.storage import Storage
@@ -67,6 +68,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         "written_by": manifest.written_by,
         "encoder": manifest.settings.get("encoder"),
         "lexical": manifest.settings.get("lexical"),
+        "fields": manifest.settings.get(COLUMNS) or {},
         "source": manifest.settings.get("source"),
         "bytes": bytes_by_part(manifest.files),
         "files": {name: entry.size_bytes for name, entry in sorted(manifest.files.items())},
@@ -82,6 +84,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("terms", f"{found['vocab_size']:,}"),
         ("encoder", _described(found["encoder"])),
         ("lexical", _described(found["lexical"])),
+        ("fields", _described(found["fields"] or None)),
         ("source", found["source"] or "not recorded"),
         *calibration_lines(found["calibration"]),
         ("generation", f"{found['generation']}, {found['segments']} segment(s)"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tamis.scripts.filters import FilterOption, parse_filter
 from tamis.scripts.output import JsonOption, aligned, print_json
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def search(
         int | None,
         typer.Option(min=1, metavar="DEPTH", help="Order the best DEPTH documents anew."),
     ] = None,
+    filter: FilterOption = None,  # noqa: A002  the option's name
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
@@ -52,6 +54,7 @@ def search(
         explain=explain,
         highlight=not json,
         rerank=rerank,
+        filter=parse_filter(filter),
     )
     if json:
         print_json(answer)

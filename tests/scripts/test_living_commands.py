@@ -109,3 +109,48 @@ def test_verify_repairs_what_it_can(tamis, built):
     assert document(tamis("verify", built, "--repair", "--json"))["ok"]
     shutil.rmtree(built / "segments")
     assert document(tamis("verify", built, "--json"), code=2)["problems"]
+
+
+@pytest.fixture
+def library(tamis, tmp_path):
+    corpus = tmp_path / "books.csv"
+    rows = [f"b{i},a book,{1990 + i},{'en' if i % 2 else 'fr'}" for i in range(8)]
+    corpus.write_text("\n".join(["id,text,year,language", *rows, ""]))
+    options = ["--fields", "year,language", "--encoder", "bm25"]
+    built = tamis("index", corpus, "--out", tmp_path / "library", *options)
+    assert built.stdout.splitlines()[1:] == ["field year: integer", "field language: string"]
+    return tmp_path / "library"
+
+
+def test_a_search_is_filtered_by_declared_fields(tamis, library):
+    where = {"must": [{"field": "year", "range": {"gte": 1995}}]}
+    where["must_not"] = [{"field": "language", "in": ["fr"]}]
+    found = document(tamis("search", library, "book", "--filter", json.dumps(where), "--json"))
+    assert {hit["id"] for hit in found["hits"]} == {"b5", "b7"}
+    assert document(tamis("info", library, "--json"))["fields"] == {
+        "year": "integer",
+        "language": "string",
+    }
+
+
+def test_documents_are_deleted_by_a_filter(tamis, library):
+    where = '{"field": "language", "in": ["fr"]}'
+    shown = tamis("delete", library, "--filter", where).stdout
+    assert ": 4 documents deleted, 4 documents left" in shown
+    assert set(ids(tamis, library, "book")) == {"b1", "b3", "b5", "b7"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--filter", "year > 3"], "expected JSON after --filter"),
+        (["--filter", "[]"], "expected a JSON object after --filter"),
+        (["--filter", '{"field": "yaer", "in": [1]}'], "declared field (year, language)"),
+        ([], "give ids or --filter JSON"),
+        (["b1", "--filter", "{}"], "give ids or --filter JSON"),
+    ],
+)
+def test_a_faulty_deletion_says_why(tamis, library, arguments, words):
+    refused = tamis("delete", library, *arguments)
+    assert refused.exit_code == 2
+    assert words in refused.stderr

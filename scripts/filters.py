@@ -1,0 +1,42 @@
+"""The option that filters documents, which several commands share."""
+
+from typing import Annotated, Any
+
+import typer
+
+FilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="JSON",
+        help='Only documents such as {"field": "year", "range": {"gte": 1999}}, '
+        '{"field": "language", "in": ["en"]}, {"must": [...], "must_not": [...]}.',
+    ),
+]
+
+
+def parse_filter(text: str | None) -> dict[str, Any] | None:
+    """The filter that an option holds; None without one.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
+    import orjson
+
+    from tamis.index.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(
+            f"expected JSON after --filter, found {text!r} ({error}); "
+            "put it in single quotes, and its names in double ones"
+        ) from None
+    if not isinstance(found, dict):
+        raise InputError(
+            f"expected a JSON object after --filter, found {text!r}; "
+            'write {"field": ..., "in": [...]} or {"field": ..., "range": {...}}'
+        )
+    return found
