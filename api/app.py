@@ -12,11 +12,13 @@ from starlette.exceptions import HTTPException
 
 from tamis.api import problems
 from tamis.api.limits import Limits
+from tamis.api.metrics import Metrics
 from tamis.api.openapi import describe
 from tamis.api.operations import Operation, operations
 from tamis.api.page import page
 from tamis.api.problems import RequestError
 from tamis.api.service import Service
+from tamis.api.watch import ROUTE, Watch
 from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:
@@ -42,11 +44,12 @@ def create_app(
     Args:
         searchers: an opened index for each name in the paths.
         limits: bounds on what requests may ask for.
-        keys: if given, everything under ``/v1`` asks for one of them.
+        keys: if given, everything but the page and the probes asks for one of them.
         reranker: the second stage of searches that ask for one; None takes the bundled one, which
             is loaded when it is first asked.
     """
-    service = Service(searchers, limits or Limits(), reranker)
+    metrics = Metrics()
+    service = Service(searchers, limits or Limits(), reranker, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,11 +66,12 @@ def create_app(
     table = operations(service)
     for path in dict.fromkeys(operation.path for operation in table):
         of_path = {one.method: one for one in table if one.path == path}
-        app.add_route(_route_path(path), _endpoint(of_path, keys), list(of_path))
+        app.add_route(_route_path(path), _endpoint(path, of_path, keys), list(of_path))
     app.add_route("/", page(), ["GET"], include_in_schema=False)
     document = describe(table, service.limits, needs_key=keys is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]
     _handle_errors(app)
+    app.add_middleware(Watch, metrics=metrics)
     return app
 
 
@@ -76,11 +80,12 @@ def _route_path(path: str) -> str:
 
 
 def _endpoint(
-    by_method: Mapping[str, Operation], keys: ApiKeys | None
+    path: str, by_method: Mapping[str, Operation], keys: ApiKeys | None
 ) -> Callable[[Request], Awaitable[Response]]:
     """One handler for all operations of a path, so that a wrong method is told all right ones."""
 
     async def endpoint(request: Request) -> Response:
+        request.scope[ROUTE] = path
         operation = by_method["GET" if request.method == "HEAD" else request.method]
         if keys is not None and not operation.open and not keys.allow(request):
             raise RequestError(
@@ -108,12 +113,6 @@ def _handle_errors(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return problems.response(problems.of_status(error, request.url.path))
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return problems.response(
-            RequestError(500, "internal_error", "expected to answer, failed; see the server's log")
-        )
-
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(TamisError, mistaken)
     app.add_exception_handler(HTTPException, unrouted)
-    app.add_exception_handler(Exception, failed)

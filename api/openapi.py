@@ -99,7 +99,8 @@ def _responses(operation: Operation, needs_key: bool) -> dict[str, Any]:
     if needs_key and not operation.open:
         statuses.add(401)
     problem = {"content": {problems.MEDIA_TYPE: {"schema": _ref(Problem)}}}
-    answer = {"content": {"application/json": {"schema": _ref(operation.gives)}}}
+    schema = {"type": "string"} if operation.gives is str else _ref(operation.gives)
+    answer = {"content": {operation.media_type: {"schema": schema}}}
     return {"200": {"description": "Done", **answer}} | {
         str(status): {"description": HTTPStatus(status).phrase, **problem}
         for status in sorted(statuses)

@@ -36,6 +36,7 @@ class Operation:
         by_url: takes the fields of a search as parameters of the URL.
         example: of a body.
         open: needs no API key.
+        media_type: of the answer.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Operation:
     by_url: bool = False
     example: Any = None
     open: bool = False
+    media_type: str = "application/json"
 
 
 def operations(service: Service) -> tuple[Operation, ...]:
@@ -74,6 +76,15 @@ def operations(service: Service) -> tuple[Operation, ...]:
             answers.StatusAnswer,
             (503,),
             open=True,
+        ),
+        Operation(
+            "GET",
+            "/metrics",
+            "metrics",
+            "Counts and latencies in Prometheus's text format.",
+            service.metrics,
+            str,
+            media_type="text/plain",
         ),
         Operation(
             "GET",

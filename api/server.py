@@ -67,7 +67,7 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
     """
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_config=None,  # as the process is set up; see logs.py
         access_log=False,
         server_header=False,
         backlog=BACKLOG,

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from tamis.api import answers, requests
 from tamis.api.body import read_body
+from tamis.api.metrics import MEDIA_TYPE, Metrics
 from tamis.api.problems import RequestError
 from tamis.api.workers import Workers
 from tamis.index.errors import TamisError
@@ -42,11 +43,14 @@ class Service:
         searchers: Mapping[str, Searcher],
         limits: Limits,
         reranker: Reranker | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self.searchers = dict(searchers)
         self.reranker = reranker or LazyReranker()
         self.limits = limits
         self._workers = Workers(limits.workers, limits.waiting)
+        self._metrics = metrics or Metrics()
+        self._metrics.watch(self.searchers, lambda: self._workers.waiting)
 
     async def warm_up(self) -> None:
         """Answer one query in each index: compiled loops are loaded before the first request."""
@@ -81,6 +85,11 @@ class Service:
                 503, "not_ready", "expected a free worker, found none; try again shortly"
             )
         return _json(answers.StatusAnswer("ready"))
+
+    async def metrics(self, request: Request) -> Response:
+        """What has been counted and timed."""
+        text = await asyncio.to_thread(self._metrics.text)
+        return Response(text, headers={"Content-Type": MEDIA_TYPE})
 
     async def info(self, request: Request) -> Response:
         """What this server is and what it allows."""
@@ -188,17 +197,24 @@ class Service:
         if depth is not None and searcher.reranker is None:
             searcher = replace(searcher, reranker=self.reranker)
         plain = [requests.plain(query) for query in queries]
-        return lambda: answers.search_answers(
-            searcher,
-            plain,
-            options.k,
-            exact=options.exact,
-            recall=options.recall,
-            lexical_weight=options.lexical_weight,
-            explain=options.explain,
-            highlight=options.highlight,
-            rerank=depth,
-        )
+
+        def search() -> tuple[answers.SearchAnswer, ...]:
+            found = answers.search_answers(
+                searcher,
+                plain,
+                options.k,
+                exact=options.exact,
+                recall=options.recall,
+                lexical_weight=options.lexical_weight,
+                explain=options.explain,
+                highlight=options.highlight,
+                rerank=depth,
+            )
+            for answer in found:
+                self._metrics.searched(answer.timings)
+            return found
+
+        return search
 
     async def _answer(self, work: Callable[[], Any]) -> Response:
         """Run ``work`` and write its answer, both on a worker."""

@@ -23,6 +23,7 @@ class Workers:
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tamis-search")
         self._room = threads + waiting
         self._inside = 0
@@ -31,6 +32,11 @@ class Workers:
     def has_room(self) -> bool:
         """Whether the next call would be accepted."""
         return self._inside < self._room
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread."""
+        return max(0, self._inside - self._threads)
 
     async def run(self, work: Callable[[], Answer]) -> Answer:
         """Run ``work`` on a worker and give its result.

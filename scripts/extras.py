@@ -14,7 +14,9 @@ class Extra(NamedTuple):
 EXTRAS = {
     "encode": Extra(("torch", "transformers", "peft"), "encoding documents; neural query sides"),
     "gpu": Extra(("triton",), "the fused kernels on a CUDA device"),
-    "serve": Extra(("fastapi", "uvicorn"), "tamis serve: the REST API and the search page"),
+    "serve": Extra(
+        ("fastapi", "prometheus-client", "uvicorn"), "tamis serve: the REST API and the search page"
+    ),
     "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
     "hybrid": Extra(
         ("faiss-cpu", "sentence-transformers"), "dense baselines and fusion with a dense index"

@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -37,9 +37,14 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with one API key a line; /v1 then asks for one.")
     ] = None,
+    log_level: Annotated[
+        Literal["info", "warning", "error"],
+        typer.Option(help="What goes to standard error as JSON lines; info: every request."),
+    ] = "warning",
     json: JsonOption = False,
 ) -> None:
     """Serve indexes over HTTP, each named after its folder."""
+    from tamis.api import logs
     from tamis.retriever.searcher import Searcher
 
     folders = named_folders(indexes)
@@ -54,6 +59,7 @@ def serve(
 
     door = open_door(host, port, api_key_file)
     with door.listener:
+        logs.start(log_level)
         searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
         run_server(searchers, door, say)
 

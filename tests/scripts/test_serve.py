@@ -49,6 +49,18 @@ def test_a_signal_stops_the_server_cleanly(serve, index, sent):
     assert errors == ""
 
 
+def test_requests_are_logged_as_json_lines_when_asked_for(serve, index):
+    process, address, _ = serve(index, "--log-level", "info")
+    headers = {"x-request-id": "number-7", "authorization": f"Bearer {KEY}"}
+    assert httpx.get(f"{address}/v1/info?key={KEY}", headers=headers).status_code == 200
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    (line,) = errors.splitlines()
+    told = json.loads(line)
+    assert (told["request_id"], told["path"], told["status"]) == ("number-7", "/v1/info", 200)
+    assert KEY not in errors
+
+
 def test_names_and_keys_are_taken_from_the_command_line(serve, index, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text(KEY)

@@ -1,0 +1,122 @@
+"""Metrics: what the service counts and times, as Prometheus reads it. Knows nothing of HTTP.
+
+Every application has a registry of its own. What an index is (documents, bytes, generation) is read
+when it is asked for, not kept beside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from tamis.retriever.types import StageTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+    from tamis.retriever.searcher import Searcher
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+REQUEST_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+STAGE_BUCKETS_S = (
+    *(0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005),
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+STAGES = tuple(field.name.removesuffix("_ms") for field in fields(StageTimes))
+
+
+class Metrics:
+    """Counters and histograms of one application; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        """Start counting from zero."""
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "tamis_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._request_seconds = Histogram(
+            "tamis_request_duration_seconds",
+            "From the request's head to the beginning of the answer.",
+            ("route",),
+            buckets=REQUEST_BUCKETS_S,
+            registry=self._registry,
+        )
+        stages = Histogram(
+            "tamis_search_stage_duration_seconds",
+            "Of one query, by stage; rerank counts reranked queries alone.",
+            ("stage",),
+            buckets=STAGE_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._stages = {stage: stages.labels(stage) for stage in STAGES}
+
+    def watch(self, searchers: Mapping[str, Searcher], waiting: Callable[[], int]) -> None:
+        """Tell of these indexes, as they are at each scrape, and of the queue.
+
+        Args:
+            searchers: by name; read anew each time.
+            waiting: gives the number of requests that wait for a worker.
+        """
+        self._registry.register(_State(searchers, waiting))
+
+    def answered(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count a request.
+
+        Args:
+            method: of HTTP.
+            route: the path with parameters in braces: there are as many series as routes.
+            status: that was answered.
+            took_s: seconds.
+        """
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_seconds.labels(route).observe(took_s)
+
+    def searched(self, times: StageTimes) -> None:
+        """Count one query's stages."""
+        for stage, histogram in self._stages.items():
+            took_ms = getattr(times, f"{stage}_ms")
+            if stage != "rerank" or took_ms > 0:
+                histogram.observe(took_ms / 1000)
+
+    def text(self) -> bytes:
+        """All of them in Prometheus's text format; see `MEDIA_TYPE`."""
+        found: bytes = generate_latest(self._registry)
+        return found
+
+
+class _State(Collector):
+    """What is true now rather than what has been counted."""
+
+    def __init__(self, searchers: Mapping[str, Searcher], waiting: Callable[[], int]) -> None:
+        self._searchers, self._waiting = searchers, waiting
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauges; called at each scrape."""
+        yield GaugeMetricFamily(
+            "tamis_queue_length", "Requests that wait for a worker.", self._waiting()
+        )
+        documents = _by_index("tamis_index_documents", "Documents.")
+        size = _by_index("tamis_index_size_bytes", "Bytes of all files.")
+        generation = _by_index("tamis_index_generation", "Counts the changes of a collection.")
+        for name, searcher in list(self._searchers.items()):
+            collection = searcher.collection
+            documents.add_metric([name], len(collection))
+            size.add_metric([name], collection.size_bytes)
+            generation.add_metric([name], collection.generation)
+        yield from (documents, size, generation)
+
+
+def _by_index(name: str, meaning: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, meaning, labels=("index",))
