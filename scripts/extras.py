@@ -17,6 +17,7 @@ EXTRAS = {
     "serve": Extra(
         ("fastapi", "prometheus-client", "uvicorn"), "tamis serve: the REST API and the search page"
     ),
+    "mcp": Extra(("mcp",), "tamis serve --mcp: tools for language models"),
     "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
     "hybrid": Extra(
         ("faiss-cpu", "sentence-transformers"), "dense baselines and fusion with a dense index"

@@ -37,6 +37,9 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with one API key a line; /v1 then asks for one.")
     ] = None,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp too.")
+    ] = False,
     log_level: Annotated[
         Literal["info", "warning", "error"],
         typer.Option(help="What goes to standard error as JSON lines; info: every request."),
@@ -48,7 +51,7 @@ def serve(
     from tamis.retriever.searcher import Searcher
 
     folders = named_folders(indexes)
-    require("serve")
+    require("serve", *(("mcp",) if mcp else ()))
 
     def say(address: str) -> None:
         if json:
@@ -61,7 +64,7 @@ def serve(
     with door.listener:
         logs.start(log_level)
         searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
-        run_server(searchers, door, say)
+        run_server(searchers, door, say, mcp=mcp)
 
 
 def named_folders(indexes: list[str]) -> dict[str, Path]:
@@ -112,11 +115,15 @@ def open_door(host: str, port: int, api_key_file: Path | None = None) -> Door:
 
 
 def run_server(
-    searchers: "Mapping[str, Searcher]", door: Door, say: "Callable[[str], None]"
+    searchers: "Mapping[str, Searcher]",
+    door: Door,
+    say: "Callable[[str], None]",
+    *,
+    mcp: bool = False,
 ) -> None:
     """Serve until Ctrl-C; ``say`` gets the address once requests are answered."""
     from tamis.api.app import create_app
     from tamis.api.server import address_of, run
 
-    app = create_app(searchers, keys=door.keys)
+    app = create_app(searchers, keys=door.keys, mcp=mcp)
     run(app, door.listener, lambda: say(address_of(door.listener)))
