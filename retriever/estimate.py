@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from tamis.index.builder import COMMON
 from tamis.index.errors import InputError
 from tamis.retriever.indexing import CHUNK_DOCUMENTS, Progress, index_corpus
 from tamis.retriever.lexical import LexicalConfig
+from tamis.retriever.sampling import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from tamis.index.collection import Collection
     from tamis.retriever.encoder import Encoder
@@ -81,33 +79,22 @@ def estimate(
         InputError: the corpus is faulty or empty.
     """
     began = perf_counter()
-    chosen, documents = _spread(passages, sample)
-    if not documents:
+    spread = Spread["Passage"](sample)
+    for passage in passages:
+        spread.take(passage)
+    if not spread.count:
         raise InputError("expected documents, found none; check the corpus")
     read_s = perf_counter() - began
     with tempfile.TemporaryDirectory() as folder:
         began = perf_counter()
         with index_corpus(
-            chosen, Path(folder) / "sample", encoder=encoder, lexical=lexical, progress=progress
+            spread.kept(),
+            Path(folder) / "sample",
+            encoder=encoder,
+            lexical=lexical,
+            progress=progress,
         ) as index:
-            return _reckoned(index, documents, read_s, perf_counter() - began)
-
-
-def _spread(passages: Iterable[Passage], sample: int) -> tuple[list[Passage], int]:
-    """Every n-th passage, n growing so that ``sample`` to twice as many are kept, cut to it."""
-    kept: list[Passage] = []
-    step, count = 1, 0
-    for count, passage in enumerate(passages, start=1):
-        if (count - 1) % step == 0:
-            kept.append(passage)
-        if len(kept) == 2 * sample:
-            kept, step = kept[::2], 2 * step
-    return list(_evenly(kept, sample)), count
-
-
-def _evenly(kept: Sequence[Passage], sample: int) -> Iterable[Passage]:
-    places = np.linspace(0, len(kept) - 1, min(sample, len(kept))).astype(int)
-    return islice((kept[place] for place in places), sample)
+            return _reckoned(index, spread.count, read_s, perf_counter() - began)
 
 
 def _reckoned(index: Collection, documents: int, read_s: float, index_s: float) -> Estimate:

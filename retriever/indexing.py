@@ -9,6 +9,7 @@ A folder in work has a subfolder ``build`` and no ``CURRENT``: it does not open 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,6 +33,7 @@ from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.fields import typed
 from tamis.retriever.inference_free import TableQueryEncoder
+from tamis.retriever.languages import advice, languages_of
 from tamis.retriever.lexical import (
     Analyzer,
     LexicalConfig,
@@ -40,6 +42,7 @@ from tamis.retriever.lexical import (
     saturate,
 )
 from tamis.retriever.pseudo_queries import pseudo_queries
+from tamis.retriever.sampling import Spread
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
@@ -49,9 +52,14 @@ if TYPE_CHECKING:
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.types import Passage
 
+LANGUAGE_SAMPLE = 200  # documents whose language is guessed
 CHUNK_DOCUMENTS = 256  # what a stop may cost: a minute where a model does five a second
 PLAN = f"{BUILD}/plan.json"
 CORPUS = f"{BUILD}/corpus.json"  # written when the corpus has been read to its end
+
+
+class CorpusWarning(UserWarning):
+    """Something about a corpus that its owner should know, though it can be indexed."""
 
 
 class Progress(Protocol):
@@ -102,6 +110,9 @@ def index_corpus(
             holds an index, or an unfinished build without ``resume``.
         MismatchError: the unfinished build was begun with other settings.
         LockedError: another process builds there.
+
+    Warns:
+        CorpusWarning: the encoder or the word settings do not suit the corpus's language.
     """
     if encoder is None and lexical is None:
         raise InputError(
@@ -186,11 +197,13 @@ class _Job:
         analyzer = Analyzer(self.lexical) if self.lexical else None
         counter = WordCounter(analyzer, dictionary) if analyzer else None
         columns, passages = typed(passages, self.fields)
+        sample = Spread[str](LANGUAGE_SAMPLE)
         with DocumentWriter(self.storage, SEGMENT) as documents:
             for number, chunk in enumerate(_chunks(passages)):
                 for passage in chunk:
-                    documents.append(passage.record())
+                    _append(documents, passage)
                     ids.append(passage.doc_id)
+                    sample.take(passage.content)
                 if counter is not None:
                     counts = counter.count(passage.content for passage in chunk)
                     words += int(counts.weights.sum(dtype=np.float64))
@@ -213,7 +226,16 @@ class _Job:
             columns=columns,
         )
         self.storage.replace(CORPUS, msgspec.json.encode(corpus))
+        self._advise(sample.kept())
         return corpus
+
+    def _advise(self, texts: list[str]) -> None:
+        """Warn where the settings do not suit the language of the corpus."""
+        location = self.encoder.location if self.encoder else ""
+        language = self.lexical.language if self.lexical else None
+        said = advice(languages_of(texts), location, language)
+        if said:
+            warnings.warn(f"{self.source}: {said}", CorpusWarning, stacklevel=4)
 
     def discard(self) -> None:
         """Remove what reading a faulty corpus has written: none of it can be used."""
@@ -343,6 +365,13 @@ class _Count:
     def __call__(self, more: int) -> None:
         self.done += more
         self.progress("encode", self.done, self.total)
+
+
+def _append(documents: DocumentWriter, passage: Passage) -> None:
+    try:
+        documents.append(passage.record())
+    except InputError as error:
+        raise InputError(f"{passage.place}{error}") from None
 
 
 def _chunks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from tamis.scripts.corpus import DeviceOption, corpus_argument, count_passages
+from tamis.scripts.corpus import (
+    DeviceOption,
+    IdFieldOption,
+    TextFieldOption,
+    TitleFieldOption,
+    corpus_argument,
+    count_passages,
+)
 from tamis.scripts.output import JsonOption, print_json
 from tamis.scripts.progress import progress_on_terminal
 
@@ -14,6 +21,9 @@ from tamis.scripts.progress import progress_on_terminal
 def add(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     corpus: Annotated[str, corpus_argument],
+    id_field: IdFieldOption = None,
+    title_field: TitleFieldOption = None,
+    text_field: TextFieldOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -28,7 +38,9 @@ def add(
     from tamis.scripts.info import read_info
 
     began, recorded = perf_counter(), read_info(collection)["encoder"]
-    passages = read_passages(corpus)
+    passages = read_passages(
+        corpus, id_field=id_field, title_field=title_field, text_field=text_field
+    )
     encoder = load_encoder(recorded["location"], device=device) if recorded else None
     with (
         Editor.open(collection, encoder) as editor,

@@ -1,7 +1,7 @@
 """Arguments that commands which read a corpus share, and counting one."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -12,19 +12,37 @@ EncoderOption = Annotated[
         "--encoder", "-e", help="Hub name or folder of a model; 'bm25' indexes words alone."
     ),
 ]
+IdFieldOption = Annotated[
+    str | None, typer.Option(help="Field of the id; else _id, id, docid or doc_id.")
+]
+TitleFieldOption = Annotated[str | None, typer.Option(help="Field of the title; else title.")]
+TextFieldOption = Annotated[
+    str | None, typer.Option(help="Field of the text; else text, contents, body or passage.")
+]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where the model runs, such as cpu or cuda:0.")
 ]
 
 
+class Reading(TypedDict, total=False):
+    """Under which names a corpus holds what, as `read_passages` takes it."""
+
+    id_field: str | None
+    title_field: str | None
+    text_field: str | None
+
+
 def count_passages(corpus: str) -> int | None:
     """How many passages a line-by-line corpus holds, for the time left; None if it is not one."""
-    from tamis.retriever.passages import STDIN, corpus_file, open_bytes
+    from tamis.retriever.corpus_lines import open_bytes
+    from tamis.retriever.passages import STDIN, corpus_files
 
     if corpus == STDIN:
         return None
-    path = corpus_file(Path(corpus))
-    if path.is_dir() or not {".jsonl", ".tsv"} & set(path.suffixes):
-        return None
-    with open_bytes(path) as stream:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+    count = 0
+    for path in corpus_files(Path(corpus)):
+        if not {".jsonl", ".ndjson", ".tsv"} & set(path.suffixes):
+            return None
+        with open_bytes(path) as stream:
+            count += sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+    return count

@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.scripts.corpus import DeviceOption, EncoderOption, corpus_argument, count_passages
+from tamis.scripts.corpus import (
+    DeviceOption,
+    EncoderOption,
+    IdFieldOption,
+    TextFieldOption,
+    TitleFieldOption,
+    corpus_argument,
+    count_passages,
+)
 from tamis.scripts.output import JsonOption, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tamis.index import SparseVectors
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.indexing import Progress as Report
+    from tamis.retriever.types import Passage
 
 CHUNK_DOCUMENTS = 2048
 
@@ -22,6 +33,9 @@ def encode(
     corpus: Annotated[str, corpus_argument],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
     encoder: EncoderOption = "default",
+    id_field: IdFieldOption = None,
+    title_field: TitleFieldOption = None,
+    text_field: TextFieldOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -30,15 +44,22 @@ def encode(
     Writes OUT.safetensors with the tensors offsets, terms and weights (compressed sparse rows),
     and OUT.ids.txt with one id a line. Index them with `tamis index --vectors`.
     """
+    from tamis.index import InputError
     from tamis.index.interchange import ids_file, write_ids
     from tamis.retriever.encoder import load_encoder
+    from tamis.retriever.passages import read_passages
 
     if out.suffix != ".safetensors":
         raise typer.BadParameter(f"expected a file ending in .safetensors, found {out}")
     began = perf_counter()
     model = load_encoder(encoder, device=device)
     with progress_on_terminal(lambda: count_passages(corpus)) as report:
-        vectors, ids = _encode_all(corpus, model, report)
+        passages = read_passages(
+            corpus, id_field=id_field, title_field=title_field, text_field=text_field
+        )
+        vectors, ids = _encode_all(passages, model, report)
+    if not ids:
+        raise InputError(f"{corpus}: expected documents, found none; check the corpus")
     took_s = perf_counter() - began
     description = model.description
     vectors.save(out, {"encoder": description.name, "fingerprint": description.fingerprint})
@@ -62,10 +83,9 @@ def encode(
 
 
 def _encode_all(
-    corpus: str, encoder: "Encoder", report: "Report | None"
+    passages: "Iterable[Passage]", encoder: "Encoder", report: "Report | None"
 ) -> "tuple[SparseVectors, list[str]]":
-    from tamis.index import InputError, SparseVectors
-    from tamis.retriever.passages import read_passages
+    from tamis.index import SparseVectors
 
     batches: list[SparseVectors] = []
     ids: list[str] = []
@@ -77,13 +97,11 @@ def _encode_all(
         if report is not None:
             report("encode", len(ids), None)
 
-    for passage in read_passages(corpus):
+    for passage in passages:
         ids.append(passage.doc_id)
         texts.append(passage.content)
         if len(texts) == CHUNK_DOCUMENTS:
             encode_texts()
     if texts:
         encode_texts()
-    if not ids:
-        raise InputError(f"{corpus}: expected documents, found none; check the corpus")
-    return SparseVectors.concatenate(batches), ids
+    return SparseVectors.concatenate(batches or [SparseVectors.empty(1)]), ids

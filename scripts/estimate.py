@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from tamis.scripts.corpus import DeviceOption, EncoderOption, corpus_argument, count_passages
+from tamis.scripts.corpus import (
+    DeviceOption,
+    EncoderOption,
+    IdFieldOption,
+    TextFieldOption,
+    TitleFieldOption,
+    corpus_argument,
+    count_passages,
+)
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
 
@@ -18,6 +26,9 @@ def estimate(
     ] = True,
     language: Annotated[str, typer.Option(help="Language of the corpus.")] = "english",
     sample: Annotated[int, typer.Option(min=1, help="Documents to index for measuring.")] = 512,
+    id_field: IdFieldOption = None,
+    title_field: TitleFieldOption = None,
+    text_field: TextFieldOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -34,7 +45,9 @@ def estimate(
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
     with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = estimate_corpus(
-            read_passages(corpus),
+            read_passages(
+                corpus, id_field=id_field, title_field=title_field, text_field=text_field
+            ),
             encoder=model,
             lexical=LexicalConfig(language=language) if lexical else None,
             sample=sample,

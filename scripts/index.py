@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tamis.scripts.corpus import DeviceOption, EncoderOption, corpus_argument, count_passages
-from tamis.scripts.output import JsonOption, human_bytes, print_json
+from tamis.scripts.check import print_check
+from tamis.scripts.corpus import (
+    DeviceOption,
+    EncoderOption,
+    IdFieldOption,
+    Reading,
+    TextFieldOption,
+    TitleFieldOption,
+    corpus_argument,
+    count_passages,
+)
+from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
@@ -28,6 +38,9 @@ def index(
     language: Annotated[
         str, typer.Option(help="Language of the corpus, for stems and stop words.")
     ] = "english",
+    id_field: IdFieldOption = None,
+    title_field: TitleFieldOption = None,
+    text_field: TextFieldOption = None,
     fields: Annotated[
         str | None,
         typer.Option(
@@ -50,7 +63,8 @@ def index(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped build.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Read the whole corpus for mistakes; write nothing.")
+        bool,
+        typer.Option("--check", help="Report on the corpus and all its mistakes; write nothing."),
     ] = False,
     rerank_cache: Annotated[
         Path | None,
@@ -63,13 +77,15 @@ def index(
 ) -> None:
     """Build an index of a corpus.
 
-    CORPUS is a BEIR folder, .jsonl, .tsv (id, text) or .csv, each also .gz or .zst, .parquet,
-    a folder of text files, or - for JSON lines on standard input.
+    CORPUS is a BEIR folder, .jsonl, .json, .csv or .tsv (with a header, or MS MARCO's), each also
+    .gz or .zst, .parquet, a folder of text, Markdown and HTML files, a folder of JSON or Parquet
+    files, or - for JSON lines on standard input.
     """
     if (corpus is None) == (vectors is None):
         raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
+    reading = Reading(id_field=id_field, title_field=title_field, text_field=text_field)
     if check and corpus is not None:
-        _print_check(corpus, json)
+        print_check(corpus, reading, json)
         return
     if out is None:
         raise typer.BadParameter("give the folder to write: --out DIR")
@@ -83,6 +99,7 @@ def index(
                 out,
                 encoder,
                 language if lexical else None,
+                reading=reading,
                 fields=fields,
                 device=device,
                 resume=resume,
@@ -119,6 +136,7 @@ def index_corpus_of(
     encoder: str,
     language: str | None = "english",
     *,
+    reading: Reading = Reading(),  # noqa: B008  never changed
     fields: str | None = None,
     device: str | None = None,
     resume: bool = False,
@@ -129,8 +147,8 @@ def index_corpus_of(
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.passages import read_passages
 
-    passages = read_passages(corpus)
-    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
+    passages = read_passages(corpus, **reading)
+    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
         index_corpus(
             passages,
             out,
@@ -175,27 +193,6 @@ def _index_json_vectors(path: Path, out: Path, encoder: str, vocab_size: int | N
         model = load_query_encoder(encoder)
         batches = found.batches(model.description.vocab_size, model.term_id)
     Index.build(out, batches, found.ids)
-
-
-def _print_check(corpus: str, json: bool) -> None:
-    from tamis.index.identifiers import Identifiers
-    from tamis.retriever.passages import read_passages
-
-    characters = 0
-    ids: list[str] = []
-    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
-        for passage in read_passages(corpus):
-            ids.append(passage.doc_id)
-            characters += len(passage.content)
-            if progress is not None and len(ids) % 1000 == 0:
-                progress("check", len(ids), None)
-    documents = len(Identifiers.of(ids))  # refuses ids that come twice
-    if json:
-        print_json({"source": corpus, "documents": documents, "characters": characters})
-    else:
-        typer.echo(
-            f"{corpus}: {documents:,} documents, {characters:,} characters, no mistake found"
-        )
 
 
 def _print_summary(out: Path, took_s: float, json: bool) -> None:

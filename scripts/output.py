@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
@@ -28,6 +30,25 @@ def print_json_line(document: Any) -> None:  # noqa: ANN401  anything JSON can h
 
     typer.echo(orjson.dumps(document))
     sys.stdout.flush()
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Say what is warned of as ``tamis: note: ...`` on standard error, as it comes."""
+    from tamis.retriever.indexing import CorpusWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CorpusWarning)
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:  # noqa: ANN401
+            if issubclass(category, CorpusWarning):
+                typer.echo(f"tamis: note: {message}", err=True)
+            else:
+                before(message, category, *rest, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def aligned(rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:

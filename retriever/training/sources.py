@@ -13,7 +13,8 @@ import numpy as np
 import orjson
 
 from tamis.index.errors import InputError
-from tamis.retriever.passages import open_bytes, read_passages, text_lines
+from tamis.retriever.corpus_lines import open_bytes, text_lines
+from tamis.retriever.passages import read_passages
 from tamis.retriever.training.dev_sets import read_queries
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ def document(result, code=0):
     return json.loads(result.stdout)
 
 
-def one_line(result):
+def one_line(result, printed=False):
+    """What a refusal says; it has printed a report before, or nothing."""
     assert result.exit_code == 2, result.output
-    assert result.stdout == ""
+    assert bool(result.stdout) == printed
     assert result.stderr.startswith("tamis: ")
     assert result.stderr.count("\n") == 1
     return result.stderr
@@ -160,7 +161,7 @@ def test_a_bad_line_is_named_and_nothing_opens(tamis, tmp_path, second_line, nam
     corpus.write_bytes(b'{"_id": "1", "text": "fine"}\n' + second_line + b"\n")
     out = tmp_path / "out"
     arguments = ["index", corpus, "--encoder", "bm25", "--out", out]
-    said = one_line(tamis(*arguments, *(["--check"] if check else [])))
+    said = one_line(tamis(*arguments, *(["--check"] if check else [])), printed=check)
     assert f"{corpus}:2: " in said
     assert named in said
     assert not (out / "CURRENT").exists()
@@ -172,7 +173,8 @@ def test_ids_that_come_twice_are_told(tamis, tmp_path, check):
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"_id": "twin", "text": "one"}\n{"_id": "twin", "text": "two"}\n')
     arguments = ["index", corpus, "--encoder", "bm25", "--out", tmp_path / "out"]
-    assert "'twin'" in one_line(tamis(*arguments, *(["--check"] if check else [])))
+    refused = tamis(*arguments, *(["--check"] if check else []))
+    assert "'twin'" in one_line(refused, printed=check)
 
 
 def test_check_counts_a_good_corpus_and_writes_nothing(tamis, corpus):
@@ -240,3 +242,32 @@ def test_doctor_tells_versions_and_how_to_get_what_is_missing(tamis):
 
 def test_doctor_warms_the_search_loops(tamis):
     assert document(tamis("doctor", "--warm", "--json"))["warm_ms"] > 0
+
+
+def test_check_prints_a_report_and_every_fault(tamis, tmp_path):
+    corpus = tmp_path / "corpus.csv"
+    corpus.write_text("key;body;year\na b/c;The owl is in the wood.;1999\nd;;2000\ne;x;y;z\n")
+    options = ["--check", "--id-field", "key", "--text-field", "body"]
+    result = tamis("index", corpus, *options)
+    said = one_line(result, printed=True)
+    assert f"expected no faults, found 2: {corpus}:3: expected some text" in said
+    assert "field year" in result.stdout
+    assert f"{corpus}:4: expected 3 cells as in the header, found 4" in result.stdout
+    found = tamis("index", corpus, *options, "--json")
+    assert json.loads(found.stdout)["documents"] == 1
+    corpus.write_text("key;body\na b/c;The owl is in the wood.\n")
+    assert tamis("index", corpus, *options).stdout.endswith("no mistake found\n")
+    fields = ["--id-field", "key", "--text-field", "body", "--encoder", "bm25"]
+    document(tamis("index", corpus, "--out", tmp_path / "out", *fields, "--json"))
+    corpus.write_text("key;body\nnew;Another owl.\n")
+    assert document(tamis("add", tmp_path / "out", corpus, *fields[:4], "--json"))["written"] == 1
+
+
+def test_another_language_is_noted_on_standard_error(tamis, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    text = "Das Sieb wird auch in der Küche benutzt, um die Kerne von den Früchten zu trennen."
+    corpus.write_text(json.dumps({"id": "1", "text": text}) + "\n")
+    arguments = ["index", corpus, "--encoder", "bm25", "--out"]
+    noted = tamis(*arguments, tmp_path / "a").stderr
+    assert noted == f"tamis: note: {corpus}: words are stemmed as english; use --language german\n"
+    assert tamis(*arguments, tmp_path / "b", "--language", "german").stderr == ""
