@@ -1,4 +1,8 @@
-"""The page at ``/``: one file without external assets, under a policy that allows nothing else."""
+"""The page at ``/``: one answer without external assets, under a policy that allows nothing else.
+
+Its style and scripts are files of their own in ``pages/``; they are written into the page when the
+application starts.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,50 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from tamis.api.watch import ROUTE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
+_STYLE = re.compile(r'<link rel="stylesheet" href="([a-z]+\.css)">')
+_SCRIPT = re.compile(r'<script src="([a-z]+\.js)"></script>')
+
 
 def page() -> Callable[[Request], Awaitable[Response]]:
     """Read the page and give its handler."""
-    html = resources.files("tamis.api").joinpath("page.html").read_bytes()
+    html = _assembled("search.html")
     headers = {
-        "Content-Security-Policy": _policy(html.decode()),
+        "Content-Security-Policy": _policy(html),
         "Cache-Control": "no-cache",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Opener-Policy": "same-origin",
     }
+    content = html.encode()
 
     async def answer(request: Request) -> Response:
-        return Response(html, media_type="text/html", headers=headers)
+        request.scope[ROUTE] = "/"
+        return Response(content, media_type="text/html", headers=headers)
 
     return answer
+
+
+def _assembled(name: str) -> str:
+    """A page with the style and scripts it names written into it."""
+
+    def style(found: re.Match[str]) -> str:
+        return f"<style>\n{_read(found[1])}</style>"
+
+    def script(found: re.Match[str]) -> str:
+        return f"<script>\n{_read(found[1])}</script>"
+
+    return _SCRIPT.sub(script, _STYLE.sub(style, _read(name)))
+
+
+def _read(name: str) -> str:
+    return resources.files("tamis.api").joinpath("pages", name).read_text("utf-8")
 
 
 def _policy(html: str) -> str:

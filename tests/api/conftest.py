@@ -1,8 +1,13 @@
+import threading
+import time
+
 import pytest
+import uvicorn
 from letter_encoder import LetterEncoder
 from starlette.testclient import TestClient
 
 from tamis.api import create_app
+from tamis.api.server import address_of, listen
 from tamis.retriever import Passage, Searcher, index_corpus
 
 PASSAGES = [
@@ -30,3 +35,30 @@ def searchers(tmp_path_factory):
 def client(searchers):
     with TestClient(create_app(searchers), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Serve an application on a free port and give its address; ``start.stop(address)`` ends it."""
+    running = {}
+
+    def start(app):
+        listener = listen("127.0.0.1", 0, guarded=False)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        address = address_of(listener)
+        running[address] = server, thread
+        return address
+
+    def stop(address):
+        server, thread = running.pop(address)
+        server.should_exit = server.force_exit = True
+        thread.join()
+
+    start.stop = stop
+    yield start
+    for address in list(running):
+        stop(address)

@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import threading
-import time
 
 import httpx
 import httpx2
 import jsonschema
 import pytest
-import uvicorn
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
@@ -17,7 +14,6 @@ from starlette.testclient import TestClient
 
 from tamis.api import Limits, create_app
 from tamis.api.keys import ApiKeys
-from tamis.api.server import address_of, listen
 
 KEY = "a-key-of-this-test-0123456789"
 INITIALIZE = {
@@ -31,27 +27,6 @@ INITIALIZE = {
     },
 }
 ACCEPT = {"accept": "application/json, text/event-stream"}
-
-
-@pytest.fixture(scope="module")
-def start():
-    """Serve an application on a free port and give its address."""
-    running = []
-
-    def start(app):
-        listener = listen("127.0.0.1", 0, guarded=False)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        running.append((server, thread))
-        while not server.started:
-            time.sleep(0.01)
-        return address_of(listener)
-
-    yield start
-    for server, thread in running:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
