@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class PassageAnswer:
+    """One of the best passages of a group; its fields are those of a hit."""
+
+    id: str
+    score: float
+    document: dict[str, Any]
+    matched_terms: tuple[MatchedTerm, ...]
+    highlights: dict[str, tuple[Span, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class HitAnswer:
     """One document found.
 
@@ -31,6 +42,8 @@ class HitAnswer:
         matched_terms: largest contribution first; empty unless ``explain`` was asked for.
         highlights: by field, the text in spans that say which words matched; empty unless
             ``highlight`` was asked for.
+        group: the value of the field that the search groups by; null without one.
+        passages: where the search groups, the best of this hit's group, itself the first.
     """
 
     id: str
@@ -39,6 +52,8 @@ class HitAnswer:
     document: dict[str, Any]
     matched_terms: tuple[MatchedTerm, ...]
     highlights: dict[str, tuple[Span, ...]]
+    group: str | int | float | None = None
+    passages: tuple[PassageAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +210,8 @@ def search_answers(
     highlight: bool = False,
     rerank: int | None = None,
     filter: "Mapping[str, Any] | None" = None,  # noqa: A002  its name in a request
+    group_by: str | None = None,
+    group_size: int = 3,
 ) -> tuple[SearchAnswer, ...]:
     """Search, and give each query's answer; the arguments are those of `Searcher.search`.
 
@@ -209,6 +226,8 @@ def search_answers(
         highlight: fill ``highlights``.
         rerank: how many of the best documents the reranker orders anew.
         filter: which documents may be found, by declared fields.
+        group_by: give one hit for each value of this declared field.
+        group_size: most passages of a group.
     """
     results = searcher.search(
         queries,
@@ -219,6 +238,8 @@ def search_answers(
         explain=explain or highlight,
         rerank=rerank,
         filter=filter,
+        group_by=group_by,
+        group_size=group_size,
     )
     return tuple(_search_answer(searcher, result, explain, highlight) for result in results)
 
@@ -306,6 +327,17 @@ def _hit_answer(
         document=dict(hit.document),
         matched_terms=hit.matched_terms if explain else (),
         highlights=highlight(searcher, hit) if with_highlights else {},
+        group=hit.group,
+        passages=tuple(
+            PassageAnswer(
+                passage.doc_id,
+                passage.score,
+                dict(passage.document),
+                passage.matched_terms if explain else (),
+                highlight(searcher, passage) if with_highlights else {},
+            )
+            for passage in hit.passages
+        ),
     )
 
 

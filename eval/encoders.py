@@ -34,6 +34,9 @@ class _Around:
     def location(self) -> str:
         return self.encoder.location
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self.encoder.count_tokens(texts)
+
     def query_side(self) -> QueryEncoder:
         return self.encoder.query_side()
 

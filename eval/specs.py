@@ -66,7 +66,10 @@ class LuceneSpec(
 class TamisSpec(
     msgspec.Struct, frozen=True, tag="tamis", tag_field="kind", forbid_unknown_fields=True
 ):
-    """This package's search; encoder "bm25" is the lexical channel alone."""
+    """This package's search; encoder "bm25" is the lexical channel alone.
+
+    ``chunk = "200:40"`` divides documents into passages; a document scores as its best one.
+    """
 
     name: str = "tamis"
     encoder: str = "default"
@@ -75,9 +78,11 @@ class TamisSpec(
     lexical_weight: float | None = None
     document_terms: int | None = None
     exact: bool = True
+    chunk: str | None = None
 
     def build(self, known: Mapping[str, System]) -> System:
         """The system, its encoder loaded."""
+        from tamis.retriever.chunking import Chunking
         from tamis.retriever.encoder import load_encoder
         from tamis.retriever.lexical import LexicalConfig
 
@@ -89,6 +94,7 @@ class TamisSpec(
             self.lexical_weight,
             self.document_terms,
             self.exact,
+            Chunking.parse(self.chunk) if self.chunk else None,
         )
 
 

@@ -19,7 +19,9 @@ from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_c
 from tamis.eval.encoders import HeaviestTerms, Remembered
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.chunking import CHUNKING, PARENT, chunk_id, parent_of
 from tamis.retriever.fusion import sparse_rocchio
+from tamis.retriever.grouping import Groups
 from tamis.retriever.inference_free import TableQueryEncoder
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.eval.datasets import Dataset
+    from tamis.index.collection import Collection
+    from tamis.index.topk import TopK
+    from tamis.retriever.chunking import Chunking
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.lexical import LexicalConfig
     from tamis.retriever.searcher import Searcher
@@ -128,6 +133,7 @@ class TamisSystem:
         lexical_weight: factor on the words of queries; None takes the collection's own.
         document_terms: keep only so many of the heaviest learned terms of a document.
         exact: exhaustive top k, so that the numbers are the model's and not the index's.
+        chunking: divide documents into passages; a document scores as its best one (MaxP).
     """
 
     encoder: Encoder | None
@@ -136,6 +142,7 @@ class TamisSystem:
     lexical_weight: float | None = None
     document_terms: int | None = None
     exact: bool = True
+    chunking: Chunking | None = None
 
     def settings(self) -> dict[str, Any]:
         """Encoder description, lexical settings and search options."""
@@ -162,6 +169,7 @@ class TamisSystem:
                 encoder=self._limited(source),
                 lexical=self.lexical,
                 source=dataset.name,
+                chunking=self.chunking,
                 resume=resumed,
             )
             if not resumed and not (source and source.found):
@@ -180,6 +188,7 @@ class TamisSystem:
             "encoder": asdict(self.encoder.description) if self.encoder else None,
             "lexical": self.lexical.to_json() if self.lexical else None,
             "document_terms": self.document_terms,
+            **({"chunk": asdict(self.chunking)} if self.chunking else {}),
         }
 
 
@@ -215,7 +224,9 @@ class IndexedSystem:
         """
         collection = self.searcher.collection
         judged = {doc_id for grades in dataset.qrels.values() for doc_id in grades}
-        missing = [doc_id for doc_id in judged if collection.doc(doc_id) is None]
+        chunks = collection.settings.get(CHUNKING) is not None
+        first = [(doc_id, chunk_id(doc_id, 1) if chunks else doc_id) for doc_id in judged]
+        missing = [doc_id for doc_id, stored in first if collection.doc(stored) is None]
         if len(missing) > len(judged) // 2:
             raise InputError(
                 f"{collection.path}: expected an index of {dataset.name}, found one without "
@@ -235,6 +246,11 @@ class SearcherRanker:
     speed: Mapping[str, float]  # documents_per_s, where it was measured
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
+    @property
+    def _by_document(self) -> str | None:
+        """What to group passages by; None where documents are whole."""
+        return PARENT if self.searcher.collection.settings.get(CHUNKING) is not None else None
+
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
         """Encode and search; no document is fetched."""
         vectors = self.encode(queries)
@@ -248,14 +264,13 @@ class SearcherRanker:
     def rank_vectors(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
         """The rankings of query vectors."""
         collection = self.searcher.collection
-        best = collection.index.search(vectors, min(depth, len(collection)), exact=self.exact)
-        return [
-            {
-                collection.doc_id(doc): score
-                for doc, score in zip(docs.tolist(), scores.tolist(), strict=True)
-            }
-            for docs, scores in (best.row(query) for query in range(len(best)))
-        ]
+        groups = Groups(collection, PARENT, depth, 1) if self._by_document else None
+
+        def find(wanted: int) -> TopK:
+            return collection.index.search(vectors, min(wanted, len(collection)), exact=self.exact)
+
+        best = find(depth) if groups is None else groups.search(find, depth)
+        return [_ranking(collection, *best.row(query), groups) for query in range(len(best))]
 
     def rank_with_feedback(
         self,
@@ -287,6 +302,11 @@ class SearcherRanker:
     def _vectors_of(self, doc_ids: set[str]) -> dict[str, SparseVectors]:
         """Learned terms of documents in the query's weighting, one row each."""
         collection = self.searcher.collection
+        if self._by_document is not None:
+            raise InputError(
+                "expected whole documents to take feedback from, found passages of them; "
+                "leave out chunk, or the feedback"
+            )
         learned, found = learned_terms(collection), {}
         for doc_id in sorted(doc_ids):
             doc = collection.doc(doc_id)
@@ -309,7 +329,11 @@ class SearcherRanker:
     def timed(self, query: str, k: int) -> dict[str, float]:
         """One query through the whole searcher, documents fetched."""
         (result,) = self.searcher.search(
-            [query], k, exact=self.exact, lexical_weight=self.lexical_weight
+            [query],
+            k,
+            exact=self.exact,
+            lexical_weight=self.lexical_weight,
+            group_by=self._by_document,
         )
         return {name: ms for name, ms in asdict(result.times).items() if ms}
 
@@ -325,3 +349,18 @@ class SearcherRanker:
         if self._query_terms:
             found |= term_counts("a query", self._query_terms[0], collection)
         return found
+
+
+def _ranking(
+    collection: Collection,
+    docs: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    groups: Groups | None,
+) -> dict[str, float]:
+    """Ids and scores of documents; where these are passages, of the best of each document."""
+    if groups is not None:
+        places = groups.chosen(docs)
+        docs, scores = docs[places], scores[places]
+    ids = [collection.doc_id(doc) for doc in docs.tolist()]
+    names = ids if groups is None else [parent_of(doc_id) for doc_id in ids]
+    return dict(zip(names, scores.tolist(), strict=True))

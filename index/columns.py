@@ -9,7 +9,8 @@ import math
 import sys
 from array import array
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,7 +41,7 @@ _EXPECTED = {
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Column:
     """One field of all documents.
 
@@ -69,7 +70,7 @@ class Column:
             building.append(value)
         return building.column()
 
-    @property
+    @cached_property
     def missing(self) -> NDArray[np.bool_]:
         """``[documents]``, where there is no value."""
         found: NDArray[np.bool_] = (
@@ -78,6 +79,17 @@ class Column:
             else self.values == (_NO_STRING if self.kind == "string" else _NO_INTEGER)
         )
         return found
+
+    def value(self, doc: int) -> Value:
+        """The value of a document, None where it is missing; a date as ISO 8601 in UTC."""
+        if self.missing[doc]:
+            return None
+        stored = self.values[doc]
+        if self.kind == "string":
+            return self.strings[int(stored)]
+        if self.kind == "date":
+            return (_EPOCH + timedelta(microseconds=int(stored))).isoformat()
+        return float(stored) if self.kind == "float" else int(stored)
 
     def number(self, value: Value) -> float | int:
         """A value of a filter as it is stored.

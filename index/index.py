@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.columns import Column, ColumnType
+    from tamis.index.columns import Column, ColumnType, Value
     from tamis.index.topk import TopK
 
 
@@ -193,6 +193,27 @@ class Index:
         if held.size:
             np.copyto(found, weights[places], where=held[places] == terms)
         return found
+
+    def values_of(self, field: str, docs: Iterable[int]) -> list[Value]:
+        """The values of a declared field, None where a document has none.
+
+        Raises:
+            InputError: the field is not declared.
+        """
+        self.check_declared(field)
+        found = []
+        for doc in docs:
+            part, at = self.locate(int(doc))
+            found.append(part.columns(self.columns)[field].value(at))
+        return found
+
+    def check_declared(self, field: str) -> None:
+        """Refuse a field that is not declared (InputError)."""
+        if field not in self.columns:
+            raise InputError(
+                f"expected a declared field ({', '.join(self.columns) or 'none'}), found "
+                f"{field!r}; declare fields when the index is made"
+            )
 
     def document_frequency(self) -> NDArray[np.int64]:
         """How many documents hold each term: ``[vocab_size]``. Reads every deleted document."""

@@ -135,10 +135,10 @@ class Part:
         """
         if wanted is None:
             return self.live
-        admitted = matching(wanted, self._columns(schema), self.entry.documents)
+        admitted = matching(wanted, self.columns(schema), self.entry.documents)
         return admitted if self.live is None else admitted & self.live
 
-    def _columns(self, schema: Mapping[str, ColumnType]) -> Mapping[str, Column]:
+    def columns(self, schema: Mapping[str, ColumnType]) -> Mapping[str, Column]:
         """The declared fields; a segment that was written without them has them read once."""
         stored = self.stored
         if stored.columns.keys() != schema.keys():

@@ -1,9 +1,8 @@
 """CollectionWriter: the write side of a collection. Vectors and records in, generations out.
 
-A write goes into the log, and is durable when the log is synced. `commit` turns all writes since
-the last one into a segment and marks the documents they replace or remove as deleted; readers see
-that, or nothing of it. Segments are merged in the background. What a stop leaves behind, at any
-moment, is put right when the next writer opens.
+A write goes into the log, and is durable when the log is synced. `commit` turns all since the last
+one into a segment and marks what they replace or remove as deleted; readers see that, or nothing of
+it. Segments are merged in the background. The next writer puts right what a stop leaves behind.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ class CollectionWriter:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How the collection was made: ``encoder``, ``lexical``, ``source``."""
+        """How the collection was made."""
         return self._publisher.manifest.settings
 
     @property
@@ -158,11 +157,13 @@ class CollectionWriter:
         check_wait(wait)
         self.wait(self.stage(records, vectors), wait)
 
-    def stage(self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors) -> Place:
-        """Begin a `put`, which `wait` ends; raises as `put`."""
+    def stage(
+        self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors, gone: Sequence[str] = ()
+    ) -> Place:
+        """Begin a `put`, which `wait` ends, and which removes the ids ``gone`` in the same step."""
         ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
         with self.words_held():
-            return self._append([], ids, encoded, vectors)
+            return self._append(gone, ids, encoded, vectors)
 
     def wait(self, place: Place, wait: Wait) -> None:
         """Wait for what `stage` began. Holding the words meanwhile would be a deadlock."""
@@ -290,7 +291,7 @@ class CollectionWriter:
     ) -> None:
         """Give all documents other vectors and words, in one step.
 
-        Call it in a ``with alone()`` block that the documents were read in, too.
+        Call it in a ``with alone()`` block, in which the documents were read too.
 
         Args:
             batches: gives the vectors of `Index.live_docs`, the same at each call.

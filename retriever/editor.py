@@ -7,6 +7,7 @@ weighted by stays what it was when the collection was made, so that all its docu
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,15 @@ from tamis.index.merging import rows_of
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
 from tamis.index.writer import CollectionWriter, check_wait
+from tamis.retriever.chunking import (
+    CHUNKING,
+    Chunking,
+    chunked,
+    counter_of,
+    present_chunks,
+    with_chunks,
+)
+from tamis.retriever.corpus_warnings import count_cut, warn_of_cut
 from tamis.retriever.encoder import load_encoder
 from tamis.retriever.fields import check_fields, converted
 from tamis.retriever.indexing import (
@@ -52,6 +62,7 @@ def create_index(
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
     source: str = "",
     fields: Mapping[str, ColumnType] = {},
+    chunking: Chunking | None = None,
 ) -> None:
     """Write an index without documents, for an `Editor` to fill.
 
@@ -61,10 +72,11 @@ def create_index(
         lexical: settings of the lexical channel; None for learned terms alone.
         source: where documents will come from, recorded.
         fields: those that searches can be filtered by, and their types.
+        chunking: divide documents into passages; None indexes them whole.
 
     Raises:
-        InputError: the folder holds an index, there is neither encoder nor lexical channel, or a
-            field's type is unknown.
+        InputError: the folder holds an index, there is neither encoder nor lexical channel, a
+            field's type is unknown, or passages would be longer than the encoder reads.
         LockedError: another process writes there.
     """
     if encoder is None and lexical is None:
@@ -72,6 +84,8 @@ def create_index(
             "expected an encoder or the lexical channel, found neither; turn one of them on"
         )
     check_fields(fields)
+    if chunking is not None:
+        chunking.check(encoder)
     storage, learned = Storage(path), encoder.description.vocab_size if encoder else 0
     words = DictionaryWriter(learned).dictionary() if lexical else None
     settings: dict[str, Any] = {
@@ -79,6 +93,7 @@ def create_index(
         "encoder": encoder_settings(encoder),
         "lexical": None,
         COLUMNS: dict(fields),
+        CHUNKING: asdict(chunking) if chunking is not None else None,
     }
     if lexical is not None and words is not None:
         settings["lexical"] = {
@@ -110,6 +125,7 @@ class Editor:
         self.writer = writer
         self.encoder = encoder
         _check_encoder(writer, encoder)
+        self._chunking = Chunking.of(writer.settings)
         self._take_words()
 
     @staticmethod
@@ -146,7 +162,8 @@ class Editor:
     ) -> int:
         """Add documents, replacing those of the same ids; how many were written.
 
-        Each 256 documents are one write, which happens as a whole or not at all.
+        Each 256 documents are one write, which happens as a whole or not at all. In a collection
+        of passages, all passages of a document are replaced.
 
         Args:
             passages: the documents.
@@ -168,8 +185,11 @@ class Editor:
         return done
 
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
-        """Remove the documents of these ids; how many there were."""
-        return self.writer.delete(ids, wait=wait)
+        """Remove the documents of these ids; how many there were.
+
+        In a collection of passages, an id of a document stands for all its passages.
+        """
+        return self.writer.delete(with_chunks(self.writer, ids), wait=wait)
 
     def delete_where(self, filter: Mapping[str, Any], *, wait: Wait = "durable") -> int:  # noqa: A002
         """Remove the documents that a filter admits, as in `Searcher.search`; how many."""
@@ -208,13 +228,22 @@ class Editor:
             self._counter = WordCounter(Analyzer(self._lexical), self.writer.dictionary)
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
-        chunk = [converted(passage, self.writer.index.columns) for passage in chunk]
+        parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
+        chunk = [converted(passage, self.writer.index.columns) for passage in self._divided(chunk)]
         texts = [passage.content for passage in chunk]
+        warn_of_cut(self.encoder, chunk[0].file, count_cut(self.encoder, texts), len(texts))
         learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
         with self.writer.words_held():
             vectors = self._joined(texts, learned)
-            place = self.writer.stage([passage.record() for passage in chunk], vectors)
+            gone = [old for parent in parents for old in present_chunks(parent, self.writer.has)]
+            place = self.writer.stage([passage.record() for passage in chunk], vectors, gone)
         self.writer.wait(place, wait)
+
+    def _divided(self, documents: Sequence[Passage]) -> Iterable[Passage]:
+        """The passages of documents where the collection holds passages."""
+        if self._chunking is None:
+            return documents
+        return chunked(documents, self._chunking, counter_of(self.encoder))
 
     def _joined(self, texts: Sequence[str], learned: SparseVectors | None) -> SparseVectors:
         """Both channels of documents; their new words join the dictionary."""

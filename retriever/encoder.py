@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -94,6 +95,9 @@ class Encoder(QueryEncoder, Protocol):
     ) -> SparseVectors:
         """The vectors of documents, one row each, in order; ``progress(n)``: n more are done."""
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of documents as the model would read them uncut, special ones included."""
+
 
 def load_encoder(name_or_path: str = "default", *, device: str | None = None) -> Encoder:
     """Load an encoder by folder or hub name; ``default`` is the bundled one.
@@ -164,6 +168,11 @@ class SparseEncoder:
         """
         return self._documents.encode(texts, progress)
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of documents as the model would read them uncut, special ones included."""
+        prompt = self.checkpoint.document.prompt
+        return [len(ids) for ids in self._uncut.document_ids([prompt + text for text in texts])]
+
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """The vectors of queries, one row each."""
         if isinstance(self._queries, TableQueryEncoder):
@@ -191,6 +200,10 @@ class SparseEncoder:
     def query_side(self) -> QueryEncoder:
         """The part that encodes queries; a `TableQueryEncoder` where that needs no model."""
         return self._queries if isinstance(self._queries, TableQueryEncoder) else self
+
+    @cached_property
+    def _uncut(self) -> Tokenizer:
+        return self.tokenizer.untruncated()
 
     @property
     def document_model(self) -> SpladeModel:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tamis.index.builder import COMMON
 from tamis.index.errors import InputError
+from tamis.retriever.chunking import Chunking, chunked, counter_of
 from tamis.retriever.indexing import CHUNK_DOCUMENTS, Progress, index_corpus
 from tamis.retriever.lexical import LexicalConfig
 from tamis.retriever.sampling import Spread
@@ -61,6 +62,7 @@ def estimate(
     *,
     encoder: Encoder | None,
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
+    chunking: Chunking | None = None,
     sample: int = SAMPLE,
     progress: Progress | None = None,
 ) -> Estimate:
@@ -72,6 +74,7 @@ def estimate(
         passages: the corpus.
         encoder: the one to index with; None for words alone.
         lexical: settings of the lexical channel; None for learned terms alone.
+        chunking: as for `index_corpus`; passages are then what is counted and sampled.
         sample: how many documents to index.
         progress: told how far each step has come.
 
@@ -79,6 +82,8 @@ def estimate(
         InputError: the corpus is faulty or empty.
     """
     began = perf_counter()
+    if chunking is not None:
+        passages = chunked(passages, chunking, counter_of(encoder))
     spread = Spread["Passage"](sample)
     for passage in passages:
         spread.take(passage)

@@ -9,7 +9,6 @@ A folder in work has a subfolder ``build`` and no ``CURRENT``: it does not open 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,9 +30,10 @@ from tamis.index.lock import FolderLock
 from tamis.index.manifest import BUILD
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.chunking import CHUNKING, Chunking, chunked, counter_of
+from tamis.retriever.corpus_warnings import count_cut, warn_of_cut, warn_of_language
 from tamis.retriever.fields import typed
 from tamis.retriever.inference_free import TableQueryEncoder
-from tamis.retriever.languages import advice, languages_of
 from tamis.retriever.lexical import (
     Analyzer,
     LexicalConfig,
@@ -58,10 +58,6 @@ PLAN = f"{BUILD}/plan.json"
 CORPUS = f"{BUILD}/corpus.json"  # written when the corpus has been read to its end
 
 
-class CorpusWarning(UserWarning):
-    """Something about a corpus that its owner should know, though it can be indexed."""
-
-
 class Progress(Protocol):
     """Told how far a step has come."""
 
@@ -79,6 +75,7 @@ class _Corpus(msgspec.Struct, frozen=True):
     dictionary: str  # fingerprint of the distinct words; empty without the lexical channel
     files: dict[str, FileEntry]
     columns: dict[str, ColumnType]  # the declared fields
+    truncated: int  # documents longer than the encoder reads
 
 
 def index_corpus(
@@ -89,6 +86,7 @@ def index_corpus(
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
     source: str = "",
     fields: Mapping[str, ColumnType | None] = {},
+    chunking: Chunking | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Collection:
@@ -102,27 +100,33 @@ def index_corpus(
         source: where the passages come from, recorded and compared when resuming.
         fields: those that searches can be filtered by, and their types; None infers one from the
             first documents. All other fields are stored all the same.
+        chunking: divide documents into passages; None indexes them whole.
         resume: go on with an unfinished build that was begun with the same settings.
         progress: told how far each step has come.
 
     Raises:
         InputError: a passage is faulty, an id is there twice, the corpus is empty, the folder
-            holds an index, or an unfinished build without ``resume``.
+            holds an index, or an unfinished build without ``resume``, or passages would be longer
+            than the encoder reads.
         MismatchError: the unfinished build was begun with other settings.
         LockedError: another process builds there.
 
     Warns:
-        CorpusWarning: the encoder or the word settings do not suit the corpus's language.
+        CorpusWarning: the encoder or the word settings do not suit the corpus's language, or the
+            encoder does not read documents to their end.
     """
     if encoder is None and lexical is None:
         raise InputError(
             "expected an encoder or the lexical channel, found neither; turn one of them on"
         )
+    if chunking is not None:
+        chunking.check(encoder)
+        passages = chunked(passages, chunking, counter_of(encoder))
     storage = Storage(out)
     refuse_existing(storage)
     storage.make_folder()
     with FolderLock(storage) as lock:
-        job = _Job(storage, encoder, lexical, source, fields, progress or silent)
+        job = _Job(storage, encoder, lexical, source, fields, chunking, progress or silent)
         job.begin(resume)
         try:
             corpus = job.read(passages)
@@ -145,6 +149,7 @@ class _Job:
         lexical: LexicalConfig | None,
         source: str,
         fields: Mapping[str, ColumnType | None],
+        chunking: Chunking | None,
         progress: Progress,
     ) -> None:
         self.storage = storage
@@ -152,6 +157,7 @@ class _Job:
         self.lexical = lexical
         self.source = source
         self.fields = fields
+        self.chunking = asdict(chunking) if chunking else None
         self.progress = progress
 
     @property
@@ -166,6 +172,7 @@ class _Job:
                 "lexical": asdict(self.lexical) if self.lexical else None,
                 "source": self.source,
                 "fields": dict(self.fields),
+                CHUNKING: self.chunking,
                 "chunk_documents": CHUNK_DOCUMENTS,
             }
         )
@@ -192,7 +199,7 @@ class _Job:
             return msgspec.json.decode(self.storage.read(CORPUS), type=_Corpus)
         self.storage.make_folder(SEGMENT)
         ids: list[str] = []
-        words = 0
+        words = cut = 0
         dictionary = DictionaryWriter(self.learned_terms)
         analyzer = Analyzer(self.lexical) if self.lexical else None
         counter = WordCounter(analyzer, dictionary) if analyzer else None
@@ -204,6 +211,7 @@ class _Job:
                     _append(documents, passage)
                     ids.append(passage.doc_id)
                     sample.take(passage.content)
+                cut += count_cut(self.encoder, [passage.content for passage in chunk])
                 if counter is not None:
                     counts = counter.count(passage.content for passage in chunk)
                     words += int(counts.weights.sum(dtype=np.float64))
@@ -224,18 +232,12 @@ class _Job:
             dictionary=dictionary.dictionary().fingerprint if analyzer else "",
             files=files,
             columns=columns,
+            truncated=cut,
         )
         self.storage.replace(CORPUS, msgspec.json.encode(corpus))
-        self._advise(sample.kept())
+        warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
+        warn_of_cut(self.encoder, self.source, cut, len(ids))
         return corpus
-
-    def _advise(self, texts: list[str]) -> None:
-        """Warn where the settings do not suit the language of the corpus."""
-        location = self.encoder.location if self.encoder else ""
-        language = self.lexical.language if self.lexical else None
-        said = advice(languages_of(texts), location, language)
-        if said:
-            warnings.warn(f"{self.source}: {said}", CorpusWarning, stacklevel=4)
 
     def discard(self) -> None:
         """Remove what reading a faulty corpus has written: none of it can be used."""
@@ -265,6 +267,8 @@ class _Job:
             "encoder": encoder_settings(self.encoder),
             "lexical": None,
             COLUMNS: corpus.columns,
+            CHUNKING: self.chunking,
+            "truncated": corpus.truncated,
         }
         if self.lexical is not None:
             settings["lexical"] = {

@@ -12,6 +12,7 @@ from tamis.index.collection import QUERY_SIDE, Collection
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.encoder import load_query_encoder
+from tamis.retriever.grouping import Groups
 from tamis.retriever.inference_free import TableQueryEncoder
 from tamis.retriever.lexical import (
     LexicalQueries,
@@ -26,6 +27,8 @@ from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, co
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from tamis.index.topk import TopK
     from tamis.retriever.encoder import QueryEncoder
@@ -85,6 +88,8 @@ class Searcher:
         threads: int = 1,
         rerank: int | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002  the word of every search API
+        group_by: str | None = None,
+        group_size: int = 3,
     ) -> list[SearchResult]:
         """The k best documents of each query.
 
@@ -102,6 +107,9 @@ class Searcher:
             filter: which documents may be found, by declared fields, such as
                 ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.filters`. As many
                 are found as match it and share a term with the query, up to k.
+            group_by: give one hit for each value of this declared field, its best, with the best
+                of its group in `Hit.passages`; ``parent`` is the document of a passage (MaxP).
+            group_size: most passages of a group.
 
         Raises:
             InputError: a weight, term or number is out of range, the filter is faulty, or queries
@@ -109,27 +117,35 @@ class Searcher:
         """
         if rerank is not None:
             self._check_rerank(queries, rerank)
+        groups = Groups(self.collection, group_by, k, group_size) if group_by else None
         began = perf_counter()
         vectors = self.encode(queries, lexical_weight)
         encoded = perf_counter()
+
+        def find(depth: int) -> TopK:
+            return self.collection.index.search(
+                vectors, depth, recall=recall, exact=exact, threads=threads, where=filter
+            )
+
         depth = max(k, rerank or 0)
-        best = self.collection.index.search(
-            vectors, depth, recall=recall, exact=exact, threads=threads, where=filter
-        )
+        best = find(depth) if groups is None else groups.search(find, depth)
         share_ms = 1000 / max(len(queries), 1)
-        encode_ms = (encoded - began) * share_ms
-        retrieve_ms = (perf_counter() - encoded) * share_ms
-        found = [
-            self._result(vectors, best, query, explain, encode_ms, retrieve_ms)
+        times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
+        wanted = groups if rerank is None else None  # what is reranked is grouped afterwards
+        results = [
+            self._result(vectors, query, best.row(query), explain, times, groups, wanted)
             for query in range(len(queries))
         ]
-        return found if rerank is None else self._rerank(queries, found, k, rerank)
+        if rerank is not None:
+            results = self._rerank(queries, results, rerank)
+        if groups is None:
+            return [replace(result, hits=result.hits[:k]) for result in results]
+        return [replace(result, hits=groups.collect(result.hits)) for result in results]
 
     def _rerank(
         self,
         queries: Sequence[str | Mapping[str, float]],
         found: Sequence[SearchResult],
-        k: int,
         depth: int,
     ) -> list[SearchResult]:
         """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
@@ -144,7 +160,7 @@ class Searcher:
                 replace(hit, score=lowest - place)
                 for place, hit in enumerate(result.hits[depth:], start=1)
             )
-            results.append(replace(best, hits=(*best.hits, *rest)[:k]))
+            results.append(replace(best, hits=(*best.hits, *rest)))
         return results
 
     def _check_rerank(self, queries: Sequence[str | Mapping[str, float]], depth: int) -> None:
@@ -248,14 +264,20 @@ class Searcher:
     def _result(
         self,
         vectors: SparseVectors,
-        best: TopK,
         query: int,
+        best: tuple[NDArray[np.int32], NDArray[np.float32]],
         explain: bool,
-        encode_ms: float,
-        retrieve_ms: float,
+        times: StageTimes,
+        groups: Groups | None,
+        wanted: Groups | None,
     ) -> SearchResult:
+        """The hits of one query; only those that ``wanted`` groups keep."""
         began = perf_counter()
-        docs, scores = best.row(query)
+        docs, scores = best
+        if wanted is not None:
+            places = wanted.chosen(docs)
+            docs, scores = docs[places], scores[places]
+        values = groups.values(docs) if groups is not None else [None] * docs.size
         hits = tuple(
             Hit(
                 doc_id=self.collection.doc_id(doc),
@@ -263,12 +285,13 @@ class Searcher:
                 rank=rank,
                 document=self.collection.document(doc),
                 matched_terms=self.explain(vectors, query, doc) if explain else (),
+                group=value,
             )
-            for rank, (doc, score) in enumerate(
-                zip(docs.tolist(), scores.tolist(), strict=True), start=1
+            for rank, (doc, score, value) in enumerate(
+                zip(docs.tolist(), scores.tolist(), values, strict=True), start=1
             )
         )
-        times = StageTimes(encode_ms, retrieve_ms, (perf_counter() - began) * 1000)
+        times = replace(times, fetch_ms=(perf_counter() - began) * 1000)
         return SearchResult(hits, times, self.collection.generation)
 
 

@@ -61,6 +61,12 @@ class Tokenizer:
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def untruncated(self) -> Tokenizer:
+        """A tokenizer that cuts no text."""
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.no_truncation()
+        return Tokenizer(backend)
+
     def term_string(self, term: int) -> str:
         """The piece of text a term stands for, as the vocabulary spells it.
 

@@ -73,6 +73,8 @@ class Hit:
         rank: from 1.
         document: the stored record.
         matched_terms: largest contribution first; empty unless an explanation was asked for.
+        group: the value of the field that a search groups by; None without one.
+        passages: of a search that groups, the best hits of this one's group, itself the first.
     """
 
     doc_id: str
@@ -80,6 +82,8 @@ class Hit:
     rank: int
     document: Mapping[str, Any]
     matched_terms: tuple[MatchedTerm, ...] = ()
+    group: str | int | float | None = None
+    passages: tuple[Hit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

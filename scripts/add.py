@@ -14,7 +14,7 @@ from tamis.scripts.corpus import (
     corpus_argument,
     count_passages,
 )
-from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.output import JsonOption, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
 
 
@@ -43,6 +43,7 @@ def add(
     )
     encoder = load_encoder(recorded["location"], device=device) if recorded else None
     with (
+        warnings_said(),
         Editor.open(collection, encoder) as editor,
         progress_on_terminal(lambda: count_passages(corpus)) as progress,
     ):

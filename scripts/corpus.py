@@ -19,6 +19,13 @@ TitleFieldOption = Annotated[str | None, typer.Option(help="Field of the title; 
 TextFieldOption = Annotated[
     str | None, typer.Option(help="Field of the text; else text, contents, body or passage.")
 ]
+ChunkOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKENS[:OVERLAP]",
+        help="Divide documents into passages of so many tokens, such as 200:40.",
+    ),
+]
 DeviceOption = Annotated[
     str | None, typer.Option(help="Where the model runs, such as cpu or cuda:0.")
 ]

@@ -21,16 +21,19 @@ def delete(
 ) -> None:
     """Delete documents by id, or those that a filter admits.
 
-    Ids that are not there are passed over.
+    Ids that are not there are passed over. Where documents were divided with --chunk, an id stands
+    for all passages of its document.
     """
     from tamis.index.writer import CollectionWriter
+    from tamis.retriever.chunking import with_chunks
 
     where = parse_filter(filter)
     if (not ids) == (where is None):
         raise typer.BadParameter("give ids or --filter JSON, one of the two")
     wanted = _lines() if ids == ["-"] else ids or []
     with CollectionWriter.open(collection) as writer:
-        deleted = writer.delete(wanted) if where is None else writer.delete_where(where)
+        named = with_chunks(writer, wanted)
+        deleted = writer.delete(named) if where is None else writer.delete_where(where)
         generation = writer.commit()
         documents = len(writer.index)
     if json:
@@ -38,7 +41,7 @@ def delete(
         print_json({"path": str(collection), **found})
     else:
         typer.echo(
-            f"{collection}: {_said(deleted, wanted, where is None)} deleted, {documents:,} "
+            f"{collection}: {_said(deleted, named, where is None)} deleted, {documents:,} "
             f"documents left, generation {generation}"
         )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tamis.scripts.corpus import (
+    ChunkOption,
     DeviceOption,
     EncoderOption,
     IdFieldOption,
@@ -14,7 +15,7 @@ from tamis.scripts.corpus import (
     corpus_argument,
     count_passages,
 )
-from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
+from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
 
 
@@ -25,6 +26,7 @@ def estimate(
         bool, typer.Option(help="Index stemmed words beside the learned terms.")
     ] = True,
     language: Annotated[str, typer.Option(help="Language of the corpus.")] = "english",
+    chunk: ChunkOption = None,
     sample: Annotated[int, typer.Option(min=1, help="Documents to index for measuring.")] = 512,
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
@@ -36,6 +38,7 @@ def estimate(
 
     Reads the corpus to its end, to count it, and indexes the sample in a temporary folder.
     """
+    from tamis.retriever.chunking import Chunking
     from tamis.retriever.encoder import load_encoder
     from tamis.retriever.estimate import estimate as estimate_corpus
     from tamis.retriever.lexical import LexicalConfig
@@ -43,13 +46,14 @@ def estimate(
     from tamis.scripts.index import WORDS_ALONE
 
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
-    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
+    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = estimate_corpus(
             read_passages(
                 corpus, id_field=id_field, title_field=title_field, text_field=text_field
             ),
             encoder=model,
             lexical=LexicalConfig(language=language) if lexical else None,
+            chunking=Chunking.parse(chunk) if chunk else None,
             sample=sample,
             progress=progress,
         )

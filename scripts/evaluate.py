@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamis.scripts.output import JsonOption, aligned, print_json
+from tamis.scripts.corpus import ChunkOption
+from tamis.scripts.output import JsonOption, aligned, print_json, warnings_said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ def eval_command(
     lexical_weight: Annotated[
         float | None, typer.Option(help="Factor on the words of queries.")
     ] = None,
+    chunk: ChunkOption = None,
     baseline: Annotated[
         str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")
     ] = "",
@@ -108,10 +110,11 @@ def eval_command(
         if from_run is not None:
             found = _from_run(from_run, collections, options)
         else:
-            systems = _systems(names, index, encoder, lexical, lexical_weight)
+            systems = _systems(names, index, encoder, lexical, lexical_weight, chunk)
             _check_files(run, out, len(systems) * len(collections))
             kept = out if run is None and not _is_file(out) else None
-            found = evaluate_all(systems, collections, work or caches(), options, kept, _tell)
+            with warnings_said():
+                found = evaluate_all(systems, collections, work or caches(), options, kept, _tell)
         _write(found, run, out)
     _show(found, against, html, json)
 
@@ -139,16 +142,17 @@ def _suite(
     plan = read_suite(path)
     if datasets:
         plan = msgspec.structs.replace(plan, datasets=tuple(datasets))
-    found = run_suite(
-        plan,
-        out,
-        work,
-        data=data,
-        only=only,
-        allow_missing=allow_missing,
-        explained=explained,
-        tell=_tell,
-    )
+    with warnings_said():
+        found = run_suite(
+            plan,
+            out,
+            work,
+            data=data,
+            only=only,
+            allow_missing=allow_missing,
+            explained=explained,
+            tell=_tell,
+        )
     evaluated = {result.system for result in found}
     return found, plan.baseline if plan.baseline in evaluated else None
 
@@ -180,6 +184,7 @@ def _systems(
     encoder: str,
     lexical: bool,
     lexical_weight: float | None,
+    chunk: str | None,
 ) -> "list[System]":
     from tamis.eval.specs import TamisSpec, baseline_specs, build_systems
     from tamis.eval.systems import IndexedSystem
@@ -189,7 +194,8 @@ def _systems(
         searched = IndexedSystem(Searcher.open(index), index.name, lexical_weight)
         return [*build_systems(baseline_specs(baselines)), searched]
     name = encoder if encoder.startswith(("default", "bm25")) else Path(encoder).name
-    spec = TamisSpec(f"tamis-{name}", encoder, lexical, lexical_weight=lexical_weight)
+    name = f"tamis-{name}-{chunk.replace(':', '-')}" if chunk else f"tamis-{name}"
+    spec = TamisSpec(name, encoder, lexical, lexical_weight=lexical_weight, chunk=chunk)
     return build_systems([*baseline_specs(baselines), spec])
 
 

@@ -8,6 +8,7 @@ import typer
 
 from tamis.scripts.check import print_check
 from tamis.scripts.corpus import (
+    ChunkOption,
     DeviceOption,
     EncoderOption,
     IdFieldOption,
@@ -48,6 +49,7 @@ def index(
             help="Fields to filter searches by; types string, integer, float, date, or inferred.",
         ),
     ] = None,
+    chunk: ChunkOption = None,
     device: DeviceOption = None,
     vectors: Annotated[
         Path | None,
@@ -101,6 +103,7 @@ def index(
                 language if lexical else None,
                 reading=reading,
                 fields=fields,
+                chunk=chunk,
                 device=device,
                 resume=resume,
             )
@@ -138,10 +141,12 @@ def index_corpus_of(
     *,
     reading: Reading = Reading(),  # noqa: B008  never changed
     fields: str | None = None,
+    chunk: str | None = None,
     device: str | None = None,
     resume: bool = False,
 ) -> None:
     """Read, encode and index, with progress on a terminal; no language, no lexical channel."""
+    from tamis.retriever.chunking import Chunking
     from tamis.retriever.encoder import load_encoder
     from tamis.retriever.fields import parse_fields
     from tamis.retriever.indexing import index_corpus
@@ -156,6 +161,7 @@ def index_corpus_of(
             lexical=_lexical_config(language),
             source=corpus,
             fields=parse_fields(fields) if fields else {},
+            chunking=Chunking.parse(chunk) if chunk else None,
             resume=resume,
             progress=progress,
         )

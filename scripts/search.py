@@ -33,6 +33,11 @@ def search(
         typer.Option(min=1, metavar="DEPTH", help="Order the best DEPTH documents anew."),
     ] = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
+    group_by: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="One hit a value; parent: a document of passages."),
+    ] = None,
+    group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
@@ -55,6 +60,8 @@ def search(
         highlight=not json,
         rerank=rerank,
         filter=parse_filter(filter),
+        group_by=group_by,
+        group_size=group_size,
     )
     if json:
         print_json(answer)
@@ -81,6 +88,9 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
         typer.echo(f"      {_styled(hit.highlights.get('text', ()))}")
         if explain:
             typer.echo(aligned(_explanation(hit.matched_terms), indent=6))
+        for passage in hit.passages[1:]:
+            text = _styled(passage.highlights.get("text", ()))
+            typer.echo(f"      {passage.score:.4f}  {passage.id}  {text}")
         typer.echo()
     times = answer.timings
     found = (

@@ -93,6 +93,12 @@ class EncoderContract(QueryEncoderContract):
             assert (np.diff(terms) > 0).all()
             assert (weights > 0).all()
 
+    def test_counts_tokens_without_cutting(self, encoder):
+        bare, short, long = encoder.count_tokens(["", "a", TEXTS[-1] * 99])
+        assert 0 <= bare < short < long
+        assert long > encoder.description.max_length
+        assert encoder.count_tokens([]) == []
+
     def test_no_document_is_no_row(self, encoder):
         assert len(encoder.encode_documents([])) == 0
 

@@ -131,3 +131,19 @@ def test_recipes_run_on_what_is_there(recipe, beir, tmp_path):
     assert "1.0000" in done.stdout
     assert (tmp_path / "out" / "report.html").is_file()
     assert len(list((tmp_path / "out").glob("*/bm25.json"))) == 1
+
+
+def test_documents_are_divided_on_request(tamis, beir, tmp_path):
+    found = tamis(beir, "--encoder", "bm25", "--chunk", "8:2", "--json", "--run", tmp_path / "run")
+    report = json.loads(found.stdout)
+    assert report["system"] == "tamis-bm25-8-2"
+    assert report["measures"]["nDCG@10"] == pytest.approx(1, abs=0.2)
+    assert {line.split()[2] for line in (tmp_path / "run").read_text().splitlines()} <= {
+        "d1", "d2", "d3",
+    }  # fmt: skip
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        'datasets = ["x"]\n[[system]]\nkind = "tamis"\nencoder = "bm25"\nchunk = "8"\n'
+    )
+    result = tamis(beir, "--suite", suite, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, inte
 from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.chunking import Chunking
 from tamis.retriever.encoder import load_query_encoder
 from tamis.retriever.fusion import rrf
 from tamis.retriever.lexical import LexicalConfig
@@ -169,6 +171,9 @@ class LiteralEncoder:
         self.description = self.queries.description
         self.encode_queries = self.queries.encode_queries
 
+    def count_tokens(self, texts):
+        return [2 + len(text.split()) for text in texts]
+
     def query_side(self):
         return self.queries
 
@@ -185,6 +190,30 @@ def test_sparse_feedback_adds_the_learned_terms_of_documents(beir, tmp_path):
     assert fed["d1"] > plain.get("d1", 0.0) + 1  # d1 itself holds no flour
     (unfed,) = ranker.rank_with_feedback(["flour"], [[]], Feedback(), 3)
     assert unfed == pytest.approx(plain)
+
+
+def test_passages_score_their_document_by_the_best_one(beir, tmp_path):
+    """Against passages that are documents of their own, grouped by hand."""
+    path = beir / "corpus.jsonl"
+    text = "A drum is struck. " + "Nothing to see here at all. " * 3 + "A fine sieve sifts flour."
+    path.write_text(path.read_text() + json.dumps({"_id": "long", "text": text}) + "\n")
+    dataset = load_dataset(str(beir))
+    system = TamisSystem(None, LexicalConfig(), chunking=Chunking(8))
+    ranker = system.prepare(dataset, tmp_path / "work")
+    assert system.settings()["chunk"] == {"tokens": 8, "overlap": 0}
+    found = ranker.rank(["drum sieve", "flour"], 1000)
+    flat = Searcher.open(next((tmp_path / "work").glob("sieves-*[!n]"))).search(
+        ["drum sieve", "flour"], 1000, exact=True
+    )
+    for ranking, result in zip(found, flat, strict=True):
+        best = {}
+        for hit in result.hits:
+            best.setdefault(hit.document["parent"], hit.score)
+        assert ranking == best
+    assert set(found[0]) == {"d1", "d2", "d3", "long"}
+    assert ranker.rank(["drum"], 1)[0].keys() == {"d3"}
+    with pytest.raises(InputError, match="expected whole documents to take feedback from"):
+        ranker.rank_with_feedback(["drum"], [["d1"]], Feedback(), 3)
 
 
 def test_words_take_no_feedback(beir, tmp_path):

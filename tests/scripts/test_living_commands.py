@@ -154,3 +154,25 @@ def test_a_faulty_deletion_says_why(tamis, library, arguments, words):
     refused = tamis("delete", library, *arguments)
     assert refused.exit_code == 2
     assert words in refused.stderr
+
+
+def test_long_documents_are_divided_grouped_and_deleted_whole(tamis, tmp_path):
+    corpus = lines(
+        tmp_path,
+        {"_id": "long", "title": "Birds", "text": "An owl hunts. " * 9 + "A heron fishes. " * 9},
+        {"_id": "short", "text": "An owl and a heron."},
+    )
+    arguments = [corpus, "--encoder", "bm25", "--chunk", "12:3"]
+    estimated = document(tamis("estimate", *arguments, "--json"))
+    built = document(tamis("index", *arguments, "--out", tmp_path / "i", "--json"))
+    assert built["documents"] == estimated["documents"] > 4
+    assert built["chunk"] == {"tokens": 12, "overlap": 3}
+    found = tamis("search", tmp_path / "i", "owl heron", "--group-by", "parent", "--json")
+    hits = document(found)["hits"]
+    assert [hit["group"] for hit in hits] == ["short", "long"]
+    assert len(hits[1]["passages"]) == 3
+    assert hits[1]["passages"][0]["id"] == hits[1]["id"]
+    shown = tamis("search", tmp_path / "i", "owl heron", "--group-by", "parent").stdout
+    assert all(passage["id"] in shown for passage in hits[1]["passages"])
+    assert document(tamis("delete", tmp_path / "i", "long", "--json"))["documents"] == 1
+    assert tamis("index", *arguments[:-1], "12:7", "--out", tmp_path / "j").exit_code == 2
