@@ -74,6 +74,17 @@ def test_a_long_text_shows_the_stretch_with_most_of_the_words(searcher):
     assert text[text.index(shown.strip("…")) - 1] == " "
 
 
+def test_a_long_text_shows_one_word_that_counts_before_two_that_do_not(searcher):
+    filler = "flour and water and salt " * 30
+    text = f"an owl by a drum {filler}here a sieve. {filler}"
+    matched = tuple(
+        MatchedTerm(term, 1.0, 1.0, worth, expansion=False)
+        for term, worth in (("=siev", 5.0), ("=owl", 2.0), ("=drum", 2.5))
+    )
+    spans = highlight(searcher, Hit("1", 9.5, 1, {"text": text}, matched))["text"]
+    assert [span.text for span in spans if span.match] == ["sieve"]
+
+
 def test_a_long_text_without_words_shows_its_beginning(searcher):
     found, shown = marked(searcher, "flour " * 200)
     assert found == []
