@@ -25,7 +25,7 @@ _STYLE = """
 body { margin:0 auto; max-width:70rem; padding:1.25rem; background:var(--ground); color:var(--ink);
   font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif }
 h1 { font-size:1.5rem; margin:.5rem 0 } h2 { font-size:1.15rem; margin:2.25rem 0 .5rem }
-h3 { font-size:1rem; margin:0 } p,.note { color:var(--quiet); margin:.3rem 0 .8rem }
+h3 { font-size:1rem; margin:0 } p,.note { color:var(--quiet); margin:.5rem 0 .8rem }
 .scroll { overflow-x:auto; border:1px solid var(--line); border-radius:8px;
   background:var(--sheet) }
 table { border-collapse:collapse; width:100%; font-size:.9rem; font-variant-numeric:tabular-nums }
@@ -35,11 +35,12 @@ th:first-child,td:first-child { text-align:left; position:sticky; left:0; backgr
 tr:last-child td { border-bottom:0 } th { color:var(--quiet); font-weight:600 }
 .pictures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));
   gap:1rem }
-figure { margin:0; background:#fff; border:1px solid var(--line); border-radius:8px; padding:.5rem }
-figure svg { width:100%; height:auto; display:block }
+figure { margin:0; background:#fff; border:1px solid #e2ded6; border-radius:8px; padding:.5rem }
+figure { overflow-x:auto } figure svg { width:100%; min-width:26rem; height:auto; display:block }
+@media (prefers-color-scheme: dark) { figure { filter:invert(.9) hue-rotate(180deg) } }
 article { background:var(--sheet); border:1px solid var(--line); border-radius:8px;
   padding:.8rem 1rem; margin:.75rem 0; overflow-wrap:anywhere }
-article p { margin:.35rem 0 } .label { color:var(--quiet); font-size:.85rem }
+article p { margin:.35rem 0; color:var(--ink) } .label { color:var(--quiet); font-size:.85rem }
 .terms { display:flex; flex-wrap:wrap; gap:.3rem; margin:.3rem 0 0; padding:0; list-style:none }
 .terms li { border:1px solid var(--line); border-radius:999px; padding:0 .6rem; font-size:.85rem }
 .terms .expansion { border-style:dashed; color:var(--accent) }
@@ -72,8 +73,8 @@ def write_report(
         f"<h1>{escape(_title(results))}</h1>",
         _origin(evaluations[0]),
         _effectiveness(results, measure, baseline, compared),
-        _section("All measures", _table(measures_table(evaluations))),
-        _section("Cost", _table(cost_table(evaluations))),
+        _section("All measures", _table(_brief(measures_table(evaluations)))),
+        _section("Cost", _table(_brief(cost_table(evaluations)))),
         _pictures(results, measure, baseline),
         _failing(evaluations, measure),
         _settings(evaluations),
@@ -121,6 +122,12 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll"><table><thead>{head}</thead>\n<tbody>{body}</tbody></table></div>'
 
 
+def _brief(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """The rows without their dataset where the title names it: a phone is narrow."""
+    only_one = len({row[0] for row in rows[1:]}) == 1
+    return [row[1:] for row in rows] if only_one else rows
+
+
 def _effectiveness(
     results: Results, measure: str, baseline: str | None, compared: Sequence[Compared]
 ) -> str:
@@ -130,7 +137,7 @@ def _effectiveness(
             f'<p class="note">▲ ▼: better, worse than {escape(str(baseline))} by a paired '
             "randomisation test, p &lt; .05 after Holm's correction for all comparisons of the "
             "table. Intervals: 95 % bootstrap over queries.</p>",
-            _table(_significance_rows(compared)),
+            _table(_brief(_significance_rows(compared))),
         ]
     return _section(measure, *content)
 
