@@ -38,7 +38,8 @@ class HitAnswer:
         id: the corpus's id.
         score: the sum of the contributions of all matched terms.
         rank: from 1.
-        document: the stored record: ``_id``, ``title``, ``text`` and further fields.
+        document: the stored record: ``_id``, ``title``, ``text`` and further fields; or those of
+            them that ``fields`` names.
         matched_terms: largest contribution first; empty unless ``explain`` was asked for.
         highlights: by field, the text in spans that say which words matched; empty unless
             ``highlight`` was asked for.
@@ -65,12 +66,16 @@ class SearchAnswer:
         timings: of the search, by stage.
         generation: of the collection that was read.
         hits: best first; fewer than k where fewer documents share a term with the query.
+        partial: ``timeout_ms`` came first: hits are missing, or not reranked.
+        cursor: to go on after the last hit; null where no more can be had.
     """
 
     took_ms: float
     timings: StageTimes
     generation: int
     hits: tuple[HitAnswer, ...]
+    partial: bool = False
+    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +183,11 @@ class IndexAnswer:
         generation: counts the collection's changes, from 1.
         size_bytes: of all its files.
         vocab_size: terms of both channels.
+        fields: those that searches can be filtered by, and their types.
         encoder: identity and licence of the encoder; null for words alone.
         lexical: settings of the lexical channel; null without it.
+        writable: whether documents can be added and deleted through this server.
+        aliases: other names that it is found by.
     """
 
     name: str
@@ -187,8 +195,11 @@ class IndexAnswer:
     generation: int
     size_bytes: int
     vocab_size: int
+    fields: dict[str, str]
     encoder: dict[str, Any] | None
     lexical: dict[str, Any] | None
+    writable: bool
+    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,21 @@ class IndexesAnswer:
     """All indexes of this server."""
 
     indexes: tuple[IndexAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer shows of each hit.
+
+    Attributes:
+        explain: its matched terms.
+        highlight: its words that were found.
+        fields: of its document; None for all.
+    """
+
+    explain: bool = False
+    highlight: bool = False
+    fields: tuple[str, ...] | None = None
 
 
 def search_answers(
@@ -241,7 +267,8 @@ def search_answers(
         group_by=group_by,
         group_size=group_size,
     )
-    return tuple(_search_answer(searcher, result, explain, highlight) for result in results)
+    shown = Shown(explain, highlight)
+    return tuple(search_answer(searcher, result, shown) for result in results)
 
 
 def rerank_answer(
@@ -294,51 +321,70 @@ def encode_answer(searcher: "Searcher", name: str, texts: "Sequence[str]") -> En
     return EncodeAnswer(_ms_since(began), name, vectors)
 
 
-def index_answer(name: str, searcher: "Searcher") -> IndexAnswer:
+def index_answer(
+    name: str, searcher: "Searcher", *, writable: bool = False, aliases: "Sequence[str]" = ()
+) -> IndexAnswer:
     """What is known of an index."""
     collection = searcher.collection
+    encoder = collection.settings.get("encoder")
+    lexical = collection.settings.get("lexical")
+    words = len(collection.dictionary) if collection.dictionary is not None else 0
     return IndexAnswer(
         name=name,
         documents=len(collection),
         generation=collection.generation,
         size_bytes=collection.size_bytes,
         vocab_size=collection.index.vocab_size,
-        encoder=collection.settings.get("encoder"),
-        lexical=collection.settings.get("lexical"),
+        fields=dict(collection.index.columns),
+        encoder=_without(encoder, "location"),
+        lexical=lexical and {**lexical, "words": words},
+        writable=writable,
+        aliases=tuple(sorted(aliases)),
     )
 
 
-def _search_answer(
-    searcher: "Searcher", result: "SearchResult", explain: bool, highlight: bool
-) -> SearchAnswer:
+def _without(settings: "Mapping[str, Any] | None", name: str) -> dict[str, Any] | None:
+    """Settings but for one, which tells of the server's disk."""
+    if settings is None:
+        return None
+    return {key: value for key, value in settings.items() if key != name}
+
+
+def search_answer(searcher: "Searcher", result: "SearchResult", shown: Shown) -> SearchAnswer:
+    """The answer that a result becomes."""
     began = perf_counter()
-    hits = tuple(_hit_answer(searcher, hit, explain, highlight) for hit in result.hits)
+    hits = tuple(_hit_answer(searcher, hit, shown) for hit in result.hits)
     took_ms = result.times.total_ms + _ms_since(began)
     return SearchAnswer(took_ms, result.times, result.generation, hits)
 
 
-def _hit_answer(
-    searcher: "Searcher", hit: "Hit", explain: bool, with_highlights: bool
-) -> HitAnswer:
+def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
     return HitAnswer(
         id=hit.doc_id,
         score=hit.score,
         rank=hit.rank,
-        document=dict(hit.document),
-        matched_terms=hit.matched_terms if explain else (),
-        highlights=highlight(searcher, hit) if with_highlights else {},
+        document=_chosen(hit.document, shown.fields),
+        matched_terms=hit.matched_terms if shown.explain else (),
+        highlights=highlight(searcher, hit) if shown.highlight else {},
         group=hit.group,
-        passages=tuple(
-            PassageAnswer(
-                passage.doc_id,
-                passage.score,
-                dict(passage.document),
-                passage.matched_terms if explain else (),
-                highlight(searcher, passage) if with_highlights else {},
-            )
-            for passage in hit.passages
-        ),
+        passages=tuple(_passage_answer(searcher, passage, shown) for passage in hit.passages),
     )
+
+
+def _passage_answer(searcher: "Searcher", passage: "Hit", shown: Shown) -> PassageAnswer:
+    return PassageAnswer(
+        passage.doc_id,
+        passage.score,
+        _chosen(passage.document, shown.fields),
+        passage.matched_terms if shown.explain else (),
+        highlight(searcher, passage) if shown.highlight else {},
+    )
+
+
+def _chosen(document: "Mapping[str, Any]", fields: tuple[str, ...] | None) -> dict[str, Any]:
+    if fields is None:
+        return dict(document)
+    return {name: document[name] for name in fields if name in document}
 
 
 def _by_weight(searcher: "Searcher", row: "Mapping[int, float]") -> dict[str, float]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+
+from tamis.index.errors import InputError
+from tamis.index.index import MAX_K
+
+MAY_BE_NONE = ("waiting", "writing", "offset", "listeners")
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,23 +16,63 @@ class Limits:
     """Bounds that the service enforces; a request beyond one is refused, never cut.
 
     Attributes:
-        body_bytes: of a request that carries documents.
+        body_bytes: of a request that carries documents, unpacked.
         search_body_bytes: of any other request.
+        line_bytes: of one document.
+        unpacked_ratio: bytes that a compressed body may unpack to, for each of its own.
+        idle_s: seconds that a body may keep still.
         query_bytes: of a query's text in UTF-8.
         query_terms: of a query given as weights.
+        document_terms: of a document given as weights.
         k: hits of one query.
+        offset: hits passed over.
         rerank: documents of one query that are reranked.
         batch: queries of one batch, or texts to encode.
+        filter_clauses: conditions in one filter, and values in one of its lists.
+        filter_depth: how deep its conditions stand in each other.
+        delete_ids: ids in one request to delete.
+        indexes: that can be created.
         workers: searches that run at once.
         waiting: searches that may wait for a worker; further ones are refused with 503.
+        writers: writes that run at once.
+        writing: writes that may wait for one; further ones are refused with 503.
+        tasks: that are not done; further ones are refused with 429.
+        listeners: clients that follow a task at once.
+
+    Raises:
+        InputError: a limit is below 1, or ``offset`` and ``k`` pass 10,000 together.
     """
 
     body_bytes: int = 32 << 20
     search_body_bytes: int = 4 << 20
+    line_bytes: int = 1 << 20
+    unpacked_ratio: int = 100
+    idle_s: int = 30
     query_bytes: int = 8 << 10
     query_terms: int = 4096
+    document_terms: int = 4096
     k: int = 1000
+    offset: int = 9000
     rerank: int = 1000
     batch: int = 256
+    filter_clauses: int = 64
+    filter_depth: int = 8
+    delete_ids: int = 10_000
+    indexes: int = 256
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     waiting: int = 256
+    writers: int = 4
+    writing: int = 32
+    tasks: int = 32
+    listeners: int = 16
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            least = 0 if name in MAY_BE_NONE else 1
+            if value < least:
+                raise InputError(f"expected a limit {name} of at least {least}, found {value}")
+        if self.offset + self.k > MAX_K:
+            raise InputError(
+                f"expected limits offset and k of at most {MAX_K} together, found {self.offset} "
+                f"and {self.k}; lower one of them"
+            )

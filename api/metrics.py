@@ -62,11 +62,13 @@ class Metrics:
         )
         self._stages = {stage: stages.labels(stage) for stage in STAGES}
 
-    def watch(self, searchers: Mapping[str, Searcher], waiting: Callable[[], int]) -> None:
+    def watch(
+        self, searchers: Callable[[], Mapping[str, Searcher]], waiting: Callable[[], int]
+    ) -> None:
         """Tell of these indexes, as they are at each scrape, and of the queue.
 
         Args:
-            searchers: by name; read anew each time.
+            searchers: gives them by name.
             waiting: gives the number of requests that wait for a worker.
         """
         self._registry.register(_State(searchers, waiting))
@@ -99,7 +101,9 @@ class Metrics:
 class _State(Collector):
     """What is true now rather than what has been counted."""
 
-    def __init__(self, searchers: Mapping[str, Searcher], waiting: Callable[[], int]) -> None:
+    def __init__(
+        self, searchers: Callable[[], Mapping[str, Searcher]], waiting: Callable[[], int]
+    ) -> None:
         self._searchers, self._waiting = searchers, waiting
 
     def collect(self) -> Iterator[Metric]:
@@ -110,7 +114,7 @@ class _State(Collector):
         documents = _by_index("tamis_index_documents", "Documents.")
         size = _by_index("tamis_index_size_bytes", "Bytes of all files.")
         generation = _by_index("tamis_index_generation", "Counts the changes of a collection.")
-        for name, searcher in list(self._searchers.items()):
+        for name, searcher in self._searchers().items():
             collection = searcher.collection
             documents.add_metric([name], len(collection))
             size.add_metric([name], collection.size_bytes)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from mcp_types import CallToolRequestParams, PaginatedRequestParams
     from starlette.types import Message, Receive, Scope, Send
 
-    from tamis.api.operations import Operation
+    from tamis.api.operation import Operation
+    from tamis.api.service import Service
 
 LOG = logging.getLogger("tamis.api")
 PATH = "/mcp"
@@ -103,19 +104,20 @@ class ModelContext:
 
     def __init__(
         self,
+        service: Service,
         operations: Sequence[Operation],
-        body_bytes: int,
         check: Callable[[Request], None],
     ) -> None:
         """Bind the tools to operations.
 
         Args:
+            service: that answers.
             operations: of the REST API; `search`, `explain`, `get_document` and `list_indexes`.
-            body_bytes: the largest message taken.
             check: raises where a request may not be answered.
         """
-        self._tools = _Tools({operation.name: operation for operation in operations})
-        self._body_bytes, self._check = body_bytes, check
+        by_name = {operation.name: operation for operation in operations}
+        self._tools = _Tools(service, by_name)
+        self._body_bytes, self._check = service.limits.search_body_bytes, check
         self._sessions: StreamableHTTPSessionManager | None = None
 
     @asynccontextmanager
@@ -148,6 +150,7 @@ class ModelContext:
 class _Tools:
     """What the protocol's server asks for."""
 
+    service: Service
     operations: Mapping[str, Operation]
 
     async def list(
@@ -219,7 +222,7 @@ class _Tools:
         async def receive() -> Message:
             return {"type": "http.request", "body": content, "more_body": False}
 
-        response = await operation.answer(Request(scope, receive))
+        response = await operation.answer(self.service, Request(scope, receive))
         found: dict[str, Any] = orjson.loads(response.body)
         return found
 

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from tamis.api.problems import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from tamis.api.limits import Limits
 
@@ -23,6 +23,9 @@ Weight = Annotated[float, Meta(gt=0, le=1e9, description="Finite and above zero.
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Factor = Annotated[float, Meta(ge=0, le=1e6)]
+Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
+Field = Annotated[str, Meta(min_length=1, max_length=256)]
+Filter = dict[str, Any]
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<name>[^`]*)`")
 
 
@@ -56,12 +59,33 @@ class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     rerank: Annotated[
         Rerank | None, Meta(description="Order the best anew; scores are then the reranker's.")
     ] = None
+    filter: Annotated[
+        Filter | None,
+        Meta(
+            description="Which documents may be found, by declared fields: a range, a list of "
+            "values, or must and must_not of these.",
+            examples=[{"field": "year", "range": {"gte": 1999}}],
+        ),
+    ] = None
+    fields: Annotated[
+        Annotated[list[Field], Meta(max_length=256)] | None,
+        Meta(description="Fields of documents to give; null for all."),
+    ] = None
+    timeout_ms: Annotated[
+        Milliseconds | None,
+        Meta(description="Answer after so long with what there is, and partial set."),
+    ] = None
 
 
 class SearchRequest(_Options, frozen=True, kw_only=True):
     """One query: its text, or weights by term."""
 
     query: Query
+    offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
+    cursor: Annotated[
+        Annotated[str, Meta(max_length=4096)] | None,
+        Meta(description="Of an answer to the same search, to go on after its last hit."),
+    ] = None
 
 
 class BatchRequest(_Options, frozen=True, kw_only=True):
@@ -94,12 +118,10 @@ class RerankRequest(Struct, forbid_unknown_fields=True, frozen=True):
     return_documents: Annotated[bool, Meta(description="Give each document back.")] = False
 
 
-Request = TypeVar(
-    "Request", SearchRequest, BatchRequest, ExplainRequest, EncodeRequest, RerankRequest
-)
+Asked = TypeVar("Asked", bound=Struct)
 
 
-def decode_body(body: bytes, kind: type[Request]) -> Request:
+def decode_body(body: bytes, kind: type[Asked]) -> Asked:
     """Read a JSON body.
 
     Raises:
@@ -109,35 +131,11 @@ def decode_body(body: bytes, kind: type[Request]) -> Request:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(
             400, "invalid_json", f"expected a JSON object as the body, found {error}; send JSON"
         ) from error
-
-
-def decode_parameters(parameters: Sequence[tuple[str, str]]) -> SearchRequest:
-    """Read a search from the parameters of a URL, where the query is called ``q``.
-
-    Raises:
-        RequestError: 422 when a parameter is unknown, twice there, missing or of a wrong kind.
-    """
-    fields: dict[str, Any] = {}
-    for name, value in parameters:
-        if name == "query" or (name == "q" and "query" in fields) or name in fields:
-            problem = "unknown_field" if name == "query" else "invalid_value"
-            raise RequestError(
-                422, problem, f"expected each parameter once and the query as q, found {name!r}"
-            )
-        fields["query" if name == "q" else name] = value
-    if "query" not in fields:
-        raise RequestError(
-            422, "invalid_value", "expected the parameter q, found none; add ?q=your+query"
-        )
-    try:
-        return msgspec.convert(fields, SearchRequest, strict=False)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from error
 
 
 def plain(query: Query) -> str | Mapping[str, float]:
@@ -169,6 +167,31 @@ def check_text(text: str, limits: Limits) -> None:
     check_at_most("bytes of query text", size_bytes, limits.query_bytes)
 
 
+def check_filter(expression: Filter | None, limits: Limits) -> None:
+    """Refuse a filter of too many conditions, too long lists, or too deep."""
+    if expression is not None:
+        clauses, depth = _size(expression)
+        check_at_most("conditions and listed values in a filter", clauses, limits.filter_clauses)
+        check_at_most("conditions inside each other in a filter", depth, limits.filter_depth)
+
+
+def _size(expression: Any) -> tuple[int, int]:  # noqa: ANN401  whatever JSON holds
+    """How many conditions and values there are, and how deep they stand; no recursion."""
+    clauses, deepest, waiting = 0, 0, [(expression, 1)]
+    while waiting:
+        found, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        if not isinstance(found, dict):
+            continue
+        clauses += 1
+        listed = found.get("in")
+        clauses += len(listed) if isinstance(listed, list) else 0
+        for key in ("must", "must_not"):
+            parts = found.get(key)
+            waiting += [(part, depth + 1) for part in parts] if isinstance(parts, list) else []
+    return clauses, deepest
+
+
 def check_at_most(what: str, found: int, limit: int) -> None:
     """Refuse more of something than the limit."""
     if found > limit:
@@ -177,7 +200,8 @@ def check_at_most(what: str, found: int, limit: int) -> None:
         )
 
 
-def _invalid(error: msgspec.ValidationError) -> RequestError:
+def invalid(error: msgspec.ValidationError) -> RequestError:
+    """What is wrong with a request, by the name of its field."""
     message = str(error)
     unknown = _UNKNOWN_FIELD.search(message)
     if unknown is not None:

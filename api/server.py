@@ -61,7 +61,7 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
     """Serve until SIGINT or SIGTERM; requests under way are finished.
 
     Args:
-        app: of `create_app`.
+        app: of `create_app`; its service is told when the server begins to stop.
         listener: of `listen`.
         on_listening: called once connections are answered.
     """
@@ -73,7 +73,7 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
         backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
-    server = _Server(config, on_listening)
+    server = _Server(config, on_listening, app.state.service.stopping.set)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn raises the signal again after a clean stop
@@ -83,14 +83,23 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_listening: Callable[[], None],
+        on_stopping: Callable[[], None],
+    ) -> None:
         super().__init__(config)
-        self._on_listening = on_listening
+        self._on_listening, self._on_stopping = on_listening, on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stopping()  # answers that would go on for ever end now
+        await super().shutdown(sockets)
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, str]:

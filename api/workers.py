@@ -1,4 +1,4 @@
-"""Workers: searching happens on a few threads, never on the event loop, and never piles up."""
+"""Workers: work happens on a few threads, never on the event loop, and never piles up."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Workers:
     are answered in bounded time.
     """
 
-    def __init__(self, threads: int, waiting: int) -> None:
+    def __init__(self, name: str, threads: int, waiting: int) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tamis-search")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._room = threads + waiting
         self._inside = 0
 
@@ -44,18 +44,16 @@ class Workers:
         Raises:
             RequestError: 503 when every worker is busy and the waiting room is full.
         """
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Callable[[], Answer]) -> asyncio.Future[Answer]:
+        """Have ``work`` run on a worker; it is done even if nobody waits. Raises as `run`."""
         if not self.has_room:
-            raise RequestError(
-                503,
-                "overloaded",
-                f"expected fewer than {self._room} requests at once, found as many running or "
-                "waiting; try again shortly",
-                {"Retry-After": str(RETRY_AFTER_S)},
-            )
+            raise overloaded(self._room)
         self._inside += 1
         running = asyncio.get_running_loop().run_in_executor(self._pool, work)
         running.add_done_callback(self._leave)  # also after the client has gone
-        return await asyncio.shield(running)
+        return running
 
     def close(self) -> None:
         """Finish what runs; drop what waits."""
@@ -65,3 +63,14 @@ class Workers:
         self._inside -= 1
         if not done.cancelled():
             done.exception()  # seen: a client that left does not leave a warning behind
+
+
+def overloaded(room: int) -> RequestError:
+    """What a request is told that finds no room."""
+    return RequestError(
+        503,
+        "overloaded",
+        f"expected fewer than {room} requests at once, found as many running or waiting; "
+        "try again shortly",
+        {"Retry-After": str(RETRY_AFTER_S)},
+    )

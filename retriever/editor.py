@@ -40,7 +40,14 @@ from tamis.retriever.indexing import (
     silent,
     write_query_side,
 )
-from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
+from tamis.retriever.lexical import (
+    Analyzer,
+    LexicalConfig,
+    WordCounter,
+    parse_piece,
+    parse_term,
+    saturate,
+)
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
@@ -183,6 +190,57 @@ class Editor:
         if wait == "searchable":
             self.writer.commit()
         return done
+
+    def put_weighted(
+        self,
+        passages: Sequence[Passage],
+        weights: Sequence[Mapping[str, float]],
+        *,
+        wait: Wait = "durable",
+    ) -> None:
+        """Add documents whose vectors are given; all are one write. Their texts are only stored.
+
+        Args:
+            passages: the documents.
+            weights: of each one's terms: word pieces as they are, words as ``=word``. New words
+                join the dictionary.
+            wait: when to return.
+
+        Raises:
+            InputError: a term is no piece of the encoder, or a word where there is no lexical
+                channel; a weight is not finite or not above 0.
+            StoppedError: the disk has failed.
+        """
+        check_wait(wait)
+        passages = [converted(passage, self.writer.index.columns) for passage in passages]
+        for of_one in weights:
+            for term in of_one:
+                self._check_term(term)
+        with self.writer.words_held():
+            rows = [{self._term_id(term): of_one[term] for term in of_one} for of_one in weights]
+            vectors = SparseVectors.from_dicts(rows, self.writer.vocab_size)
+            place = self.writer.stage([passage.record() for passage in passages], vectors)
+        self.writer.wait(place, wait)
+
+    def _check_term(self, string: str) -> None:
+        word = parse_term(string)
+        if word is not None and self.writer.dictionary is not None:
+            return
+        piece = None if word is not None or self.encoder is None else parse_piece(string)
+        if piece is None or self.encoder is None or self.encoder.term_id(piece) is None:
+            raise InputError(
+                f"expected terms of this index, found {string!r}, which it cannot have; write "
+                "word pieces as the encoder spells them and words as =word"
+            )
+
+    def _term_id(self, string: str) -> int:
+        """The id of a term that `_check_term` has let pass."""
+        word = parse_term(string)
+        if word is not None and self.writer.dictionary is not None:
+            return self.writer.dictionary.add_word(word)
+        found = self.encoder.term_id(parse_piece(string)) if self.encoder is not None else None
+        assert found is not None
+        return found
 
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
         """Remove the documents of these ids; how many there were.

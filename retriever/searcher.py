@@ -25,7 +25,7 @@ from tamis.retriever.reranker import reranked
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -90,6 +90,7 @@ class Searcher:
         filter: Mapping[str, Any] | None = None,  # noqa: A002  the word of every search API
         group_by: str | None = None,
         group_size: int = 3,
+        first_stage: Callable[[list[SearchResult]], None] | None = None,
     ) -> list[SearchResult]:
         """The k best documents of each query.
 
@@ -110,6 +111,7 @@ class Searcher:
             group_by: give one hit for each value of this declared field, its best, with the best
                 of its group in `Hit.passages`; ``parent`` is the document of a passage (MaxP).
             group_size: most passages of a group.
+            first_stage: told what there is before the reranker begins, which may take long.
 
         Raises:
             InputError: a weight, term or number is out of range, the filter is faulty, or queries
@@ -137,10 +139,10 @@ class Searcher:
             for query in range(len(queries))
         ]
         if rerank is not None:
+            if first_stage is not None:
+                first_stage(_best(results, k, groups))
             results = self._rerank(queries, results, rerank)
-        if groups is None:
-            return [replace(result, hits=result.hits[:k]) for result in results]
-        return [replace(result, hits=groups.collect(result.hits)) for result in results]
+        return _best(results, k, groups)
 
     def _rerank(
         self,
@@ -293,6 +295,13 @@ class Searcher:
         )
         times = replace(times, fetch_ms=(perf_counter() - began) * 1000)
         return SearchResult(hits, times, self.collection.generation)
+
+
+def _best(results: Sequence[SearchResult], k: int, groups: Groups | None) -> list[SearchResult]:
+    """The k best hits of each result, or the best of its groups."""
+    if groups is None:
+        return [replace(result, hits=result.hits[:k]) for result in results]
+    return [replace(result, hits=groups.collect(result.hits)) for result in results]
 
 
 def _query_encoder(collection: Collection) -> QueryEncoder | None:

@@ -85,6 +85,11 @@ class Tasks:
         """All tasks, oldest first."""
         return [self.get(record.task) for record in self._catalog.tasks()]
 
+    def running(self) -> list[TaskRecord]:
+        """Those that are not done, waiting ones included."""
+        with self._changed:
+            return list(self._running.values())
+
     def cancel(self, task: int) -> TaskRecord:
         """Ask a task to end; it may be done before it notices. How it stands.
 

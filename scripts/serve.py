@@ -1,7 +1,8 @@
-"""``tamis serve``: the REST API and the search page over given indexes."""
+"""``tamis serve``: the REST API and the search page over given indexes and a data folder."""
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -11,63 +12,92 @@ from tamis.scripts.extras import require
 from tamis.scripts.output import JsonOption, print_json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from socket import socket
 
+    from tamis.api.data_folder import DataFolder
     from tamis.api.keys import ApiKeys
+    from tamis.api.settings import Settings
     from tamis.retriever.searcher import Searcher
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-HostOption = Annotated[
-    str, typer.Option(help="Address to listen on; other than loopback only with API keys.")
-]
-PortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
-]
+HOST = typer.Option(help="Address to listen on; other than loopback only with API keys.")
+PORT = typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+HostOption = Annotated[str, HOST]
+PortOption = Annotated[int, PORT]
 
 
 def serve(
     indexes: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="INDEX...", help="Folders of `tamis index`, or NAME=FOLDER."),
-    ],
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8080,
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the indexes that clients create and write."),
+    ] = None,
+    host: Annotated[str | None, HOST] = None,
+    port: Annotated[int | None, PORT] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="File with one API key a line; /v1 then asks for one.")
+        Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
     ] = None,
     mcp: Annotated[
         bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp too.")
     ] = False,
     log_level: Annotated[
-        Literal["info", "warning", "error"],
+        Literal["info", "warning", "error"] | None,
         typer.Option(help="What goes to standard error as JSON lines; info: every request."),
-    ] = "warning",
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings as TOML; TAMIS_SERVE_... and options win.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve indexes over HTTP, each named after its folder."""
+    """Serve indexes over HTTP, each named after its folder, and those of a data folder."""
     from tamis.api import logs
+    from tamis.api.settings import read_settings
+    from tamis.index.errors import InputError
     from tamis.retriever.searcher import Searcher
 
-    folders = named_folders(indexes)
-    require("serve", *(("mcp",) if mcp else ()))
-
-    def say(address: str) -> None:
-        if json:
-            print_json_line({"address": address, "indexes": list(folders)})
-        else:
-            typer.echo(f"Serving {', '.join(folders)} at {address} (Ctrl-C stops)")
-            sys.stdout.flush()
-
-    door = open_door(host, port, api_key_file)
+    flags = {
+        "indexes": indexes or None,
+        "data": str(data) if data is not None else None,
+        "host": host,
+        "port": port,
+        "api_key_file": str(api_key_file) if api_key_file is not None else None,
+        "mcp": mcp or None,
+        "log_level": log_level,
+    }
+    settings = read_settings(config, flags)
+    folders = named_folders(settings.indexes)
+    if not folders and settings.data is None:
+        raise InputError(
+            "expected an index to serve, or --data DIR, found neither; make one with `tamis index`"
+        )
+    require("serve", *(("mcp",) if settings.mcp else ()))
+    door = open_door(settings.host, settings.port, settings.api_key_file)
     with door.listener:
-        logs.start(log_level)
+        logs.start(settings.log_level)
+        from tamis.api.data_folder import DataFolder
+
+        kept = None
+        if settings.data is not None:
+            kept = DataFolder(Path(settings.data), settings.encoders)
         searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
-        run_server(searchers, door, say, mcp=mcp)
+        names = [*folders, *(kept.indexes if kept is not None else ())]
+        run_server(searchers, door, partial(_say, names, json), settings, kept)
 
 
-def named_folders(indexes: list[str]) -> dict[str, Path]:
+def _say(names: "Sequence[str]", json: bool, address: str) -> None:
+    if json:
+        print_json_line({"address": address, "indexes": list(names)})
+    else:
+        typer.echo(f"Serving {', '.join(names) or 'no index yet'} at {address} (Ctrl-C stops)")
+        sys.stdout.flush()
+
+
+def named_folders(indexes: "Sequence[str]") -> dict[str, Path]:
     """The folder of each name: ``NAME=FOLDER``, or a folder named by its last part.
 
     Raises:
@@ -101,7 +131,7 @@ class Door(NamedTuple):
     keys: "ApiKeys | None"
 
 
-def open_door(host: str, port: int, api_key_file: Path | None = None) -> Door:
+def open_door(host: str, port: int, api_key_file: str | None = None) -> Door:
     """Take the address before any long work, so that a taken one is told at once.
 
     Raises:
@@ -118,12 +148,14 @@ def run_server(
     searchers: "Mapping[str, Searcher]",
     door: Door,
     say: "Callable[[str], None]",
-    *,
-    mcp: bool = False,
+    settings: "Settings | None" = None,
+    data: "DataFolder | None" = None,
 ) -> None:
     """Serve until Ctrl-C; ``say`` gets the address once requests are answered."""
     from tamis.api.app import create_app
     from tamis.api.server import address_of, run
+    from tamis.api.settings import Settings
 
-    app = create_app(searchers, keys=door.keys, mcp=mcp)
+    settings = settings or Settings()
+    app = create_app(searchers, settings.limits, keys=door.keys, data=data, mcp=settings.mcp)
     run(app, door.listener, lambda: say(address_of(door.listener)))

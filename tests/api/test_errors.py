@@ -6,6 +6,9 @@ from starlette.testclient import TestClient
 from tamis.api import Limits, create_app
 
 SEARCH = "/v1/indexes/both/search"
+NESTED = {"must": []}
+for _ in range(8):
+    NESTED = {"must_not": [NESTED]}
 
 
 def check_problem(response, status, code, *named):
@@ -41,6 +44,15 @@ def check_problem(response, status, code, *named):
         ({"query": "owl", "recall": 1.5}, "invalid_value", "$.recall"),
         ({"query": "owl", "lexical_weight": -0.1}, "invalid_value", "$.lexical_weight"),
         ({"query": "ö" * 4097}, "limit_exceeded", "8194"),
+        ({"query": "owl", "offset": -1}, "invalid_value", "$.offset"),
+        ({"query": "owl", "offset": 9001}, "limit_exceeded", "9000"),
+        ({"query": "owl", "cursor": "nonsense"}, "invalid_cursor", "cursor"),
+        ({"query": "owl", "timeout_ms": 0}, "invalid_value", "$.timeout_ms"),
+        ({"query": "owl", "fields": "title"}, "invalid_value", "$.fields"),
+        ({"query": "owl", "filter": {"field": "nest", "in": [1]}}, "bad_input", "nest"),
+        ({"query": "owl", "filter": NESTED}, "limit_exceeded", "inside each other"),
+        ({"query": "owl", "filter": {"must": [{}] * 64}}, "limit_exceeded", "64"),
+        ({"query": "owl", "filter": {"field": "a", "in": [1] * 64}}, "limit_exceeded", "64"),
         ({"query": {"vector": {f"t{i}": 1 for i in range(4097)}}}, "limit_exceeded", "4096"),
     ],
 )
@@ -78,7 +90,11 @@ def test_a_body_of_nothing_but_depth_is_refused(client):
         ("?q=owl&q=bat", "invalid_value", "q"),
         ("?q=owl&k=many", "invalid_value", "k"),
         ("?q=owl&exact=perhaps", "invalid_value", "exact"),
-        ("?q=", "invalid_value", "blank"),
+        ("?q=", "invalid_value", "$.q"),
+        ("?q=+", "invalid_value", "blank"),
+        ("?q=owl&filter=[]", "invalid_value", "filter"),
+        ("?q=owl&filter={", "invalid_value", "filter"),
+        ("?q=owl&rerank=0", "invalid_value", "$.rerank"),
     ],
 )
 def test_a_url_that_cannot_be_is_refused_by_name(client, url, code, named):
@@ -108,7 +124,7 @@ def test_encoding_needs_an_index_where_there_are_two(client):
 def test_paths_and_methods_that_do_not_exist_are_refused(client):
     check_problem(client.get("/v2/indexes"), 404, "not_found", "/v2/indexes")
     check_problem(client.get("/v1/indexes/"), 404, "not_found", "/v1/indexes/")
-    response = client.delete("/v1/indexes/both")
+    response = client.patch("/v1/indexes/both")
     check_problem(response, 405, "method_not_allowed")
     assert "GET" in response.headers["allow"]
 

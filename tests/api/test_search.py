@@ -1,8 +1,13 @@
 """Searching through HTTP equals searching in Python."""
 
 import json
+import threading
 
+import numpy as np
 import pytest
+from starlette.testclient import TestClient
+
+from tamis.api import Limits, create_app
 
 SEARCH = "/v1/indexes/{}/search"
 
@@ -14,7 +19,7 @@ def search(client, name="both", **body):
 
 
 def untimed(answer):
-    return {key: answer[key] for key in answer if key not in ("took_ms", "timings")}
+    return {key: answer[key] for key in answer if key not in ("took_ms", "timings", "cursor")}
 
 
 def test_hits_are_those_of_the_searcher(client, searchers):
@@ -150,3 +155,89 @@ def test_probes_answer(client):
 def test_a_search_may_come_without_a_content_type(client):
     body = json.dumps({"query": "owl"})
     assert client.post(SEARCH.format("words"), content=body).json()["hits"]
+
+
+def test_a_page_begins_where_the_one_before_ended(home):
+    documents = [{"_id": str(n), "text": "owl " * (n % 7 + 1) + "x" * n} for n in range(40)]
+    home.create(documents=documents)
+    every = home.found("owl", k=100)
+    assert len(every) == 40
+    assert home.found("owl", k=7, offset=11) == every[11:18]
+    pages, cursor = [], None
+    for _ in range(7):
+        answer = home.search("owl", k=7, cursor=cursor)
+        assert [hit["rank"] for hit in answer["hits"]] == list(
+            range(len(pages) + 1, len(pages) + 1 + len(answer["hits"]))
+        )
+        pages += [hit["id"] for hit in answer["hits"]]
+        cursor = answer["cursor"]
+        if cursor is None:
+            break
+    assert pages == every
+
+
+def test_a_cursor_goes_on_after_its_hit_when_documents_come_and_go(home):
+    home.create(documents=[{"_id": str(n), "text": "owl " + "x " * n} for n in range(10)])
+    first = home.search("owl", k=4)
+    home.add([{"_id": "best", "text": "owl"}])
+    second = home.search("owl", k=4, cursor=first["cursor"])
+    assert [hit["id"] for hit in first["hits"]] == ["0", "1", "2", "3"]
+    assert [hit["id"] for hit in second["hits"]][:3] == ["4", "5", "6"]
+    home.ask("DELETE", "/v1/indexes/birds/documents/3?wait=searchable")
+    again = home.search("owl", k=4, cursor=first["cursor"])
+    assert [hit["id"] for hit in again["hits"]][:3] == ["4", "5", "6"]
+
+
+def test_a_cursor_is_of_one_search(client):
+    answer = search(client, query="owls at night", k=1)
+    for body in ({"query": "owls"}, {"query": "owls at night", "offset": 1, "k": 1}):
+        response = client.post(SEARCH.format("both"), json={**body, "cursor": answer["cursor"]})
+        assert response.status_code == 422
+        assert response.json()["code"] == "invalid_cursor"
+
+
+def test_only_the_fields_asked_for_are_given(client):
+    hit = search(client, name="words", query="tamis", fields=["year", "title", "none"])["hits"][0]
+    assert hit["document"] == {"title": "", "year": 2}
+    parameters = {"q": "tamis", "fields": "year, title"}
+    by_url = client.get(SEARCH.format("words"), params=parameters).json()
+    assert by_url["hits"][0]["document"] == {"title": "", "year": 2}
+    assert search(client, name="words", query="tamis", fields=[])["hits"][0]["document"] == {}
+
+
+def test_a_filter_keeps_only_what_it_admits(home):
+    home.create()
+    young = {"field": "year", "range": {"gte": 2002}}
+    english = {"field": "language", "in": ["en"]}
+    query = "owls heron kite uhu"
+    assert set(home.found(query, filter=young)) == {"heron", "kite/red", "uhu"}
+    assert home.found(query, filter={"must": [young, english]}) == ["heron"]
+    url = "/v1/indexes/birds/search"
+    answer = home.ask("GET", url, params={"q": query, "filter": json.dumps(english)})
+    assert {hit["id"] for hit in answer["hits"]} == {"owl", "heron"}
+
+
+class SlowReranker:
+    def __init__(self):
+        self.release = threading.Event()
+
+    def score(self, query, documents, *, first_stage=None):
+        self.release.wait(20)
+        return np.arange(len(documents), dtype=np.float32)
+
+
+def test_a_search_that_is_late_gives_what_it_has(searchers):
+    slow = SlowReranker()
+    app = create_app(searchers, Limits(workers=1), reranker=slow)
+    with TestClient(app) as client:
+        body = {"query": "owls at night", "k": 3, "rerank": {"depth": 3}, "timeout_ms": 300}
+        late = search(client, **body)
+        plain = [hit.doc_id for hit in searchers["both"].search(["owls at night"], 3)[0].hits]
+        assert late["partial"] is True
+        assert [hit["id"] for hit in late["hits"]] == plain
+        waiting = search(client, query="owls", timeout_ms=50)  # the one worker is still busy
+        assert (waiting["partial"], waiting["hits"]) == (True, [])
+        slow.release.set()
+        done = search(client, **{**body, "timeout_ms": 20_000})
+        assert done["partial"] is False
+        assert [hit["id"] for hit in done["hits"]] == plain[::-1]

@@ -108,8 +108,8 @@ def test_the_queue_is_told_while_requests_wait(searchers):
     release, metrics = threading.Event(), Metrics()
 
     async def wait():
-        service = Service(searchers, Limits(workers=1, waiting=8), None, metrics)
-        calls = [asyncio.ensure_future(service._answer(lambda: release.wait(10))) for _ in range(4)]
+        service = Service(searchers, Limits(workers=1, waiting=8), metrics=metrics)
+        calls = [asyncio.ensure_future(service.answer(lambda: release.wait(10))) for _ in range(4)]
         await asyncio.sleep(0)
         text = metrics.text().decode()
         release.set()

@@ -26,7 +26,7 @@ def serve(start_tamis):
 
 
 def untimed(answer):
-    return {key: answer[key] for key in answer if key not in ("took_ms", "timings")}
+    return {key: answer[key] for key in answer if key not in ("took_ms", "timings", "cursor")}
 
 
 def test_the_command_line_prints_what_the_server_answers(serve, tamis, index):
@@ -71,12 +71,41 @@ def test_names_and_keys_are_taken_from_the_command_line(serve, index, tmp_path):
     assert [one["name"] for one in found["indexes"]] == ["nest", "birds"]
 
 
+def test_a_data_folder_is_served_and_outlives_the_server(serve, tmp_path):
+    data, text = tmp_path / "data", b'{"_id": "owl", "text": "Owls hunt at night."}'
+    process, address, line = serve("--data", data)
+    assert line == f"Serving no index yet at {address} (Ctrl-C stops)\n"
+    assert httpx.put(f"{address}/v1/indexes/birds", json={"encoder": None}).status_code == 201
+    documents = f"{address}/v1/indexes/birds/documents"
+    assert httpx.post(documents, content=text).json()["written"] == 1
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "")
+    _, address, line = serve("--data", data)
+    assert line.startswith("Serving birds at")
+    found = httpx.get(f"{address}/v1/indexes/birds/search?q=owl").json()
+    assert [hit["id"] for hit in found["hits"]] == ["owl"]
+
+
+def test_settings_come_from_a_file_the_environment_and_options(serve, index, tmp_path, monkeypatch):
+    config = tmp_path / "serve.toml"
+    config.write_text(f'indexes = ["nest={index}"]\n[limits]\nk = 7\nbatch = 5\n')
+    monkeypatch.setenv("TAMIS_SERVE_LIMITS_BATCH", "6")
+    _, address, _ = serve("--config", config)
+    info = httpx.get(f"{address}/v1/info").json()
+    assert info["indexes"] == ["nest"]
+    assert (info["limits"]["k"], info["limits"]["batch"]) == (7, 6)
+    answer = httpx.get(f"{address}/v1/indexes/nest/search?q=owl&k=8").json()
+    assert answer["code"] == "limit_exceeded"
+
+
 def test_what_cannot_be_served_is_told_in_one_line(tamis, index):
     for arguments, named in (
         ([index, index], "'birds'"),
         ([f"bad name={index}"], "'bad name'"),
         ([index, "--host", "0.0.0.0", "--port", "0"], "--api-key-file"),
         ([index, "--api-key-file", "/no/such/file"], "/no/such/file"),
+        ([], "--data"),
+        ([index, "--config", "/no/such/file"], "/no/such/file"),
     ):
         result = tamis("serve", *arguments)
         assert result.exit_code == 2
