@@ -261,38 +261,36 @@ def read_document(number: int, row: Any, limits: Limits) -> Document:  # noqa: A
 def _passage(row: Mapping[str, Any], *, blank: bool) -> Passage:
     """The passage of a JSON object; with a vector, its text may be blank."""
     id_key, text_key = _first(row, ID_KEYS), _first(row, TEXT_KEYS)
-    doc_id, title = row.get(id_key), row.get("title")
-    if isinstance(doc_id, int) and not isinstance(doc_id, bool):
-        doc_id = str(doc_id)
-    text = row.get(text_key)
-    parts = (doc_id, "" if text is None and blank else text, "" if title is None else title)
-    for name, value in zip((id_key, text_key, "title"), parts, strict=True):
-        if not isinstance(value, str):
-            raise RequestError(
-                422,
-                "invalid_value",
-                f"expected a string as {name}, found {_kind(value)}; give one",
-            )
-    if not blank and not any(part.strip() for part in parts[1:]):
+    whole = isinstance(row.get(id_key), int) and not isinstance(row.get(id_key), bool)
+    doc_id = str(row[id_key]) if whole else _string(id_key, row.get(id_key))
+    nothing = "" if blank else None
+    text = _string(text_key, nothing if row.get(text_key) is None else row[text_key])
+    title = _string("title", "" if row.get("title") is None else row["title"])
+    if not blank and not text.strip() and not title.strip():
         raise RequestError(
             422, "invalid_value", "expected a document with some text, found a blank one"
         )
     try:
-        check_id(parts[0])
+        check_id(doc_id)
     except InputError as error:
         raise of_error(error) from None
     known = {id_key, text_key, "_id", "text", "title"}
     fields = {key: value for key, value in row.items() if key not in known}
-    return Passage(parts[0], parts[1], parts[2], fields)
+    return Passage(doc_id, text, title, fields)
+
+
+def _string(name: str, value: Any) -> str:  # noqa: ANN401  any JSON
+    if not isinstance(value, str):
+        kind = "none" if value is None else type(value).__name__
+        raise RequestError(
+            422, "invalid_value", f"expected a string as {name}, found {kind}; give one"
+        )
+    return value
 
 
 def _first(row: Mapping[str, Any], keys: Sequence[str]) -> str:
     """The first of some keys that has a value; the very first where none has."""
     return next((key for key in keys if row.get(key) is not None), keys[0])
-
-
-def _kind(value: object) -> str:
-    return "none" if value is None else type(value).__name__
 
 
 def _check_weights(weights: Any, limits: Limits) -> None:  # noqa: ANN401  any JSON
