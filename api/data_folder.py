@@ -113,7 +113,13 @@ class DataFolder:
             location = self._locations[asked.encoder]
             encoder = self._encoder(location, load_query_encoder(location))
         work = self.work_folder()
-        create_index(work, encoder=encoder, lexical=asked.lexical, fields=asked.fields)
+        create_index(
+            work,
+            encoder=encoder,
+            lexical=asked.lexical,
+            fields=asked.fields,
+            chunking=asked.chunk,
+        )
         self.catalog.change_settings({_MADE_AS + name: msgspec.to_builtins(asked)})
         return self.adopt(name, work)
 

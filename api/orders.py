@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from tamis.api.requests import Field, Filter  # noqa: TC001  msgspec reads these at run time
 from tamis.index.columns import ColumnType  # noqa: TC001
+from tamis.retriever.chunking import Chunking  # noqa: TC001
 from tamis.retriever.lexical import LexicalConfig
 
 Name = Annotated[
@@ -38,8 +39,12 @@ class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
     ] = msgspec.field(default_factory=LexicalConfig)
     fields: Annotated[
         dict[Field, ColumnType],
-        Meta(max_length=64, description="Fields that searches can be filtered by."),
+        Meta(max_length=64, description="Fields that searches can be filtered and grouped by."),
     ] = msgspec.field(default_factory=dict)
+    chunk: Annotated[
+        Chunking | None,
+        Meta(description="Divide documents into passages of so many tokens; null keeps them."),
+    ] = None
 
 
 class DeleteRequest(Struct, forbid_unknown_fields=True, frozen=True):

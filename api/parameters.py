@@ -11,6 +11,7 @@ from tamis.api.problems import RequestError
 from tamis.api.requests import (
     Count,
     Factor,
+    Field,
     Filter,
     Milliseconds,
     SearchRequest,
@@ -40,6 +41,8 @@ class SearchParameters(Struct, forbid_unknown_fields=True, frozen=True, kw_only=
     highlight: Annotated[bool, Meta(description="Fill highlights.")] = False
     filter: Annotated[str | None, Meta(description="A filter as JSON.")] = None
     fields: Annotated[str | None, Meta(description=f"Of documents to give. {_LIST}")] = None
+    group_by: Annotated[Field | None, Meta(description="Give the best hit of each value.")] = None
+    group_size: Annotated[int, Meta(ge=1, le=100, description="Passages of a group.")] = 3
     rerank: Annotated[Count | None, Meta(description="Depth to rerank.")] = None
     timeout_ms: Annotated[Milliseconds | None, Meta(description="Give what there is then.")] = None
 

@@ -71,6 +71,16 @@ class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
         Annotated[list[Field], Meta(max_length=256)] | None,
         Meta(description="Fields of documents to give; null for all."),
     ] = None
+    group_by: Annotated[
+        Field | None,
+        Meta(
+            description="Give the best hit of each value of this declared field; parent is the "
+            "document of a passage."
+        ),
+    ] = None
+    group_size: Annotated[
+        int, Meta(ge=1, le=100, description="Passages of a group to give at most.")
+    ] = 3
     timeout_ms: Annotated[
         Milliseconds | None,
         Meta(description="Answer after so long with what there is, and partial set."),

@@ -69,22 +69,26 @@ class Search:
         """The answers; leaves those of the first stage in `found` while the second one runs."""
         asked, searcher = self._asked, self._searcher
         wanted = self._first + asked.k
+        late = asked.timeout_ms is not None
         results = searcher.search(
             self._queries,
-            max(wanted, self._depth),
+            wanted,
             exact=asked.exact,
             recall=asked.recall,
             lexical_weight=asked.lexical_weight,
             explain=asked.explain or asked.highlight,
+            rerank=self._depth or None,
             filter=asked.filter,
+            group_by=asked.group_by,
+            group_size=asked.group_size,
+            first_stage=self._keep if late else None,
         )
-        if self._depth:
-            if asked.timeout_ms is not None:
-                self.found = tuple(replace(self._page(one), partial=True) for one in results)
-            results = searcher.rerank(self._queries, results, wanted, self._depth)
         for result in results:
             self._metrics.searched(result.times)
         return tuple(self._page(result) for result in results)
+
+    def _keep(self, results: Sequence[SearchResult]) -> None:
+        self.found = tuple(replace(self._page(one), partial=True) for one in results)
 
     def nothing(self) -> tuple[SearchAnswer, ...]:
         """The answers when the time is up before any hit was found."""

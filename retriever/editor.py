@@ -219,7 +219,9 @@ class Editor:
         with self.writer.words_held():
             rows = [{self._term_id(term): of_one[term] for term in of_one} for of_one in weights]
             vectors = SparseVectors.from_dicts(rows, self.writer.vocab_size)
-            place = self.writer.stage([passage.record() for passage in passages], vectors)
+            ids = [passage.doc_id for passage in passages]
+            gone = [old for doc_id in ids for old in present_chunks(doc_id, self.writer.has)]
+            place = self.writer.stage([passage.record() for passage in passages], vectors, gone)
         self.writer.wait(place, wait)
 
     def _check_term(self, string: str) -> None:

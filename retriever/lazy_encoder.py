@@ -60,6 +60,11 @@ class LazyEncoder:
         with self._lock:  # one batch at a time: torch uses all threads it is given
             return self._encoder().encode_documents(texts, progress=progress)
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of documents as the model would read them; raises as `encode_documents`."""
+        with self._lock:
+            return self._encoder().count_tokens(texts)
+
     def term_string(self, term: int) -> str:
         """The piece of text that a term stands for."""
         return self._query_side.term_string(term)

@@ -241,3 +241,27 @@ def test_a_search_that_is_late_gives_what_it_has(searchers):
         done = search(client, **{**body, "timeout_ms": 20_000})
         assert done["partial"] is False
         assert [hit["id"] for hit in done["hits"]] == plain[::-1]
+
+
+def test_hits_are_grouped_by_a_field_page_by_page(home):
+    documents = [{"_id": str(n), "text": "owl " + "x " * n, "year": n // 3} for n in range(12)]
+    home.create(documents=documents)
+    answer = home.search("owl", k=2, group_by="year", group_size=2)
+    assert [(hit["id"], hit["group"]) for hit in answer["hits"]] == [("0", 0), ("3", 1)]
+    assert [one["id"] for one in answer["hits"][0]["passages"]] == ["0", "1"]
+    second = home.search("owl", k=2, group_by="year", group_size=2, cursor=answer["cursor"])
+    assert [hit["group"] for hit in second["hits"]] == [2, 3]
+    assert home.found("owl", k=2, offset=1, group_by="year") == ["3", "6"]
+
+
+def test_long_documents_are_divided_and_found_as_one(home):
+    long = ". ".join(f"Sentence {n} of a long text on owls and herons" for n in range(30)) + "."
+    home.create(
+        settings={"encoder": None, "chunk": {"tokens": 40, "overlap": 10}},
+        documents=[{"_id": "long", "text": long}, {"_id": "short", "text": "A heron."}],
+    )
+    assert home.ask("GET", "/v1/indexes/birds")["documents"] > 3
+    hits = home.search("owls", group_by="parent", k=5)["hits"]
+    assert [hit["group"] for hit in hits] == ["long"]
+    home.ask("DELETE", "/v1/indexes/birds/documents/long?wait=searchable")
+    assert home.ask("GET", "/v1/indexes/birds")["documents"] == 1

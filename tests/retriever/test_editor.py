@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
 
-from tamis.index import Collection, MismatchError
+from tamis.index import Collection, InputError, MismatchError
 from tamis.index.verification import examine
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
 from tamis.retriever.lexical import LexicalQueries
@@ -115,3 +115,24 @@ def test_learned_terms_alone_need_no_dictionary(tmp_path):
     with Collection.open(tmp_path / "c") as collection:
         assert len(collection.index.parts) == 1
         assert np.array_equal(collection.index.live_docs(), np.arange(10))
+
+
+def test_vectors_of_ones_own_are_searched_as_they_are(tmp_path):
+    create_index(tmp_path / "index", encoder=LetterEncoder())
+    with Editor.open(tmp_path / "index", LetterEncoder()) as editor:
+        editor.put([Passage("text", "abc")], wait="searchable")
+        editor.put_weighted(
+            [Passage("own", "never read"), Passage("word", "")],
+            [{"a": 3.0, "=new word": 2.0}, {"=new word": 1.0}],
+            wait="searchable",
+        )
+        for faulty in ({"no piece": 1.0}, {"a": -1.0}):
+            with pytest.raises(InputError):
+                editor.put_weighted([Passage("bad", "")], [faulty])
+    collection = Collection.open(tmp_path / "index")
+    assert collection.dictionary is not None
+    term = collection.dictionary.lookup("new word")
+    assert collection.index.row(collection.doc("own"))[0].tolist() == [0, term]
+    assert collection.index.row(collection.doc("own"))[1].tolist() == [3.0, 2.0]
+    assert collection.dictionary.document_frequency(np.array([term])).tolist() == [2]
+    assert collection.doc("bad") is None
