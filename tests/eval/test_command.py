@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tamis.eval.suite import read_suite
 from tamis.scripts.main import command_line
 
 RECIPES = Path(__file__).parents[2] / "scripts" / "recipes"
@@ -147,3 +148,10 @@ def test_documents_are_divided_on_request(tamis, beir, tmp_path):
     )
     result = tamis(beir, "--suite", suite, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_suites_that_are_published_can_be_read(recipe):
+    plan = read_suite(recipe)
+    assert plan.baseline in {spec.name for spec in plan.system}
+    assert len({spec.name for spec in plan.system}) == len(plan.system)

@@ -7,76 +7,17 @@ import pytest
 from tamis.index import InputError
 from tamis.retriever import Passage, index_corpus
 from tamis.retriever.corpus_check import check_corpus
-from tamis.retriever.languages import MULTILINGUAL, advice, language_of, languages_of
 from tamis.retriever.sampling import Spread
 
-SAMPLES = {
-    "english": "The sieve is used to take the stones out of the soil before it is sold.",
-    "german": "Das Sieb wird auch in der Küche benutzt, um die Kerne von den Früchten zu trennen.",
-    "french": "Le tamis est utilisé dans la cuisine pour séparer les grains de la farine.",
-    "spanish": "El tamiz se usa en la cocina para separar los granos de la harina.",
-    "russian": "Сито используется на кухне, чтобы отделить муку от крупных частиц, и не только.",
-    "arabic": "يستخدم المنخل في المطبخ من أجل فصل الدقيق عن الحبوب ولا يستخدم في غير ذلك",
-    "japanese": "ふるいは台所で小麦粉をふるうために使われる道具です。",
-    "chinese": "筛子在厨房里用来筛面粉。",
-    "korean": "체는 부엌에서 밀가루를 거르는 데 사용됩니다.",
-    "thai": "ตะแกรงใช้ในครัวเพื่อร่อนแป้ง",
-    "greek": "Κόσκινο χρησιμοποιείται στην κουζίνα.",
-    "other": "42 x86_64 9.81 ...",
-}
-
-
-@pytest.mark.parametrize(("language", "text"), SAMPLES.items())
-def test_languages_are_told_by_script_and_function_words(language, text):
-    assert language_of(text) == language
-
-
-def test_shares_of_languages_sum_to_one():
-    shares = languages_of(SAMPLES.values())
-    assert sum(shares.values()) == pytest.approx(1)
-    assert shares["german"] == pytest.approx(1 / len(SAMPLES))
-    assert languages_of([]) == {}
-
-
-@pytest.mark.parametrize(
-    ("shares", "encoder", "language", "said"),
-    [
-        ({"english": 1.0}, "default", "english", ""),
-        ({"english": 0.95, "other": 0.05}, "default", "english", ""),
-        ({"japanese": 1.0}, "default", "english", MULTILINGUAL),
-        (
-            {"english": 0.8, "german": 0.2},
-            "default",
-            None,
-            "about 20% of the corpus is not English",
-        ),
-        ({"german": 1.0}, "", "english", "stemmed as english; use --language german"),
-        ({"german": 1.0}, "elsewhere", "german", ""),
-        ({"danish": 0.6, "norwegian": 0.4}, "", "norwegian", ""),  # too alike to tell
-        ({"english": 1.0}, "", "porter", ""),
-        ({"german": 1.0}, "", "none", ""),
-        ({"other": 1.0}, "default", "english", ""),
-    ],
-)
-def test_advice_is_given_where_settings_do_not_suit_the_corpus(shares, encoder, language, said):
-    found = advice(shares, encoder, language)
-    assert said in found
-    assert bool(said) == bool(found)
-
-
-def test_indexing_warns_of_another_language(tmp_path):
-    german = [Passage(f"d{i}", SAMPLES["german"]) for i in range(3)]
-    with pytest.warns(UserWarning, match="c: words are stemmed as english; use --language german"):
-        index_corpus(german, tmp_path / "i", encoder=None, source="c")
-
-
+ENGLISH = "The sieve is used to take the stones out of the soil before it is sold."
+GERMAN = "Das Sieb wird auch in der Küche benutzt, um die Kerne von den Früchten zu trennen."
 LINES = [
-    {"_id": "1", "title": "One", "text": SAMPLES["english"], "year": 1999, "tag": "x"},
+    {"_id": "1", "title": "One", "text": ENGLISH, "year": 1999, "tag": "x"},
     {"_id": "2", "text": "word " * 351, "year": 2.5},
-    {"_id": "3", "text": SAMPLES["german"], "year": None},
+    {"_id": "3", "text": GERMAN, "year": None},
     {"_id": "2", "text": "cafÃ© and â€œquotesâ€\u009d"},
-    {"_id": "4", "title": "One", "text": SAMPLES["english"]},
-    {"_id": "5", "title": "One " + SAMPLES["english"], "text": ""},
+    {"_id": "4", "title": "One", "text": ENGLISH},
+    {"_id": "5", "title": "One " + ENGLISH, "text": ""},
 ]
 
 
