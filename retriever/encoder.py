@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import torch
-    from numpy.typing import NDArray
 
-    from tamis.retriever.language_model import SpladeModel
+    from tamis.retriever.splade_model import SpladeModel
 
 __all__ = [
     "Encoder",
@@ -246,7 +245,7 @@ class _NeuralEncoder:
                 if progress is not None:
                     progress(len(batch))
         vectors = SparseVectors.concatenate(parts)
-        return vectors if self.model.packs else _take(vectors, np.argsort(numbers))
+        return vectors if self.model.packs else vectors.take(np.argsort(numbers))
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids with special ones around them; none for a blank text."""
@@ -340,16 +339,6 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]
         batch.append(i)
     if batch:
         yield batch
-
-
-def _take(vectors: SparseVectors, rows: NDArray[np.int64]) -> SparseVectors:
-    """Some rows of a batch, in the order given."""
-    counts = np.diff(vectors.offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    source = np.repeat(vectors.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
-    return SparseVectors(
-        offsets, vectors.terms[source], vectors.weights[source], vectors.vocab_size
-    )
 
 
 def _table_encoder(checkpoint: Checkpoint, side: TableSide) -> TableQueryEncoder:

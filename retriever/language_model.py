@@ -1,179 +1,33 @@
-"""Hugging Face language models cut before their vocabulary head: ids in, head inputs out.
-
-transformers runs the backbone and the head's transform unforked; the last product, with the
-vocabulary, is left to `tamis.kernels`, which never builds ``[batch, tokens, vocabulary]``.
-"""
+"""Loads Hugging Face language models, whole or cut before their vocabulary head."""
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.utils import logging
 
 from tamis.index.errors import FormatError
-from tamis.index.vectors import SparseVectors
-from tamis.kernels.activation import Activation
-from tamis.kernels.ops import SparseRows, splade_encode, splade_encode_packed, splade_head_sum
-from tamis.retriever.checkpoint import Architecture, NeuralSide, Pooling
-from tamis.retriever.fast_linear import use_fast_products
-from tamis.retriever.packing import pack_texts, prepare_packing, run_packed
+from tamis.retriever.checkpoint import Architecture, NeuralSide
 from tamis.retriever.quantised_weights import SCALE, load_quantised
+from tamis.retriever.splade_model import SpladeModel
+from tamis.retriever.term_heads import (
+    GatedModel,
+    TokenWeightModel,
+    load_gate,
+    load_token_weigher,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
-GPU_BATCH_TOKENS = 65_536
-GPU_LANES = 2
-
-
-class SpladeModel(nn.Module):
-    """A language model whose pooled logits are the weights of terms.
-
-    Attributes:
-        model: the Hugging Face model, whose output embeddings pass their input through.
-        decoder: the vocabulary head, ``weight`` [V, D] (tied where the model ties it) and ``bias``.
-        activation: from pooled logit to weight.
-        excluded: ``[V]`` bool, terms that are never emitted.
-    """
-
-    excluded: torch.Tensor
-
-    def __init__(
-        self, side: NeuralSide, model: nn.Module, decoder: nn.Linear, special_ids: Iterable[int]
-    ) -> None:
-        """Join a model and the head that was cut from it; see `load_language_model`."""
-        super().__init__()
-        self.side = side
-        self.model = model
-        self.decoder = decoder
-        self.activation = Activation.LOG1P_LOG1P_RELU if side.double_log else Activation.LOG1P_RELU
-        excluded = torch.zeros(side.vocab_size, dtype=torch.bool)
-        excluded[list(special_ids)] = True
-        self.register_buffer("excluded", excluded, persistent=False)
-        config: Any = model.config
-        self._padding_id = int(config.pad_token_id or 0)
-        self._first_position: int | None = None  # set where texts are packed
-        self._streams: list[torch.cuda.Stream] = []
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of terms."""
-        return self.side.vocab_size
-
-    @property
-    def batch_tokens(self) -> int:
-        """Tokens, padding included, that make a good batch on this device."""
-        return CPU_BATCH_TOKENS if self.excluded.device.type == "cpu" else GPU_BATCH_TOKENS
-
-    @property
-    def lanes(self) -> int:
-        """Batches that are best under way at once, each in a thread of its own."""
-        return max(1, len(self._streams))
-
-    def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The head's inputs ``[B, S, D]`` for ids and mask ``[B, S]`` (1 token, 0 padding)."""
-        options: dict[str, Any] = {}
-        attention = mask
-        if self.side.architecture is Architecture.CAUSAL:
-            options["use_cache"] = False
-        if self.side.bidirectional:
-            attention = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
-        output = self.model(input_ids=input_ids, attention_mask=attention, **options)
-        hidden: torch.Tensor = output[0]  # logits, which are the head's input once it is cut
-        return hidden
-
-    @property
-    def packs(self) -> bool:
-        """Whether texts of any lengths make a batch without padding."""
-        return self._first_position is not None
-
-    def prepare_to_encode(self) -> SpladeModel:
-        """Make the model, on the device where it will stay, fast without gradients; give it back.
-
-        Its class, parameters and results stay; texts are no longer padded where that can be.
-        """
-        if self.side.pooling is Pooling.MAX and self.side.architecture is Architecture.MASKED:
-            self._first_position = prepare_packing(self.model)
-        if self.excluded.device.type == "cpu":
-            use_fast_products(self.model)
-        else:
-            self._streams = _streams(self.excluded.device)
-        return self
-
-    @torch.inference_mode()
-    def encode(self, ids: Sequence[Sequence[int]], lane: int = 0) -> SparseVectors:
-        """The vectors of one batch of texts, given as token ids.
-
-        Args:
-            ids: of each text; none for a text without tokens where the model `packs`.
-            lane: calls at once from several threads take numbers of their own.
-        """
-        with self._lane(lane):
-            rows = self._encode_packed(ids) if self.packs else self._encode_padded(ids)
-            offsets, terms, weights = (part.cpu().numpy() for part in rows)
-        return SparseVectors(offsets, terms, weights, self.vocab_size)
-
-    def _lane(self, number: int) -> AbstractContextManager[object]:
-        """On a GPU, one of the streams that run side by side."""
-        if not self._streams:
-            return contextlib.nullcontext()
-        return torch.cuda.stream(self._streams[number % len(self._streams)])
-
-    def _encode_packed(self, ids: Sequence[Sequence[int]]) -> SparseRows:
-        texts = pack_texts(ids, self._first_position or 0, self.excluded.device)
-        return splade_encode_packed(
-            run_packed(self.model, texts),
-            self.decoder.weight,
-            self.decoder.bias,
-            offsets=texts.offsets,
-            max_len=texts.max_len,
-            activation=self.activation,
-            logit_scale=self.side.logit_scale,
-            exclude=self.excluded,
-            top_n=self.side.top_n,
-        )
-
-    def _encode_padded(self, ids: Sequence[Sequence[int]]) -> SparseRows:
-        device = self.decoder.weight.device
-        input_ids, mask = (part.to(device) for part in pad(ids, self._padding_id))
-        return self._pool(self(input_ids, mask), mask, input_ids)
-
-    def _pool(self, hidden: torch.Tensor, mask: torch.Tensor, _: torch.Tensor) -> SparseRows:
-        side, decoder = self.side, self.decoder
-        shared: dict[str, Any] = {
-            "mask": mask.bool(),
-            "activation": self.activation,
-            "logit_scale": side.logit_scale,
-        }
-        if side.pooling is Pooling.SUM:
-            dense = splade_head_sum(hidden, decoder.weight, decoder.bias, **shared)
-            return _sparse_rows(dense.masked_fill(self.excluded, 0), side.top_n)
-        return splade_encode(
-            hidden, decoder.weight, decoder.bias, **shared, exclude=self.excluded, top_n=side.top_n
-        )
-
-
-class TokenWeightModel(SpladeModel):
-    """A model that weighs the tokens a text has, and adds none (bge-m3's sparse output).
-
-    The weight of a term is the largest relu(h . w + b) over its occurrences.
-    """
-
-    def _pool(self, hidden: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor) -> SparseRows:
-        scores = torch.relu(self.decoder(hidden)).squeeze(-1).float() * mask
-        dense = scores.new_zeros(len(ids), self.side.vocab_size)
-        dense.scatter_reduce_(1, ids, scores, reduce="amax")
-        return _sparse_rows(dense.masked_fill(self.excluded, 0), self.side.top_n)
+POOLER = "pooler."  # of backbones saved without a head; no weight of a term comes from it
 
 
 def load_language_model(
@@ -194,22 +48,15 @@ def load_language_model(
     """
     dtype = _choose_dtype(side, device)
     if side.architecture is Architecture.TOKEN_WEIGHTS:
-        parts = _load_token_weights(side, dtype)
-        return TokenWeightModel(side, *parts, special_ids).to(device).eval()
+        model: Any = _from_folder(AutoModel, side.folder, dtype)
+        parts = (side, model, load_token_weigher(side.folder).to(dtype))
+        return TokenWeightModel(*parts, special_ids).to(device).eval()
     model = load_whole_model(side, dtype)
     decoder = cut_head(model, side.folder)
+    if side.gated:
+        gate = load_gate(side.folder).to(dtype)
+        return GatedModel(side, model, decoder, special_ids, gate).to(device).eval()
     return SpladeModel(side, model, decoder, special_ids).to(device).eval()
-
-
-def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask ``[B, S]`` int64 of texts of any lengths, padded on the right."""
-    longest = max(len(row) for row in ids)
-    padded = np.full((len(ids), longest), padding_id, np.int64)
-    mask = np.zeros((len(ids), longest), np.int64)
-    for i, row in enumerate(ids):
-        padded[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
 class PassThrough(nn.Module):
@@ -252,11 +99,6 @@ def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Huggin
     return head
 
 
-def _streams(device: torch.device) -> list[torch.cuda.Stream]:
-    kind: Any = torch.cuda.Stream  # untyped
-    return [kind(device) for _ in range(GPU_LANES)]
-
-
 def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.bfloat16
@@ -268,6 +110,12 @@ def multiplies_bfloat16() -> bool:
     """Whether the processor has AVX512-BF16 or AMX; older ones would emulate it, slowly."""
     features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in features)
+
+
+def load_headless(folder: Path) -> nn.Module:
+    """A backbone without a head, in float32 on the processor, such as a dense encoder's."""
+    model: nn.Module = _from_folder(AutoModel, folder, torch.float32)
+    return model.eval()
 
 
 def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
@@ -314,7 +162,8 @@ def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: A
             trust_remote_code=False,
             output_loading_info=True,
         )
-    _check_complete(report["missing_keys"], folder)
+    needed = (name for name in report["missing_keys"] if not name.startswith(POOLER))
+    _check_complete(needed, folder)
     return model
 
 
@@ -358,15 +207,10 @@ def _with_adapter(model: Any, adapter: Path) -> Any:  # noqa: ANN401  any HF mod
         raise FormatError(
             f"{adapter}: expected peft for this adapter, found none; pip install 'tamis[encode]'"
         ) from error
-    return PeftModel.from_pretrained(model, str(adapter), is_trainable=False).merge_and_unload()
-
-
-def _load_token_weights(side: NeuralSide, dtype: torch.dtype) -> tuple[nn.Module, nn.Linear]:
-    model = _from_folder(AutoModel, side.folder, dtype)
-    tensors = load_file(str(side.folder / "sparse_linear.safetensors"))
-    decoder = nn.Linear(tensors["weight"].shape[1], 1, dtype=dtype)
-    decoder.load_state_dict(tensors)
-    return model, decoder
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of transformers, at peft
+        adapted = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    return adapted.merge_and_unload()
 
 
 def _is_quantised(path: Path) -> bool:
@@ -379,13 +223,3 @@ def _is_quantised(path: Path) -> bool:
         raise FormatError(
             f"{path}: expected safetensors, found something else ({error}); copy the file anew"
         ) from error
-
-
-def _sparse_rows(dense: torch.Tensor, top_n: int | None) -> SparseRows:
-    """The entries above zero of ``[B, V]``, at most the ``top_n`` heaviest of a row."""
-    if top_n is not None and top_n < dense.shape[1]:
-        best = dense.topk(top_n, dim=1)
-        dense = torch.zeros_like(dense).scatter_(1, best.indices, best.values)
-    rows, terms = dense.nonzero(as_tuple=True)
-    counts = torch.bincount(rows, minlength=len(dense)).cumsum(0)
-    return SparseRows(nn.functional.pad(counts, (1, 0)), terms.int(), dense[rows, terms].float())

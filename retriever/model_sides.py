@@ -30,6 +30,7 @@ SIDE_SETTINGS = (
     "bidirectional",
     "logit_scale",
     "linear_head",
+    "echo",
 )
 
 
@@ -65,6 +66,8 @@ class NeuralSide:
         bidirectional: a causal model in which every token sees every other.
         logit_scale: above zero; logits are multiplied by it before the activation.
         linear_head: of BERT; the head's transform is a matrix and a norm, without its activation.
+        echo: the model reads every text twice, and the second reading gives the weights.
+        gated: a gate decides which terms a text may have (SparTerm).
     """
 
     folder: Path
@@ -79,6 +82,8 @@ class NeuralSide:
     bidirectional: bool = False
     logit_scale: float = 1.0
     linear_head: bool = False
+    echo: bool = False
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +96,16 @@ class TableSide:
 
 def read_sides(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSide]:
     """The document and the query side of a model folder."""
-    if _is_token_weights(folder):
-        side = _language_model(folder, Architecture.TOKEN_WEIGHTS)
-        return side, side
-    if (folder / "modules.json").is_file():
+    if (folder / "modules.json").is_file() and not _is_token_weights(folder):
         return _sentence_transformers(folder)
     settings = own_settings(folder)
-    document = _with_settings(_language_model(folder), settings)
+    document = _own_side(folder, settings)
     table = next((folder / name for name in QUERY_WEIGHT_FILES if (folder / name).is_file()), None)
     if table is not None:
         return document, TableSide(folder, table)
-    if (folder / "query" / "config.json").is_file():  # written by naver's trainer
-        return document, _with_settings(_language_model(folder / "query"), settings)
+    query = folder / "query"  # of naver's trainer, and of ours
+    if (query / "config.json").is_file() or (query / "adapter_config.json").is_file():
+        return document, _own_side(query, own_settings(query) or settings)
     return document, document
 
 
@@ -122,6 +125,7 @@ def _language_model(folder: Path, architecture: Architecture | None = None) -> N
         vocab_size=int(config.get("vocab_size") or config["text_config"]["vocab_size"]),
         max_length=_max_length(folder, config),
         adapter=adapter,
+        gated=(folder / "gate.safetensors").is_file(),
     )
 
 
@@ -212,6 +216,11 @@ def own_settings(folder: Path) -> dict[str, Any]:
     It holds any of SIDE_SETTINGS, as `NeuralSide` explains them, and name, licence and pooling.
     """
     return read_optional_json(folder / SETTINGS_FILE)
+
+
+def _own_side(folder: Path, settings: dict[str, Any]) -> NeuralSide:
+    kind = Architecture.TOKEN_WEIGHTS if _is_token_weights(folder) else None
+    return _with_settings(_language_model(folder, kind), settings)
 
 
 def _with_settings(side: NeuralSide, settings: dict[str, Any]) -> NeuralSide:

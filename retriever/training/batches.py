@@ -32,8 +32,25 @@ class Batch(NamedTuple):
     judged: torch.Tensor
 
 
+class Hard(NamedTuple):
+    """Hard negatives of some queries.
+
+    queries: [H] int64.
+    homes: [H] int64, a passage that each stands by.
+    candidates: [H] rows of passages that it does not.
+    """
+
+    queries: torch.Tensor
+    homes: torch.Tensor
+    candidates: Ragged
+
+
 class Batches:
-    """All batches of a training, by number."""
+    """All batches of a training, by number.
+
+    Attributes:
+        hard: negatives to make groups of in place of clusters; None where there are none.
+    """
 
     def __init__(
         self,
@@ -63,6 +80,7 @@ class Batches:
         device = lengths.device
         self._lengths, self._teacher = lengths, teacher
         self._config, self._seed = config, seed
+        self.hard: Hard | None = None
         order = pairs.passages.argsort(kind="stable")
         passages = torch.from_numpy(pairs.passages[order]).long().to(device)
         bounds = torch.searchsorted(passages, torch.arange(len(lengths) + 1, device=device))
@@ -89,7 +107,7 @@ class Batches:
         """Neighbourhoods and random passages, distinct, by rising length."""
         total, device = len(self._lengths), self._lengths.device
         wanted = self._config.passages
-        near = self._neighbourhoods(draw, wanted - round(wanted * self._config.random_share))
+        near = self._near(draw, wanted - round(wanted * self._config.random_share))
         spare = torch.randint(total, (wanted * 2,), generator=draw).to(device)
         drawn = torch.cat([near, spare])
         first = torch.full((total,), len(drawn), device=device)
@@ -99,6 +117,12 @@ class Batches:
         if len(passages) < wanted:  # a corpus hardly larger than the batch
             passages = torch.randperm(total, generator=draw)[:wanted].to(device)
         return passages[self._lengths[passages].argsort(stable=True)]
+
+    def _near(self, draw: torch.Generator, wanted: int) -> torch.Tensor:
+        """Passages that are hard to tell apart."""
+        if self._config.negatives and self.hard is not None and len(self.hard.candidates.values):
+            return hard_groups(self.hard, self._config.negatives, wanted, draw)
+        return self._neighbourhoods(draw, wanted)
 
     def _neighbourhoods(self, draw: torch.Generator, wanted: int) -> torch.Tensor:
         size, device = self._config.cluster, self._lengths.device
@@ -122,3 +146,16 @@ class Batches:
         judged[slot[kept], row[kept]] = True
         self._query_slot[queries] = -1
         return judged
+
+
+def hard_groups(hard: Hard, negatives: int, wanted: int, draw: torch.Generator) -> torch.Tensor:
+    """Passages [wanted] of queries drawn at random: each one's home, then its drawn negatives."""
+    homes, candidates = hard.homes, hard.candidates
+    count = -(-wanted // (1 + negatives))
+    rows = torch.randint(len(homes), (count,), generator=draw).to(homes.device)
+    share = torch.rand(count, negatives, generator=draw).to(homes.device)
+    lengths = candidates.lengths(rows)[:, None]
+    entry = candidates.offsets[rows][:, None] + (share * lengths).long()
+    drawn = candidates.values[entry.clamp(max=len(candidates.values) - 1)]
+    drawn = torch.where(lengths > 0, drawn, homes[rows][:, None])
+    return torch.cat([homes[rows][:, None], drawn], 1).flatten()[:wanted]

@@ -5,18 +5,30 @@ Each section of the file is one record below, and each default is what the recip
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import tomllib
-import types
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING
 
-from tamis.index.errors import InputError
+from tamis.retriever.training.checks import check
+from tamis.retriever.training.records import Later, read_record
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Head(StrEnum):
+    """What turns hidden states into weights of terms."""
+
+    MAX = "max"  # vocabulary head, maximum over the tokens (SPLADE v2)
+    SUM = "sum"  # vocabulary head, sum over the tokens (SPLADE v1)
+    LINEAR = "linear"  # one weight for each token of the text, by one layer (uniCOIL)
+    MLP = "mlp"  # the same by two layers (DeepImpact)
+    GATED = "gated"  # vocabulary head behind a gate (SparTerm)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the vocabulary head of the base and nothing more."""
+        return self in (Head.MAX, Head.SUM)
 
 
 class Penalty(StrEnum):
@@ -25,6 +37,7 @@ class Penalty(StrEnum):
     FLOPS = "flops"
     L1 = "l1"
     DF_FLOPS = "df_flops"
+    IDF_FLOPS = "idf_flops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,11 @@ class SourceConfig:
         judged: the query's passage answers it; else it only stands near it (a title, a heading).
         exclude: tags of a ``.tsv`` of queries that are left out.
         holdout: share of the passages, with their queries, that is never trained on.
+        listed: fields of a JSON line, each a passage or a list of them, that are candidates for the
+            query beside its passage: hard negatives, or whatever ``scores`` says.
+        scores: field with one number for each listed passage, a teacher's (``loss.cached``).
+        triples: file in a BEIR folder whose lines are ids, separated by tabs: a query, a passage
+            that answers it, and any number of hard negatives.
     """
 
     path: str
@@ -50,6 +68,9 @@ class SourceConfig:
     judged: bool = True
     exclude: tuple[str, ...] = ()
     holdout: float = 0.0
+    listed: Later[tuple[str, ...]] = ()
+    scores: Later[str] = ""
+    triples: Later[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +97,42 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """What is trained.
+class EncoderConfig:
+    """A model that encodes texts.
 
     Attributes:
         base: encoder to start from, by folder, hub name, or ``default``.
-        double_log: log1p(log1p(relu(x))) in place of log1p(relu(x)).
-        query_table: queries are looked up in a learned table; else the model encodes them.
+        double_log: log1p(log1p(relu(x))) in place of log1p(relu(x)), of heads over the vocabulary.
+        head: on top of the base; one that the base lacks starts anew.
+        echo: texts are read twice and the second reading counts (of decoders, which see backwards).
+        bidirectional: of decoders; every token sees every other.
+        lora_rank: train low-rank differences to a frozen base (peft); 0 trains the base.
     """
 
     base: str = "default"
     double_log: bool = True
+    head: Later[Head] = Head.MAX
+    echo: Later[bool] = False
+    bidirectional: Later[bool] = False
+    lora_rank: Later[int] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig(EncoderConfig):
+    """What is trained: the document side, and how queries are made.
+
+    Attributes:
+        query_table: queries are looked up in a table; else a model encodes them.
+        table_learned: the table is trained; else it stays as it starts.
+        table_power: the table starts from this power of the inverse document frequencies; 0 starts
+            every term at one.
+        query: the model that encodes queries, where it is not that of the documents.
+    """
+
     query_table: bool = True
+    table_learned: Later[bool] = True
+    table_power: Later[float] = 1.0
+    query: Later[EncoderConfig | None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +147,9 @@ class BatchConfig:
         judged_share: share of the clusters that form around a judged passage.
         chunk: passages that go through the model together.
         recompute: encode each chunk twice to hold one chunk's activations only (GradCache).
+        checkpointing: hold the activations between layers only, and make the others twice.
+        negatives: in place of clusters, groups of a query's passage and this many of its hard
+            negatives; see `MiningConfig`.
     """
 
     passages: int = 1024
@@ -111,6 +159,8 @@ class BatchConfig:
     judged_share: float = 0.3
     chunk: int = 256
     recompute: bool = False
+    checkpointing: Later[bool] = False
+    negatives: Later[int] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +177,10 @@ class LossConfig:
         scale: of the ensemble, whose scores lie between 0 and 1, before the softmax.
         dense_teacher: encoder whose mean-pooled hidden states are the dense teacher; empty means
             the base model before training.
+        sparse: weight of the sparse teacher in the ensemble.
+        sparse_teacher: encoder of the sparse teacher.
+        cached: weight of the scores that came with the sources; a pair without one counts as the
+            least of its query.
     """
 
     kl: float = 1.0
@@ -137,6 +191,9 @@ class LossConfig:
     judged: float = 0.3
     scale: float = 30.0
     dense_teacher: str = ""
+    sparse: Later[float] = 0.0
+    sparse_teacher: Later[str] = ""
+    cached: Later[float] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +224,9 @@ class SparsityConfig:
         top_end: and how many at the end,
         top_least: and at least, drawn for each batch between this and the number due.
         falling_until: share of the steps after which ``top_end`` is reached.
+        query_weight: like ``weight``, of the same penalty on queries that a model encodes.
+        pair_weight: of the terms that queries and documents share (joint FLOPS).
+        anti_zero: weight of one over the squared sum of weights, against vanishing.
     """
 
     penalty: Penalty = Penalty.FLOPS
@@ -179,6 +239,33 @@ class SparsityConfig:
     top_end: int = 200
     top_least: int = 100
     falling_until: float = 0.6
+    query_weight: Later[float] = 0.0
+    pair_weight: Later[float] = 0.0
+    anti_zero: Later[float] = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MiningConfig:
+    """Where hard negatives come from: best ranked, and not judged to answer.
+
+    Attributes:
+        every: steps between minings, the first before the first step; 0 never mines.
+        student: ask the model in training, through an index of Tamis.
+        bm25: ask stemmed BM25, through an index of Tamis.
+        dense: ask the dense teacher, through faiss.
+        depth: passages that each is asked for.
+        skip: of them, the first ones left out.
+        margin: a passage that the dense teacher scores above this share of what it gives the
+            query's own passage is taken for an answer and left out.
+    """
+
+    every: int = 0
+    student: bool = True
+    bm25: bool = True
+    dense: bool = True
+    depth: int = 50
+    skip: int = 0
+    margin: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +312,8 @@ class RunConfig:
         compiled: compile the model (worth it from a few hundred steps on a GPU).
         tensorboard: also write TensorBoard's files.
         portable: checkpoints are float16 weights in small files, without the optimiser.
+        wandb: also log to this project of Weights & Biases.
+        sentence_transformers: also write the model as a SparseEncoder of sentence-transformers.
     """
 
     out: str
@@ -236,6 +325,8 @@ class RunConfig:
     compiled: bool = False
     tensorboard: bool = False
     portable: bool = False
+    wandb: str = ""
+    sentence_transformers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +341,7 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     lexical: LexicalChannelConfig = field(default_factory=LexicalChannelConfig)
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    mining: Later[MiningConfig] = MiningConfig()
 
 
 def read_config(path: str | Path) -> TrainingConfig:
@@ -259,87 +351,6 @@ def read_config(path: str | Path) -> TrainingConfig:
         InputError: no such file, not TOML, or a key or value that is not one (named, with the
             nearest that is).
     """
-    try:
-        table = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected a training configuration in TOML, found none ({error}); "
-            "start from one of scripts/recipes"
-        ) from error
-    config = _record(TrainingConfig, table, str(path), "")
-    _check(config, str(path))
+    config = read_record(TrainingConfig, path)
+    check(config, str(path))
     return config
-
-
-def _record(kind: type[Record], table: Any, path: str, section: str) -> Record:  # noqa: ANN401
-    """One record of a section; ``section`` ends with a dot where it is not the whole file."""
-    hints = get_type_hints(kind)
-    if not isinstance(table, dict):
-        raise InputError(f"{path}: expected a table [{section[:-1]}], found {table!r}")
-    for key in table:
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1, 0.4)
-            remedy = f"did you mean {section}{near[0]}?" if near else f"keys: {', '.join(hints)}"
-            raise InputError(f"{path}: expected keys of a training, found {section}{key}; {remedy}")
-    for one in dataclasses.fields(kind):  # type: ignore[arg-type]
-        missing = one.default is dataclasses.MISSING
-        if missing and one.default_factory is dataclasses.MISSING and one.name not in table:
-            raise InputError(f"{path}: expected {section}{one.name}, found nothing; add it")
-    values = {
-        key: _value(hints[key], value, path, f"{section}{key}") for key, value in table.items()
-    }
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any, path: str, name: str) -> Any:  # noqa: ANN401  TOML is anything
-    if get_origin(hint) in (Union, types.UnionType):
-        hint = get_args(hint)[0]  # `int | None`: None cannot be written in TOML
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise InputError(f"{path}: expected {name} to be a list, found {value!r}")
-        return tuple(_value(get_args(hint)[0], one, path, name) for one in value)
-    if dataclasses.is_dataclass(hint):
-        return _record(hint, value, path, f"{name}.")  # type: ignore[arg-type]
-    if hint is float and type(value) is int:
-        return float(value)
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return _member(hint, value, path, name)
-    if type(value) is not hint:
-        raise InputError(f"{path}: expected {name} to be {hint.__name__}, found {value!r}")
-    return value
-
-
-def _member(hint: type[StrEnum], value: Any, path: str, name: str) -> StrEnum:  # noqa: ANN401
-    if value not in list(hint):
-        raise InputError(f"{path}: expected {name} to be one of {', '.join(hint)}, found {value!r}")
-    return hint(value)
-
-
-def _check(config: TrainingConfig, path: str) -> None:
-    """Refuse numbers that make no sense."""
-    shares = {
-        "batch.random_share": config.batch.random_share,
-        "batch.judged_share": config.batch.judged_share,
-        "lexical.alone": config.lexical.alone,
-        "optimiser.start_share": config.optimiser.start_share,
-        "sparsity.dense_share": config.sparsity.dense_share,
-        "sparsity.falling_until": config.sparsity.falling_until,
-        "sparsity.warmup_share": config.sparsity.warmup_share,
-    }
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise InputError(f"{path}: expected {name} from 0 to 1, found {share}")
-    counts = {
-        "optimiser.steps": config.optimiser.steps,
-        "batch.passages": config.batch.passages - 1,
-        "batch.queries": config.batch.queries,
-        "batch.chunk": config.batch.chunk,
-        "run.log_steps": config.run.log_steps,
-        "run.save_steps": config.run.save_steps,
-        "run.dev_steps": config.run.dev_steps,
-    }
-    for name, count in counts.items():
-        if count < 1:
-            raise InputError(f"{path}: expected {name} of at least 1 (passages: 2), found too few")
-    if not (config.loss.kl or config.loss.contrastive or config.loss.margin_mse):
-        raise InputError(f"{path}: expected a loss with a weight above 0, found none; set loss.kl")

@@ -8,38 +8,80 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
+from tamis.retriever.checkpoint import Pooling
 from tamis.retriever.language_model import without_progress_bars
 from tamis.retriever.model_sides import QUERY_WEIGHT_FILES, SETTINGS_FILE
+from tamis.retriever.term_heads import GatedModel, TokenWeightModel, save_gate, save_token_weigher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tamis.retriever.splade_model import SpladeModel
     from tamis.retriever.training.student import Student
 
-KEPT_SETTINGS = ("double_log", "linear_head", "bidirectional", "logit_scale", "prompt", "top_n")
+KEPT_SETTINGS = ("double_log", "linear_head", "bidirectional", "logit_scale", "top_n", "echo")
+QUERY_FOLDER = "query"
+LORA = ".default."  # in the names of peft's parameters, not in its files
 
 
 @torch.no_grad()
 def export_model(student: Student, folder: Path, *, name: str) -> None:
-    """Write the encoder: language model with its head, tokenizer, query weights, settings.
+    """Write the encoder: models with their heads, tokenizer, query weights, settings.
+
+    A model of low-rank differences is written as these, for the base that it started from.
 
     Args:
         student: in the state to be saved.
         folder: new or existing.
         name: of the model.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    side = student.documents.side
-    model: Any = student.documents.model
-    hole = model.get_output_embeddings()
-    model.set_output_embeddings(student.documents.decoder)
-    with without_progress_bars():
-        model.save_pretrained(str(folder))
-    model.set_output_embeddings(hole)
-    student.tokenizer.save(folder)
-    settings = {"name": name, "max_length": side.max_length}
-    settings |= {key: getattr(side, key) for key in KEPT_SETTINGS if getattr(side, key)}
-    (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2))
+    _export_side(student, student.documents, folder, name)
     if student.log_table is not None:
         table = student.table().float().cpu().contiguous()
         save_file({"weight": table}, str(folder / QUERY_WEIGHT_FILES[0]))
+    elif student.query_model is not None and student.query_model is not student.documents:
+        _export_side(student, student.query_model, folder / QUERY_FOLDER, name)
+
+
+def _export_side(student: Student, model: SpladeModel, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with without_progress_bars():
+        _export_weights(model, folder)
+    student.tokenizer.save(folder)
+    side = model.side
+    settings = {"name": name, "max_length": side.max_length}
+    settings |= {key: getattr(side, key) for key in KEPT_SETTINGS if getattr(side, key)}
+    if side.pooling is not Pooling.MAX:
+        settings["pooling"] = side.pooling
+    (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2))
+
+
+def _export_weights(model: SpladeModel, folder: Path) -> None:
+    whole: Any = model.model
+    if hasattr(whole, "peft_config"):
+        _export_differences(model, folder)
+        return
+    if isinstance(model, TokenWeightModel):
+        whole.save_pretrained(str(folder))
+        save_token_weigher(model.decoder, folder)
+        return
+    hole = whole.get_output_embeddings()
+    whole.set_output_embeddings(model.decoder)
+    whole.save_pretrained(str(folder))
+    whole.set_output_embeddings(hole)
+    if isinstance(model, GatedModel):
+        save_gate(model.gate, folder)
+
+
+def _export_differences(model: SpladeModel, folder: Path) -> None:
+    """A PEFT adapter: the matrices of low rank, and which base they belong to."""
+    whole: Any = model.model
+    tensors = {
+        f"base_model.model.{name.replace(LORA, '.')}": one.detach().cpu().contiguous()
+        for name, one in whole.named_parameters()
+        if "lora_" in name
+    }
+    save_file(tensors, str(folder / "adapter_model.safetensors"))
+    settings = whole.peft_config["default"]
+    settings.base_model_name_or_path = str(model.side.folder)
+    settings.save_pretrained(str(folder))

@@ -13,7 +13,7 @@ import torch
 
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.lexical import LexicalConfig, idf, lengths, saturate
-from tamis.retriever.training.ragged import Ragged
+from tamis.retriever.training.sparse_scores import SparseScorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class LexicalScorer:
     """BM25 weights of all passages and queries.
 
     Attributes:
+        scorer: their inner products.
         mass: ``[queries]`` float32, the sum of each query's word weights.
     """
 
@@ -44,39 +45,17 @@ class LexicalScorer:
         frequency = np.bincount(counts.terms, minlength=stem_count)
         weights = idf(frequency, len(counts))
         asked = count_words(queries, stem_count)
-        self._document_terms, self._document_weights = _ragged(
-            saturate(counts, max(mean, 1.0), LexicalConfig()), device
-        )
         weighted = SparseVectors(
             asked.offsets, asked.terms, asked.weights * weights[asked.terms], stem_count
         )
-        self._query_terms, self._query_weights = _ragged(weighted, device)
-        self._slot = torch.full((stem_count,), -1, dtype=torch.int64, device=device)
+        held = saturate(counts, max(mean, 1.0), LexicalConfig())
+        self.scorer = SparseScorer(weighted, held, device)
         mass = np.concatenate([[0], np.cumsum(weighted.weights, dtype=np.float64)])
         self.mass = torch.from_numpy(np.diff(mass[weighted.offsets])).float().to(device)
 
     def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
-        """BM25 of each query for each passage, ``[queries, passages]`` float32.
-
-        Args:
-            queries: [Q] int64 row numbers.
-            passages: [P] int64 row numbers.
-        """
-        asked, held = self._query_terms.flat(queries), self._document_terms.flat(passages)
-        words = torch.unique(self._query_terms.values[asked.entry].long())
-        self._slot[words] = torch.arange(len(words), device=words.device)
-        dtype = torch.float16 if words.is_cuda else torch.float32  # weights reach about 25
-        left = torch.zeros(len(queries), len(words), dtype=dtype, device=words.device)
-        slot = self._slot[self._query_terms.values[asked.entry].long()]
-        left[asked.row, slot] = self._query_weights.values[asked.entry].to(dtype)
-        slot = self._slot[self._document_terms.values[held.entry].long()]
-        known = slot >= 0
-        right = torch.zeros(len(passages), len(words), dtype=dtype, device=words.device)
-        weights = self._document_weights.values[held.entry[known]]
-        right[held.row[known], slot[known]] = weights.to(dtype)
-        self._slot[words] = -1
-        with torch.autocast(words.device.type, enabled=False):
-            return (left @ right.T).float()
+        """BM25 ``[Q, P]`` float32 of queries for passages, given by row number."""
+        return self.scorer.scores(queries, passages)
 
 
 def count_words(rows: TokenRows, stem_count: int) -> SparseVectors:
@@ -86,9 +65,3 @@ def count_words(rows: TokenRows, stem_count: int) -> SparseVectors:
     offsets: NDArray[np.int64] = np.searchsorted(keys, np.arange(len(rows) + 1) * stem_count)
     terms = (keys % stem_count).astype(np.int32)
     return SparseVectors(offsets.astype(np.int64), terms, counts.astype(np.float32), stem_count)
-
-
-def _ragged(vectors: SparseVectors, device: torch.device) -> tuple[Ragged, Ragged]:
-    offsets = torch.from_numpy(vectors.offsets).to(device)
-    terms = torch.from_numpy(vectors.terms).to(device)
-    return Ragged(offsets, terms), Ragged(offsets, torch.from_numpy(vectors.weights).to(device))

@@ -1,34 +1,51 @@
-"""The log of a training: one JSON object a line, and TensorBoard's files where asked for."""
+"""The log of a training: one JSON object a line, and boards that show it."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
 
+    from tamis.retriever.training.config import RunConfig
+
 LOG_FILE = "log.jsonl"
+
+Board = Callable[[dict[str, float], int], None]  # shows some numbers of a step
 
 
 class Log:
     """Sums up steps, and writes lines."""
 
     def __init__(
-        self, folder: Path, report: Callable[[dict[str, Any]], None], *, tensorboard: bool
+        self,
+        folder: Path,
+        report: Callable[[dict[str, Any]], None],
+        boards: Sequence[Board] = (),
+        *,
+        writes: bool = True,
     ) -> None:
-        """Begin a log in a new or existing folder; ``report`` is called with each line."""
+        """Begin a log in a new or existing folder.
+
+        Args:
+            folder: of the file.
+            report: called with each line.
+            boards: called with the numbers of each line.
+            writes: False for all but the first of several processes.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self._path, self._report = folder / LOG_FILE, report
+        self._path, self._report, self._writes = folder / LOG_FILE, report, writes
         self._sums: dict[str, torch.Tensor] = {}
         self._began = time.perf_counter()
-        self._board = _tensorboard(folder) if tensorboard else None
+        self._boards = boards
 
     def add(self, parts: dict[str, torch.Tensor]) -> None:
         """Add a step's numbers without waiting for the device."""
@@ -42,13 +59,11 @@ class Log:
         return means
 
     def write(self, step: int, steps: int, numbers: dict[str, float]) -> None:
-        """Write one line of training: numbers, seconds since the start, and seconds to go."""
+        """Write one line of training: numbers and seconds since the start."""
         passed = time.perf_counter() - self._began
         rounded = {name: float(f"{value:.5g}") for name, value in numbers.items()}
-        self._line({"step": step, "steps": steps, "passed_s": round(passed, 1)} | rounded)
-        if self._board is not None:
-            for name, value in numbers.items():
-                self._board.add_scalar(name, value, step)
+        line = {"step": step, "steps": steps, "passed_s": round(passed, 1)} | rounded
+        self._line(line, numbers)
 
     def write_dev(self, step: int, table: dict[str, dict[str, float]]) -> None:
         """Write one line of validation: collection to operating point to nDCG@10."""
@@ -56,22 +71,60 @@ class Log:
             name: {point: round(value, 4) for point, value in row.items()}
             for name, row in table.items()
         }
-        self._line({"step": step, "dev": rounded})
-        if self._board is not None:
-            for point, value in table["mean"].items():
-                self._board.add_scalar(f"dev/{point}", value, step)
+        means = {f"dev/{point}": value for point, value in table["mean"].items()}
+        self._line({"step": step, "dev": rounded}, means)
 
-    def _line(self, line: dict[str, Any]) -> None:
+    def _line(self, line: dict[str, Any], numbers: dict[str, float]) -> None:
+        if not self._writes:
+            return
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        for board in self._boards:
+            board(numbers, line["step"])
         self._report(line)
 
 
-def _tensorboard(folder: Path) -> Any:  # noqa: ANN401  its writer has no types
+def open_boards(run: RunConfig, settings: dict[str, Any]) -> list[Board]:
+    """TensorBoard in the output folder and Weights & Biases, where they are asked for.
+
+    Args:
+        run: asks.
+        settings: of the training, shown beside its numbers.
+
+    Raises:
+        InputError: one is asked for and is not installed.
+    """
+    boards = []
+    if run.tensorboard:
+        boards.append(_tensorboard(run.out))
+    if run.wandb:
+        boards.append(_wandb(run, settings))
+    return boards
+
+
+def _tensorboard(folder: str) -> Board:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError(
-            "expected tensorboard for run.tensorboard, found none; pip install tensorboard"
-        ) from error
-    return SummaryWriter(str(folder))
+        raise _missing("tensorboard") from error
+    writer: Any = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+
+    def show(numbers: dict[str, float], step: int) -> None:
+        for name, value in numbers.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return show
+
+
+def _wandb(run: RunConfig, settings: dict[str, Any]) -> Board:
+    try:
+        import wandb  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise _missing("wandb") from error
+    opened: Any = wandb.init(project=run.wandb, dir=run.out, config=settings)
+    return lambda numbers, step: opened.log(numbers, step=step)
+
+
+def _missing(name: str) -> InputError:
+    return InputError(f"expected {name} for run.{name}, found none; pip install {name}")

@@ -40,7 +40,7 @@ class Optimiser:
     def _groups(self, student: Student) -> list[dict[str, object]]:
         """One group a parameter kind: the backbone, the head on top of it, and what is ours."""
         config = self._config
-        backbone = {id(one) for one in student.backbone().parameters()}
+        backbone = {id(one) for part in student.backbones() for one in part.parameters()}
         own = {id(one) for one in student.parameters(recurse=False)}
         groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
         for one in self.parameters.values():

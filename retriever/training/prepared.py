@@ -6,7 +6,7 @@ Prepared once from the sources, kept in a folder that can travel to another mach
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from tamis.index.errors import FormatError, InputError, MismatchError
 from tamis.retriever.analysis import Analyzer, LexicalConfig
 from tamis.retriever.training.dev_sets import read_dev_set
+from tamis.retriever.training.records import identity
 from tamis.retriever.training.sources import read_source
 from tamis.retriever.training.token_rows import TokenRows, row_hashes, tokenise
 from tamis.retriever.training.word_table import WordTable, build_word_table
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from tamis.retriever.tokenizer import Tokenizer
     from tamis.retriever.training.config import DataConfig
+    from tamis.retriever.training.sources import Example
 
+LISTED_FILE = "listed.safetensors"
 LEAST_WORD_COUNT = 2  # a word seen once in all texts matches nothing
 
 
@@ -48,6 +51,21 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+class Listed(NamedTuple):
+    """Candidates of queries beside the passages they stand by: hard negatives, and scored pairs.
+
+    queries, passages: ``[pairs]`` int32, distinct pairs, queries rising.
+    scores: ``[pairs]`` float32 of a teacher, NaN where there is none.
+    """
+
+    queries: NDArray[np.int32]
+    passages: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+NOTHING_LISTED = Listed(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 class DevSet(NamedTuple):
@@ -70,6 +88,7 @@ class TrainingData:
         pairs: a query may be in none (a question without a passage).
         words: stems of the pieces, for the lexical channel.
         dev: collections to validate on.
+        listed: candidates that came with the sources.
     """
 
     passages: TokenRows
@@ -77,6 +96,7 @@ class TrainingData:
     pairs: Pairs
     words: WordTable
     dev: tuple[DevSet, ...]
+    listed: Listed = NOTHING_LISTED
 
     def save(self, folder: Path, settings: str) -> None:
         """Write everything into a new or existing folder; ``settings`` identify what was made."""
@@ -89,6 +109,8 @@ class TrainingData:
             dev.passages.save(folder / f"dev{i}.passages.rows")
             dev.queries.save(folder / f"dev{i}.queries.rows")
             _save_pairs(dev.pairs, folder / f"dev{i}.pairs.safetensors", dev.grades)
+        if len(self.listed.queries):
+            save_file(self.listed._asdict(), str(folder / LISTED_FILE))
         names = [dev.name for dev in self.dev]
         about = {"settings": settings, "dev": names}
         (folder / "data.json").write_text(json.dumps(about, indent=2))
@@ -118,6 +140,7 @@ class TrainingData:
             _load_pairs(folder / "pairs.safetensors")[0],
             WordTable.load(folder / "words.safetensors"),
             tuple(_load_dev(folder, i, name) for i, name in enumerate(about["dev"])),
+            _load_listed(folder / LISTED_FILE),
         )
 
 
@@ -130,7 +153,7 @@ def load_or_prepare(
         InputError: the sources hold no passages, or a line is wrong (file and line are named).
         FormatError, MismatchError: the folder holds something else.
     """
-    settings = json.dumps([asdict(config) | {"prepared": ""}, seed], sort_keys=True)
+    settings = json.dumps([identity(config) | {"prepared": ""}, seed], sort_keys=True)
     if not (folder / "data.json").is_file():
         prepare(config, tokenizer, root, seed).save(folder, settings)
     return TrainingData.load(folder, settings)
@@ -139,7 +162,9 @@ def load_or_prepare(
 def prepare(config: DataConfig, tokenizer: Tokenizer, root: Path, seed: int) -> TrainingData:
     """Read all sources and development sets and tokenise them; see `load_or_prepare`."""
     examples = [one for source in config.sources for one in read_source(source, root, seed)]
-    passages, passage_of = _distinct([one.passage for one in examples], tokenizer, config, 0)
+    others = [other.passage for one in examples for other in one.listed]
+    texts = [one.passage for one in examples] + others
+    passages, passage_of = _distinct(texts, tokenizer, config, 0)
     queries, query_of = _distinct([one.query for one in examples], tokenizer, config, 1)
     if len(passages) < 2 or len(queries) == 0:
         raise InputError(
@@ -147,13 +172,15 @@ def prepare(config: DataConfig, tokenizer: Tokenizer, root: Path, seed: int) -> 
             f"{len(queries)}; add sources to [data]"
         )
     judged = np.array([one.judged for one in examples])
+    listed = _listed(examples, query_of, passage_of[len(examples) :])
+    passage_of = _with_best_listed(examples, passage_of)
     pairs = _pairs(query_of, passage_of, judged)
     dev = tuple(_dev_set(name, config, tokenizer, root, seed) for name in config.dev)
     corpora = [passages, queries, *(part for one in dev for part in (one.passages, one.queries))]
     words = build_word_table(
         corpora, tokenizer, Analyzer(LexicalConfig()), least_count=LEAST_WORD_COUNT
     )
-    return TrainingData(passages, queries, pairs, words, dev)
+    return TrainingData(passages, queries, pairs, words, dev, listed)
 
 
 def _distinct(
@@ -180,6 +207,34 @@ def _pairs(
     new = np.ones(len(queries), bool)
     new[1:] = (np.diff(queries) != 0) | (np.diff(passages) != 0)
     return Pairs(queries[new].astype(np.int32), passages[new].astype(np.int32), judged[new])
+
+
+def _listed(
+    examples: Sequence[Example], query_of: NDArray[np.int64], passage_of: NDArray[np.int64]
+) -> Listed:
+    """The candidates of all examples; ``passage_of`` is theirs. Of equal pairs the last counts."""
+    queries = np.repeat(query_of, [len(one.listed) for one in examples])
+    scores = np.array([other.score for one in examples for other in one.listed], np.float32)
+    keys = queries * (1 + passage_of.max(initial=0)) + passage_of
+    whole = np.flatnonzero((queries >= 0) & (passage_of >= 0))
+    _, last = np.unique(keys[whole][::-1], return_index=True)
+    rows = whole[::-1][last]
+    return Listed(queries[rows].astype(np.int32), passage_of[rows].astype(np.int32), scores[rows])
+
+
+def _with_best_listed(
+    examples: Sequence[Example], passage_of: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The passage of each example; of one without its own, the candidate that scores highest."""
+    found = passage_of[: len(examples)].copy()
+    first = len(examples)
+    for i, one in enumerate(examples):
+        scores = [other.score for other in one.listed]
+        if not one.passage and scores:
+            best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
+            found[i] = passage_of[first + best]
+        first += len(scores)
+    return found
 
 
 def _dev_set(name: str, config: DataConfig, tokenizer: Tokenizer, root: Path, seed: int) -> DevSet:
@@ -209,6 +264,10 @@ def _load_pairs(path: Path) -> tuple[Pairs, NDArray[np.float32]]:
         ) from error
     pairs = Pairs(tensors["queries"], tensors["passages"], tensors["judged"].astype(bool))
     return pairs, tensors["grades"]
+
+
+def _load_listed(path: Path) -> Listed:
+    return Listed(**load_file(str(path))) if path.is_file() else NOTHING_LISTED
 
 
 def _load_dev(folder: Path, i: int, name: str) -> DevSet:

@@ -38,6 +38,19 @@ def df_flops(weights: torch.Tensor, frequency: torch.Tensor) -> torch.Tensor:
     return (weights.mean(0) * commonness(frequency)).square().sum()
 
 
+def idf_flops(weights: torch.Tensor, idf: torch.Tensor) -> torch.Tensor:
+    """FLOPS in which each term's mean weight is divided by its inverse document frequency.
+
+    Geng et al., arXiv 2411.04403: where queries weigh terms by their IDF, what a document pays for
+    a term of low IDF is dear.
+
+    Args:
+        weights: [N, V].
+        idf: [V], above zero.
+    """
+    return (weights.mean(0) / idf).square().sum()
+
+
 def commonness(frequency: torch.Tensor) -> torch.Tensor:
     """``1 / (1 + (x ** log_a(2) - 1) ** b)``: from 0 for rare terms to 1 for terms in all texts.
 
@@ -93,6 +106,8 @@ def keep_heaviest(weights: torch.Tensor, most: int) -> torch.Tensor:
 class Regulariser:
     """A penalty with its memory: how common terms are, and how hard it has been steered.
 
+    Its scope is the batch that it is called with: all of it, however it was encoded.
+
     Attributes:
         kind: which penalty.
         weight: largest weight.
@@ -101,6 +116,7 @@ class Regulariser:
         target_terms: the steering factor rises while documents have more terms; 0 never steers.
         steering: factor on the weight.
         frequency: [V] running share of documents that hold each term.
+        idf: [V] inverse document frequency of each term in the training passages, above zero.
     """
 
     kind: Penalty
@@ -109,22 +125,32 @@ class Regulariser:
     l0_mask: int
     target_terms: int
     frequency: torch.Tensor
+    idf: torch.Tensor
     steering: float = 1.0
 
-    def __call__(self, weights: torch.Tensor) -> torch.Tensor:
-        """The penalty of a batch [N, V], before its weight; updates the document frequencies."""
-        share = (weights.detach() > 0).float().mean(0)
+    def remember(self, documents: torch.Tensor) -> None:
+        """Update the document frequencies with a batch [N, V]."""
+        share = (documents.detach() > 0).float().mean(0)
         self.frequency.lerp_(share, 1 - MEMORY)
+
+    def __call__(self, weights: torch.Tensor) -> torch.Tensor:
+        """The penalty of a batch [N, V], before its weight."""
         counted = mask_sparse(weights, self.l0_mask) if self.l0_mask else weights
         if self.kind is Penalty.L1:
             return l1(counted)
         if self.kind is Penalty.DF_FLOPS:
             return df_flops(counted, self.frequency)
+        if self.kind is Penalty.IDF_FLOPS:
+            return idf_flops(counted, self.idf)
         return flops(counted)
+
+    def growth(self, step: int) -> float:
+        """The share of a penalty's weight that counts at a step."""
+        return quadratic_growth(step, self.warmup_steps)
 
     def strength(self, step: int) -> float:
         """The weight of the penalty at a step."""
-        return self.weight * self.steering * quadratic_growth(step, self.warmup_steps)
+        return self.weight * self.steering * self.growth(step)
 
     def steer(self, terms: float, steps: int) -> None:
         """Follow the target, given the mean number of terms over the last ``steps`` steps."""

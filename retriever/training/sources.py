@@ -7,6 +7,7 @@ the configuration, a BEIR folder with a split of judgements, or a ``.tsv`` of ta
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,12 +25,24 @@ if TYPE_CHECKING:
     from tamis.retriever.training.config import SourceConfig
 
 
+class Listed(NamedTuple):
+    """A passage that is a candidate for a query, and a teacher's score, NaN where there is none."""
+
+    passage: str
+    score: float
+
+
 class Example(NamedTuple):
-    """A query, a passage, or both; ``judged``: somebody said that the passage answers the query."""
+    """A query, a passage, or both.
+
+    judged: somebody said that the passage answers the query.
+    listed: other candidates for the query, none of which is known to answer it.
+    """
 
     query: str
     passage: str
     judged: bool
+    listed: tuple[Listed, ...] = ()
 
 
 def read_source(config: SourceConfig, root: Path, seed: int) -> list[Example]:
@@ -48,7 +61,9 @@ def read_source(config: SourceConfig, root: Path, seed: int) -> list[Example]:
         raise InputError(
             f"{path}: expected training texts, found nothing; check `path` and TAMIS_DATA"
         )
-    if path.is_dir():
+    if path.is_dir() and config.triples:
+        examples = list(_triples(path, config))
+    elif path.is_dir():
         examples = list(_beir(path, config))
     elif ".tsv" in path.suffixes:
         examples = list(_tagged_queries(path, config))
@@ -68,13 +83,25 @@ def _json_lines(path: Path, config: SourceConfig) -> Iterator[Example]:
                 row = orjson.loads(line)
                 query = _joined(row, config.query)
                 passage = _joined(row, config.passage)
-            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-                wanted = ", ".join((*config.query, *config.passage))
+                listed = _listed(row, config)
+            except (ValueError, KeyError, TypeError) as error:
+                fields = (*config.query, *config.passage, *config.listed, config.scores)
+                wanted = ", ".join(filter(None, fields))
                 raise InputError(
                     f"{path}:{number}: expected a JSON object with {wanted}, found none "
-                    f"({error!r}); correct the line, or `query` and `passage` of this source"
+                    f"({error!r}); correct the line, or the fields named for this source"
                 ) from error
-            yield Example(query, passage, config.judged)
+            yield Example(query, passage, config.judged and bool(passage), listed)
+
+
+def _listed(row: dict[str, Any], config: SourceConfig) -> tuple[Listed, ...]:
+    """The candidates of a line; with scores, one for each."""
+    values = [row[name] for name in config.listed]
+    texts = [text for one in values for text in ([one] if isinstance(one, str) else one)]
+    scores = row[config.scores] if config.scores else [math.nan] * len(texts)
+    return tuple(
+        Listed(text.strip(), float(score)) for text, score in zip(texts, scores, strict=True)
+    )
 
 
 def _joined(row: dict[str, Any], fields: tuple[str, ...]) -> str:
@@ -91,6 +118,28 @@ def _tagged_queries(path: Path, config: SourceConfig) -> Iterator[Example]:
                 )
             if tag not in config.exclude:
                 yield Example(query.strip(), "", judged=False)
+
+
+def _triples(folder: Path, config: SourceConfig) -> Iterator[Example]:
+    """Lines of ids: a query, its answer, and hard negatives."""
+    passages = {passage.doc_id: passage.content for passage in read_passages(folder)}
+    queries = read_queries(folder)
+    path = folder / config.triples
+    if not path.is_file():
+        raise InputError(f"{path}: expected triples of ids, found no file; check `triples`")
+    with open_bytes(path) as stream:
+        for number, line in text_lines(str(path), stream):
+            query, *docs = line.split("\t")
+            unknown = [] if query in queries else [query]
+            unknown += [doc for doc in docs if doc not in passages]
+            if unknown or not docs:
+                raise InputError(
+                    f"{path}:{number}: expected ids of a query and of passages of {folder}, found "
+                    f"{', '.join(map(repr, unknown)) or 'no passage'}; use triples and corpus of "
+                    "one collection"
+                )
+            negatives = tuple(Listed(passages[doc], math.nan) for doc in docs[1:])
+            yield Example(queries[query], passages[docs[0]], config.judged, negatives)
 
 
 def _beir(folder: Path, config: SourceConfig) -> Iterator[Example]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
-from tamis.kernels.ops import splade_head
-from tamis.retriever.checkpoint import NeuralSide, read_checkpoint
-from tamis.retriever.language_model import SpladeModel, load_language_model
+from tamis.index.errors import InputError
 from tamis.retriever.tokenizer import Tokenizer
 from tamis.retriever.training.teachers import backbone_of
+from tamis.retriever.training.trainable import base_side, trainable_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tamis.retriever.splade_model import SpladeModel
     from tamis.retriever.training.config import TrainingConfig
     from tamis.retriever.training.ragged import Ragged
 
@@ -36,9 +37,10 @@ class Student(nn.Module):
     """A sparse encoder with what its training adds.
 
     Attributes:
-        documents: the document side (and the query side where there is no table).
-        tokenizer: of the base model.
-        log_table: [V] log of the query weights, or None where the model encodes queries.
+        documents: the document side.
+        query_model: the query side, which may be ``documents``; None where queries are looked up.
+        tokenizer: of both.
+        log_table: [V] log of the query weights, or None where a model encodes queries.
         log_channel: log of the weight of words in the score.
         log_temperatures: [2] with words and without.
         around: special ids before and after every text.
@@ -46,55 +48,64 @@ class Student(nn.Module):
     """
 
     def __init__(
-        self, documents: SpladeModel, tokenizer: Tokenizer, *, query_table: bool, channel: float
+        self,
+        documents: SpladeModel,
+        query_model: SpladeModel | None,
+        tokenizer: Tokenizer,
+        *,
+        channel: float,
     ) -> None:
         """Join the parts; the table starts from 1 for every term, see `start_table`."""
         super().__init__()
         self.documents = documents
+        self.query_model = query_model
         self.tokenizer = tokenizer
         size = documents.vocab_size
-        self.log_table = nn.Parameter(torch.zeros(size)) if query_table else None
+        self.log_table = nn.Parameter(torch.zeros(size)) if query_model is None else None
         self.log_channel = nn.Parameter(torch.tensor(max(channel, 1e-4)).log())
         self.log_temperatures = nn.Parameter(torch.full((2,), FIRST_TEMPERATURE).log())
         self.around = _special_ids_around(tokenizer)
         config: Any = documents.model.config
         self.padding_id = int(config.pad_token_id or 0)
 
-    def start_table(self, weights: torch.Tensor) -> None:
-        """Let the query table start from ``weights`` [V], above zero."""
+    @property
+    def models(self) -> list[SpladeModel]:
+        """The models that are trained, each once."""
+        both = (self.documents, self.query_model)
+        return list(dict.fromkeys(one for one in both if one is not None))
+
+    def start_table(self, weights: torch.Tensor, power: float) -> None:
+        """Let the query table start from a power of ``weights`` [V], above zero."""
         if self.log_table is not None:
             with torch.no_grad():
-                self.log_table.copy_(weights.clamp(min=1e-3).log())
+                self.log_table.copy_(weights.clamp(min=1e-3).log() * power)
 
-    def encode(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Term weights ``[B, V]`` float32 of padded texts; special terms are 0."""
-        hidden = self.documents(ids, mask)
-        decoder = self.documents.decoder
-        weights = splade_head(
-            hidden,
-            decoder.weight,
-            decoder.bias,
-            mask=mask.bool(),
-            activation=self.documents.activation,
-            logit_scale=self.documents.side.logit_scale,
-        )
-        return weights.masked_fill(self.documents.excluded, 0.0)
-
-    def encode_rows(self, rows: Ragged, chosen: torch.Tensor, width: int) -> torch.Tensor:
-        """Term weights ``[n, V]`` of some token rows, padded to ``width``."""
+    def encode(
+        self, model: SpladeModel, rows: Ragged, chosen: torch.Tensor, width: int
+    ) -> torch.Tensor:
+        """Term weights ``[n, V]`` float32 of some token rows, padded to ``width``."""
         ids, mask = rows.padded(chosen, self.around, self.padding_id, width)
-        return self.encode(ids, mask)
+        return model.weights(ids, mask)
 
-    def queries(self, rows: Ragged, chosen: torch.Tensor) -> torch.Tensor:
-        """Weights ``[Q, V]`` of queries: looked up, or encoded like documents."""
-        if self.log_table is None:
-            longest = int(rows.lengths(chosen).max()) + sum(map(len, self.around))
-            return self.encode_rows(rows, chosen, longest)
+    def look_up(self, rows: Ragged, chosen: torch.Tensor) -> torch.Tensor:
+        """Weights ``[Q, V]`` of queries by the table."""
         return present(rows, chosen, self.documents.vocab_size) * self.table()
 
-    def backbone(self) -> nn.Module:
-        """The part of the document model below its head."""
-        return backbone_of(self.documents.model)
+    def queries(self, rows: Ragged, chosen: torch.Tensor) -> torch.Tensor:
+        """Weights ``[Q, V]`` of queries: looked up, or encoded all at once."""
+        if self.query_model is None:
+            return self.look_up(rows, chosen)
+        longest = int(rows.lengths(chosen).max()) + sum(map(len, self.around))
+        return self.encode(self.query_model, rows, chosen, longest)
+
+    def passages(self, rows: Ragged, chosen: torch.Tensor) -> torch.Tensor:
+        """Weights ``[n, V]`` of passages, encoded all at once."""
+        longest = int(rows.lengths(chosen).max()) + sum(map(len, self.around))
+        return self.encode(self.documents, rows, chosen, longest)
+
+    def backbones(self) -> list[nn.Module]:
+        """The parts of the models below their heads."""
+        return [backbone_of(one.model) for one in self.models]
 
     def table(self) -> torch.Tensor:
         """The weight of every term in a query, [V], 0 for special terms."""
@@ -136,15 +147,37 @@ def load_student(config: TrainingConfig, device: torch.device) -> Student:
     """The student before its first step, in float32 on a device, without dropout.
 
     Raises:
-        InputError, FormatError: the base model cannot be read.
+        InputError, FormatError: a base model cannot be read, or the two do not fit.
     """
-    side = replace(read_checkpoint(config.model.base).document, double_log=config.model.double_log)
+    model = config.model
+    side = base_side(model)
     tokenizer = Tokenizer.load(side.folder, side.max_length)
-    model = _trainable(side, tokenizer)
-    student = Student(
-        model, tokenizer, query_table=config.model.query_table, channel=config.lexical.weight
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)  # of heads that start anew
+        documents = trainable_model(model, side, tokenizer.special_ids)
+        query_model = None if model.query_table else documents
+        if model.query is not None:
+            query_side = base_side(model.query)
+            check_vocabulary(tokenizer, query_side.folder)
+            query_model = trainable_model(model.query, query_side, tokenizer.special_ids)
+    student = Student(documents, query_model, tokenizer, channel=config.lexical.weight)
+    if student.log_table is not None:
+        student.log_table.requires_grad_(model.table_learned)
     return student.to(device)
+
+
+def check_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:
+    """Refuse a model whose tokenizer gives other ids: token ids are all that training knows.
+
+    Raises:
+        InputError: it does.
+    """
+    other = Tokenizer.load(folder, 512)
+    if other.backend.get_vocab() != tokenizer.backend.get_vocab():
+        raise InputError(
+            f"{folder}: expected the vocabulary of the student's base, found another; choose models"
+            " of one tokenizer"
+        )
 
 
 def present(rows: Ragged, chosen: torch.Tensor, size: int) -> torch.Tensor:
@@ -153,15 +186,6 @@ def present(rows: Ragged, chosen: torch.Tensor, size: int) -> torch.Tensor:
     terms = torch.zeros(len(chosen), size, device=chosen.device)
     terms[flat.row, rows.values[flat.entry].long()] = 1.0
     return terms
-
-
-def _trainable(side: NeuralSide, tokenizer: Tokenizer) -> SpladeModel:
-    """The model in float32, its dropout switched off: the teachers are noise enough."""
-    model = load_language_model(side, tokenizer.special_ids, torch.device("cpu"))
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return model.float().train().requires_grad_()  # half precision would lose small updates
 
 
 def _special_ids_around(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

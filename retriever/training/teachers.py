@@ -1,19 +1,34 @@
-"""The dense teacher: one embedding a text, made once; scores and neighbours are matrix products."""
+"""Teachers: models whose scores of the batch's queries and passages the student learns from.
+
+A dense teacher has one embedding a text, made once; scores and neighbours are matrix products. A
+sparse one has one vector a text, made once, too.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.nn import functional
 
+from tamis.index.vectors import SparseVectors
+
 if TYPE_CHECKING:
     from torch import nn
 
+    from tamis.retriever.splade_model import SpladeModel
     from tamis.retriever.training.ragged import Ragged
 
 CHUNK_TOKENS = 65_536
 SCORED_AT_ONCE = 4096  # queries against all passages
+
+
+class Teacher(Protocol):
+    """Whatever scores the pairs of a batch."""
+
+    def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """Scores ``[Q, P]`` float32 of queries and passages, given by row number."""
 
 
 class DenseTeacher:
@@ -27,6 +42,11 @@ class DenseTeacher:
     def __init__(self, passages: torch.Tensor, queries: torch.Tensor) -> None:
         self.passages = passages
         self.queries = queries
+
+    @property
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of all queries and of all passages."""
+        return self.queries, self.passages
 
     def scores(self, queries: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
         """Cosines of some queries and passages, given by row number, [Q, P] float32."""
@@ -76,6 +96,29 @@ def embed(
     out = torch.empty_like(torch.cat(parts))
     out[order] = torch.cat(parts)
     return out
+
+
+def sparse_rows(
+    model: SpladeModel, rows: Ragged, around: tuple[list[int], list[int]], longest: int
+) -> SparseVectors:
+    """The vectors of all rows by a sparse encoder that is ready to encode.
+
+    Args:
+        model: see `tamis.retriever.language_model.load_language_model`.
+        rows: token rows of its vocabulary.
+        around: special ids before and after each text.
+        longest: texts are cut at this many ids, special ones included.
+    """
+    before, after = around
+    room = longest - len(before) - len(after)
+    offsets, values = rows.offsets.tolist(), rows.values.tolist()
+    ids = [
+        [*before, *values[start : min(stop, start + room)], *after]
+        for start, stop in itertools.pairwise(offsets)
+    ]
+    step = max(1, model.batch_tokens // longest)
+    parts = [model.encode(ids[start : start + step]) for start in range(0, len(ids), step)]
+    return SparseVectors.concatenate(parts)
 
 
 def backbone_of(model: nn.Module) -> nn.Module:

@@ -10,33 +10,43 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tamis.index.errors import TamisError
-from tamis.retriever.training.encoding import encode_passages, spread_gradient
+from tamis.retriever.sentence_transformers_folder import (
+    check_representable,
+    write_sparse_encoder,
+)
+from tamis.retriever.training.encoding import BatchEncoder, Texts
 from tamis.retriever.training.export import export_model
 from tamis.retriever.training.legs import load_checkpoint, save_checkpoint, whole_tensors
-from tamis.retriever.training.log import Log
+from tamis.retriever.training.log import Log, open_boards
+from tamis.retriever.training.mining import HARD, flatten, mine, unflatten
 from tamis.retriever.training.objective import Objective
 from tamis.retriever.training.optimiser import Optimiser
 from tamis.retriever.training.prepared import TrainingData, load_or_prepare
+from tamis.retriever.training.processes import Processes
+from tamis.retriever.training.records import identity
 from tamis.retriever.training.student import Student, load_student
 from tamis.retriever.training.training_set import TrainingSet
 from tamis.retriever.training.validation import DevRanking, Point, validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from tamis.retriever.training.batches import Batch
     from tamis.retriever.training.config import TrainingConfig
 
+ALL_THE_SAME = 0.9995  # of `health`'s "same": vectors that tell no passage from another
 DEV_TERMS = (100, 200)
 DEV_CHANNELS = (0.0, 0.2, 0.5, 1.0)  # weights of the words tried at each validation
 CHECKPOINT = "checkpoint"
 MODEL = "model"
+SPARSE_ENCODER = "sentence-transformers"
 
 
 class TrainingError(TamisError):
@@ -68,11 +78,18 @@ def train(
         FormatError, MismatchError: prepared data or a checkpoint is not this configuration's.
         TrainingError: the loss is not a number, or all vectors are empty.
     """
-    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    student = load_student(config, chosen)
+    processes = Processes.started(device)
+    student = load_student(config, processes.device)
+    if config.run.sentence_transformers:
+        for model in student.models:
+            check_representable(model.side)
     folder = Path(config.data.prepared)
-    data = load_or_prepare(config.data, student.tokenizer, root, folder, config.run.seed)
-    trainer = Trainer(config, student, data, report)
+    prepare = partial(
+        load_or_prepare, config.data, student.tokenizer, root, folder, config.run.seed
+    )
+    if processes.count > 1:
+        processes.from_first(lambda: bool(prepare()))  # the others find it made
+    trainer = Trainer(config, student, prepare(), report, processes)
     if resume:
         trainer.resume()
     trainer.run()
@@ -95,20 +112,33 @@ class Trainer:
         student: Student,
         data: TrainingData,
         report: Callable[[dict[str, Any]], None] = lambda line: None,
+        processes: Processes | None = None,
     ) -> None:
-        """Put data, teachers and optimiser where the student is."""
+        """Put data, teachers and optimiser where the student is; alone unless told."""
         self.config, self.student, self.step = config, student, 0
         self._device = student.log_channel.device
+        self._processes = processes or Processes(0, 1, self._device)
         self._out = Path(config.run.out)
-        self._log = Log(self._out, report, tensorboard=config.run.tensorboard)
+        first = self._processes.is_first
+        boards = open_boards(config.run, identity(config)) if first else []
+        self._log = Log(self._out, report, boards, writes=first)
         self._data = TrainingSet(data, config, student, self._device)
-        student.start_table(self._data.table)
+        student.start_table(self._data.table, config.model.table_power)
         self._dev = [DevRanking(one, data.words, self._device) for one in data.dev]
         self.optimiser = Optimiser(student, config.optimiser)
         self.objective = Objective(config, self._data, student)
         self._best, self._since_best = -1.0, 0
-        if config.run.compiled:
-            student.documents.model.compile(dynamic=True)
+        self._prepare_models()
+
+    def _prepare_models(self) -> None:
+        batch = self.config.batch
+        self._encoder = BatchEncoder(self.student, self._processes, batch.chunk, batch.recompute)
+        models: list[Any] = [one.model for one in self.student.models]
+        for one in models:
+            if batch.checkpointing:
+                checkpoint_activations(one)
+            if self.config.run.compiled:
+                one.compile(dynamic=True)
 
     def run(self) -> None:
         """Train until the last step, or until validation says that it gets no better."""
@@ -117,6 +147,7 @@ class Trainer:
             self.validate()  # where it starts from
         clock = time.perf_counter()
         while self.step < self.config.optimiser.steps:
+            self._refresh_negatives()
             self._log.add(self.train_step())
             self.step += 1
             if self.step % run.log_steps == 0:
@@ -128,19 +159,49 @@ class Trainer:
                 self.save()
         self.save()
 
+    def _refresh_negatives(self) -> None:
+        """Mine where it is time to, or where nothing has been mined yet."""
+        every, batches = self.config.mining.every, self._data.batches
+        due = batches.hard is None or (every and self.step % every == 0)
+        if not (self.config.batch.negatives and due):
+            return
+        with self._autocast():
+            mined = self._processes.from_first(
+                lambda: [one.cpu() for one in flatten(mine(self.config, self._data, self.student))]
+            )
+        batches.hard = unflatten([one.to(self._device) for one in mined])
+
     def train_step(self) -> dict[str, torch.Tensor]:
         """One batch: forward, backward, update; the parts of the loss, left on the device."""
         batch = self._data.batches.batch(self.step)
-        texts = (self._data.passages, batch.passages)
-        sizes = (self.config.batch, self.config.data)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            weights, chunks = encode_passages(self.student, *texts, *sizes)
-            parts = self.objective(batch, weights, self.step)
+        sides = list(self._sides(batch))
+        with self._autocast():
+            encoded = [self._encoder.encode(texts, rows) for texts, rows in sides]
+            weights = encoded[0].all
+            if len(encoded) == 2:
+                queries = encoded[1].all
+            else:
+                queries = self.student.look_up(self._data.queries, batch.queries)
+            parts = self.objective(batch, queries, weights, self.step)
             torch.autograd.backward([parts["loss"]])
-            if self.config.batch.recompute:
-                spread_gradient(self.student, self._data.passages, chunks, weights)
+            for (texts, _), one in zip(sides, encoded, strict=True):
+                self._encoder.spread_gradient(texts, one)
+        self._processes.share_gradients(self.optimiser.parameters.values())
         parts = {name: part.detach() for name, part in parts.items()}
         return parts | {"gradient": self.optimiser.update(self.step)}
+
+    def _sides(self, batch: Batch) -> Iterator[tuple[Texts, torch.Tensor]]:
+        """What models encode of a batch: passages, and queries unless they are looked up."""
+        data, config, student = self._data, self.config.data, self.student
+        yield Texts(student.documents, data.passages, config.passage_tokens), batch.passages
+        if student.query_model is not None:
+            longest = config.query_tokens + sum(map(len, student.around))
+            yield Texts(student.query_model, data.queries, longest), batch.queries
+
+    def _autocast(self) -> torch.autocast:
+        """On a GPU, products in bfloat16; the heads sum in float32."""
+        kind = self._device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
 
     def _write_log(self, seconds: float) -> None:
         """Write the means since the last line, check them, steer the penalty."""
@@ -162,7 +223,7 @@ class Trainer:
         """Stop a training that has gone wrong.
 
         Raises:
-            TrainingError: the loss is not a number, or vectors are empty.
+            TrainingError: the loss is not a number, or vectors are empty or all the same.
         """
         if not all(map(math.isfinite, means.values())):
             raise TrainingError(
@@ -174,10 +235,16 @@ class Trainer:
                 f"step {self.step}: expected documents with terms, found none in "
                 f"{self.config.run.log_steps} batches; lower sparsity.weight or optimiser.rate"
             )
+        if means["same"] > ALL_THE_SAME:
+            raise TrainingError(
+                f"step {self.step}: expected documents that differ, found the same vector for all; "
+                "lower optimiser.rate or sparsity.weight, or give the loss more weight"
+            )
 
     def _ends_early(self) -> bool:
         """Validate; whether it has not been better for too long."""
         mean = max(self.validate()["mean"].values())
+        mean = self._processes.from_first(lambda: mean)
         self._since_best = 0 if mean > self._best else self._since_best + 1
         self._best = max(self._best, mean)
         patience = self.config.run.patience
@@ -186,17 +253,15 @@ class Trainer:
     def validate(self) -> dict[str, dict[str, float]]:
         """nDCG@10 of the averaged weights on the development collections; see `validation`."""
         points = [Point(terms, weight) for terms in DEV_TERMS for weight in DEV_CHANNELS]
-        on_gpu = self._device.type == "cuda"
-        with (
-            self.optimiser.averaged(),
-            torch.autocast(self._device.type, torch.bfloat16, enabled=on_gpu),
-        ):
+        with self.optimiser.averaged(), self._autocast():
             table = validate(self.student, self._dev, points, self.config.data.passage_tokens)
         self._log.write_dev(self.step, table)
         return table
 
     def save(self) -> None:
         """Write a checkpoint: exact, or portable where the configuration says so."""
+        if not self._processes.is_first:
+            return
         optimiser, state = self.optimiser, self._state()
         if self.config.run.portable:
             halves = {name: one.half() for name, one in optimiser.average.items()}
@@ -209,6 +274,8 @@ class Trainer:
                 "optimiser": optimiser.state(),
                 "penalty": {"frequency": self.objective.penalty.frequency},
             }
+            if self._data.batches.hard is not None:
+                groups["negatives"] = dict(zip(HARD, flatten(self._data.batches.hard), strict=True))
         save_checkpoint(self._out / CHECKPOINT, groups, state)
 
     @torch.no_grad()
@@ -230,6 +297,9 @@ class Trainer:
             optimiser.restore(groups["optimiser"])
             optimiser.started_at = state["started_at"]
             penalty.frequency.copy_(groups["penalty"]["frequency"])
+        if "negatives" in groups:
+            parts = [groups["negatives"][name].to(self._device) for name in HARD]
+            self._data.batches.hard = unflatten(parts)
         penalty.steering = state["steering"]
         self._best, self._since_best = state["best"], state["since_best"]
 
@@ -246,14 +316,24 @@ class Trainer:
     def export(self) -> Path:
         """Write the model with its averaged weights; its folder."""
         folder = self._out / MODEL
-        with self.optimiser.averaged():
-            export_model(self.student, folder, name=self._out.name)
+        if self._processes.is_first:
+            with self.optimiser.averaged():
+                export_model(self.student, folder, name=self._out.name)
+            if self.config.run.sentence_transformers:
+                write_sparse_encoder(str(folder), self._out / SPARSE_ENCODER)
         return folder
+
+
+def checkpoint_activations(model: Any) -> None:  # noqa: ANN401  any Hugging Face model
+    """Have a model keep the activations between its layers only, and make the others again."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # from transformers 5.20 or so
+    enable = newer or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def fingerprint(config: TrainingConfig) -> str:
     """A hash of all settings that change what is learned; where files lie plays no part."""
-    settings = asdict(config)
+    settings = identity(config)
     settings["data"]["prepared"] = ""
     del settings["run"]
     seed = config.run.seed

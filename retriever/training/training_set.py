@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from tamis.retriever.checkpoint import read_checkpoint
-from tamis.retriever.language_model import load_language_model
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.checkpoint import TableSide, find_folder, read_checkpoint
+from tamis.retriever.inference_free import read_weight_table
+from tamis.retriever.language_model import load_headless, load_language_model
 from tamis.retriever.lexical import idf
 from tamis.retriever.training.batches import Batches
+from tamis.retriever.training.cached_scores import CachedScores
 from tamis.retriever.training.invented import invent_queries
-from tamis.retriever.training.lexical_scores import LexicalScorer
+from tamis.retriever.training.lexical_scores import LexicalScorer, count_words
+from tamis.retriever.training.mining import Homes
 from tamis.retriever.training.prepared import Pairs, TrainingData
 from tamis.retriever.training.ragged import Ragged
-from tamis.retriever.training.teachers import DenseTeacher, backbone_of, embed
+from tamis.retriever.training.sparse_scores import SparseScorer
+from tamis.retriever.training.student import check_vocabulary
+from tamis.retriever.training.teachers import (
+    DenseTeacher,
+    Teacher,
+    backbone_of,
+    embed,
+    sparse_rows,
+)
 from tamis.retriever.training.token_rows import TokenRows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from tamis.retriever.tokenizer import Tokenizer
     from tamis.retriever.training.config import TrainingConfig
     from tamis.retriever.training.student import Student
 
@@ -34,9 +49,11 @@ class TrainingSet:
         queries: token rows, invented ones included.
         words: BM25 of all texts.
         dense: the dense teacher, None where no loss uses it.
+        teachers: weight and scores of those of the ensemble, BM25 apart.
         batches: by step.
+        homes: queries that hard negatives can be found for.
+        listed: candidates that came with the sources.
         table: [V] inverse document frequency of every term, where the query table starts.
-        continues: ``[vocabulary]`` bool of the word table.
     """
 
     def __init__(
@@ -53,28 +70,83 @@ class TrainingSet:
             device,
         )
         self.dense = self._dense_teacher(config, student, device)
+        self.listed = data.listed
+        self.teachers = list(self._teachers(config, student, device))
         if self.dense is not None:
             pairs = _with_homes(pairs, len(queries), self.dense)
+        self.homes = Homes(pairs, data.listed)
         lengths = self.passages.lengths(torch.arange(self.passages.rows, device=device))
         self.batches = Batches(pairs, lengths, self.dense, config.batch, config.run.seed)
         frequency = document_frequency(data.passages, student.documents.vocab_size)
         self.table = torch.from_numpy(idf(frequency, len(data.passages))).to(device)
+
+    def _teachers(
+        self, config: TrainingConfig, student: Student, device: torch.device
+    ) -> Iterator[tuple[float, Teacher]]:
+        loss = config.loss
+        if self.dense is not None:
+            yield loss.dense, self.dense
+        if loss.sparse:
+            yield loss.sparse, self._sparse_teacher(config, student, device)
+        if loss.cached:
+            yield loss.cached, CachedScores(self.listed, self.passages.rows, device)
+
+    def _sparse_teacher(
+        self, config: TrainingConfig, student: Student, device: torch.device
+    ) -> SparseScorer:
+        """An encoder whose queries may be looked up, or encoded by its document side."""
+        checkpoint = read_checkpoint(config.loss.sparse_teacher)
+        check_vocabulary(student.tokenizer, checkpoint.document.folder)
+        model = load_language_model(checkpoint.document, student.tokenizer.special_ids, device)
+        documents = sparse_rows(model, self.passages, student.around, config.data.passage_tokens)
+        if not isinstance(checkpoint.query, TableSide):
+            longest = config.data.query_tokens + sum(map(len, student.around))
+            asked = sparse_rows(model, self.queries, student.around, longest)
+            return SparseScorer(asked, documents, device)
+        weights = read_weight_table(checkpoint.query.weights, student.tokenizer, model.vocab_size)
+        return SparseScorer(_looked_up(self.queries, weights), documents, device)
 
     def _dense_teacher(
         self, config: TrainingConfig, student: Student, device: torch.device
     ) -> DenseTeacher | None:
         if config.loss.dense == 0:
             return None
-        side = read_checkpoint(config.loss.dense_teacher or config.model.base).document
-        special = student.tokenizer.special_ids
-        model = load_language_model(replace(side), special, torch.device("cpu"))
-        backbone = backbone_of(model.model).to(device)
+        backbone = load_backbone(config.loss.dense_teacher or config.model.base, student.tokenizer)
+        backbone = backbone.to(device)
         shared = (student.around, student.padding_id)
         longest = (config.data.passage_tokens, config.data.query_tokens + 2)
         return DenseTeacher(
             embed(backbone, self.passages, *shared, longest[0]),
             embed(backbone, self.queries, *shared, longest[1]),
         )
+
+
+def load_backbone(name: str, tokenizer: Tokenizer) -> nn.Module:
+    """The backbone of a sparse encoder or of a dense one of sentence-transformers, on the host.
+
+    Raises:
+        InputError: there is no such model, or its vocabulary is not the tokenizer's.
+        FormatError: it is of no format that can be read.
+    """
+    folder = find_folder(name)
+    if (folder / "1_Pooling").is_dir():
+        check_vocabulary(tokenizer, folder)
+        return load_headless(folder)
+    side = read_checkpoint(name).document
+    check_vocabulary(tokenizer, side.folder)
+    model = load_language_model(side, tokenizer.special_ids, torch.device("cpu"))
+    return backbone_of(model.model)
+
+
+def _looked_up(queries: Ragged, table: NDArray[np.float32]) -> SparseVectors:
+    """The vectors of queries: the weight of each term that they hold, however often."""
+    counts = count_words(
+        TokenRows(queries.offsets.cpu().numpy(), queries.values.cpu().numpy()), len(table)
+    )
+    weights = table[counts.terms]
+    kept = np.concatenate([[0], np.cumsum(weights > 0)])
+    offsets = kept[counts.offsets].astype(np.int64)
+    return SparseVectors(offsets, counts.terms[weights > 0], weights[weights > 0], len(table))
 
 
 def document_frequency(rows: TokenRows, size: int) -> NDArray[np.int64]:

@@ -54,7 +54,7 @@ class DevRanking:
         out = torch.zeros(len(terms), self.queries.rows, self.passages.rows, device=queries.device)
         for rows, width in self._chunks(student, longest):
             with torch.enable_grad():  # else a compiled model is compiled once more
-                weights = student.encode_rows(self.passages, rows, width)
+                weights = student.encode(student.documents, self.passages, rows, width)
             weights = weights.detach()
             for i, most in enumerate(terms):
                 with torch.autocast(queries.device.type, enabled=False):

@@ -41,8 +41,8 @@ from transformers import BertConfig, BertModel
 
 from tamis.kernels.ops import Activation, splade_head
 from tamis.retriever.encoder import batches_by_length
-from tamis.retriever.language_model import pad
 from tamis.retriever.quantised_weights import dequantise_rows, quantise_rows, save_quantised
+from tamis.retriever.splade_model import pad
 from tamis.retriever.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

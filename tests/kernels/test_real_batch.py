@@ -18,17 +18,17 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def captured():
     """What the default encoder hands to its head."""
-    from tamis.retriever import language_model, load_encoder
+    from tamis.retriever import load_encoder, splade_model
 
     calls = []
-    plain = language_model.splade_encode_packed
+    plain = splade_model.splade_encode_packed
 
     def spy(hidden, weight, bias=None, **rest):
         calls.append((hidden, weight, bias, rest))
         return plain(hidden, weight, bias, **rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language_model, "splade_encode_packed", spy)
+        patch.setattr(splade_model, "splade_encode_packed", spy)
         load_encoder(device="cpu").encode_documents(TEXTS)
     return calls
 

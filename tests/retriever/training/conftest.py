@@ -25,16 +25,7 @@ def topic_words(topic: int) -> tuple[str, list[str]]:
 def base(tmp_path_factory) -> Path:
     """A random BERT of two small layers that knows every word of the collection as one piece."""
     folder = tmp_path_factory.mktemp("base")
-    words = [word for topic in range(TOPICS) for word in _all_words(topic)]
-    pieces = [*SPECIAL, "the", "of", "##s", *words]
-    tokenizer = Tokenizer(
-        models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
-    )
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
+    pieces, tokenizer = _words_as_pieces()
     config = transformers.BertConfig(
         vocab_size=len(pieces),
         hidden_size=32,
@@ -46,8 +37,46 @@ def base(tmp_path_factory) -> Path:
         initializer_range=0.3,
     )
     torch.manual_seed(3)
-    transformers.BertForMaskedLM(config).save_pretrained(folder)
-    transformers.PreTrainedTokenizerFast(
+    model = transformers.BertForMaskedLM(config)
+    torch.nn.init.constant_(model.cls.predictions.bias, 1.0)  # a term that never fires never learns
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def decoder_base(tmp_path_factory) -> Path:
+    """A random decoder over the same words."""
+    folder = tmp_path_factory.mktemp("decoder")
+    pieces, tokenizer = _words_as_pieces()
+    config = transformers.LlamaConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(3)
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _words_as_pieces():
+    words = [word for topic in range(TOPICS) for word in _all_words(topic)]
+    pieces = [*SPECIAL, "the", "of", "##s", *words]
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return pieces, transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=32,
         pad_token="[PAD]",
@@ -55,29 +84,47 @@ def base(tmp_path_factory) -> Path:
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-    ).save_pretrained(folder)
-    return folder
+    )
 
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory) -> Path:
-    """A BEIR folder: three passages a topic, one query a topic, the same judged in both splits."""
+    """Two BEIR folders, each judged the same in both splits.
+
+    ``topics``: three passages a topic, one query a topic, no word in common but the commonest.
+    ``places``: a passage answers the query for the word after its "the", not for that after "of".
+    """
     root = tmp_path_factory.mktemp("data")
-    folder = root / "topics"
+    topics = {f"q{topic}": _topic_passages(topic) for topic in range(TOPICS)}
+    places = {f"q{topic}": _place_passages(topic) for topic in range(TOPICS)}
+    _write_collection(root / "topics", topics)
+    _write_collection(root / "places", places)
+    return root
+
+
+def _topic_passages(topic: int) -> list[str]:
+    _, words = topic_words(topic)
+    return [f"the {words[i]} of {words[(i + 1) % 3]} {words[i]}" for i in range(3)]
+
+
+def _place_passages(topic: int) -> list[str]:
+    asks = topic_words(topic)[0]
+    others = [topic_words((topic + step) % TOPICS)[0] for step in (5, 7, 11)]
+    return [f"the {asks} of {other}" for other in others]
+
+
+def _write_collection(folder: Path, passages: dict[str, list[str]]) -> None:
     (folder / "qrels").mkdir(parents=True)
     corpus, queries, judged = [], [], ["query-id\tcorpus-id\tscore"]
-    for topic in range(TOPICS):
-        asks, words = topic_words(topic)
-        queries.append({"_id": f"q{topic}", "text": f"the {asks}"})
-        for i in range(3):
-            text = f"the {words[i]} of {words[(i + 1) % 3]} {words[i]}"
+    for topic, (query, texts) in enumerate(passages.items()):
+        queries.append({"_id": query, "text": f"the {topic_words(topic)[0]}"})
+        for i, text in enumerate(texts):
             corpus.append({"_id": f"d{topic}-{i}", "title": "", "text": text})
-            judged.append(f"q{topic}\td{topic}-{i}\t1")
+            judged.append(f"{query}\td{topic}-{i}\t1")
     _write_lines(folder / "corpus.jsonl", corpus)
     _write_lines(folder / "queries.jsonl", queries)
     for split in ("train", "dev"):
         (folder / "qrels" / f"{split}.tsv").write_text("\n".join(judged) + "\n")
-    return root
 
 
 @pytest.fixture
