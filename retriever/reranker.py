@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from tamis.index.errors import CorruptionError, FormatError, MismatchError
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.block_reranker import BlockReranker
+    from tamis.retriever.rerank.cascade import Cascade
     from tamis.retriever.types import SearchResult
+
+LOG = logging.getLogger("tamis.retriever")
+KEYS_FOLDER = "rerank-keys"  # of a collection: what `DocumentStore` writes there
 
 
 class Reranker(Protocol):
@@ -48,6 +55,7 @@ class LazyReranker:
         self.name, self.device = name, device
         self._lock = threading.Lock()
         self._loaded: BlockReranker | None = None
+        self._cascades: dict[Path, tuple[int, Cascade | None]] = {}
 
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
@@ -60,6 +68,54 @@ class LazyReranker:
         with self._lock:  # one list at a time: torch uses all threads it is given
             return self._reranker().score(query, documents, first_stage=first_stage)
 
+    def over(self, keys: Path) -> Reranker:
+        """This reranker for the documents of one collection.
+
+        Args:
+            keys: the folder of stored keys; where there is none, all texts are read.
+        """
+        return _OverKeys(self, keys) if keys.is_dir() else self
+
+    def score_over(
+        self,
+        keys: Path,
+        query: str,
+        documents: Sequence[str],
+        first_stage: Sequence[float] | None = None,
+    ) -> NDArray[np.float32]:
+        """As `score`, by the keys stored in a folder as far as they go; see `Cascade`.
+
+        Keys of another reranker, or of another version, are left alone and a warning is logged.
+
+        Raises:
+            CorruptionError: the stored keys are damaged.
+        """
+        with self._lock:
+            reranker: Reranker = self._cascade(keys) or self._reranker()
+            return reranker.score(query, documents, first_stage=first_stage)
+
+    def _cascade(self, keys: Path) -> Cascade | None:
+        """The cascade over a folder as it is now; None where its keys cannot be used."""
+        from tamis.retriever.rerank.cascade import Cascade
+        from tamis.retriever.rerank.store import ABOUT, DocumentStore
+
+        try:
+            version = (keys / ABOUT).stat().st_mtime_ns
+        except OSError:  # being replaced
+            return None
+        known = self._cascades.get(keys)
+        if known is None or known[0] != version:
+            reranker, cascade = self._reranker(), None
+            try:
+                store = DocumentStore.open(keys, reranker.parts.fingerprint)
+                cascade = Cascade(reranker, store)
+            except CorruptionError:
+                raise
+            except (FormatError, MismatchError) as error:
+                LOG.warning("%s; texts are read instead", error)
+            known = self._cascades[keys] = version, cascade
+        return known[1]
+
     def _reranker(self) -> BlockReranker:
         if self._loaded is None:
             from tamis.retriever.encoder import choose_device
@@ -69,6 +125,19 @@ class LazyReranker:
 
             self._loaded = BlockReranker.from_pretrained(self.name, device=device)
         return self._loaded
+
+
+@dataclass(frozen=True)
+class _OverKeys:
+    """A lazy reranker for the documents of one collection."""
+
+    reranker: LazyReranker
+    keys: Path
+
+    def score(
+        self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
+    ) -> NDArray[np.float32]:
+        return self.reranker.score_over(self.keys, query, documents, first_stage)
 
 
 def reranked(reranker: Reranker, query: str, found: SearchResult, k: int) -> SearchResult:

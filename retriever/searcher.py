@@ -21,7 +21,7 @@ from tamis.retriever.lexical import (
     parse_piece,
     parse_term,
 )
-from tamis.retriever.reranker import reranked
+from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker, reranked
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 
 if TYPE_CHECKING:
@@ -151,12 +151,15 @@ class Searcher:
         depth: int,
     ) -> list[SearchResult]:
         """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
-        assert self.reranker is not None
+        reranker = self.reranker
+        assert reranker is not None
+        if isinstance(reranker, LazyReranker):
+            reranker = reranker.over(self.collection.path / KEYS_FOLDER)
         results = []
         for query, result in zip(queries, found, strict=True):
             assert isinstance(query, str)
             head = replace(result, hits=result.hits[:depth])
-            best = reranked(self.reranker, query, head, depth)
+            best = reranked(reranker, query, head, depth)
             lowest = best.hits[-1].score if best.hits else 0.0
             rest = (
                 replace(hit, score=lowest - place)

@@ -18,6 +18,7 @@ from tamis.scripts.corpus import (
     corpus_argument,
     count_passages,
 )
+from tamis.scripts.keys import BUDGET_MIB, RerankBudgetOption, RerankCacheOption, store_keys
 from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
 
@@ -68,13 +69,8 @@ def index(
         bool,
         typer.Option("--check", help="Report on the corpus and all its mistakes; write nothing."),
     ] = False,
-    rerank_cache: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Store the documents' keys for the reranker there."),
-    ] = None,
-    rerank_budget_mib: Annotated[
-        int, typer.Option(min=1, help="Refuse to store more keys than this.")
-    ] = 4096,
+    rerank_cache: RerankCacheOption = False,
+    rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
     json: JsonOption = False,
 ) -> None:
     """Build an index of a corpus.
@@ -109,28 +105,9 @@ def index(
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
-    if rerank_cache is not None:
-        _store_keys(out, rerank_cache, rerank_budget_mib << 20, device)
+    if rerank_cache:
+        store_keys(out, rerank_budget_mib, device)
     _print_summary(out, perf_counter() - began, json)
-
-
-def _store_keys(folder: Path, cache: Path, budget_bytes: int, device: str | None) -> None:
-    """Store the reranker's keys of all documents of a collection, and say how many bytes."""
-    from tamis.index.collection import Collection
-    from tamis.retriever.rerank.block_reranker import BlockReranker
-    from tamis.retriever.rerank.store import DocumentStore
-    from tamis.retriever.types import content_of
-
-    collection = Collection.open(folder)
-    reranker = BlockReranker.from_pretrained(device=device, conditioning="none")
-    documents = (
-        (collection.doc_id(doc), content_of(collection.document(doc)))
-        for doc in collection.index.live_docs().tolist()
-    )
-    store = DocumentStore.build(reranker, documents, cache, budget_bytes=budget_bytes)
-    each = store.size_bytes / max(len(store), 1)
-    size = human_bytes(store.size_bytes)
-    typer.echo(f"{cache}: keys of {len(store)} documents, {size}, {each:,.0f} bytes each", err=True)
 
 
 def index_corpus_of(

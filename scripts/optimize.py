@@ -6,17 +6,21 @@ from typing import Annotated
 
 import typer
 
+from tamis.scripts.keys import BUDGET_MIB, RerankBudgetOption, RerankCacheOption, store_keys
 from tamis.scripts.output import JsonOption, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 
 def optimize(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    rerank_cache: RerankCacheOption = False,
+    rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
     json: JsonOption = False,
 ) -> None:
     """Rebuild an index of the documents it holds: one segment, word statistics measured anew.
 
-    Nothing is encoded again. Searches go on meanwhile; it needs room for a second index.
+    Nothing is encoded again. Searches go on meanwhile; it needs room for a second index. Keys for
+    the reranker are stored anew only when asked for; texts that are newer are read meanwhile.
     """
     from tamis.index.writer import CollectionWriter
     from tamis.retriever.editor import renew
@@ -28,6 +32,8 @@ def optimize(
         progress_on_terminal() as progress,
     ):
         renew(writer, progress)
+    if rerank_cache:
+        store_keys(collection, rerank_budget_mib)
     took_s, after = perf_counter() - began, read_info(collection)
     if json:
         print_json({**after, "took_ms": took_s * 1000})

@@ -6,55 +6,105 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from tamis.index.errors import InputError
-from tamis.retriever.rerank.block_reranker import BlockReranker
+from tamis.retriever.rerank.attention import DocumentKeys
+from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
+    from numpy.typing import NDArray
 
     from tamis.retriever.rerank.store import DocumentStore
+
+TEXTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """Ranks 500 to 1,000 candidates from stored keys and reads the best of them.
+    """A reranker that ranks candidates by their stored keys and reads the best of them.
+
+    The keys of a text that the store does not hold, because it is new or has changed, are computed.
 
     Attributes:
         reranker: with conditioning "query"; the store was made by the same parts.
-        store: keys of all candidates.
-        best: how many are read.
+        store: keys of most candidates.
+        best: how many are read; shorter lists are read whole.
     """
 
     reranker: BlockReranker
     store: DocumentStore
-    best: int = 50
+    best: int = 10
 
-    def rank(
-        self, query: str, doc_ids: Sequence[str], texts: Sequence[str]
-    ) -> list[tuple[str, float]]:
-        """The candidates best first, with scores that fall.
+    def score(
+        self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
+    ) -> NDArray[np.float32]:
+        """The scores ``[documents]``; see `tamis.retriever.reranker.Reranker`.
 
         The best of the first pass have the second's scores; the others stand below them in the
         order of the first, each one lower than the last.
 
         Raises:
-            InputError: there are not as many texts as ids, or the store lacks a document.
+            InputError: first-stage scores are of another number than the documents.
         """
-        if len(doc_ids) != len(texts):
-            raise InputError(f"expected a text an id, found {len(texts)} for {len(doc_ids)}")
-        if not doc_ids:
-            return []
+        if len(documents) <= self.best:
+            return self.reranker.score(query, documents, first_stage=first_stage)
+        if first_stage is not None and len(first_stage) != len(documents):
+            raise InputError(
+                f"expected {len(documents)} first-stage scores, found {len(first_stage)}; "
+                "give one a document"
+            )
+        order = np.argsort(-self._quick(query, documents, first_stage), kind="stable").tolist()
+        chosen, rest = order[: self.best], order[self.best :]
+        prior = None if first_stage is None else [first_stage[at] for at in chosen]
+        scores = np.empty(len(documents), np.float32)
+        scores[chosen] = self.reranker.score(
+            query, [documents[at] for at in chosen], first_stage=prior
+        )
+        scores[rest] = scores[chosen].min() - np.arange(1, len(rest) + 1, dtype=np.float32)
+        return scores
+
+    @torch.inference_mode()
+    def _quick(
+        self, query: str, documents: Sequence[str], first_stage: Sequence[float] | None
+    ) -> NDArray[np.float32]:
+        """The scores of the first pass: no stored document is read."""
+        at = self.store.find(documents)
+        missing = np.flatnonzero(at < 0).tolist()
+        held = self._held(at[at >= 0], [documents[one] for one in missing])
+        scores = np.empty(len(documents), np.float32)
+        scores[[*np.flatnonzero(at >= 0).tolist(), *missing]] = BlockReranker(
+            self.reranker.parts, "none"
+        ).score_held(query, held)
+        if first_stage is None:
+            return scores
+        readout = self.reranker.parts.settings.readouts.get("none", SHARE)
+        prior = torch.tensor(first_stage, dtype=torch.float32)
+        mixed: NDArray[np.float32] = readout.with_prior(torch.from_numpy(scores), prior).numpy()
+        return mixed
+
+    def _held(self, at: NDArray[np.int64], missing: Sequence[str]) -> DocumentKeys:
+        """The stored keys at places of the store, then those of the missing texts."""
         parts = self.reranker.parts
-        dtype: torch.dtype = parts.backbone.model.dtype
-        held = self.store.keys(doc_ids, parts.backbone.device, dtype)
-        quick = BlockReranker(parts, "none").score_held(query, held)
-        order = np.argsort(-quick, kind="stable").tolist()
-        chosen = order[: self.best]
-        scores = self.reranker.score(query, [texts[at] for at in chosen])
-        found = [(doc_ids[chosen[i]], float(scores[i])) for i in np.argsort(-scores, kind="stable")]
-        lowest = float(scores.min())
-        rest = enumerate(order[self.best :], start=1)
-        return found + [(doc_ids[at], lowest - rank) for rank, at in rest]
+        pieces = []
+        if len(at):
+            backbone = parts.backbone
+            pieces.append(self.store.keys(at, backbone.device, backbone.model.dtype))
+        reader = BlockReranker(parts, "none")
+        for start in range(0, len(missing), TEXTS_AT_ONCE):
+            pieces.append(reader.document_keys(missing[start : start + TEXTS_AT_ONCE]))
+        return _joined(pieces)
+
+
+def _joined(pieces: Sequence[DocumentKeys]) -> DocumentKeys:
+    """The documents of several pieces, one piece after the other."""
+    lengths = np.concatenate([np.diff(piece.bounds) for piece in pieces])
+    bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    layers: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = {}
+    for layer in pieces[0].layers:
+        keys = torch.cat([piece.layers[layer][0] for piece in pieces])
+        values = [value for piece in pieces if (value := piece.layers[layer][1]) is not None]
+        layers[layer] = keys, torch.cat(values) if values else None
+    return DocumentKeys(bounds, layers)

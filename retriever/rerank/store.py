@@ -2,13 +2,17 @@
 
 Only for documents that do not read the query, and only in the layers where the query reads them:
 with the bundled model the keys of the scoring layer alone. A row is int8 with one float16 scale a
-head, and every ``keep_every``-th token of a document is kept, counted from its last. The store is
-bound to the reranker's fingerprint, and every file to its checksum.
+head, and every ``keep_every``-th token of a document is kept, counted from its last.
+
+Documents are found by a hash of their text: one that has changed since is simply not there, and
+one that has moved or been renamed still is. The store is bound to the reranker's fingerprint, and
+every file to its checksum.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -27,8 +31,8 @@ if TYPE_CHECKING:
 
     from tamis.retriever.rerank.block_reranker import BlockReranker
 
-ABOUT, ROWS, BOUNDS, IDS = "keys.json", "keys.bin", "bounds.bin", "ids.json"
-FORMAT = 1
+ABOUT, ROWS, BOUNDS, HASHES = "keys.json", "keys.bin", "bounds.bin", "hashes.bin"
+FORMAT = 2
 DOCUMENTS_AT_ONCE = 64
 
 
@@ -39,7 +43,7 @@ class StoreSettings:
     Attributes:
         format: of the files.
         fingerprint: of the reranker that made it.
-        documents: how many.
+        documents: how many different texts.
         rows: kept tokens of all documents.
         layers: the layers that are stored, rising; the last has keys alone.
         heads: key heads.
@@ -60,8 +64,8 @@ class StoreSettings:
 
     @property
     def parts(self) -> int:
-        """Key and value rows a token."""
-        return 2 * len(self.layers) - 1
+        """Key and value rows a token; 0 in a store of no documents."""
+        return max(0, 2 * len(self.layers) - 1)
 
     @property
     def row_bytes(self) -> int:
@@ -79,49 +83,56 @@ class DocumentStore:
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         """Map the files; see `open`."""
         self.settings = settings
-        self._rows = np.memmap(
-            folder / ROWS, np.int8, "r", shape=(settings.rows, settings.row_bytes)
-        )
+        shape = (settings.rows, settings.row_bytes)
+        self._rows: NDArray[np.int8] = np.empty(shape, np.int8)
+        if settings.rows:
+            self._rows = np.memmap(folder / ROWS, np.int8, "r", shape=shape)
         self._bounds = np.fromfile(folder / BOUNDS, np.int64)
-        ids = json.loads((folder / IDS).read_text("utf-8"))
-        self._at = {doc_id: at for at, doc_id in enumerate(ids)}
+        hashes = np.fromfile(folder / HASHES, np.uint64).reshape(-1, 2)
+        self._order = np.lexsort((hashes[:, 1], hashes[:, 0]))
+        self._hashes = hashes[self._order]
 
     @staticmethod
     def build(
         reranker: BlockReranker,
-        documents: Iterable[tuple[str, str]],
+        texts: Iterable[str],
         folder: Path,
         *,
         budget_bytes: int,
         keep_every: int = 1,
     ) -> DocumentStore:
-        """Compute and write the keys of documents.
+        """Compute and write the keys of documents, each text once.
+
+        A store that is there already is replaced when the new one is finished.
 
         Args:
             reranker: with conditioning "none".
-            documents: ids and texts.
-            folder: made; must not hold a store.
+            texts: of the documents, as they will be reranked.
+            folder: of the store.
             budget_bytes: refuse to write more.
             keep_every: keep one token in so many.
 
         Raises:
-            InputError: the reranker reads the query into documents, the folder is in use, or the
-                budget is too small.
+            InputError: the reranker reads the query into documents, ``keep_every`` is below 1, or
+                the budget is too small.
         """
         if reranker.conditioning != "none":
             raise InputError(
                 "expected a reranker whose documents do not read the query, found conditioning "
                 f"{reranker.conditioning!r}; load it with conditioning='none'"
             )
-        if (folder / ABOUT).exists() or keep_every < 1:
-            raise InputError(f"{folder}: expected no store there and keep_every of at least 1")
-        folder.mkdir(parents=True, exist_ok=True)
-        writer = _Writer(folder, budget_bytes)
-        ids: list[str] = []
-        for names, held in _computed(reranker, documents):
-            ids += names
-            writer.add(held, keep_every)
-        return writer.finish(reranker, ids, keep_every)
+        if keep_every < 1:
+            raise InputError(f"expected keep_every of at least 1, found {keep_every}")
+        draft = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        writer = _Writer(draft, budget_bytes)
+        for hashes, held in _computed(reranker, texts):
+            writer.add(hashes, held, keep_every)
+        settings = writer.finish(reranker.parts.fingerprint, keep_every)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+        return DocumentStore(folder, settings)
 
     @staticmethod
     def open(folder: Path, fingerprint: str, *, verify: bool = True) -> DocumentStore:
@@ -138,7 +149,7 @@ class DocumentStore:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise FormatError(
                 f"{folder}: expected a finished store of document keys, found none ({error}); "
-                "build it with `tamis index --rerank-cache`"
+                "build it with `tamis optimize --rerank-cache`"
             ) from error
         if settings.format != FORMAT or settings.fingerprint != fingerprint:
             raise MismatchError(
@@ -162,21 +173,20 @@ class DocumentStore:
         """Bytes of all keys."""
         return self.settings.rows * self.settings.row_bytes
 
-    def keys(
-        self, doc_ids: Sequence[str], device: torch.device, dtype: torch.dtype
-    ) -> DocumentKeys:
-        """The keys of some documents, in the order given.
+    def find(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Where the keys of texts are ``[texts]``, for `keys`; -1 where the store has none."""
+        found = np.full(len(texts), -1, np.int64)
+        if len(self._hashes):
+            wanted = _hashes(texts)
+            at = np.searchsorted(self._hashes[:, 0], wanted[:, 0])
+            at = np.minimum(at, len(self._hashes) - 1)
+            same = (self._hashes[at] == wanted).all(1)
+            found[same] = self._order[at[same]]
+        return found
 
-        Raises:
-            InputError: one of them is not in the store.
-        """
-        missing = [doc_id for doc_id in doc_ids if doc_id not in self._at]
-        if missing:
-            raise InputError(
-                f"expected documents of the store, found {missing[0]!r}, which it does not hold; "
-                "build the store anew after changes"
-            )
-        spans = [self._bounds[self._at[one] : self._at[one] + 2] for one in doc_ids]
+    def keys(self, at: NDArray[np.int64], device: torch.device, dtype: torch.dtype) -> DocumentKeys:
+        """The keys of the documents that `find` found, in that order; at least one."""
+        spans = [self._bounds[one : one + 2] for one in at.tolist()]
         rows = np.concatenate([self._rows[start:stop] for start, stop in spans])
         bounds = np.cumsum([0, *(int(stop - start) for start, stop in spans)]).astype(np.int32)
         parts = _unpacked(torch.from_numpy(rows).to(device), self.settings, dtype)
@@ -194,10 +204,12 @@ class _Writer:
         self._folder, self._budget = folder, budget_bytes
         self._file = (folder / ROWS).open("wb")
         self._bounds = [0]
+        self._hashes: list[NDArray[np.uint64]] = [np.empty((0, 2), np.uint64)]
         self._shape: tuple[tuple[int, ...], int, int] = ((), 0, 0)
         self._bytes = 0
 
-    def add(self, held: DocumentKeys, keep_every: int) -> None:
+    def add(self, hashes: NDArray[np.uint64], held: DocumentKeys, keep_every: int) -> None:
+        self._hashes.append(hashes)
         kept = _kept(held.bounds, keep_every)
         layers = tuple(sorted(held.layers))
         tensors = [t for layer in layers for t in held.layers[layer] if t is not None]
@@ -213,38 +225,52 @@ class _Writer:
         self._bounds += (self._bounds[-1] + np.cumsum([len(rows) for rows in kept])).tolist()
         self._shape = (layers, *tensors[0].shape[1:])
 
-    def finish(self, reranker: BlockReranker, ids: list[str], keep_every: int) -> DocumentStore:
+    def finish(self, fingerprint: str, keep_every: int) -> StoreSettings:
         self._file.close()
         np.array(self._bounds, np.int64).tofile(self._folder / BOUNDS)
-        (self._folder / IDS).write_text(json.dumps(ids), "utf-8")
+        np.concatenate(self._hashes).tofile(self._folder / HASHES)
         layers, heads, width = self._shape
         settings = StoreSettings(
             FORMAT,
-            reranker.parts.fingerprint,
-            len(ids),
+            fingerprint,
+            len(self._bounds) - 1,
             self._bounds[-1],
             layers,
             heads,
             width,
             keep_every,
-            {name: _checksum(self._folder / name) for name in (ROWS, BOUNDS, IDS)},
+            {name: _checksum(self._folder / name) for name in (ROWS, BOUNDS, HASHES)},
         )
         (self._folder / ABOUT).write_text(json.dumps(asdict(settings), indent=1) + "\n", "utf-8")
-        return DocumentStore(self._folder, settings)
+        return settings
 
 
 @torch.inference_mode()
 def _computed(
-    reranker: BlockReranker, documents: Iterable[tuple[str, str]]
-) -> Iterator[tuple[list[str], DocumentKeys]]:
-    batch: list[tuple[str, str]] = []
-    for document in documents:
-        batch.append(document)
+    reranker: BlockReranker, texts: Iterable[str]
+) -> Iterator[tuple[NDArray[np.uint64], DocumentKeys]]:
+    """Hashes and keys of the different texts, some at a time."""
+    seen: set[bytes] = set()
+    batch: list[str] = []
+    for text in texts:
+        digest = _digest(text)
+        if digest not in seen:
+            seen.add(digest)
+            batch.append(text)
         if len(batch) == DOCUMENTS_AT_ONCE:
-            yield [name for name, _ in batch], reranker.document_keys([text for _, text in batch])
+            yield _hashes(batch), reranker.document_keys(batch)
             batch = []
     if batch:
-        yield [name for name, _ in batch], reranker.document_keys([text for _, text in batch])
+        yield _hashes(batch), reranker.document_keys(batch)
+
+
+def _digest(text: str) -> bytes:
+    return xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass"))
+
+
+def _hashes(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """``[texts, 2]``: the hash of each text."""
+    return np.frombuffer(b"".join(map(_digest, texts)), np.uint64).reshape(-1, 2)
 
 
 def _kept(bounds: NDArray[np.int32], keep_every: int) -> list[NDArray[np.int64]]:

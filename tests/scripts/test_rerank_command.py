@@ -58,8 +58,24 @@ def test_search_reranks_its_best_hits(tamis, index):
 
 
 def test_index_stores_the_keys_of_its_documents(tamis, collection, tmp_path):
-    out, cache = tmp_path / "index", tmp_path / "keys"
-    result = tamis("index", collection, "--out", out, "--encoder", "bm25", "--rerank-cache", cache)
+    out = tmp_path / "index"
+    result = tamis("index", collection, "--out", out, "--encoder", "bm25", "--rerank-cache")
     assert result.exit_code == 0, result.output
-    assert "keys of 3 documents" in result.stderr
-    assert json.loads((cache / "keys.json").read_text())["documents"] == 3
+    assert "keys of 3 texts" in result.stderr
+    stored = out / "rerank-keys" / "keys.json"
+    assert json.loads(stored.read_text())["documents"] == 3
+    assert tamis("verify", out).exit_code == 0
+    assert tamis("delete", out, "owl").exit_code == 0
+    result = tamis("optimize", out, "--rerank-cache")
+    assert result.exit_code == 0, result.output
+    assert json.loads(stored.read_text())["documents"] == 2
+
+
+def test_a_collection_of_no_documents_has_keys_of_none(tamis, collection, tmp_path):
+    out = tmp_path / "index"
+    assert tamis("index", collection, "--out", out, "--encoder", "bm25").exit_code == 0
+    assert tamis("delete", out, "sieve", "owl", "sea").exit_code == 0
+    result = tamis("optimize", out, "--rerank-cache")
+    assert result.exit_code == 0, result.output
+    assert "keys of 0 texts" in result.stderr
+    assert json.loads(tamis("search", out, "owl", "--rerank", "3", "--json").stdout)["hits"] == []

@@ -203,9 +203,8 @@ def test_templates_without_room_or_place_are_refused(folder):
 
 def stored(trained, tmp_path, **options):
     reranker = load(trained, "none")
-    documents = [(f"d{i}", text) for i, text in enumerate(DOCUMENTS)]
     options = {"budget_bytes": 1 << 20} | options
-    return reranker, DocumentStore.build(reranker, documents, tmp_path / "keys", **options)
+    return reranker, DocumentStore.build(reranker, DOCUMENTS, tmp_path / "keys", **options)
 
 
 def test_stored_keys_give_uncached_scores_within_a_bound(trained, tmp_path):
@@ -213,10 +212,10 @@ def test_stored_keys_give_uncached_scores_within_a_bound(trained, tmp_path):
     wanted = reranker.score(QUERY, DOCUMENTS)
     opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
     assert len(opened) == len(store) == 5
-    for ids in (["d0", "d1", "d2", "d3", "d4"], ["d3", "d0"]):
-        held = opened.keys(ids, torch.device("cpu"), torch.float32)
+    for at in ([0, 1, 2, 3, 4], [3, 0]):
+        places = opened.find([DOCUMENTS[one] for one in at])
+        held = opened.keys(places, torch.device("cpu"), torch.float32)
         found = reranker.score_held(QUERY, held)
-        at = [int(doc_id[1:]) for doc_id in ids]
         np.testing.assert_allclose(found, wanted[at], atol=0.02 * wanted.std() + 0.01)
         assert not np.array_equal(found, wanted[at])  # int8 rounds
 
@@ -229,16 +228,14 @@ def test_fewer_kept_tokens_take_fewer_bytes(trained, tmp_path):
 
 
 def test_a_store_refuses_what_does_not_belong_to_it(trained, tmp_path):
-    reranker, store = stored(trained, tmp_path)
+    reranker, _ = stored(trained, tmp_path)
     folder = tmp_path / "keys"
     with pytest.raises(MismatchError, match="by reranker other, found"):
         DocumentStore.open(folder, "other")
-    with pytest.raises(InputError, match="found 'd9', which it does not hold"):
-        store.keys(["d9"], torch.device("cpu"), torch.float32)
     with pytest.raises(InputError, match="at most 100 bytes"):
         stored(trained, tmp_path / "small", budget_bytes=100)
     with pytest.raises(InputError, match="conditioning 'query'"):
-        DocumentStore.build(load(trained), [("a", "b")], tmp_path / "new", budget_bytes=9999)
+        DocumentStore.build(load(trained), ["b"], tmp_path / "new", budget_bytes=9999)
     with pytest.raises(FormatError, match="expected a finished store"):
         DocumentStore.open(tmp_path, "any")
     raw = bytearray((folder / "keys.bin").read_bytes())
@@ -246,6 +243,42 @@ def test_a_store_refuses_what_does_not_belong_to_it(trained, tmp_path):
     (folder / "keys.bin").write_bytes(bytes(raw))
     with pytest.raises(CorruptionError, match=r"keys\.bin: expected the bytes"):
         DocumentStore.open(folder, reranker.parts.fingerprint)
+
+
+def test_texts_are_found_by_what_they_say(trained, tmp_path):
+    reranker = load(trained, "none")
+    many = [f"{text} {number}" for number in range(40) for text in DOCUMENTS]
+    store = DocumentStore.build(reranker, many * 2, tmp_path / "keys", budget_bytes=1 << 24)
+    assert len(store) == len(many) == 200
+    asked = [many[7], "a text of which it has no keys", many[199], many[7] + " ", many[0], ""]
+    found = store.find(asked)
+    assert (found >= 0).tolist() == [True, False, True, False, True, False]
+    assert sorted(store.find(many).tolist()) == list(range(200))
+    for text, at in ((many[7], found[0]), (many[199], found[2])):
+        held = store.keys(np.array([at]), torch.device("cpu"), torch.float32)
+        fresh = reranker.document_keys([text])
+        assert held.bounds.tolist() == fresh.bounds.tolist()
+        for layer, (keys, _) in fresh.layers.items():
+            torch.testing.assert_close(held.layers[layer][0], keys, atol=0.02, rtol=0.02)
+
+
+def test_a_store_of_no_documents_finds_none(trained, tmp_path):
+    reranker = load(trained, "none")
+    store = DocumentStore.build(reranker, [], tmp_path / "keys", budget_bytes=1)
+    opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
+    assert len(store) == len(opened) == opened.size_bytes == 0
+    assert opened.find(["a", ""]).tolist() == [-1, -1]
+
+
+def test_a_new_store_replaces_the_old_one_when_it_is_finished(trained, tmp_path):
+    reranker, old = stored(trained, tmp_path)
+    with pytest.raises(InputError, match="at most 100 bytes"):
+        stored(trained, tmp_path, budget_bytes=100)
+    assert len(DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)) == 5
+    DocumentStore.build(reranker, ["other"], tmp_path / "keys", budget_bytes=1 << 20)
+    opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
+    assert opened.find(["other", DOCUMENTS[0]]).tolist() == [0, -1]
+    assert old.find(DOCUMENTS).tolist() == [0, 1, 2, 3, 4]
 
 
 # The bundled model
