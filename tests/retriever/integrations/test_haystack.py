@@ -1,0 +1,63 @@
+import pytest
+
+pytest.importorskip("haystack", reason="haystack-ai is not installed")
+
+from haystack import Pipeline
+
+from tamis.index import InputError
+from tamis.retriever.integrations.haystack import TamisRetriever, filter_of
+
+
+def test_it_gives_the_searcher_s_documents(planets, truth):
+    found = TamisRetriever(str(planets)).run("red planet", top_k=2)["documents"]
+    assert [(document.id, document.score) for document in found] == truth("red planet", 2)
+    assert found[0].meta["order"] in (4, 5)
+    assert TamisRetriever(str(planets)).run("red planet", top_k=0)["documents"] == []
+
+
+def test_a_pipeline_with_it_goes_to_a_file_and_back(planets, truth):
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", TamisRetriever(str(planets), top_k=2))
+    trusted = ["tamis.retriever.integrations.haystack"]  # Haystack loads no other classes unasked
+    pipeline = Pipeline.loads(pipeline.dumps(), allowed_modules=trusted)
+    found = pipeline.run({"retriever": {"query": "red planet"}})["retriever"]["documents"]
+    assert [document.id for document in found] == [doc_id for doc_id, _ in truth("red planet", 2)]
+
+
+def condition(operator, value):
+    return {"field": "meta.order", "operator": operator, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (condition("==", 4), {"mars"}),
+        (condition("!=", 4), {"venus", "jupiter"}),
+        (condition(">", 4), {"jupiter"}),
+        (condition(">=", 4), {"mars", "jupiter"}),
+        (condition("<", 4), {"venus"}),
+        (condition("<=", 4), {"mars", "venus"}),
+        (condition("in", [2, 5]), {"venus", "jupiter"}),
+        (condition("not in", [2, 5]), {"mars"}),
+        ({"operator": "AND", "conditions": [condition(">", 2), condition("<", 5)]}, {"mars"}),
+        (
+            {"operator": "OR", "conditions": [condition("==", 2), condition("==", 5)]},
+            {"venus", "jupiter"},
+        ),
+        (
+            {"operator": "NOT", "conditions": [condition(">", 2), condition("<", 5)]},
+            {"venus", "jupiter"},
+        ),
+    ],
+)
+def test_haystack_s_filters_mean_what_they_say(planets, filters, found):
+    documents = TamisRetriever(str(planets), filters=filters).run("planet")["documents"]
+    assert {document.id for document in documents} == found
+
+
+@pytest.mark.parametrize(
+    "filters", [{"operator": "XOR", "conditions": []}, condition("~", 1), {"a": 1}]
+)
+def test_filters_without_a_counterpart_are_refused(filters):
+    with pytest.raises(InputError, match="expected a filter of Haystack with AND, OR, NOT"):
+        filter_of(filters)

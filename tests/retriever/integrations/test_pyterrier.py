@@ -1,0 +1,37 @@
+import pytest
+
+pytest.importorskip("pyterrier", reason="python-terrier is not installed")
+
+import pandas as pd
+
+from tamis.retriever.integrations.pyterrier import TamisRetriever
+
+QUERIES = pd.DataFrame(
+    [{"qid": "1", "query": "red planet", "note": "a"}, {"qid": "2", "query": "nothing known"}]
+)
+
+
+def test_it_gives_the_searcher_s_ranking(planets, truth):
+    found = TamisRetriever.open(planets, exact=True)(QUERIES)
+    assert list(zip(found["docno"], found["score"], strict=True)) == truth("red planet", exact=True)
+    assert found["rank"].tolist() == list(range(len(found)))
+    assert set(found["qid"]) == {"1"}
+    assert set(found["note"]) == {"a"}
+    assert {"title", "text"} <= set(found.columns)
+
+
+def test_it_stands_in_a_pipeline_and_an_experiment(planets):
+    import pyterrier as pt
+
+    retriever = TamisRetriever.open(planets)
+    assert len((retriever % 1)(QUERIES)) == 1
+    qrels = pd.DataFrame([{"qid": "1", "docno": "venus", "label": 1}])
+    report = pt.Experiment([retriever], QUERIES, qrels, ["recip_rank"], names=["tamis"])
+    place = retriever(QUERIES)["docno"].tolist().index("venus") + 1
+    assert report["recip_rank"].tolist() == [1 / place]
+
+
+def test_no_queries_give_an_empty_frame(planets):
+    found = TamisRetriever.open(planets)(QUERIES.iloc[:0])
+    assert len(found) == 0
+    assert {"qid", "docno", "score", "rank"} <= set(found.columns)
