@@ -2,7 +2,8 @@
 
 `Anserini's JsonVectorCollection <https://github.com/castorini/anserini>`_ is JSON lines such as
 ``{"id": "7", "contents": "", "vector": {"2003": 1.5}}``; a CSR matrix is a file of
-``scipy.sparse.save_npz`` or of `SparseVectors.save`, with the ids of its rows beside it.
+``scipy.sparse.save_npz`` or of `SparseVectors.save`, with the ids of its rows beside it. Lines of
+Seismic, of OpenSearch's bulk API and of Qdrant are read like Anserini's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 import numpy as np
 import orjson
 
+from tamis.index.engines import bulk_id, vector_of
 from tamis.index.errors import FormatError, InputError
 from tamis.index.vectors import SparseVectors
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from tamis.index.index import Index
 
-JSON_ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
+JSON_ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".ndjson.gz")
 NPZ = ".npz"
 _ROWS = 10_000  # of a batch
 _GZIP_LEVEL = 1  # digits hardly shrink further, at several times the cost
@@ -67,6 +69,12 @@ def write_json_vectors(path: Path, batches: Iterable[tuple[Sequence[str], Sparse
             for doc_id, row in zip(ids, vectors.to_dicts(), strict=True):
                 vector = {str(term): _plain(weight) for term, weight in row.items()}
                 file.write(orjson.dumps({"id": doc_id, "contents": "", "vector": vector}) + b"\n")
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write lines to a file; one that ends in ``.gz`` is compressed."""
+    with _opened(path, "wb") as file:
+        file.writelines(lines)
 
 
 def _plain(weight: float) -> float:
@@ -140,13 +148,19 @@ def _json_files(path: Path) -> tuple[Path, ...]:
 
 
 def _documents(files: Sequence[Path]) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Place, id and vector of each line."""
+    """Place, id and vector of each line; OpenSearch has the id in the line before."""
     for path in files:
         with _opened(path, "rb") as file:
+            named: str | None = None
             for number, line in enumerate(_lines(path, file), 1):
-                if line.strip():
-                    place = f"{path}:{number}"
-                    yield place, *_parsed(place, line)
+                if not line.strip():
+                    continue
+                place = f"{path}:{number}"
+                found = _object(place, line)
+                if named is None and (named := bulk_id(found)) is not None:
+                    continue
+                yield place, *_parsed(place, found, line, named)
+                named = None
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
@@ -158,14 +172,20 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
         ) from error
 
 
-def _parsed(place: str, line: bytes) -> tuple[str, dict[str, float]]:
+def _object(place: str, line: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise InputError(f"{place}: expected a line of JSON, found another ({error})") from error
-    vector = found.get("vector") if isinstance(found, dict) else None
-    doc_id = found.get("id") if isinstance(found, dict) else None
-    if not isinstance(doc_id, str | int) or not isinstance(vector, dict):
+    return found if isinstance(found, dict) else {}
+
+
+def _parsed(
+    place: str, found: dict[str, Any], line: bytes, named: str | None
+) -> tuple[str, dict[str, float]]:
+    own, vector = vector_of(found)
+    doc_id = own if named is None else named
+    if not isinstance(doc_id, str | int) or vector is None:
         raise InputError(
             f'{place}: expected a line such as {{"id": "7", "vector": {{"2003": 1.5}}}}, found '
             f"{line[:60]!r}; give an id and a vector"

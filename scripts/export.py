@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 def export(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     to: Annotated[
-        Literal["anserini", "csr"],
+        Literal["anserini", "csr", "ciff", "seismic", "opensearch", "qdrant"],
         typer.Option(
-            "--to", "--format", help="JSON vectors of Anserini, or a CSR matrix and its ids."
+            "--to",
+            "--format",
+            help="JSON vectors of Anserini, a CSR matrix and its ids, inverted lists, or documents "
+            "with vectors for another engine.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="A .jsonl[.gz] file, or a .npz or .safetensors one."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="A .jsonl[.gz] file; .npz or .safetensors for csr, .ciff[.gz] for ciff.",
+        ),
     ],
     scale: Annotated[
         float | None,
@@ -41,10 +48,7 @@ def export(
 
     began = perf_counter()
     index = Index.open(collection, verify="lazy")
-    if to == "anserini":
-        _write_json(index, out, scale)
-    else:
-        _write_matrix(index, out, scale)
+    _write(index, to, out, scale)
     size_bytes, took_s = out.stat().st_size, perf_counter() - began
     if json:
         summary = {"path": str(out), "format": to, "documents": len(index)}
@@ -53,17 +57,35 @@ def export(
     typer.echo(f"{out}: {len(index):,} documents in {took_s:.1f} s, {human_bytes(size_bytes)}")
 
 
-def _write_json(index: "Index", out: Path, scale: float | None) -> None:
+def _write(index: "Index", to: str, out: Path, scale: float | None) -> None:
     from tamis.index import InputError
     from tamis.index.interchange import JSON_ENDINGS, write_json_vectors
 
+    if to in ("csr", "ciff"):
+        _write_matrix(index, to, out, scale)
+        return
     if not out.name.endswith(JSON_ENDINGS):
         raise InputError(f"{out}: expected a file ending in .jsonl or .jsonl.gz; rename it")
-    write_json_vectors(out, _scaled(index, scale))
+    if to == "anserini":
+        write_json_vectors(out, _scaled(index, scale))
+    else:
+        _write_engine(index, to, out, scale)
 
 
-def _write_matrix(index: "Index", out: Path, scale: float | None) -> None:
+def _write_engine(index: "Index", to: Any, out: Path, scale: float | None) -> None:  # noqa: ANN401
+    from tamis.index.engines import engine_lines, stored_documents
+    from tamis.index.interchange import whole_numbers, write_lines
+
+    batches = (
+        (ids, vectors if scale is None else whole_numbers(vectors, scale), records)
+        for ids, vectors, records in stored_documents(index)
+    )
+    write_lines(out, engine_lines(batches, to))
+
+
+def _write_matrix(index: "Index", to: str, out: Path, scale: float | None) -> None:
     from tamis.index import SparseVectors
+    from tamis.index.ciff import write_ciff
     from tamis.index.interchange import write_csr
 
     ids: list[str] = []
@@ -71,7 +93,11 @@ def _write_matrix(index: "Index", out: Path, scale: float | None) -> None:
     for names, vectors in _scaled(index, scale):
         ids += names
         batches.append(vectors)
-    write_csr(out, SparseVectors.concatenate(batches), ids)
+    every = SparseVectors.concatenate(batches)
+    if to == "csr":
+        write_csr(out, every, ids)
+    else:
+        write_ciff(out, every, ids, description=f"{index.path.name}, written by tamis")
 
 
 def _scaled(index: "Index", scale: float | None) -> "Iterator[tuple[list[str], SparseVectors]]":

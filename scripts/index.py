@@ -57,7 +57,8 @@ def index(
         typer.Option(
             metavar="PATH",
             help="Index vectors instead: a .safetensors file of `tamis encode`, a .npz file of "
-            "scipy, or Anserini's JSON vectors (.jsonl, also .gz, or a folder of them).",
+            "scipy, inverted lists (.ciff, also .gz), or JSON vectors of Anserini, Seismic, "
+            "OpenSearch or Qdrant (.jsonl, also .gz, or a folder of them).",
         ),
     ] = None,
     vocab_size: Annotated[
@@ -152,14 +153,34 @@ def _lexical_config(language: str | None) -> "LexicalConfig | None":
 
 def _index_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
     from tamis.index import Index, SparseVectors
+    from tamis.index.ciff import CIFF
     from tamis.index.interchange import NPZ, read_csr, read_ids
 
     if path.suffix == ".safetensors":
         Index.build(out, SparseVectors.load(path), read_ids(path))
     elif path.suffix == NPZ:
         Index.build(out, read_csr(path), read_ids(path))
+    elif path.name.endswith(CIFF):
+        _index_ciff(path, out, encoder, vocab_size)
     else:
         _index_json_vectors(path, out, encoder, vocab_size)
+
+
+def _index_ciff(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
+    """Index inverted lists whose terms are numbers, or else spelled as the encoder does."""
+    from tamis.index import Index
+    from tamis.index.ciff import read_ciff, renumbered
+
+    found = read_ciff(path)
+    if all(term.isascii() and term.isdecimal() for term in found.terms):
+        largest = max(map(int, found.terms), default=0)
+        vectors = renumbered(found, vocab_size or largest + 1, int)
+    else:
+        from tamis.retriever.encoder import load_query_encoder
+
+        model = load_query_encoder(encoder)
+        vectors = renumbered(found, model.description.vocab_size, model.term_id)
+    Index.build(out, vectors, found.ids)
 
 
 def _index_json_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:

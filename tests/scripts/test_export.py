@@ -31,6 +31,9 @@ def vectors(tmp_path):
     [
         ("anserini", "v.jsonl", ["--vocab-size", "31"]),
         ("anserini", "v.jsonl.gz", ["--vocab-size", "31"]),
+        ("seismic", "v.jsonl", ["--vocab-size", "31"]),
+        ("opensearch", "v.ndjson", ["--vocab-size", "31"]),
+        ("qdrant", "v.jsonl.gz", ["--vocab-size", "31"]),
         ("csr", "v.npz", []),
         ("csr", "v.safetensors", []),
     ],
@@ -87,8 +90,45 @@ def test_terms_that_are_spelled_need_an_encoder_that_knows_them(tamis, tmp_path)
 
 @pytest.mark.parametrize(
     ("to", "name", "words"),
-    [("anserini", "v.npz", ".jsonl or .jsonl.gz"), ("csr", "v.jsonl", ".npz or .safetensors")],
+    [
+        ("anserini", "v.npz", ".jsonl or .jsonl.gz"),
+        ("qdrant", "v.ciff", ".jsonl or .jsonl.gz"),
+        ("csr", "v.jsonl", ".npz or .safetensors"),
+        ("ciff", "v.jsonl", ".ciff or .ciff.gz"),
+    ],
 )
 def test_a_file_of_another_ending_is_refused(tamis, vectors, tmp_path, to, name, words):
     assert words in one_line(tamis("export", vectors, "--to", to, "--out", tmp_path / name))
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["v.ciff", "v.ciff.gz"])
+def test_inverted_lists_can_be_indexed_again(tamis, vectors, tmp_path, name):
+    out, again = tmp_path / name, tmp_path / "again"
+    refused = tamis("export", vectors, "--to", "ciff", "--out", out)
+    assert "expected whole weights below 2**31" in one_line(refused)
+    document(tamis("export", vectors, "--to", "ciff", "--out", out, "--scale", "100", "--json"))
+    document(tamis("index", "--vectors", out, "--out", again, "--vocab-size", "31", "--json"))
+    found = Index.open(again)
+    assert [found.doc_id(doc) for doc in range(3)] == ["a", "b", "c"]
+    rows = [dict(zip(*map(np.ndarray.tolist, found.row(doc)), strict=True)) for doc in range(3)]
+    assert rows == [{0: 150, 7: 30}, {}, {7: 225}]
+
+
+def test_texts_go_along_to_other_engines(tamis, corpus, tmp_path):
+    folder = tmp_path / "index"
+    assert tamis("index", corpus, "--out", folder, "--encoder", "bm25").exit_code == 0
+    for to in ("seismic", "opensearch", "qdrant"):
+        assert tamis("export", folder, "--to", to, "--out", tmp_path / f"{to}.jsonl").exit_code == 0
+    seismic, opensearch, qdrant = (
+        [json.loads(line) for line in (tmp_path / f"{to}.jsonl").read_text().splitlines()]
+        for to in ("seismic", "opensearch", "qdrant")
+    )
+    assert seismic[0]["id"] == "owl"
+    assert seismic[0]["content"].startswith("Owls Owls hunt at night")
+    assert opensearch[2] == {"index": {"_id": "sieve"}}
+    assert opensearch[3]["year"] == 2
+    assert qdrant[1]["payload"]["_id"] == "sieve"
+    assert len({point["id"] for point in qdrant}) == 3
+    assert seismic[0]["vector"] == opensearch[1]["vector"]
+    assert list(map(float, seismic[1]["vector"])) == qdrant[1]["vector"]["vector"]["indices"]
