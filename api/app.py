@@ -17,6 +17,7 @@ from tamis.api.limits import Limits
 from tamis.api.metrics import Metrics
 from tamis.api.openapi import describe
 from tamis.api.operations import OPERATIONS
+from tamis.api.origins import Origins
 from tamis.api.page import page
 from tamis.api.problems import RequestError
 from tamis.api.service import Service
@@ -24,7 +25,7 @@ from tamis.api.watch import ROUTE, Watch
 from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -45,6 +46,7 @@ def create_app(
     reranker: Reranker | None = None,
     data: DataFolder | None = None,
     mcp: bool = False,
+    hosts: Collection[str] | None = None,
 ) -> FastAPI:
     """The search service over given indexes, and over those of a data folder.
 
@@ -56,6 +58,8 @@ def create_app(
             is loaded when it is first asked.
         data: indexes that clients create, write to and remove; closed when the application ends.
         mcp: answer the Model Context Protocol at ``/mcp`` too; needs its package.
+        hosts: names in the Host header to answer to, beside addresses and ``localhost``; None
+            answers to any.
     """
     metrics = Metrics()
     service = Service(searchers, limits or Limits(), reranker, data, metrics)
@@ -87,7 +91,8 @@ def create_app(
     document = describe(OPERATIONS, service.limits, needs_key=keys is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]
     _handle_errors(app)
-    app.add_middleware(Watch, metrics=metrics)
+    app.add_middleware(Origins, hosts=hosts)
+    app.add_middleware(Watch, metrics=metrics)  # the last one is the outermost
     return app
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "TAMIS_SERVE_"
 _LIMITS = "limits"
-_LISTS = ("indexes",)
+_LISTS = ("indexes", "allow_host")
 
 
 class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -31,6 +31,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
         host: address to listen on.
         port: 0 picks a free one.
         api_key_file: file with a key a line; None asks for no keys, on loopback alone.
+        allow_host: names to answer to without keys, beside addresses and ``localhost``.
         mcp: answer the Model Context Protocol at ``/mcp`` too.
         log_level: what goes to standard error.
         encoders: location of each encoder that clients may name, beside ``default``.
@@ -42,6 +43,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     api_key_file: str | None = None
+    allow_host: tuple[str, ...] = ()
     mcp: bool = False
     log_level: Literal["info", "warning", "error"] = "warning"
     encoders: dict[str, str] = {}

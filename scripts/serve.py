@@ -42,6 +42,10 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Answer to this Host too where no keys are asked for."),
+    ] = None,
     mcp: Annotated[
         bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp too.")
     ] = False,
@@ -66,6 +70,7 @@ def serve(
         "host": host,
         "port": port,
         "api_key_file": str(api_key_file) if api_key_file is not None else None,
+        "allow_host": allow_host or None,
         "mcp": mcp or None,
         "log_level": log_level,
     }
@@ -157,5 +162,12 @@ def run_server(
     from tamis.api.settings import Settings
 
     settings = settings or Settings()
-    app = create_app(searchers, settings.limits, keys=door.keys, data=data, mcp=settings.mcp)
+    app = create_app(
+        searchers,
+        settings.limits,
+        keys=door.keys,
+        data=data,
+        mcp=settings.mcp,
+        hosts=settings.allow_host if door.keys is None else None,
+    )
     run(app, door.listener, lambda: say(address_of(door.listener)))

@@ -1,0 +1,83 @@
+"""Origins: a browser is made to ask on behalf of other sites; those requests are refused.
+
+Two ways are known. A site's own name is pointed at this machine (DNS rebinding): then the Host
+header names that site, so a server without keys answers only to addresses, ``localhost`` and the
+names it was given. Or a site sends a form across: then the browser says so in Sec-Fetch-Site, and
+nothing is changed for it. Programs send neither, and notice nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from tamis.api import problems
+from tamis.api.problems import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+ACROSS = ("cross-site", "same-site")
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Origins:
+    """Wraps an application."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+        """Keep what is wrapped and what it is called.
+
+        Args:
+            app: what is wrapped.
+            hosts: the names it answers to beside addresses and ``localhost``; None for any.
+        """
+        self._app = app
+        self._hosts = None if hosts is None else {"localhost", *(name.lower() for name in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http":
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await problems.response(refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> RequestError | None:
+        headers = Headers(scope=scope)
+        if self._hosts is not None and not self._is_ours(headers.get("host", "")):
+            return RequestError(
+                421,
+                "unknown_host",
+                "expected a request to an address or to localhost, found another name in Host; "
+                "without API keys other names are to be allowed with --allow-host",
+            )
+        if scope["method"] not in READING and headers.get("sec-fetch-site") in ACROSS:
+            return RequestError(
+                403,
+                "cross_site",
+                "expected no page of another site to send this, found one that does; "
+                "call the API from a program or from this server's own pages",
+            )
+        return None
+
+    def _is_ours(self, host: str) -> bool:
+        assert self._hosts is not None
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:  # no closing bracket
+            return False
+        return name in self._hosts or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
