@@ -264,11 +264,14 @@ class _NeuralEncoder:
 
     def _encoded(self, batches: Iterable[_Batch]) -> Iterator[tuple[list[int], SparseVectors]]:
         """Each batch's numbers and vectors; on a GPU, launches hide behind another's arithmetic."""
-        if self.model.lanes == 1:
+        import torch
+
+        count, threads = self.model.lanes, self.model.lane_threads
+        if count == 1:
             yield from map(self._encode_batch, batches)
             return
-        with ThreadPoolExecutor(max_workers=self.model.lanes) as lanes:
-            yield from _ahead(lanes, self._encode_batch, batches, self.model.lanes)
+        with ThreadPoolExecutor(count, "encode", torch.set_num_threads, (threads,)) as lanes:
+            yield from _ahead(lanes, self._encode_batch, batches, count)
 
     def _encode_batch(self, batch: _Batch) -> tuple[list[int], SparseVectors]:
         if not any(batch.ids):

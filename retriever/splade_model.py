@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
 GPU_BATCH_TOKENS = 65_536
 GPU_LANES = 2
+MOST_CPU_LANES = 4  # each holds the activations of a batch
 
 
 class SpladeModel(nn.Module):
@@ -78,8 +79,19 @@ class SpladeModel(nn.Module):
 
     @property
     def lanes(self) -> int:
-        """Batches that are best under way at once, each in a thread of its own."""
-        return max(1, len(self._streams))
+        """Batches that are best under way at once, each in a thread of its own.
+
+        On a processor that spares the threads of a product from waiting for one another, which
+        costs the most where other programs compute too.
+        """
+        if self._streams:
+            return len(self._streams)
+        return min(MOST_CPU_LANES, torch.get_num_threads())
+
+    @property
+    def lane_threads(self) -> int:
+        """Threads of torch in each lane."""
+        return max(1, torch.get_num_threads() // self.lanes)
 
     def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The head's inputs ``[B, S, D]`` for ids and mask ``[B, S]`` (1 token, 0 padding).

@@ -55,9 +55,10 @@ def test_batches_under_way_at_once_keep_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(model, "lanes", 3)
     monkeypatch.setattr(model, "batch_tokens", 12)
     monkeypatch.setattr(encoder_module, "WINDOW_TEXTS", 3)
-    done = []
+    done, threads = [], torch.get_num_threads()
     together = encoder.encode_documents(TEXTS, progress=done.append)
     assert sum(done) == len(TEXTS)
+    assert torch.get_num_threads() == threads
     assert np.array_equal(together.offsets, alone.offsets)
     assert np.array_equal(together.terms, alone.terms)
     np.testing.assert_allclose(together.weights, alone.weights, rtol=0, atol=1e-5)
