@@ -7,201 +7,204 @@ has one writer: long ranges are cut into pieces whose float32 partial sums are a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 
+from tamis.kernels.block_tile import (
+    LOG2E,
+    PRECISION,
+    filled,
+    head_tiles,
+    load_item,
+    load_spans,
+    loop_steps,
+    padded_width,
+    rows_last,
+    seen,
+    step_start,
+    tile_rows,
+    vectors,
+)
 from tamis.kernels.block_work import key_work, query_work
-from tamis.kernels.launch import card, next_power_of_2, on
+from tamis.kernels.launch import card, cdiv, on, processors
 from tamis.kernels.tuned import attention_gradient_tile
 
 if TYPE_CHECKING:
+    from tamis.kernels.block_work import Work
     from tamis.kernels.ranges import Ranges
+    from tamis.kernels.tuned import AttentionTile
 
-LOG2E = 1.4426950408889634
-PRECISION = tl.constexpr("ieee")
+
+@triton.jit
+def _row_products(
+    out, grad, delta,
+    queries, heads, out_row, out_head, g_row, g_head,
+    D: tl.constexpr, D_PAD: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """Delta = sum(dO * O) of ROWS rows, a row being a token's head."""
+    r = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row, head = r // heads, r % heads
+    there = filled(row < queries, D, D_PAD)
+    o = tl.load(vectors(out, row, head, out_row, out_head, D_PAD), mask=there, other=0.0)
+    do = tl.load(vectors(grad, row, head, g_row, g_head, D_PAD), mask=there, other=0.0)
+    both = tl.sum(o.to(tl.float32) * do.to(tl.float32), 1)
+    tl.store(delta + head * queries + row, both, mask=row < queries)
 
 
 @triton.jit
 def _grad_queries(
-    q, k, v, grad, lse, delta, out, part, items,
-    scale, queries,
-    q_row, q_head, k_row, k_head, v_row, v_head, g_row, g_head, out_row, out_head,
+    q, keys, values, grad, lse, delta, out, part, items, spans,
+    scale, scale2, queries, kv_heads,
+    q_row, q_head, g_row, g_head, out_row, out_head, k_down, k_across, v_down, v_across,
     GROUP: tl.constexpr, D: tl.constexpr, D_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, TOKENS: tl.constexpr,
-    CAUSAL: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
     """DQ of one tile of query rows and one key head."""
-    item = items + tl.program_id(0).to(tl.int64) * 8
-    kv_head = tl.program_id(1)
-    q0, q1 = tl.load(item), tl.load(item + 1)
-    a0, a1 = tl.load(item + 2), tl.load(item + 3)
-    b0, b1 = tl.load(item + 4), tl.load(item + 5)
-    offset, slot = tl.load(item + 6), tl.load(item + 7)
-    scale2 = scale * 1.4426950408889634
-
-    r = tl.arange(0, BLOCK_M)
-    token = r // GROUP
-    head = kv_head * GROUP + r % GROUP
-    row = q0 + token
-    alive = (row < q1) & (token < TOKENS)
-    d = tl.arange(0, D_PAD)
-    wide = d < D
-    here = alive[:, None] & wide[None, :]
-    far = row.to(tl.int64)[:, None]
-    tile = tl.load(q + far * q_row + head[:, None] * q_head + d[None, :], mask=here, other=0.0)
-    do = tl.load(grad + far * g_row + head[:, None] * g_head + d[None, :], mask=here, other=0.0)
-    log = tl.load(lse + head.to(tl.int64) * queries + row, mask=alive, other=float("inf"))
-    dl = tl.load(delta + head.to(tl.int64) * queries + row, mask=alive, other=0.0)
+    kv_head = tl.program_id(0) % kv_heads
+    q0, q1, a0, a1, b0, b1, slot = load_item(items, tl.program_id(0) // kv_heads)
+    row, head, alive = tile_rows(q0, q1, kv_head, 0, GROUP, TOKENS, BLOCK_M)
+    first, last = load_spans(spans, row, alive)
+    there = filled(alive, D, D_PAD)
+    tile = tl.load(vectors(q, row, head, q_row, q_head, D_PAD), mask=there, other=0.0)
+    do = tl.load(vectors(grad, row, head, g_row, g_head, D_PAD), mask=there, other=0.0)
+    at_row = head.to(tl.int64) * queries + row
+    log = tl.load(lse + at_row, mask=alive, other=float("inf"))
+    dl = tl.load(delta + at_row, mask=alive, other=0.0)
     acc = tl.zeros([BLOCK_M, D_PAD], tl.float32)
-    n = tl.arange(0, BLOCK_N)
-    k_base = k + kv_head * k_head + d
-    v_base = v + kv_head * v_head + d
-    low, high = b0, b1
-    if CAUSAL:
-        high = tl.minimum(b1, b0 + offset + TOKENS)
-    if WINDOW >= 0:
-        low = tl.maximum(b0, b0 + offset - WINDOW)
-        high = tl.minimum(high, b0 + offset + TOKENS + WINDOW)
-    full = tl.cdiv(a1 - a0, BLOCK_N)
-    for i in range(full + tl.cdiv(tl.maximum(high - low, 0), BLOCK_N)):
-        in_full = i < full
-        start = tl.where(in_full, a0 + i * BLOCK_N, low + (i - full) * BLOCK_N)
-        limit = tl.where(in_full, a1, high)
-        col = tl.minimum(start + n, limit - 1).to(tl.int64)
-        keys = tl.load(k_base[None, :] + col[:, None] * k_row, mask=wide[None, :], other=0.0)
-        values = tl.load(v_base[None, :] + col[:, None] * v_row, mask=wide[None, :], other=0.0)
-        s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        seen = (start + n < limit)[None, :]
-        if CAUSAL or WINDOW >= 0:
-            away = (offset + token)[:, None] - (start + n - b0)[None, :]
-            near = away >= -WINDOW if WINDOW >= 0 else away >= 0
-            if WINDOW >= 0:
-                near = near & (away <= WINDOW)
-            if CAUSAL:
-                near = near & (away >= 0)
-            seen = seen & (near | in_full)
-        p = tl.where(seen, tl.exp2(s - log[:, None]), 0.0)
-        dp = tl.dot(do, tl.trans(values), input_precision=PRECISION)
-        ds = p * (dp - dl[:, None])
-        acc = tl.dot(ds.to(keys.dtype), keys, acc, input_precision=PRECISION)
+    full, steps, clean = loop_steps(a0, a1, b0, b1, BLOCK_N)
+    for i in range(steps):
+        start = step_start(i, full, a0, b0, BLOCK_N)
+        k = keys.load([start + kv_head * k_down, kv_head * k_across])
+        v = values.load([start + kv_head * v_down, kv_head * v_across])
+        p = tl.exp2(tl.dot(tile, k.T, input_precision=PRECISION) * scale2 - log[:, None])
+        if i >= clean:
+            at = start + tl.arange(0, BLOCK_N)
+            here = seen(at[None, :], i < full, a1, first[:, None], last[:, None])
+            p = tl.where(here, p, 0.0)
+        ds = p * (tl.dot(do, v.T, input_precision=PRECISION) - dl[:, None])
+        acc = tl.dot(ds.to(k.dtype), k, acc, input_precision=PRECISION)
     acc = acc * scale
     if slot < 0:
-        to = far * out_row + head[:, None] * out_head + d[None, :]
-        tl.store(out + to, acc.to(out.dtype.element_ty), mask=here)
+        to = vectors(out, row, head, out_row, out_head, D_PAD)
+        tl.store(to, acc.to(out.dtype.element_ty), mask=there)
     else:
-        spot = (slot * tl.num_programs(1) + kv_head).to(tl.int64) * BLOCK_M + r
-        tl.store(part + spot[:, None] * D_PAD + d[None, :], acc)
+        spot = (slot * kv_heads + kv_head).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+        tl.store(part + spot[:, None] * D_PAD + tl.arange(0, D_PAD)[None, :], acc)
 
 
 @triton.jit
 def _grad_keys(
-    q, k, v, grad, lse, delta, dk, dv, part_k, part_v, items,
-    scale, queries,
-    q_row, q_head, k_row, k_head, v_row, v_head, g_row, g_head, dk_row, dk_head, dv_row, dv_head,
+    q, k, v, grad, lse, delta, out, part, items, spans,
+    scale, scale2, queries, kv_heads, part_which,
+    q_row, q_head, k_row, k_head, v_row, v_head, g_row, g_head, out_which, out_row, out_head,
     GROUP: tl.constexpr, D: tl.constexpr, D_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, TOKENS: tl.constexpr,
-    CAUSAL: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """DK and dV of one tile of keys and one key head; see `key_work` for an item's fields."""
-    item = items + tl.program_id(0).to(tl.int64) * 8
-    kv_head = tl.program_id(1)
-    k0, k1 = tl.load(item), tl.load(item + 1)
-    a0, a1 = tl.load(item + 2), tl.load(item + 3)
-    b0, b1 = tl.load(item + 4), tl.load(item + 5)
-    offset, slot = tl.load(item + 6), tl.load(item + 7)
-    scale2 = scale * 1.4426950408889634
-
-    n = tl.arange(0, BLOCK_N)
-    held = k0 + n < k1
-    d = tl.arange(0, D_PAD)
-    wide = d < D
-    here = held[:, None] & wide[None, :]
-    col = (k0 + n).to(tl.int64)[:, None]
-    keys = tl.load(k + col * k_row + kv_head * k_head + d[None, :], mask=here, other=0.0)
-    values = tl.load(v + col * v_row + kv_head * v_head + d[None, :], mask=here, other=0.0)
+    """DK and dV of one tile of keys and one key head; an item's ranges are query rows."""
+    kv_head = tl.program_id(0) % kv_heads
+    k0, k1, a0, a1, b0, b1, slot = load_item(items, tl.program_id(0) // kv_heads)
+    col, same_head, held = tile_rows(k0, k1, kv_head, 0, 1, BLOCK_N, BLOCK_N)
+    first, last = load_spans(spans, col, held)
+    here_k = filled(held, D, D_PAD)
+    keys = tl.load(vectors(k, col, same_head, k_row, k_head, D_PAD), mask=here_k, other=0.0)
+    values = tl.load(vectors(v, col, same_head, v_row, v_head, D_PAD), mask=here_k, other=0.0)
     acc_k = tl.zeros([BLOCK_N, D_PAD], tl.float32)
     acc_v = tl.zeros([BLOCK_N, D_PAD], tl.float32)
-    r = tl.arange(0, BLOCK_M)
-    token = r // GROUP
-    head = kv_head * GROUP + r % GROUP
-    head_rows = head.to(tl.int64) * queries
-    low, high = b0, b1
-    if CAUSAL:  # rows before the first key of the tile do not read it
-        low = tl.minimum(b1, b0 + offset)
-    if WINDOW >= 0:
-        low = tl.maximum(low, b0 + offset - WINDOW)
-        high = tl.minimum(b1, b0 + offset + BLOCK_N + WINDOW)
-    full = tl.cdiv(a1 - a0, TOKENS)
-    for i in range(full + tl.cdiv(tl.maximum(high - low, 0), TOKENS)):
-        in_full = i < full
-        start = tl.where(in_full, a0 + i * TOKENS, low + (i - full) * TOKENS)
-        limit = tl.where(in_full, a1, high)
-        row = tl.minimum(start + token, limit - 1)
-        alive = (start + token < limit) & (token < TOKENS)
-        far = row.to(tl.int64)[:, None]
-        here_q = wide[None, :]
-        tile = tl.load(
-            q + far * q_row + head[:, None] * q_head + d[None, :], mask=here_q, other=0.0
-        )
-        do = tl.load(
-            grad + far * g_row + head[:, None] * g_head + d[None, :], mask=here_q, other=0.0
-        )
-        log = tl.load(lse + head_rows + row)
-        dl = tl.load(delta + head_rows + row)
-        s = tl.dot(keys, tl.trans(tile), input_precision=PRECISION) * scale2
-        seen = alive[None, :] & held[:, None]
-        if CAUSAL or WINDOW >= 0:
-            away = (start + token - b0)[None, :] - (offset + n)[:, None]
-            near = away >= -WINDOW if WINDOW >= 0 else away >= 0
-            if WINDOW >= 0:
-                near = near & (away <= WINDOW)
-            if CAUSAL:
-                near = near & (away >= 0)
-            seen = seen & (near | in_full)
-        p = tl.where(seen, tl.exp2(s - log[None, :]), 0.0)
+    full, steps, _ = loop_steps(a0, a1, b0, b1, TOKENS)
+    for i in range(steps):
+        start = step_start(i, full, a0, b0, TOKENS)
+        end = tl.where(i < full, a1, b1)
+        row, head, alive = tile_rows(start, end, kv_head, 0, GROUP, TOKENS, BLOCK_M)
+        there = filled(alive, D, D_PAD)
+        tile = tl.load(vectors(q, row, head, q_row, q_head, D_PAD), mask=there, other=0.0)
+        do = tl.load(vectors(grad, row, head, g_row, g_head, D_PAD), mask=there, other=0.0)
+        at_row = head.to(tl.int64) * queries + row
+        log = tl.load(lse + at_row, mask=alive, other=float("inf"))
+        dl = tl.load(delta + at_row, mask=alive, other=0.0)
+        p = tl.exp2(tl.dot(keys, tl.trans(tile), input_precision=PRECISION) * scale2 - log[None, :])
+        if i >= full:
+            here = (row[None, :] >= first[:, None]) & (row[None, :] < last[:, None])
+            p = tl.where(here, p, 0.0)
         acc_v = tl.dot(p.to(do.dtype), do, acc_v, input_precision=PRECISION)
-        dp = tl.dot(values, tl.trans(do), input_precision=PRECISION)
-        ds = p * (dp - dl[None, :])
+        ds = p * (tl.dot(values, tl.trans(do), input_precision=PRECISION) - dl[None, :])
         acc_k = tl.dot(ds.to(tile.dtype), tile, acc_k, input_precision=PRECISION)
     acc_k = acc_k * scale
     if slot < 0:
-        to_k = col * dk_row + kv_head * dk_head + d[None, :]
-        to_v = col * dv_row + kv_head * dv_head + d[None, :]
-        tl.store(dk + to_k, acc_k.to(dk.dtype.element_ty), mask=here)
-        tl.store(dv + to_v, acc_v.to(dv.dtype.element_ty), mask=here)
+        to = vectors(out, col, same_head, out_row, out_head, D_PAD)
+        tl.store(to, acc_k.to(out.dtype.element_ty), mask=here_k)
+        tl.store(to + out_which, acc_v.to(out.dtype.element_ty), mask=here_k)
     else:
-        spot = (slot * tl.num_programs(1) + kv_head).to(tl.int64) * BLOCK_N + n
-        tl.store(part_k + spot[:, None] * D_PAD + d[None, :], acc_k)
-        tl.store(part_v + spot[:, None] * D_PAD + d[None, :], acc_v)
+        spot = (slot * kv_heads + kv_head).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
+        to = part + spot[:, None] * D_PAD + tl.arange(0, D_PAD)[None, :]
+        tl.store(to, acc_k)
+        tl.store(to + part_which, acc_v)
 
 
 @triton.jit
 def _add_pieces(
     part, out, merges,
-    out_row, out_head,
+    kv_heads, part_which, out_which, out_row, out_head,
     GROUP: tl.constexpr, D: tl.constexpr, D_PAD: tl.constexpr,
     BLOCK: tl.constexpr, TOKENS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Add the pieces of ROWS rows of one tile, in their order."""
+    """Add the pieces of ROWS rows of one tile, in their order; programs by head, then by output."""
     merge = merges + tl.program_id(0).to(tl.int64) * 8
-    kv_head = tl.program_id(1)
+    kv_head = tl.program_id(1) % kv_heads
+    which = (tl.program_id(1) // kv_heads).to(tl.int64)
     start, stop = tl.load(merge), tl.load(merge + 1)
     slot, count = tl.load(merge + 2), tl.load(merge + 3)
-    r = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
-    token = r // GROUP
-    head = kv_head * GROUP + r % GROUP
-    row = start + token
-    d = tl.arange(0, D_PAD)
-    seen = ((row < stop) & (token < TOKENS))[:, None] & (d < D)[None, :]
+    begin = tl.program_id(2) * ROWS
+    row, head, alive = tile_rows(start, stop, kv_head, begin, GROUP, TOKENS, ROWS)
+    base = part + which * part_which + tl.arange(0, D_PAD)[None, :]
     acc = tl.zeros([ROWS, D_PAD], tl.float32)
     for piece in range(count):
-        spot = ((slot + piece) * tl.num_programs(1) + kv_head).to(tl.int64) * BLOCK + r
-        acc += tl.load(part + spot[:, None] * D_PAD + d[None, :])
-    to = row.to(tl.int64)[:, None] * out_row + head[:, None] * out_head + d[None, :]
-    tl.store(out + to, acc.to(out.dtype.element_ty), mask=seen)
+        spot = ((slot + piece) * kv_heads + kv_head).to(tl.int64) * BLOCK
+        spot += begin + tl.arange(0, ROWS)
+        acc += tl.load(base + spot[:, None] * D_PAD)
+    to = vectors(out + which * out_which, row, head, out_row, out_head, D_PAD)
+    tl.store(to, acc.to(out.dtype.element_ty), mask=filled(alive, D, D_PAD))
+
+
+class _Pass(NamedTuple):
+    """What both halves of the backward read."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    grad: torch.Tensor
+    lse: torch.Tensor
+    delta: torch.Tensor
+    ranges: Ranges
+    scale: float
+    sizes: AttentionTile
+
+    @property
+    def lanes(self) -> int:
+        """Tiles that run at once."""
+        return processors(self.q.device) * self.sizes.per_processor // self.k.shape[1]
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Heads and widths, as the kernels take them."""
+        width = self.q.shape[2]
+        group = self.q.shape[1] // self.k.shape[1]
+        return {"GROUP": group, "D": width, "D_PAD": padded_width(width)}
+
+    @property
+    def scales(self) -> tuple[float, float, int, int]:
+        """The factor of the products, that of base 2, query rows and key heads."""
+        return self.scale, self.scale * LOG2E, len(self.q), self.k.shape[1]
+
+    @property
+    def launch(self) -> dict[str, int]:
+        """Sizes of a tile, and how a program runs."""
+        rows, keys, _, warps, stages, _ = self.sizes
+        tokens = rows // self.shape["GROUP"]
+        blocks = {"BLOCK_M": rows, "BLOCK_N": keys, "TOKENS": tokens}
+        return self.shape | blocks | {"num_warps": warps, "num_stages": stages}
 
 
 def gradients(
@@ -216,49 +219,70 @@ def gradients(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """dQ, dK and dV, from what the forward kept."""
     queries, heads, width = q.shape
-    kv_heads = k.shape[1]
-    group, wide = heads // kv_heads, max(16, next_power_of_2(width))
+    q, k, v, grad = (rows_last(t) for t in (q, k, v, grad))
+    delta = torch.empty_like(lse)
     sizes = attention_gradient_tile(card(q.device), q.dtype)
-    grad = grad if grad.stride(-1) == 1 else grad.contiguous()
-    q, k, v = (t if t.stride(-1) == 1 else t.contiguous() for t in (q, k, v))
-    delta = (grad.float() * out.float()).sum(-1).t().contiguous()  # [heads, queries]
-    dq, dk, dv = (torch.empty(t.shape, dtype=t.dtype, device=t.device) for t in (q, k, v))
-    strides = [s for t in (q, k, v, grad) for s in t.stride()[:2]]
-    head = {"GROUP": group, "D": width, "D_PAD": wide}
-    masks = {"CAUSAL": ranges.causal, "WINDOW": -1 if ranges.window is None else ranges.window}
-    launch = {"num_warps": sizes.warps, "num_stages": sizes.stages}
-    tokens = sizes.rows // group
     with on(q.device):
-        work = query_work(ranges, tokens, sizes.split, q.device)
-        part = _partial(work.slots * kv_heads * sizes.rows, wide, q)
-        _grad_queries[(len(work.items), kv_heads)](
-            q, k, v, grad, lse, delta, dq, part, work.items,
-            scale, queries, *strides, *dq.stride()[:2],
-            **head, **masks, **launch, BLOCK_M=sizes.rows, BLOCK_N=sizes.keys, TOKENS=tokens,
+        _row_products[(cdiv(queries * heads, 32),)](
+            out, grad, delta, queries, heads, *out.stride()[:2], *grad.stride()[:2],
+            D=width, D_PAD=padded_width(width), ROWS=32,
         )  # fmt: skip
-        _join(part, dq, work.merges, kv_heads, head, sizes.rows, tokens)
-        work = key_work(ranges, sizes.keys, max(64, sizes.split // group // 64 * 64), q.device)
-        part = _partial(work.slots * kv_heads * sizes.keys, wide, q)
-        part_v = torch.empty_like(part)
-        _grad_keys[(len(work.items), kv_heads)](
-            q, k, v, grad, lse, delta, dk, dv, part, part_v, work.items,
-            scale, queries, *strides, *dk.stride()[:2], *dv.stride()[:2],
-            **head, **masks, **launch, BLOCK_M=sizes.rows, BLOCK_N=sizes.keys, TOKENS=tokens,
-        )  # fmt: skip
-        one = head | {"GROUP": 1}
-        _join(part, dk, work.merges, kv_heads, one, sizes.keys, sizes.keys)
-        _join(part_v, dv, work.merges, kv_heads, one, sizes.keys, sizes.keys)
-    return dq, dk, dv
+        kept = _Pass(q, k, v, grad, lse, delta, ranges, scale, sizes)
+        return (_query_gradient(kept), *_key_gradients(kept))
 
 
-def _partial(rows: int, wide: int, like: torch.Tensor) -> torch.Tensor:
-    return torch.empty(max(rows, 1), wide, dtype=torch.float32, device=like.device)
+def _query_gradient(kept: _Pass) -> torch.Tensor:
+    q, k, v, grad, lse, delta, ranges, _, sizes = kept
+    tokens = sizes.rows // kept.shape["GROUP"]
+    work = query_work(ranges, tokens, sizes.split, kept.lanes, q.device)
+    keys, values = head_tiles(k, sizes.keys), head_tiles(v, sizes.keys)
+    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    part = _partial(work.slots * k.shape[1] * sizes.rows, kept)
+    _grad_queries[(len(work.items) * k.shape[1],)](
+        q, keys.tiles, values.tiles, grad, lse, delta, out, part, work.items, work.spans,
+        *kept.scales, *q.stride()[:2], *grad.stride()[:2], *out.stride()[:2],
+        *keys[1:], *values[1:], **kept.launch,
+    )  # fmt: skip
+    _join(part[None], out[None], work, kept, sizes.rows, kept.shape, tokens)
+    return out
 
 
-def _join(part, out, merges, kv_heads: int, head: dict[str, int], block: int, tokens: int) -> None:
-    if len(merges) == 0:
+def _key_gradients(kept: _Pass) -> tuple[torch.Tensor, torch.Tensor]:
+    q, k, v, grad, lse, delta, ranges, _, sizes = kept
+    shape = kept.shape
+    least = max(64, sizes.split // shape["GROUP"] // 64 * 64)
+    work = key_work(ranges, sizes.keys, least, kept.lanes, q.device)
+    out = torch.empty(2, *k.shape, dtype=k.dtype, device=k.device)
+    part = _partial(2 * work.slots * k.shape[1] * sizes.keys, kept)
+    part = part.view(2, -1, part.shape[1])
+    _grad_keys[(len(work.items) * k.shape[1],)](
+        q, k, v, grad, lse, delta, out, part, work.items, work.spans,
+        *kept.scales, part.stride(0),
+        *(s for t in (q, k, v, grad) for s in t.stride()[:2]), *out.stride()[:3], **kept.launch,
+    )  # fmt: skip
+    _join(part, out, work, kept, sizes.keys, shape | {"GROUP": 1}, sizes.keys)
+    return out[0], out[1]
+
+
+def _partial(rows: int, kept: _Pass) -> torch.Tensor:
+    shape = (max(rows, 2), kept.shape["D_PAD"])
+    return torch.empty(shape, dtype=torch.float32, device=kept.q.device)
+
+
+def _join(
+    part: torch.Tensor,
+    out: torch.Tensor,
+    work: Work,
+    kept: _Pass,
+    block: int,
+    shape: dict[str, int],
+    tokens: int,
+) -> None:
+    """Add up the pieces ``[outputs, ...]`` of a launch, where it cut any."""
+    if len(work.merges) == 0:
         return
-    rows = min(16, block)
-    _add_pieces[(len(merges), kv_heads, block // rows)](
-        part, out, merges, *out.stride()[:2], **head, BLOCK=block, TOKENS=tokens, ROWS=rows
-    )
+    rows, kv_heads = min(16, block), kept.k.shape[1]
+    _add_pieces[(len(work.merges), len(out) * kv_heads, block // rows)](
+        part, out, work.merges, kv_heads, part.stride(0), *out.stride()[:3],
+        **shape, BLOCK=block, TOKENS=tokens, ROWS=rows,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 import triton
@@ -14,13 +14,20 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton too decides when it is imported
 TMA_ALIGNMENT_BYTES = 16
 WORKSPACE_BYTES = 64 << 20
 
 
-def cdiv(a: int, b: int) -> int:
-    """Return a / b rounded up."""
+@overload
+def cdiv(a: int, b: int) -> int: ...
+@overload
+def cdiv(a: NDArray[np.int64], b: NDArray[np.int64] | int) -> NDArray[np.int64]: ...
+def cdiv(a: Any, b: Any) -> Any:
+    """Return a / b rounded up, of numbers or of arrays."""
     return -(-a // b)
 
 

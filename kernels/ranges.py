@@ -8,15 +8,16 @@ reads everything before it. So two ranges a block say the whole mask, and no mas
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
     from numpy.typing import NDArray
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +40,7 @@ class Ranges:
     keys: int
     causal: bool
     window: int | None = None
-    _made: dict[object, torch.Tensor] = field(default_factory=dict, repr=False)
+    _made: dict[object, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Check what the kernels trust.
@@ -61,11 +62,12 @@ class Ranges:
         if ends[-1] != self.queries:
             raise ValueError(f"expected blocks of {self.queries} query rows, found {ends[-1]}")
 
-    def cached(self, key: object, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def cached(self, key: object, make: Callable[[], Made]) -> Made:
         """What ``make`` gives, made once: work lists, by device and tile, serve every layer."""
         if key not in self._made:
             self._made[key] = make()
-        return self._made[key]
+        made: Made = self._made[key]
+        return made
 
     def within(self, window: int | None) -> Ranges:
         """The same blocks reading only themselves, at most ``window`` rows away."""

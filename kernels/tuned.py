@@ -92,9 +92,10 @@ class AttentionTile(NamedTuple):
 
     rows: int  # query rows of a tile: tokens times the query heads of a key head
     keys: int  # keys a step
-    split: int  # keys of a piece of a long range
+    split: int  # ranges of fewer keys are not cut into pieces
     warps: int
     stages: int
+    per_processor: int  # programs that a multiprocessor holds at once
 
 
 def attention_tile(card: str, dtype: torch.dtype) -> AttentionTile:
@@ -105,16 +106,16 @@ def attention_tile(card: str, dtype: torch.dtype) -> AttentionTile:
         dtype: of the operands.
     """
     if card == "interpreter":
-        return AttentionTile(16, 16, 64, 4, 1)
+        return AttentionTile(16, 16, 64, 4, 1, 64)
     if dtype == torch.float32:
-        return AttentionTile(64, 32, 1024, 4, 2)
-    return AttentionTile(64, 32, 1024, 4, 3)
+        return AttentionTile(64, 32, 1024, 4, 2, 1)
+    return AttentionTile(64, 32, 1024, 4, 3, 3)
 
 
 def attention_gradient_tile(card: str, dtype: torch.dtype) -> AttentionTile:
     """Return the sizes of the attention gradients; arguments as `attention_tile`."""
     if card == "interpreter":
-        return AttentionTile(16, 16, 64, 4, 1)
+        return AttentionTile(16, 16, 64, 4, 1, 64)
     if dtype == torch.float32:
-        return AttentionTile(32, 32, 512, 4, 1)
-    return AttentionTile(64, 64, 1024, 4, 2)
+        return AttentionTile(32, 32, 512, 4, 1, 1)
+    return AttentionTile(64, 64, 512, 4, 2, 1)

@@ -8,6 +8,7 @@ import torch
 from block_lists import dense_attention, dense_mask, dense_scores, random_heads, random_lists
 
 from tamis.kernels.block_ops import block_attention, block_ranges, cached_ranges, segment_scores
+from tamis.kernels.block_work import key_work, query_work
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -36,6 +37,52 @@ def test_the_forward_equals_dense_attention(heads, causal, dtype):
     wanted = dense_attention(q.double(), k.double(), v.double(), mask, 0.2)
     found = block_attention(q, k, v, block_ranges(bounds, lists, causal=causal), 0.2)
     assert worst(found, wanted) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_range_cut_into_pieces_equals_dense_attention_both_ways(causal):
+    generator = np.random.default_rng(11)
+    bounds, lists = random_lists(generator, (40,), 70 if CUDA else 9)
+    leaves = random_heads(generator, int(bounds[-1]), 4, 2, 16, torch.float32, DEVICE)
+    ranges = block_ranges(bounds, lists, causal=causal)
+    sizes = (4, 64, 64, torch.device(DEVICE))
+    assert len(query_work(ranges, *sizes).merges) > 0
+    assert len(key_work(ranges, *sizes).merges) > 0
+    truth = [leaf.double().requires_grad_() for leaf in leaves]
+    found = [leaf.clone().requires_grad_() for leaf in leaves]
+    wanted = dense_attention(*truth, dense_mask(bounds, lists, causal=causal), 0.2)
+    out = block_attention(*found, ranges, 0.2)
+    assert worst(out, wanted) < 2e-5
+    wanted.sum().backward()
+    out.sum().backward()
+    for one, other in zip(found, truth, strict=True):
+        assert worst(one.grad, other.grad) < 5e-5
+
+
+def test_keys_may_lie_by_row_by_head_or_with_gaps():
+    bounds, lists, (q, k, v) = batch(12, (4, 2, 32))
+    ranges = block_ranges(bounds, lists, causal=True)
+    wanted = block_attention(q, k, v, ranges, 0.2)
+    by_head = [t.transpose(0, 1).contiguous().transpose(0, 1) for t in (k, v)]
+    joined = torch.cat([k, v], 2)
+    with_gaps = joined[:, :, :32], joined[:, :, 32:]
+    rows = torch.cat([k.flatten(1), v.flatten(1)], 1).view(-1, 4, 32)
+    for keys, values in (by_head, with_gaps, (rows[:, :2], rows[:, 2:])):
+        assert torch.equal(block_attention(q, keys, values, ranges, 0.2), wanted)
+
+
+def test_a_tile_that_crosses_blocks_keeps_them_apart():
+    bounds, lists, (q, k, v) = batch(13, (4, 2, 32), counts=(5,))
+    ranges = block_ranges(bounds, lists, causal=False)
+    before = block_attention(q, k, v, ranges, 0.2)
+    third = slice(int(bounds[3]), int(bounds[4]))
+    k[third], v[third] = torch.randn_like(k[third]), torch.randn_like(v[third])
+    after = block_attention(q, k, v, ranges, 0.2)
+    query = slice(int(bounds[-2]), int(bounds[-1]))
+    for rows in (third, query):
+        assert not torch.equal(before[rows], after[rows])
+        before[rows] = after[rows]
+    assert torch.equal(before, after)
 
 
 @pytest.mark.parametrize("causal", [False, True])
