@@ -138,9 +138,9 @@ def _grad_keys(
         tl.store(to + out_which, acc_v.to(out.dtype.element_ty), mask=here_k)
     else:
         spot = (slot * kv_heads + kv_head).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-        to = part + spot[:, None] * D_PAD + tl.arange(0, D_PAD)[None, :]
-        tl.store(to, acc_k)
-        tl.store(to + part_which, acc_v)
+        held_at = part + spot[:, None] * D_PAD + tl.arange(0, D_PAD)[None, :]
+        tl.store(held_at, acc_k)
+        tl.store(held_at + part_which, acc_v)
 
 
 @triton.jit

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import AttentionInterface
 
-from tamis.kernels.block_ops import block_attention, cached_ranges, segment_scores
+from tamis.kernels.block_ops import Ranges, block_attention, cached_ranges, segment_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tamis.retriever.rerank.layout import BlockLayout
 
 NAME = "tamis_blocks"
+NAME_COMPILED = "tamis_blocks_compiled"
 
 
 class ScoresReady(Exception):  # noqa: N818  no error
@@ -82,6 +83,7 @@ class ForwardPass:
     kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] | None = None
     segments: NDArray[np.int32] | None = None
     _rows: dict[torch.device, torch.Tensor] = field(default_factory=dict)
+    _ranges: dict[int, Ranges] = field(default_factory=dict)
 
     def attend(
         self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
@@ -123,10 +125,17 @@ class ForwardPass:
         prefix = int(self.layout.bounds[1])
         keys, values = held
         assert values is not None
-        ranges = cached_ranges(prefix, len(keys), len(k) - prefix, causal=self.reading.causal)
+        ranges = self._held_ranges(prefix, len(keys), len(k) - prefix)
         k = torch.cat([k[:prefix], keys, k[prefix:]])
         v = torch.cat([v[:prefix], values, v[prefix:]])
         return block_attention(q, k, v, ranges, scale)
+
+    def _held_ranges(self, prefix: int, documents: int, query: int) -> Ranges:
+        """Made once for all layers: it carries their work lists."""
+        if documents not in self._ranges:
+            ranges = cached_ranges(prefix, documents, query, causal=self.reading.causal)
+            self._ranges[documents] = ranges
+        return self._ranges[documents]
 
     def _keep(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> None:
         if self.kept is None or layer < self.reading.reads_from:
@@ -156,7 +165,15 @@ def attend(
     return blocks.attend(module.layer_idx, q, k, v, scaling)[None], None
 
 
-def use_block_attention(model: Any) -> None:  # noqa: ANN401  any Hugging Face model
-    """Have a model call `attend`; its forward then needs ``blocks``."""
-    AttentionInterface.register(NAME, attend)
-    model.set_attn_implementation(NAME)
+def use_block_attention(model: Any, *, compiled: bool = False) -> None:  # noqa: ANN401  any model
+    """Have a Hugging Face model call `attend`; its forward then needs ``blocks``.
+
+    Args:
+        model: the model.
+        compiled: its layers are compiled; tracing then stops at `attend`.
+    """
+    function: Any = attend
+    if compiled:
+        function = torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
+    AttentionInterface.register(NAME_COMPILED if compiled else NAME, function)
+    model.set_attn_implementation(NAME_COMPILED if compiled else NAME)

@@ -71,6 +71,16 @@ class Backbone(nn.Module):
         device: torch.device = self.model.device
         return device
 
+    def compile_layers(self) -> None:
+        """Have torch.compile fuse what lies between matrix products: norms, rotations, additions.
+
+        One compilation serves all layers and all lengths; it takes half a minute, at the first
+        forward. Attention stays as it is.
+        """
+        use_block_attention(self.model, compiled=True)
+        for layer in _layers(self.model):
+            layer.compile(dynamic=True)
+
     def forward(
         self, layout: BlockLayout, segments: NDArray[np.int32] | None = None
     ) -> torch.Tensor:
@@ -143,6 +153,11 @@ def default_scoring_layer(config: Any) -> int:  # noqa: ANN401  any Hugging Face
     wanted = round(DEPTH * (len(windows) - 1))
     reading = [layer for layer, window in enumerate(windows) if window is None]
     return min(reading, key=lambda layer: (abs(layer - wanted), layer))
+
+
+def _layers(model: Any) -> nn.ModuleList:  # noqa: ANN401  any Hugging Face model
+    layers: nn.ModuleList = model.encoder.layer if hasattr(model, "encoder") else model.layers
+    return layers
 
 
 def _windows(config: Any) -> tuple[int | None, ...]:  # noqa: ANN401  any Hugging Face configuration

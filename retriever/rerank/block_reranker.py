@@ -59,6 +59,7 @@ class BlockReranker:
         device: str | None = None,
         dtype: torch.dtype | None = None,
         conditioning: Conditioning = "query",
+        compiled: bool = False,
     ) -> BlockReranker:
         """Load a reranker.
 
@@ -68,6 +69,8 @@ class BlockReranker:
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
             dtype: of the weights; None takes bfloat16 where the device multiplies it natively.
             conditioning: see the class.
+            compiled: fuse the layers with torch.compile: a large model on a GPU runs faster, after
+                a first list that takes half a minute longer.
 
         Raises:
             InputError: there is no such model or device.
@@ -79,7 +82,10 @@ class BlockReranker:
         where = choose_device(device)
         fast = where.type == "cuda" or multiplies_bfloat16()
         chosen = dtype or (torch.bfloat16 if fast else torch.float32)
-        return BlockReranker(load_reranker(name_or_path, where, chosen), conditioning)
+        parts = load_reranker(name_or_path, where, chosen)
+        if compiled:
+            parts.backbone.compile_layers()
+        return BlockReranker(parts, conditioning)
 
     @property
     def readout(self) -> Readout:

@@ -1,5 +1,7 @@
 """Unforked models with block attention against the same models with dense masks."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -145,6 +147,24 @@ def test_stored_keys_give_the_scores_of_a_full_forward(tmp_path, architecture, r
     with torch.inference_mode():
         changed = parts.backbone.with_held(alone, DocumentKeys(held.bounds, worse))
     assert not torch.allclose(changed, wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "bert"])
+def test_compiled_layers_give_the_same_scores_at_any_length(tmp_path, architecture, monkeypatch):
+    # The tracer alone: machine code would take half a minute an architecture here.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    parts = load(tmp_path, architecture)
+    layouts = [pack(parts, (QUERY, DOCUMENTS[:count])) for count in (5, 3, 4)]
+    counters = torch._dynamo.utils.counters
+    with torch.inference_mode():
+        wanted = [parts.backbone(layout) for layout in layouts]
+        parts.backbone.compile_layers()
+        graphs = []
+        for layout, scores in zip(layouts, wanted, strict=True):
+            torch.testing.assert_close(parts.backbone(layout), scores, rtol=0, atol=1e-5)
+            graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[0] > 0
+    assert graphs[0] == graphs[-1]
 
 
 def test_nothing_after_the_scoring_layer_is_kept_or_run(tmp_path):
