@@ -179,8 +179,10 @@ def attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ranges: Ranges, scale: float
 ) -> torch.Tensor:
     """See `tamis.kernels.block_ops.block_attention`."""
-    out: torch.Tensor = _BlockAttention.apply(q, k, v, ranges, scale)
-    return out
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
+        out: torch.Tensor = _BlockAttention.apply(q, k, v, ranges, scale)
+        return out
+    return _forward(q, k, v, ranges, scale)[0]
 
 
 def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch.Tensor]:

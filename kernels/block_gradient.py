@@ -178,33 +178,11 @@ class _Pass(NamedTuple):
     lse: torch.Tensor
     delta: torch.Tensor
     ranges: Ranges
-    scale: float
+    scales: tuple[float, float, int, int]  # of the products, in base 2; query rows, key heads
     sizes: AttentionTile
-
-    @property
-    def lanes(self) -> int:
-        """Tiles that run at once."""
-        return processors(self.q.device) * self.sizes.per_processor // self.k.shape[1]
-
-    @property
-    def shape(self) -> dict[str, int]:
-        """Heads and widths, as the kernels take them."""
-        width = self.q.shape[2]
-        group = self.q.shape[1] // self.k.shape[1]
-        return {"GROUP": group, "D": width, "D_PAD": padded_width(width)}
-
-    @property
-    def scales(self) -> tuple[float, float, int, int]:
-        """The factor of the products, that of base 2, query rows and key heads."""
-        return self.scale, self.scale * LOG2E, len(self.q), self.k.shape[1]
-
-    @property
-    def launch(self) -> dict[str, int]:
-        """Sizes of a tile, and how a program runs."""
-        rows, keys, _, warps, stages, _ = self.sizes
-        tokens = rows // self.shape["GROUP"]
-        blocks = {"BLOCK_M": rows, "BLOCK_N": keys, "TOKENS": tokens}
-        return self.shape | blocks | {"num_warps": warps, "num_stages": stages}
+    lanes: int  # tiles that run at once
+    shape: dict[str, int]  # heads and widths, as the kernels take them
+    launch: dict[str, int]  # the same, sizes of a tile, and how a program runs
 
 
 def gradients(
@@ -219,48 +197,53 @@ def gradients(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """dQ, dK and dV, from what the forward kept."""
     queries, heads, width = q.shape
+    kv_heads, wide = k.shape[1], padded_width(width)
     q, k, v, grad = (rows_last(t) for t in (q, k, v, grad))
     delta = torch.empty_like(lse)
     sizes = attention_gradient_tile(card(q.device), q.dtype)
+    shape = {"GROUP": heads // kv_heads, "D": width, "D_PAD": wide}
+    tile = {"BLOCK_M": sizes.rows, "BLOCK_N": sizes.keys, "TOKENS": sizes.rows // shape["GROUP"]}
+    launch = shape | tile | {"num_warps": sizes.warps, "num_stages": sizes.stages}
+    lanes = processors(q.device) * sizes.per_processor // kv_heads
+    scales = (scale, scale * LOG2E, queries, kv_heads)
     with on(q.device):
         _row_products[(cdiv(queries * heads, 32),)](
             out, grad, delta, queries, heads, *out.stride()[:2], *grad.stride()[:2],
-            D=width, D_PAD=padded_width(width), ROWS=32,
+            D=width, D_PAD=wide, ROWS=32,
         )  # fmt: skip
-        kept = _Pass(q, k, v, grad, lse, delta, ranges, scale, sizes)
+        kept = _Pass(q, k, v, grad, lse, delta, ranges, scales, sizes, lanes, shape, launch)
         return (_query_gradient(kept), *_key_gradients(kept))
 
 
 def _query_gradient(kept: _Pass) -> torch.Tensor:
-    q, k, v, grad, lse, delta, ranges, _, sizes = kept
-    tokens = sizes.rows // kept.shape["GROUP"]
-    work = query_work(ranges, tokens, sizes.split, kept.lanes, q.device)
+    q, k, v, grad, lse, delta, ranges, _, sizes, lanes, shape, launch = kept
+    tokens = launch["TOKENS"]
+    work = query_work(ranges, tokens, sizes.split, lanes, q.device)
     keys, values = head_tiles(k, sizes.keys), head_tiles(v, sizes.keys)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     part = _partial(work.slots * k.shape[1] * sizes.rows, kept)
     _grad_queries[(len(work.items) * k.shape[1],)](
         q, keys.tiles, values.tiles, grad, lse, delta, out, part, work.items, work.spans,
         *kept.scales, *q.stride()[:2], *grad.stride()[:2], *out.stride()[:2],
-        *keys[1:], *values[1:], **kept.launch,
+        *keys[1:], *values[1:], **launch,
     )  # fmt: skip
-    _join(part[None], out[None], work, kept, sizes.rows, kept.shape, tokens)
+    _join(part[None], out[None], work, shape | {"BLOCK": sizes.rows, "TOKENS": tokens})
     return out
 
 
 def _key_gradients(kept: _Pass) -> tuple[torch.Tensor, torch.Tensor]:
-    q, k, v, grad, lse, delta, ranges, _, sizes = kept
-    shape = kept.shape
+    q, k, v, grad, lse, delta, ranges, _, sizes, lanes, shape, launch = kept
     least = max(64, sizes.split // shape["GROUP"] // 64 * 64)
-    work = key_work(ranges, sizes.keys, least, kept.lanes, q.device)
+    work = key_work(ranges, sizes.keys, least, lanes, q.device)
     out = torch.empty(2, *k.shape, dtype=k.dtype, device=k.device)
     part = _partial(2 * work.slots * k.shape[1] * sizes.keys, kept)
     part = part.view(2, -1, part.shape[1])
     _grad_keys[(len(work.items) * k.shape[1],)](
         q, k, v, grad, lse, delta, out, part, work.items, work.spans,
         *kept.scales, part.stride(0),
-        *(s for t in (q, k, v, grad) for s in t.stride()[:2]), *out.stride()[:3], **kept.launch,
+        *(s for t in (q, k, v, grad) for s in t.stride()[:2]), *out.stride()[:3], **launch,
     )  # fmt: skip
-    _join(part, out, work, kept, sizes.keys, shape | {"GROUP": 1}, sizes.keys)
+    _join(part, out, work, shape | {"GROUP": 1, "BLOCK": sizes.keys, "TOKENS": sizes.keys})
     return out[0], out[1]
 
 
@@ -269,20 +252,12 @@ def _partial(rows: int, kept: _Pass) -> torch.Tensor:
     return torch.empty(shape, dtype=torch.float32, device=kept.q.device)
 
 
-def _join(
-    part: torch.Tensor,
-    out: torch.Tensor,
-    work: Work,
-    kept: _Pass,
-    block: int,
-    shape: dict[str, int],
-    tokens: int,
-) -> None:
-    """Add up the pieces ``[outputs, ...]`` of a launch, where it cut any."""
+def _join(part: torch.Tensor, out: torch.Tensor, work: Work, sizes: dict[str, int]) -> None:
+    """Add up the pieces of ``out`` ``[outputs, rows, heads, D]``, where a launch cut any."""
     if len(work.merges) == 0:
         return
-    rows, kv_heads = min(16, block), kept.k.shape[1]
-    _add_pieces[(len(work.merges), len(out) * kv_heads, block // rows)](
-        part, out, work.merges, kv_heads, part.stride(0), *out.stride()[:3],
-        **shape, BLOCK=block, TOKENS=tokens, ROWS=rows,
+    outputs, _, heads, _ = out.shape
+    kv_heads, rows = heads // sizes["GROUP"], min(16, sizes["BLOCK"])
+    _add_pieces[(len(work.merges), outputs * kv_heads, sizes["BLOCK"] // rows)](
+        part, out, work.merges, kv_heads, part.stride(0), *out.stride()[:3], **sizes, ROWS=rows,
     )  # fmt: skip

@@ -22,6 +22,7 @@ import torch
 
 from tamis.kernels import reference
 from tamis.kernels.activation import Activation
+from tamis.kernels.inputs import HeadInputs
 from tamis.kernels.ragged import Ragged, check_device
 from tamis.kernels.reference import Selection, SparseRows
 
@@ -67,7 +68,8 @@ def splade_head(
     Raises:
         ValueError: shapes, dtypes or devices disagree, or the device is not supported.
     """
-    return _head(hidden, weight, bias, _padded(hidden, mask), activation, logit_scale)
+    ragged = _padded(hidden, mask)
+    return _head(HeadInputs(hidden, weight, bias, ragged, activation, logit_scale))
 
 
 def splade_head_packed(
@@ -99,7 +101,7 @@ def splade_head_packed(
         ValueError: as `splade_head`; or, on the CPU, offsets that fall or leave `hidden`.
     """
     ragged = Ragged(None, offsets, max_len)
-    return _head(hidden, weight, bias, ragged, activation, logit_scale)
+    return _head(HeadInputs(hidden, weight, bias, ragged, activation, logit_scale))
 
 
 def splade_head_sum(
@@ -117,9 +119,9 @@ def splade_head_sum(
     backward, in plain torch on every device.
     """
     ragged = _padded(hidden, mask)
-    hidden, weight = _checked(hidden, weight, bias, ragged, logit_scale)
-    rows, bounds = ragged.on_host(hidden)
-    return reference.head_sum(rows, weight, bias, bounds, activation, logit_scale)
+    inputs = _checked(HeadInputs(hidden, weight, bias, ragged, activation, logit_scale))
+    rows, bounds = ragged.on_host(inputs.hidden)
+    return reference.head_sum(rows, inputs.weight, bias, bounds, activation, logit_scale)
 
 
 @torch.no_grad()
@@ -155,7 +157,8 @@ def splade_encode(
         ValueError: as `splade_head`; or a weight that is NaN or infinite.
     """
     keep = Selection(threshold, top_n, exclude)
-    return _encode(hidden, weight, bias, _padded(hidden, mask), activation, logit_scale, keep)
+    ragged = _padded(hidden, mask)
+    return _encode(HeadInputs(hidden, weight, bias, ragged, activation, logit_scale), keep)
 
 
 @torch.no_grad()
@@ -178,42 +181,29 @@ def splade_encode_packed(
     """
     keep = Selection(threshold, top_n, exclude)
     ragged = Ragged(None, offsets, max_len)
-    return _encode(hidden, weight, bias, ragged, activation, logit_scale, keep)
+    return _encode(HeadInputs(hidden, weight, bias, ragged, activation, logit_scale), keep)
 
 
-def _head(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: Ragged,
-    activation: Activation,
-    logit_scale: float,
-) -> torch.Tensor:
-    hidden, weight = _checked(hidden, weight, bias, ragged, logit_scale)
-    fused = _fused(hidden)
+def _head(inputs: HeadInputs) -> torch.Tensor:
+    inputs = _checked(inputs)
+    fused = _fused(inputs.hidden)
     if fused is None:
+        hidden, weight, bias, ragged, activation, scale = inputs
         rows, bounds = ragged.on_host(hidden)
-        return reference.head(rows, weight, bias, bounds, activation, logit_scale)
-    out: torch.Tensor = fused.head(hidden, weight, bias, ragged, activation, logit_scale)
+        return reference.head(rows, weight, bias, bounds, activation, scale)
+    out: torch.Tensor = fused.head(inputs)
     return out
 
 
-def _encode(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: Ragged,
-    activation: Activation,
-    logit_scale: float,
-    keep: Selection,
-) -> SparseRows:
-    hidden, weight = _checked(hidden, weight, bias, ragged, logit_scale)
-    _check_selection(hidden, weight, keep)
-    fused = _fused(hidden)
+def _encode(inputs: HeadInputs, keep: Selection) -> SparseRows:
+    inputs = _checked(inputs)
+    _check_selection(inputs.hidden, inputs.weight, keep)
+    fused = _fused(inputs.hidden)
     if fused is None:
+        hidden, weight, bias, ragged, activation, scale = inputs
         rows, bounds = ragged.on_host(hidden)
-        return reference.encode(rows, weight, bias, bounds, activation, logit_scale, keep)
-    out: SparseRows = fused.encode(hidden, weight, bias, ragged, activation, logit_scale, keep)
+        return reference.encode(rows, weight, bias, bounds, activation, scale, keep)
+    out: SparseRows = fused.encode(inputs, keep)
     return out
 
 
@@ -221,19 +211,13 @@ def _padded(hidden: torch.Tensor, mask: torch.Tensor | None) -> Ragged:
     return Ragged(mask, None, hidden.shape[1] if hidden.ndim == 3 else 0)
 
 
-def _checked(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: Ragged,
-    logit_scale: float,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return hidden and weight as they enter the product, every argument checked."""
-    hidden, weight = _autocast(hidden, weight)
-    ragged.check(hidden)
-    _check_weight(hidden, weight, bias)
-    _check_scale(logit_scale)
-    return hidden, weight
+def _checked(inputs: HeadInputs) -> HeadInputs:
+    """Return the inputs as they enter the product, every one checked."""
+    hidden, weight = _autocast(inputs.hidden, inputs.weight)
+    inputs.ragged.check(hidden)
+    _check_weight(hidden, weight, inputs.bias)
+    _check_scale(inputs.logit_scale)
+    return inputs._replace(hidden=hidden, weight=weight)
 
 
 def _fused(hidden: torch.Tensor) -> ModuleType | None:

@@ -12,42 +12,26 @@ import torch
 
 from tamis.kernels import gradient, one_hot, pack, pool, tuned
 from tamis.kernels.finish import finish
+from tamis.kernels.inputs import HeadInputs
 from tamis.kernels.launch import aligned
 from tamis.kernels.sparsify import sparsify
 
 if TYPE_CHECKING:
-    from tamis.kernels.activation import Activation
     from tamis.kernels.ragged import Ragged
     from tamis.kernels.reference import Selection, SparseRows
 
 
-def head(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: Ragged,
-    activation: Activation,
-    logit_scale: float,
-) -> torch.Tensor:
+def head(inputs: HeadInputs) -> torch.Tensor:
     """Return [B, V] float32; see `ops.splade_head`."""
-    inputs = [t for t in (hidden, weight, bias) if t is not None]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
-        out: torch.Tensor = _FusedHead.apply(hidden, weight, bias, ragged, activation, logit_scale)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs[:3]):
+        out: torch.Tensor = _FusedHead.apply(*inputs)
         return out
-    return _weights(hidden, weight, bias, ragged, activation, logit_scale)
+    return _weights(inputs)
 
 
-def encode(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: Ragged,
-    activation: Activation,
-    logit_scale: float,
-    keep: Selection,
-) -> SparseRows:
+def encode(inputs: HeadInputs, keep: Selection) -> SparseRows:
     """Return sparse rows; see `ops.splade_encode`."""
-    return sparsify(_weights(hidden, weight, bias, ragged, activation, logit_scale), keep)
+    return sparsify(_weights(inputs), keep)
 
 
 def _pack(hidden: torch.Tensor, ragged: Ragged, *, clean: bool = False) -> pack.Packed:
@@ -57,38 +41,24 @@ def _pack(hidden: torch.Tensor, ragged: Ragged, *, clean: bool = False) -> pack.
     return pack.pack_padded(hidden, ragged.mask, granule, clean=clean)
 
 
-def _weights(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    ragged: Ragged,
-    activation: Activation,
-    logit_scale: float,
-) -> torch.Tensor:
+def _weights(inputs: HeadInputs) -> torch.Tensor:
     """Return [B, V] float32 without keeping track of the winners."""
-    packed = _pack(hidden, ragged)
-    keys = pool.pooled_keys(packed, aligned(weight), index=False)
-    return finish(keys, bias, packed, activation, logit_scale)[0]
+    packed = _pack(inputs.hidden, inputs.ragged)
+    keys = pool.pooled_keys(packed, aligned(inputs.weight), index=False)
+    return finish(keys, inputs.bias, packed, inputs.activation, inputs.logit_scale)[0]
 
 
 class _FusedHead(torch.autograd.Function):
     """Forward with positions; deterministic backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        ragged: Ragged,
-        activation: Activation,
-        logit_scale: float,
-    ) -> torch.Tensor:
+    def forward(ctx: Any, *arguments: Any) -> torch.Tensor:  # noqa: ANN401
+        hidden, weight, bias, ragged, activation, scale = HeadInputs(*arguments)
         packed = _pack(hidden, ragged, clean=ragged.max_len <= tuned.ONE_HOT)
         keys = pool.pooled_keys(packed, aligned(weight), index=True)
-        out, winner = finish(keys, bias, packed, activation, logit_scale)
+        out, winner = finish(keys, bias, packed, activation, scale)
         ctx.save_for_backward(weight, bias, out, winner, *packed[:6])
-        ctx.rest = packed[6:], hidden.shape, activation, logit_scale
+        ctx.rest = packed[6:], hidden.shape, activation, scale
         return out
 
     @staticmethod

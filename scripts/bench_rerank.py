@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tamis.kernels.ranges import Ranges
 
+VOCABULARY = 32000
 MISTRAL = {"heads": 32, "kv_heads": 8, "width": 128}
 SIZES = BlockSizes(prefix=512, document=7680, query=512)
 
@@ -101,11 +102,21 @@ def measure_training(repeats: int) -> dict[str, Any]:
         "shape": "30 x 160",
         "block_ms": _time(ours, repeats),
         "flex_ms": _time(theirs, repeats),
+        "block_kernels_ms": _device_ms(ours),
+        "flex_kernels_ms": _device_ms(theirs),
     }
 
 
 def measure_mistral(repeats: int) -> list[dict[str, Any]]:
     """A model of Mistral-7B's shape with random weights, to its scoring layer 20."""
+    backbone = _mistral()
+    loaded = _measure_passes(backbone, repeats)
+    backbone.compile_layers()
+    compiled = _measure_passes(backbone, repeats)
+    return [row | {"compiled": rows is compiled} for rows in (loaded, compiled) for row in rows]
+
+
+def _mistral() -> Backbone:
     config = transformers.MistralConfig(
         num_hidden_layers=21, sliding_window=None, max_position_embeddings=32768
     )
@@ -115,7 +126,11 @@ def measure_mistral(repeats: int) -> list[dict[str, Any]]:
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.02)
     model.rotary_emb = type(model.rotary_emb)(config).to("cuda")
-    backbone = Backbone(model.eval(), 20)
+    return Backbone(model.eval(), 20)
+
+
+def _measure_passes(backbone: Backbone, repeats: int) -> list[dict[str, Any]]:
+    """Whole lists of several shapes, and a query over documents whose keys are held."""
     cases = (
         Shape("100 x 160", [160] * 100),
         Shape("500 x 160", [160] * 500),
@@ -123,11 +138,15 @@ def measure_mistral(repeats: int) -> list[dict[str, Any]]:
         Shape("500 padded to 160", [160] * 500, 160, 160),
     )
     found = []
-    for shape in cases:
-        layout = random_layout(shape, config.vocab_size)
-        with torch.inference_mode():
+    with torch.inference_mode():
+        for shape in cases:
+            layout = random_layout(shape, VOCABULARY)
             ms = _time(lambda layout=layout: backbone(layout), repeats)  # type: ignore[misc]
-        found.append({"shape": shape.name, "tokens": layout.tokens, "ms": ms})
+            found.append({"shape": shape.name, "tokens": layout.tokens, "ms": ms})
+        held = backbone.document_keys(random_layout(RAGGED, VOCABULARY))
+        query = random_layout(Shape("query", [], RAGGED.prefix, RAGGED.query), VOCABULARY)
+        ms = _time(lambda: backbone.with_held(query, held), 10 * repeats)
+        found.append({"shape": f"{RAGGED.name}, keys held", "tokens": query.tokens, "ms": ms})
     return found
 
 
@@ -161,6 +180,16 @@ def _against(q: Any, k: Any, v: Any, ranges: Ranges, found: torch.Tensor) -> flo
     """The relative difference to float32 arithmetic."""
     truth = block_reference.attention(q.float(), k.float(), v.float(), ranges, 0.088)
     return float(((found.float() - truth).norm() / truth.norm()).item())
+
+
+def _device_ms(run: Callable[[], object]) -> float:
+    """What the kernels of one call take, without the host's part."""
+    run()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as trace:
+        run()
+        torch.cuda.synchronize()
+    return sum(event.self_device_time_total for event in trace.key_averages()) / 1e3
 
 
 def bench_rerank(repeats: int) -> dict[str, Any]:
