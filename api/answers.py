@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from tamis.api.highlights import Span, highlight
+from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import MatchedTerm, StageTimes
 
 if TYPE_CHECKING:
@@ -217,11 +220,13 @@ class Shown:
         explain: its matched terms.
         highlight: its words that were found.
         fields: of its document; None for all.
+        parsed: whether documents are parsed, or stand as the JSON that they are stored as.
     """
 
     explain: bool = False
     highlight: bool = False
     fields: tuple[str, ...] | None = None
+    parsed: bool = True
 
 
 def search_answers(
@@ -363,7 +368,7 @@ def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
         id=hit.doc_id,
         score=hit.score,
         rank=hit.rank,
-        document=_chosen(hit.document, shown.fields),
+        document=_chosen(hit.document, shown),
         matched_terms=hit.matched_terms if shown.explain else (),
         highlights=highlight(searcher, hit) if shown.highlight else {},
         group=hit.group,
@@ -375,16 +380,19 @@ def _passage_answer(searcher: "Searcher", passage: "Hit", shown: Shown) -> Passa
     return PassageAnswer(
         passage.doc_id,
         passage.score,
-        _chosen(passage.document, shown.fields),
+        _chosen(passage.document, shown),
         passage.matched_terms if shown.explain else (),
         highlight(searcher, passage) if shown.highlight else {},
     )
 
 
-def _chosen(document: "Mapping[str, Any]", fields: tuple[str, ...] | None) -> dict[str, Any]:
-    if fields is None:
+def _chosen(document: "Mapping[str, Any]", shown: Shown) -> Any:  # noqa: ANN401  orjson writes it
+    """The fields to show; a fragment is written as it is, and no JSON is read to write it anew."""
+    if shown.fields is not None:
+        return {name: document[name] for name in shown.fields if name in document}
+    if shown.parsed or not isinstance(document, StoredDocument):
         return dict(document)
-    return {name: document[name] for name in fields if name in document}
+    return orjson.Fragment(document.json)
 
 
 def _by_weight(searcher: "Searcher", row: "Mapping[int, float]") -> dict[str, float]:

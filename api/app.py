@@ -20,8 +20,9 @@ from tamis.api.operations import OPERATIONS
 from tamis.api.origins import Origins
 from tamis.api.page import page
 from tamis.api.problems import RequestError
+from tamis.api.routes import Routes
 from tamis.api.service import Service
-from tamis.api.watch import ROUTE, Watch
+from tamis.api.watch import Watch
 from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:
@@ -80,45 +81,32 @@ def create_app(
     app = FastAPI(title="Tamis", version=version("tamis"), redoc_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False  # a redirect names no mistake, and may lead to another one
     app.state.service = service
-    once = Once(service)
-    for path in dict.fromkeys(operation.path for operation in OPERATIONS):
-        of_path = {one.method: one for one in OPERATIONS if one.path == path}
-        endpoint = _endpoint(path, of_path, service, once, keys)
-        app.add_route(_route_path(path), endpoint, list(of_path))
     app.add_route("/", page(), ["GET"], include_in_schema=False)
     if model_context:
         app.router.routes.append(Route("/mcp", model_context, methods=["POST"]))
     document = describe(OPERATIONS, service.limits, needs_key=keys is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]
     _handle_errors(app)
+    app.add_middleware(Routes, operations=OPERATIONS, answer=_answering(service, keys))
     app.add_middleware(Origins, hosts=hosts)
     app.add_middleware(Watch, metrics=metrics)  # the last one is the outermost
     return app
 
 
-def _route_path(path: str) -> str:
-    return path.replace("{id}", "{id:path}")  # ids may hold slashes
+def _answering(
+    service: Service, keys: ApiKeys | None
+) -> Callable[[Operation, Request], Awaitable[Response]]:
+    """Carries operations out, for whoever may ask."""
+    once = Once(service)
 
-
-def _endpoint(
-    path: str,
-    by_method: Mapping[str, Operation],
-    service: Service,
-    once: Once,
-    keys: ApiKeys | None,
-) -> Callable[[Request], Awaitable[Response]]:
-    """One handler for all operations of a path, so that a wrong method is told all right ones."""
-
-    async def endpoint(request: Request) -> Response:
-        request.scope[ROUTE] = path
-        operation = by_method["GET" if request.method == "HEAD" else request.method]
+    async def answer(operation: Operation, request: Request) -> Response:
         if keys is not None:
             keys.admit(request, operation.access)
         if operation.once:
             return await once.answer(request, operation.answer)
         return await operation.answer(service, request)
 
-    return endpoint
+    return answer
 
 
 def _model_context(service: Service, keys: ApiKeys | None) -> ModelContext:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from starlette.requests import ClientDisconnect
-
 from tamis.api.problems import RequestError
 
 if TYPE_CHECKING:
@@ -28,12 +26,13 @@ async def read_body(request: Request, limit_bytes: int, idle_s: float) -> bytes:
             415, "unsupported_encoding", f"expected an uncompressed body, found {encoding!r}"
         )
     refuse_announced(request, limit_bytes)
-    body = bytearray()
+    parts, size = [], 0
     async for chunk in chunks(request, idle_s):
-        body += chunk
-        if len(body) > limit_bytes:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit_bytes:
             raise too_large(limit_bytes)
-    return bytes(body)
+    return b"".join(parts)
 
 
 async def chunks(request: Request, idle_s: float) -> AsyncIterator[bytes]:
@@ -42,26 +41,25 @@ async def chunks(request: Request, idle_s: float) -> AsyncIterator[bytes]:
     Raises:
         RequestError: 408 when none comes for too long; 400 when the client has gone.
     """
-    stream = request.stream()
-    try:
-        while True:
+    more = True
+    while more:
+        try:
             async with asyncio.timeout(idle_s):
-                chunk = await anext(stream)
-            if chunk:
-                yield chunk
-    except StopAsyncIteration:
-        return
-    except TimeoutError:
-        raise RequestError(
-            408,
-            "request_timeout",
-            f"expected more of the body within {idle_s} s, found none; send it again",
-            {"Connection": "close"},
-        ) from None
-    except ClientDisconnect:
-        raise RequestError(
-            400, "incomplete_body", "expected the whole body, found the client gone; send it again"
-        ) from None
+                message = await request.receive()
+        except TimeoutError:
+            raise RequestError(
+                408,
+                "request_timeout",
+                f"expected more of the body within {idle_s} s, found none; send it again",
+                {"Connection": "close"},
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise RequestError(
+                400, "incomplete_body", "expected the whole body, found the client gone"
+            )
+        more = message.get("more_body", False)
+        if chunk := message.get("body", b""):
+            yield chunk
 
 
 def refuse_announced(request: Request, limit_bytes: int) -> None:

@@ -53,6 +53,7 @@ class Metrics:
             buckets=REQUEST_BUCKETS_S,
             registry=self._registry,
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         stages = Histogram(
             "tamis_search_stage_duration_seconds",
             "Of one query, by stage; rerank counts reranked queries alone.",
@@ -82,8 +83,16 @@ class Metrics:
             status: that was answered.
             took_s: seconds.
         """
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_seconds.labels(route).observe(took_s)
+        series = self._series.get((method, route, status))
+        if series is None:
+            series = self._requests.labels(method, route, str(status)), self._durations(route)
+            self._series[method, route, status] = series
+        count, duration = series
+        count.inc()
+        duration.observe(took_s)
+
+    def _durations(self, route: str) -> Histogram:
+        return self._request_seconds.labels(route)
 
     def searched(self, times: StageTimes) -> None:
         """Count one query's stages."""

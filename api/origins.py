@@ -9,6 +9,7 @@ nothing is changed for it. Programs send neither, and notice nothing.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -68,16 +69,19 @@ class Origins:
 
     def _is_ours(self, host: str) -> bool:
         assert self._hosts is not None
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:  # no closing bracket
-            return False
-        return name in self._hosts or _is_address(name)
+        name, is_address = _read(host)
+        return is_address or name in self._hosts
 
 
-def _is_address(name: str) -> bool:
+@lru_cache(maxsize=1024)  # a client says the same one with each request
+def _read(host: str) -> tuple[str, bool]:
+    """The name in a Host header, and whether it is an address."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # no closing bracket
+        return "", False
     try:
         ipaddress.ip_address(name)
     except ValueError:
-        return False
-    return True
+        return name, False
+    return name, True

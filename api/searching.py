@@ -19,7 +19,7 @@ from tamis.api.service import in_json
 from tamis.retriever.types import StageTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Search:
-    """One request's queries against one searcher; runs on a worker."""
+    """One request's queries against one searcher."""
 
     def __init__(
         self, service: Service, searcher: Searcher, queries: Sequence[requests.Query],
@@ -58,21 +58,43 @@ class Search:
         self._searcher = searcher
         self._queries = [requests.plain(query) for query in queries]
         self._asked = asked
-        self._shown = Shown(
-            asked.explain, asked.highlight, None if asked.fields is None else tuple(asked.fields)
-        )
+        fields = None if asked.fields is None else tuple(asked.fields)
+        self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
         self._most = limits.offset
         self._metrics = service.metrics
         self.found: tuple[SearchAnswer, ...] = ()  # what there is if the time is up
 
-    def run(self) -> tuple[SearchAnswer, ...]:
-        """The answers; leaves those of the first stage in `found` while the second one runs."""
-        asked, searcher = self._asked, self._searcher
-        wanted = self._first + asked.k
+    @property
+    def key(self) -> Hashable | None:
+        """Of searches that one pass over the index can answer; None for one of its own."""
+        asked = self._asked
+        if self._depth or asked.filter is not None or asked.group_by is not None or self._cursor:
+            return None
+        return (
+            id(self._searcher),
+            self._first + asked.k,
+            asked.exact,
+            asked.recall,
+            asked.lexical_weight,
+            asked.explain or asked.highlight,
+        )
+
+    @staticmethod
+    def run_joined(jobs: Sequence[Search]) -> list[tuple[SearchAnswer, ...]]:
+        """The answers of several searches of one key, on a worker.
+
+        Those of a first stage are left in `found` while the second one runs.
+        """
+        first = jobs[0]
+        results = iter(first._results([query for job in jobs for query in job._queries]))
+        return [job._answers([next(results) for _ in job._queries]) for job in jobs]
+
+    def _results(self, queries: Sequence[str | Mapping[str, float]]) -> list[SearchResult]:
+        asked = self._asked
         late = asked.timeout_ms is not None
-        results = searcher.search(
-            self._queries,
-            wanted,
+        return self._searcher.search(
+            queries,
+            self._first + asked.k,
             exact=asked.exact,
             recall=asked.recall,
             lexical_weight=asked.lexical_weight,
@@ -83,6 +105,8 @@ class Search:
             group_size=asked.group_size,
             first_stage=self._keep if late else None,
         )
+
+    def _answers(self, results: Sequence[SearchResult]) -> tuple[SearchAnswer, ...]:
         for result in results:
             self._metrics.searched(result.times)
         return tuple(self._page(result) for result in results)
@@ -132,10 +156,17 @@ async def search_batch(service: Service, request: Request) -> Response:
     requests.check_at_most("queries in a batch", len(asked.queries), service.limits.batch)
     job = Search(service, searcher, asked.queries, asked)
 
-    def answer(found: tuple[SearchAnswer, ...]) -> answers.BatchAnswer:
-        return answers.BatchAnswer((perf_counter() - began) * 1000, found)
+    def answer(found: tuple[SearchAnswer, ...]) -> bytes:
+        took_ms = (perf_counter() - began) * 1000
+        return orjson.dumps(answers.BatchAnswer(took_ms, found))
 
-    return await _timed(service, job, asked.timeout_ms, answer)
+    def work(jobs: Sequence[Search]) -> list[bytes]:
+        return [answer(found) for found in Search.run_joined(jobs)]
+
+    running = service.workers.start_joined(None, job, work)
+    if await _in_time(running, asked.timeout_ms):
+        return in_json(running.result())
+    return in_json(answer(job.found or job.nothing()))
 
 
 async def explain(service: Service, request: Request) -> Response:
@@ -187,23 +218,25 @@ def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
 
 async def _search(service: Service, searcher: Searcher, asked: SearchRequest) -> Response:
     job = Search(service, searcher, [asked.query], asked)
-    return await _timed(service, job, asked.timeout_ms, lambda found: found[0])
+    running = service.workers.start_joined(job.key, job, _written)
+    if await _in_time(running, asked.timeout_ms):
+        return in_json(running.result())
+    return in_json(orjson.dumps((job.found or job.nothing())[0]))
 
 
-async def _timed(
-    service: Service,
-    job: Search,
-    timeout_ms: int | None,
-    answer: Callable[[tuple[SearchAnswer, ...]], Any],
-) -> Response:
-    """The answer, or what there is of it when the time is up; the work then ends unheeded."""
-    running = service.workers.start(lambda: orjson.dumps(answer(job.run())))
+def _written(jobs: Sequence[Search]) -> list[bytes]:
+    """The answers of several searches for one query each; on a worker."""
+    return [orjson.dumps(answer) for (answer,) in Search.run_joined(jobs)]
+
+
+async def _in_time(running: asyncio.Future[bytes], timeout_ms: int | None) -> bool:
+    """Wait for an answer, at most so long; what has not begun then never does."""
     timeout_s = None if timeout_ms is None else timeout_ms / 1000
     await asyncio.wait((running,), timeout=timeout_s)
-    if running.done():
-        return in_json(running.result())
-    running.cancel()  # where it has not begun
-    return in_json(orjson.dumps(answer(job.found or job.nothing())))
+    if not running.done():
+        running.cancel()
+        return False
+    return True
 
 
 def _only_name(service: Service) -> str:

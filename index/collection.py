@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
 from tamis.index.dictionary import Dictionary
 from tamis.index.draft import dictionary_part
 from tamis.index.errors import InputError
@@ -140,9 +142,14 @@ class Collection:
 
     def document(self, doc: int) -> dict[str, Any]:
         """The stored record of a document number: ``_id``, ``title``, ``text`` and other fields."""
+        record: dict[str, Any] = orjson.loads(self.encoded_document(doc))
+        return record
+
+    def encoded_document(self, doc: int) -> bytes:
+        """The stored record of a document number as JSON."""
         part, at = self.index.locate(doc)
         assert part.stored.documents is not None
-        return part.stored.documents[at]
+        return part.stored.documents.encoded(at)
 
     def weights_of(self, doc: int, terms: NDArray[Any]) -> NDArray[Any]:
         """The stored weights of ``terms`` in one document, 0 where it lacks a term."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -60,7 +61,7 @@ class Index:
         self.manifest = manifest
         self.parts = tuple(parts)
         self._pin = pin
-        self._firsts = np.array([part.first for part in parts], np.int64)
+        self._firsts = [part.first for part in parts]
 
     def __len__(self) -> int:
         return self.manifest.documents
@@ -159,7 +160,7 @@ class Index:
 
     def locate(self, doc: int) -> tuple[Part, int]:
         """The part that holds a document number, and the number there."""
-        part = self.parts[int(np.searchsorted(self._firsts, doc, side="right")) - 1]
+        part = self.parts[bisect_right(self._firsts, doc) - 1]
         return part, doc - part.first
 
     def live_docs(self) -> NDArray[np.int64]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ANALYZER_VERSION = 1
 LONGEST_WORD = 10_000  # characters; longer ones are cut there
+REMEMBERED_CHUNKS = 1 << 16  # of queries: about 10 MB
 LONGEST_CODE = 64  # characters of a joined code kept whole; longer ones give their parts alone
 
 LONGEST_SLICE = 1_000  # characters normalised at a time
@@ -185,6 +186,7 @@ class Analyzer:
         self._fold_after = config.fold_marks and language in _FOLD_AFTER
         unspaced = _UNSPACED + _HANGUL if language == BIGRAMS else _UNSPACED
         self._unspaced = re.compile(f"([{unspaced}]+)")
+        self._remembered: dict[str, tuple[tuple[str, ...], bool]] = {}  # of queries' chunks
 
     @property
     def version(self) -> int:
@@ -202,12 +204,23 @@ class Analyzer:
         beside other words in lower case), and so does a query that nothing would be left of.
         """
         shouted = text.isupper()
-        said = (
-            chunk
-            for chunk in self.chunks(text)
-            if (chunk.isupper() and not shouted) or not self._asks(chunk)
-        )
-        return [word for chunk in said for word in self.words_of(chunk)] or self.analyze(text)
+        found: list[str] = []
+        for chunk in self.chunks(text):
+            words, asks = self._of_query(chunk)
+            if not asks or (chunk.isupper() and not shouted):
+                found += words
+        return found or self.analyze(text)
+
+    def _of_query(self, chunk: str) -> tuple[tuple[str, ...], bool]:
+        """The words of a chunk, and whether it only asks; queries say the same words over again."""
+        found = self._remembered.get(chunk)
+        if found is None:
+            found = (self.words_of(chunk), self._asks(chunk))
+            if len(chunk) <= LONGEST_CODE:
+                if len(self._remembered) >= REMEMBERED_CHUNKS:
+                    self._remembered.clear()
+                self._remembered[chunk] = found
+        return found
 
     def _asks(self, chunk: str) -> bool:
         return chunk.lower().replace("\u2019", "'").removesuffix("'s") in self._asking

@@ -22,6 +22,7 @@ from tamis.retriever.lexical import (
     parse_term,
 )
 from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker, reranked
+from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ class Searcher:
                 doc_id=self.collection.doc_id(doc),
                 score=score,
                 rank=rank,
-                document=self.collection.document(doc),
+                document=StoredDocument(self.collection.encoded_document(doc)),
                 matched_terms=self.explain(vectors, query, doc) if explain else (),
                 group=value,
             )
