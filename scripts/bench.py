@@ -81,7 +81,16 @@ def encode(
 
 def search(
     documents: Annotated[int, typer.Option(min=100, help="Synthetic documents.")] = 100_000,
-    queries: Annotated[int, typer.Option(min=10, help="Fresh synthetic queries.")] = 500,
+    queries: Annotated[int, typer.Option(min=10, help="Queries to ask.")] = 500,
+    index: Annotated[
+        Path | None, typer.Option(help="Take the vectors of this collection instead.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Questions to ask --index, one a line.")
+    ] = None,
+    lexical_weight: Annotated[
+        float | None, typer.Option(min=0.0, help="Factor on the words of questions; 0: no words.")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Turns that a minimum is taken of.")] = 5,
     precision: Annotated[
         Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
@@ -91,9 +100,15 @@ def search(
 ) -> None:
     """Measure the index against the peers that are installed, behind a correctness gate."""
     require("eval")
-    from tamis.scripts.bench_search import measure_search
+    from tamis.scripts.bench_search import from_collection, measure_search, synthetic
 
-    found = measure_search(documents, queries, repeats=repeats, precision=precision)
+    if (index is None) != (questions is None):
+        raise typer.BadParameter("give --index and --questions together, or neither")
+    if index is not None and questions is not None:
+        work = from_collection(index, questions, queries, lexical_weight)
+    else:
+        work = synthetic(documents, queries)
+    found = measure_search(work, repeats=repeats, precision=precision)
     if out is not None:
         out.write_text(dumps(found, indent=1) + "\n")
     if json:

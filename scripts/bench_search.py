@@ -18,13 +18,16 @@ import time
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tamis.eval.provenance import provenance
 from tamis.index import Index, IndexConfig, SparseVectors, reference
 from tamis.index.calibration import RECALLS
+from tamis.index.errors import InputError
+from tamis.index.interchange import stored_vectors
+from tamis.retriever.searcher import Searcher
 from tamis.scripts.bench_peers import EXACT, Answers, Built, Engine, build_peers
 from tamis.scripts.bench_vectors import Topics
 
@@ -62,18 +65,68 @@ class Ours:
         return [set(row) for row in best.docs.tolist()]
 
 
+class Workload(NamedTuple):
+    """Vectors of documents and of questions; ``origin`` tells where they are from.
+
+    The last `CALIBRATION_QUERIES` questions calibrate, the others are asked.
+    """
+
+    corpus: SparseVectors
+    asked: SparseVectors
+    origin: str
+
+
+def synthetic(documents: int, queries: int) -> Workload:
+    """Vectors drawn around topics."""
+    topics = Topics(SEED)
+    corpus = topics.vectors(documents, DOCUMENT_TERMS, DOCUMENT_SPREAD, SEED + 1)
+    asked = topics.vectors(queries + CALIBRATION_QUERIES, QUERY_TERMS, QUERY_SPREAD, SEED + 2)
+    return Workload(corpus, asked, f"synthetic, seed {SEED}")
+
+
+def from_collection(
+    folder: Path, questions: Path, queries: int, lexical_weight: float | None
+) -> Workload:
+    """The vectors of a collection, and questions by its own encoder.
+
+    Args:
+        folder: of the collection.
+        questions: one a line.
+        queries: how many to ask; as many as calibrate are drawn beside them.
+        lexical_weight: factor on the words of questions; 0 leaves words out of documents too.
+
+    Raises:
+        InputError: there are too few questions.
+    """
+    searcher = Searcher.open(folder)
+    texts = list(dict.fromkeys(filter(None, map(str.strip, questions.read_text().splitlines()))))
+    wanted = queries + CALIBRATION_QUERIES
+    if len(texts) < wanted:
+        raise InputError(
+            f"{questions}: expected at least {wanted} questions, one a line, found {len(texts)}; "
+            "give more or set --queries lower"
+        )
+    drawn = np.random.default_rng(SEED).choice(len(texts), wanted, replace=False)
+    index = searcher.collection.index
+    corpus = SparseVectors.concatenate([vectors for _, vectors in stored_vectors(index)])
+    asked = searcher.encode([texts[number] for number in drawn], lexical_weight)
+    if lexical_weight == 0 and searcher.encoder is not None:
+        learned = searcher.encoder.description.vocab_size
+        corpus, asked = corpus.below(learned), asked.below(learned)
+    return Workload(corpus, asked, f"{folder.name}, lexical weight {lexical_weight}")
+
+
 def measure_search(
-    documents: int, queries: int = 500, k: int = 10, repeats: int = 5, precision: Precision = "f32"
+    work: Workload, k: int = 10, repeats: int = 5, precision: Precision = "f32"
 ) -> dict[str, Any]:
-    """Measure on synthetic vectors; a JSON-ready report.
+    """Measure a workload; a JSON-ready report.
 
     Raises:
         AssertionError: exact search differs from the reference.
     """
     os.environ["RAYON_NUM_THREADS"] = "1"  # pyseismic-lsr heeds this alone, at its first use
-    topics = Topics(SEED)
-    corpus = topics.vectors(documents, DOCUMENT_TERMS, DOCUMENT_SPREAD, SEED + 1)
-    asked = topics.vectors(queries + CALIBRATION_QUERIES, QUERY_TERMS, QUERY_SPREAD, SEED + 2)
+    corpus, asked = work.corpus, work.asked
+    documents, queries = len(corpus), len(asked) - CALIBRATION_QUERIES
     fresh = asked.rows(0, queries)
     folder = Path(tempfile.mkdtemp(prefix="tamis-bench-"))
     try:
@@ -87,6 +140,7 @@ def measure_search(
     finally:
         shutil.rmtree(folder)
     return {
+        "vectors": work.origin,
         "documents": documents,
         "queries": queries,
         "k": k,

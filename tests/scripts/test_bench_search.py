@@ -3,10 +3,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from tamis.index import Index, SparseVectors
+from tamis.index import Index, InputError, SparseVectors
+from tamis.retriever import Passage, index_corpus
 from tamis.scripts import bench_search
 from tamis.scripts.bench_peers import BlockMax, Exhaustive, _build_bmp
-from tamis.scripts.bench_search import _gate, _overlap, measure_search
+from tamis.scripts.bench_search import _gate, _overlap, from_collection, measure_search, synthetic
 from tamis.scripts.bench_vectors import VOCAB_SIZE, Topics
 
 
@@ -34,7 +35,7 @@ def test_synthetic_vectors_have_the_shape_of_learned_ones(topics):
 
 
 def test_the_report_compares_every_engine_with_exact_search():
-    report = measure_search(701, queries=13, repeats=1)
+    report = measure_search(synthetic(701, 13), repeats=1)
     ours = [row for row in report["engines"] if row["engine"] == "tamis"]
     assert ours[0]["setting"] == "exact"
     assert all(row["recall"] == 1.0 for row in ours)  # a small index is searched exactly
@@ -73,3 +74,19 @@ def test_the_gate_refuses_a_wrong_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "search", wrong)
     with pytest.raises(AssertionError, match="exact search differs"):
         _gate(index, queries, 2)
+
+
+def test_a_collection_gives_its_vectors_and_encodes_questions(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_search, "CALIBRATION_QUERIES", 1)
+    passages = [Passage("a", "red moon"), Passage("b", "red red sun"), Passage("c", "blue")]
+    collection = index_corpus(passages, tmp_path / "tiny", encoder=None)
+    questions = tmp_path / "questions.txt"
+    questions.write_text("moon\n\nblue sun\nmoon\n")
+    work = from_collection(tmp_path / "tiny", questions, 1, 2.0)
+    assert [len(row) for row in work.corpus.to_dicts()] == [2, 2, 1]
+    assert sorted(np.diff(work.asked.offsets).tolist()) == [1, 2]  # "moon", "blue sun"
+    best = collection.index.search(work.asked, 1, exact=True)
+    (moon,) = np.flatnonzero(np.diff(work.asked.offsets) == 1)
+    assert best.docs[moon].tolist() == [0]
+    with pytest.raises(InputError, match="at least 5 questions"):
+        from_collection(tmp_path / "tiny", questions, 4, None)
