@@ -2,12 +2,14 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tamis.scripts.output import print_json
+from tamis.scripts.progress import progress_on_terminal
 
 
 def train_command(
@@ -36,11 +38,23 @@ def train_command(
     root = data or Path(os.environ.get("TAMIS_DATA", "."))
     torch.set_float32_matmul_precision("high")  # scores of a batch on tensor cores
     lines: list[dict[str, Any]] = []
-    folder = train(settings, root, resume=resume, device=device, report=_reporter(lines))
+    with progress_on_terminal(unit="steps") as bar:
+        folder = train(
+            settings,
+            root,
+            resume=resume,
+            device=device,
+            report=_reporter(lines),
+            progress=partial(bar, "train") if bar else _nobody_looks,
+        )
     if json_output:
         print_json({"model": str(folder), "log": str(folder.parent / "log.jsonl"), "last": lines})
     else:
         typer.echo(f"{folder}: trained; use it with `tamis index --encoder {folder}`")
+
+
+def _nobody_looks(done: int, total: int) -> None:
+    """Takes progress where there is no terminal."""
 
 
 def _reporter(last: list[dict[str, Any]]) -> Any:  # noqa: ANN401  a function of one line
@@ -58,9 +72,7 @@ def _summary(line: dict[str, Any]) -> str:
     if "dev" in line:
         point, best = max(line["dev"]["mean"].items(), key=lambda item: item[1])
         return f"step {line['step']}: dev nDCG@10 {best:.4f} at terms/channel {point}"
-    to_go = line["passed_s"] * (line["steps"] - line["step"]) / line["step"]
     return (
         f"step {line['step']}/{line['steps']}  loss {line['loss']:.4f}  "
-        f"terms {line['terms']:.0f}  {line['passages_per_s']:.0f} passages/s  "
-        f"{to_go / 60:.1f} min to go"
+        f"terms {line['terms']:.0f}  {line['passages_per_s']:.0f} passages/s"
     )

@@ -84,6 +84,7 @@ class DataConfig:
         invented_queries: this many queries are cut out of each passage.
         dev: BEIR folders with a split of judgements to validate on, as ``path:split``.
         dev_passages: at most this many passages of each, those that are judged first.
+        dev_queries: at most this many queries of each, chosen by the seed; None takes all.
         prepared: folder of prepared texts; made if it does not exist.
     """
 
@@ -94,6 +95,7 @@ class DataConfig:
     dev: tuple[str, ...] = ()
     dev_passages: int = 20_000
     prepared: str = "build/train-data"
+    dev_queries: Later[int | None] = None
 
 
 @dataclass(frozen=True, slots=True)

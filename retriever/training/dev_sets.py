@@ -27,7 +27,9 @@ class DevTexts(NamedTuple):
     grades: NDArray[np.float32]
 
 
-def read_dev_set(name: str, root: Path, most: int, seed: int) -> DevTexts:
+def read_dev_set(
+    name: str, root: Path, most: int, seed: int, queries: int | None = None
+) -> DevTexts:
     """Read a development collection.
 
     Args:
@@ -35,6 +37,7 @@ def read_dev_set(name: str, root: Path, most: int, seed: int) -> DevTexts:
         root: folder of data.
         most: at most this many passages: the judged ones, then others chosen by ``seed``.
         seed: of the choice.
+        queries: at most this many of those that are judged, chosen by ``seed``; None takes all.
 
     Raises:
         InputError: a file is missing, or the split judges nothing.
@@ -43,17 +46,20 @@ def read_dev_set(name: str, root: Path, most: int, seed: int) -> DevTexts:
     folder = root / path
     judgements = _judgements(folder / "qrels" / f"{split}.tsv")
     corpus = {passage.doc_id: passage.content for passage in read_passages(folder)}
-    queries = read_queries(folder)
-    judged = [one for one in judgements if one[0] in queries and one[1] in corpus]
+    texts = read_queries(folder)
+    judged = [one for one in judgements if one[0] in texts and one[1] in corpus]
     if not judged:
         raise InputError(f"{folder}: expected judgements of {split!r} for its texts, found none")
+    asked = sorted({query for query, _, _ in judged})
+    if queries is not None and queries < len(asked):
+        asked = sorted(np.random.default_rng(seed).choice(asked, queries, replace=False).tolist())
+    query_number = {query: i for i, query in enumerate(asked)}
+    judged = [one for one in judged if one[0] in query_number]
     docs = _chosen(list(corpus), {doc for _, doc, _ in judged}, most, seed)
     doc_number = {doc: i for i, doc in enumerate(docs)}
-    query_ids = sorted({query for query, _, _ in judged})
-    query_number = {query: i for i, query in enumerate(query_ids)}
     return DevTexts(
         [corpus[doc] for doc in docs],
-        [queries[query] for query in query_ids],
+        [texts[query] for query in asked],
         np.array([query_number[query] for query, _, _ in judged], np.int32),
         np.array([doc_number[doc] for _, doc, _ in judged], np.int32),
         np.array([grade for _, _, grade in judged], np.float32),

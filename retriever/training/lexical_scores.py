@@ -40,6 +40,7 @@ class LexicalScorer:
             stem_count: number of stems.
             device: where scores are computed.
         """
+        stem_count = max(stem_count, 1)  # texts without a word that comes twice
         counts = count_words(passages, stem_count)
         mean = float(lengths(counts).mean()) if len(counts) else 0.0
         frequency = np.bincount(counts.terms, minlength=stem_count)

@@ -238,7 +238,7 @@ def _with_best_listed(
 
 
 def _dev_set(name: str, config: DataConfig, tokenizer: Tokenizer, root: Path, seed: int) -> DevSet:
-    texts = read_dev_set(name, root, config.dev_passages, seed)
+    texts = read_dev_set(name, root, config.dev_passages, seed, config.dev_queries)
     passages = tokenise(texts.passages, tokenizer, config.passage_tokens - 2)
     queries = tokenise(texts.queries, tokenizer, config.query_tokens)
     pairs = Pairs(texts.query_of, texts.passage_of, np.ones(len(texts.query_of), bool))

@@ -62,6 +62,7 @@ def train(
     resume: bool = False,
     device: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Train a model and return its folder, which `tamis.retriever.load_encoder` reads.
 
@@ -71,6 +72,7 @@ def train(
         resume: go on from the checkpoint in ``config.run.out``.
         device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
         report: called with each line of the log.
+        progress: called after each step with the steps done and all.
 
     Raises:
         InputError: a source, the base model or the device is not there, or there is too little
@@ -92,7 +94,7 @@ def train(
     trainer = Trainer(config, student, prepare(), report, processes)
     if resume:
         trainer.resume()
-    trainer.run()
+    trainer.run(progress if processes.is_first else lambda done, total: None)
     return trainer.export()
 
 
@@ -140,16 +142,21 @@ class Trainer:
             if self.config.run.compiled:
                 one.compile(dynamic=True)
 
-    def run(self) -> None:
-        """Train until the last step, or until validation says that it gets no better."""
-        run = self.config.run
+    def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Train until the last step, or until validation says that it gets no better.
+
+        Args:
+            progress: called after each step with the steps done and all.
+        """
+        run, steps = self.config.run, self.config.optimiser.steps
         if self.step == 0 and self._dev:
             self.validate()  # where it starts from
         clock = time.perf_counter()
-        while self.step < self.config.optimiser.steps:
+        while self.step < steps:
             self._refresh_negatives()
             self._log.add(self.train_step())
             self.step += 1
+            progress(self.step, steps)
             if self.step % run.log_steps == 0:
                 clock, seconds = time.perf_counter(), time.perf_counter() - clock
                 self._write_log(seconds)
@@ -216,6 +223,7 @@ class Trainer:
             "temperature": float(student.log_temperatures[0].detach().exp()),
             "temperature_alone": float(student.log_temperatures[1].detach().exp()),
             "passages_per_s": steps * self.config.batch.passages / seconds,
+            "to_go_s": (self.config.optimiser.steps - self.step) * seconds / steps,
         }
         self._log.write(self.step, self.config.optimiser.steps, means)
 

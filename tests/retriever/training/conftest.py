@@ -146,6 +146,7 @@ def make_config(tmp_path, base, data_folder):
             "loss": {"kl": 0.0, "contrastive": 1.0, "dense": 0.0},
             "lexical": {"weight": 0.0},
             "sparsity": {"weight": 1e-4, "dense_share": 1.0},
+            "mining": {},
             "optimiser": {
                 "steps": 8, "rate": 3e-3, "head_rate": 3e-3, "table_rate": 1e-2,
                 "warmup_steps": 2, "averaging": 0.0,

@@ -4,6 +4,7 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever.training.config import Penalty, read_config
+from tamis.retriever.training.records import identity
 
 LEAST = '[data]\nsources = [{path = "a"}]\n[optimiser]\nsteps = 5\n[run]\nout = "x"\n'
 
@@ -33,6 +34,18 @@ def test_what_is_not_said_has_its_default(tmp_path):
         ("[lexical]\nalone = 1.5\n", "lexical.alone from 0 to 1"),
         ("[batch]\npassages = 1\n", "batch.passages"),
         ("[loss]\nkl = 0\n", "loss with a weight"),
+        ("[loss]\nsparse = 0.5\n", r"set loss\.sparse_teacher"),
+        ("[loss]\ncached = 0.5\n", "expected a source with scores"),
+        ('[model]\n[model.query]\nbase = "x"\n', r"model\.query_table = false"),
+        ('[model]\nhead = "linear"\nlora_rank = 4\n', "max or sum with lora_rank"),
+        ('[model]\nhead = "mean"\n', "one of max, sum, linear, mlp, gated"),
+        ("[model.query]\nbas = 1\n", r"model\.query\.bas; did you mean model\.query\.base"),
+        ("[batch]\nnegatives = 2\n", r"set mining\.every"),
+        ("[mining]\nevery = 2\n", r"set batch\.negatives"),
+        (
+            "[mining]\nevery = 2\n[batch]\nnegatives = 1\n[loss]\ndense = 0\n",
+            "mining.dense = false",
+        ),
         ("not toml", "TOML"),
     ],
 )
@@ -40,6 +53,18 @@ def test_a_wrong_configuration_is_named(tmp_path, text, message):
     whole = text + LEAST if text == "not toml" else LEAST + text
     with pytest.raises(InputError, match=message):
         read_config(written(tmp_path, whole))
+
+
+def test_a_setting_added_later_leaves_old_identities_alone(tmp_path):
+    plain = identity(read_config(written(tmp_path, LEAST)))
+    assert "head" not in plain["model"]
+    assert "mining" not in plain
+    assert plain["model"] == {"base": "default", "double_log": True, "query_table": True}
+    text = LEAST + '[model]\nhead = "sum"\n[model.query]\nbase = "x"\n'
+    text = text.replace("[model.query]", "query_table = false\n[model.query]")
+    other = identity(read_config(written(tmp_path, text)))
+    assert other["model"]["head"] == "sum"
+    assert other["model"]["query"] == {"base": "x", "double_log": True}
 
 
 def test_a_missing_key_or_file_is_named(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SparseEncoder
 
 from tamis.retriever import load_encoder
 from tamis.retriever.training.config import SourceConfig, read_config
@@ -48,6 +49,17 @@ def dev_scores(folder):
     return [max(line["dev"]["mean"].values()) for line in lines if "dev" in line]
 
 
+def assert_sentence_transformers_agree(folder, other):
+    ours, theirs = load_encoder(str(folder), device="cpu"), SparseEncoder(str(other), device="cpu")
+    texts = ["the book of ban", "the cel can"]
+    for own, encode in (
+        (ours.encode_documents(texts), theirs.encode_document),
+        (ours.encode_queries(texts), theirs.encode_query),
+    ):
+        found = encode(texts, convert_to_sparse_tensor=False).numpy()
+        np.testing.assert_allclose(found, own.to_scipy().toarray(), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("recipe", "collection", "before", "after"),
     [
@@ -70,6 +82,8 @@ def test_a_recipe_learns_a_collection_by_heart(
     scores = dev_scores(tmp_path / "out")
     assert scores[0] < before
     assert scores[-1] > after
+    if config.run.sentence_transformers:
+        assert_sentence_transformers_agree(folder, tmp_path / "out" / "sentence-transformers")
     encoder = load_encoder(str(folder), device="cpu")
     queries = encoder.encode_queries(["the book", "the cook"]).to_scipy()
     texts = ["the book of cook", "the cook of book"] if collection == "places" else []

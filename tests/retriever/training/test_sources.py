@@ -5,7 +5,7 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever.training.config import SourceConfig
-from tamis.retriever.training.sources import Example, read_source
+from tamis.retriever.training.sources import Example, Listed, read_source
 
 
 def test_fields_of_json_lines_make_queries_and_passages(tmp_path):
@@ -37,6 +37,35 @@ def test_judgements_of_unknown_texts_are_named(tmp_path, data_folder):
     (folder / "qrels" / "train.tsv").write_text("q\td\ts\nq0\td0-0\t1\nq0\tnone\t1\n")
     with pytest.raises(InputError, match=r"train\.tsv:3: expected ids of the collection"):
         read_source(SourceConfig("c"), tmp_path, 1)
+
+
+def test_listed_passages_come_with_their_scores(tmp_path):
+    rows = [{"q": "a", "p": "b", "n": ["c", "d"], "s": [1, 2.5]}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = SourceConfig("a.jsonl", query=("q",), passage=("p",), listed=("n",), scores="s")
+    (found,) = read_source(config, tmp_path, 1)
+    assert found == Example("a", "b", True, (Listed("c", 1.0), Listed("d", 2.5)))
+    (tmp_path / "a.jsonl").write_text('{"q": "a", "p": "b", "n": ["c"], "s": [1, 2]}\n')
+    with pytest.raises(InputError, match=r"a\.jsonl:1: expected a JSON object with q, p, n, s"):
+        read_source(config, tmp_path, 1)
+
+
+def test_triples_are_read_and_unknown_ids_are_named(data_folder, tmp_path):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (folder / name).write_bytes((data_folder / "topics" / name).read_bytes())
+    (folder / "triples.tsv").write_text("q0\td0-0\td1-0\td2-0\nq1\td1-0\n")
+    config = SourceConfig("c", triples="triples.tsv")
+    first, second = read_source(config, tmp_path, 1)
+    assert first.query == "the book"
+    assert [one.passage for one in first.listed] == ["the can of cel can", "the dan of del dan"]
+    assert second.listed == ()
+    (folder / "triples.tsv").write_text("q0\td0-0\nq0\td0-0\td9-9\n")
+    with pytest.raises(InputError, match=r"triples\.tsv:2: expected ids .* found 'd9-9'"):
+        read_source(config, tmp_path, 1)
+    with pytest.raises(InputError, match="check `triples`"):
+        read_source(SourceConfig("c", triples="none.tsv"), tmp_path, 1)
 
 
 def test_tagged_queries_come_without_passages_and_without_excluded_tags(tmp_path):

@@ -1,5 +1,8 @@
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import torch
 
 from tamis.index.errors import InputError, MismatchError
 from tamis.retriever import load_encoder
+from tamis.retriever.training.config import EncoderConfig, Head
 from tamis.retriever.training.prepared import load_or_prepare
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.trainer import Trainer, TrainingError, train
@@ -53,12 +57,14 @@ def test_distillation_from_the_dense_teacher_brings_the_student_close(make_confi
 
 
 def test_resuming_continues_bit_for_bit(make_config, data_folder, tmp_path):
+    mined = {"batch": {"negatives": 2}, "mining": {"every": 4, "dense": False, "margin": 2.0}}
     penalty = {"penalty": "df_flops", "target_terms": 8, "weight": 0.01, "dense_share": 0.2,
                "top_start": 20, "top_end": 8, "top_least": 4}  # fmt: skip
     averaging = {"averaging": 0.9}
-    straight = make_config(sparsity=penalty, optimiser=averaging, run={"out": str(tmp_path / "a")})
+    shared = {"sparsity": penalty, "optimiser": averaging} | mined
+    straight = make_config(**shared, run={"out": str(tmp_path / "a")})
     train(straight, data_folder, device="cpu")
-    broken = make_config(sparsity=penalty, optimiser=averaging, run={"out": str(tmp_path / "b")})
+    broken = make_config(**shared, run={"out": str(tmp_path / "b")})
     first = make_trainer(broken, data_folder)
     stopped = type("Stopped", (Exception,), {})
 
@@ -103,10 +109,14 @@ def test_a_share_of_the_first_weights_is_kept_in_what_is_saved(make_config, data
         assert torch.equal(one.detach(), trained[name])
 
 
-def test_encoding_twice_gives_the_gradients_of_encoding_once(make_config, data_folder):
+@pytest.mark.parametrize("table", [True, False], ids=["query table", "neural queries"])
+@pytest.mark.parametrize("saving", ["recompute", "checkpointing"])
+def test_saving_memory_leaves_the_gradients_alone(make_config, data_folder, saving, table):
     gradients = []
-    for recompute in (False, True):
-        config = make_config(batch={"recompute": recompute}, optimiser={"clip": 1e9})
+    for saves in (False, True):
+        config = make_config(
+            model={"query_table": table}, batch={saving: saves}, optimiser={"clip": 1e9}
+        )
         trainer = make_trainer(config, data_folder)
         trainer.optimiser.update = lambda step: torch.tensor(0.0)
         trainer.train_step()
@@ -123,6 +133,60 @@ def test_a_training_that_blows_up_stops_with_a_message(make_config, data_folder)
         trainer.student.log_temperatures.fill_(float("nan"))
     with pytest.raises(TrainingError, match="expected finite losses"):
         trainer.run()
+
+
+def test_a_training_whose_documents_become_one_stops_with_a_message(make_config, data_folder):
+    config = make_config(run={"log_steps": 1})
+    trainer = make_trainer(config, data_folder)
+    with torch.no_grad():
+        trainer.student.documents.decoder.weight.zero_()
+    with pytest.raises(TrainingError, match="found the same vector for all"):
+        trainer.run()
+
+
+def test_boards_show_what_the_log_holds(make_config, data_folder, monkeypatch):
+    shown = []
+    run = SimpleNamespace(log=lambda numbers, step: shown.append((step, numbers)))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **about: run))
+    make_trainer(make_config(run={"wandb": "p"}), data_folder).run()
+    assert [step for step, _ in shown] == [0, 4, 8]
+    assert {"loss", "terms", "query_terms", "penalty", "strength"} <= set(shown[1][1])
+
+
+def test_tensorboard_files_stand_beside_the_log(make_config, data_folder, tmp_path):
+    pytest.importorskip("tensorboard")
+    make_trainer(make_config(run={"tensorboard": True}), data_folder).run()
+    (events,) = (tmp_path / "out").glob("events.out.tfevents*")
+    assert b"query_terms" in events.read_bytes()
+
+
+def test_a_board_that_is_not_installed_is_named(make_config, data_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match=r"expected wandb for run\.wandb"):
+        make_trainer(make_config(run={"wandb": "p"}), data_folder)
+
+
+def test_queries_may_have_a_model_of_their_own(make_config, data_folder, base):
+    config = make_config(model={"query_table": False})
+    model = replace(config.model, query=EncoderConfig(str(base), False, head=Head.LINEAR))
+    config = replace(config, model=model)
+    folder = train(config, data_folder, device="cpu")
+    encoder = load_encoder(str(folder), device="cpu")
+    (terms, _), (expanded, _) = (
+        encode(["the book"]).row(0) for encode in (encoder.encode_queries, encoder.encode_documents)
+    )
+    assert {encoder.term_string(term) for term in terms} <= {"the", "book"}
+    assert len(expanded) > 2
+    trainer = make_trainer(config, data_folder)
+    moved = [name for name, one in trainer.optimiser.parameters.items() if "query_model" in name]
+    assert any("decoder" in name for name in moved)
+
+
+def test_a_table_may_stay_as_it_starts(make_config, data_folder):
+    config = make_config(model={"table_learned": False, "table_power": 0.0})
+    folder = train(config, data_folder, device="cpu")
+    (row,) = load_encoder(str(folder), device="cpu").encode_queries(["the book"]).to_dicts()
+    assert list(row.values()) == [1.0, 1.0]
 
 
 def test_a_training_whose_documents_vanish_stops_with_a_message(make_config, data_folder):

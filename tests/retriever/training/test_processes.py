@@ -1,0 +1,76 @@
+"""A training in two processes is the training in one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tamis.retriever.training.processes import Processes
+from tamis.retriever.training.trainer import train
+
+WORKER = """
+import sys
+from pathlib import Path
+from tamis.retriever.training.config import read_config
+from tamis.retriever.training.trainer import train
+root, *configs = map(Path, sys.argv[1:])
+for config in configs:
+    train(read_config(config), root, device="cpu")
+"""
+SEEN = ("loss", "kl", "penalty", "gradient", "terms", "query_terms")
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start(rank, port, root, configs):
+    known = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    known |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    environment = os.environ | {name: str(value) for name, value in known.items()}
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(root), *map(str, configs)],
+        env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def numbers_of(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line[name] for line in lines if "loss" in line for name in SEEN]
+
+
+def test_two_processes_learn_what_one_does(make_config, data_folder, tmp_path):
+    configs = []
+    for table in (True, False):
+        changes = {
+            "model": {"query_table": table},
+            "loss": {"kl": 1.0, "contrastive": 1.0, "dense": 1.0},
+            "batch": {"passages": 21, "queries": 23, "recompute": table, "negatives": 2},
+            "mining": {"every": 3, "dense": False},
+            "sparsity": {"weight": 0.1, "query_weight": 0.1, "warmup_share": 0.0},
+            "optimiser": {"steps": 4},
+        }
+        run = {"out": str(tmp_path / f"one-{table}"), "log_steps": 1}
+        train(make_config(**changes, run=run), data_folder, device="cpu")
+        make_config(**changes, run=run | {"out": str(tmp_path / f"two-{table}")})
+        configs.append((tmp_path / "config.toml").rename(tmp_path / f"{table}.toml"))
+    port = free_port()
+    for one in [start(rank, port, data_folder, configs) for rank in (0, 1)]:
+        errors = one.communicate(timeout=300)[1]
+        assert one.returncode == 0, errors
+    for table in (True, False):
+        alone, together = (numbers_of(tmp_path / f"{name}-{table}") for name in ("one", "two"))
+        assert len(alone) == 4 * len(SEEN)
+        assert together == pytest.approx(alone, rel=2e-3)
+
+
+def test_a_process_encodes_every_other_text_and_sees_all_in_order():
+    rows = torch.arange(7)
+    owned = [Processes(rank, 3, torch.device("cpu")).own(rows).tolist() for rank in range(3)]
+    assert owned == [[0, 3, 6], [1, 4], [2, 5]]
