@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from tamis.api import problems
+from tamis.api.docs import docs
 from tamis.api.idempotency import Once
 from tamis.api.limits import Limits
 from tamis.api.metrics import Metrics
@@ -78,7 +79,9 @@ def create_app(
             await following
         await asyncio.to_thread(service.close)
 
-    app = FastAPI(title="Tamis", version=version("tamis"), redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Tamis", version=version("tamis"), docs_url=None, redoc_url=None, lifespan=lifespan
+    )
     app.router.redirect_slashes = False  # a redirect names no mistake, and may lead to another one
     app.state.service = service
     app.add_route("/", page(), ["GET"], include_in_schema=False)
@@ -86,6 +89,7 @@ def create_app(
         app.router.routes.append(Route("/mcp", model_context, methods=["POST"]))
     document = describe(OPERATIONS, service.limits, needs_key=keys is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]
+    app.add_route("/docs", docs(document), ["GET"], include_in_schema=False)
     _handle_errors(app)
     app.add_middleware(Routes, operations=OPERATIONS, answer=_answering(service, keys))
     app.add_middleware(Origins, hosts=hosts)

@@ -1,6 +1,6 @@
-"""The page at ``/``: one answer without external assets, under a policy that allows nothing else.
+"""Pages: each one answer without external assets, under a policy that allows nothing else.
 
-Its style and scripts are files of their own in ``pages/``; they are written into the page when the
+Styles and scripts are files of their own in ``pages/``; they are written into the page when the
 application starts.
 """
 
@@ -9,25 +9,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import TYPE_CHECKING
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from tamis.api.watch import ROUTE
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.requests import Request
-
+NOTHING = "'none'"
 _STYLE = re.compile(r'<link rel="stylesheet" href="([a-z]+\.css)">')
 _SCRIPT = re.compile(r'<script src="([a-z]+\.js)"></script>')
 
 
-def page() -> Callable[[Request], Awaitable[Response]]:
-    """Read the page and give its handler."""
-    html = _assembled("search.html")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def page() -> Endpoint:
+    """Read the search page and give its handler."""
+    return page_of("/", assembled("search.html"))
+
+
+def page_of(route: str, html: str) -> Endpoint:
+    """The handler of a page.
+
+    Args:
+        route: where it stands.
+        html: whole, its style and scripts in it.
+    """
     headers = {
         "Content-Security-Policy": _policy(html),
         "Cache-Control": "no-cache",
@@ -38,13 +47,13 @@ def page() -> Callable[[Request], Awaitable[Response]]:
     content = html.encode()
 
     async def answer(request: Request) -> Response:
-        request.scope[ROUTE] = "/"
+        request.scope[ROUTE] = route
         return Response(content, media_type="text/html", headers=headers)
 
     return answer
 
 
-def _assembled(name: str) -> str:
+def assembled(name: str) -> str:
     """A page with the style and scripts it names written into it."""
 
     def style(found: re.Match[str]) -> str:
@@ -65,8 +74,8 @@ def _policy(html: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {_hashes(html, 'script')}",
-            f"style-src {_hashes(html, 'style')}",
+            f"script-src {_hashes(html, 'script') or NOTHING}",
+            f"style-src {_hashes(html, 'style') or NOTHING}",
             "connect-src 'self'",
             "img-src data:",
             "base-uri 'none'",

@@ -75,7 +75,7 @@ def visit(chromium, address):
 
     def visit(path="/", at=None, expected=(), **options):
         context = chromium.new_context(**options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)  # of a busy machine
         contexts.append(context)
         page = context.new_page()
         page.expected = expected  # statuses that the test asks for
@@ -308,6 +308,20 @@ def test_no_width_makes_the_page_wider_than_the_screen(visit, query):
             first, second = (page.locator(".column").nth(side).bounding_box() for side in (0, 1))
             assert first["width"] >= 0.4 * width
             assert second["x"] > first["x"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_description_of_the_api_opens_reads_and_fits(visit, scheme):
+    page = visit("/?index=words", color_scheme=scheme, **PHONE)
+    page.click("footer a[href='/docs']")
+    page.click("#search summary")
+    page.click("#search a[href='#type-SearchRequest']")
+    assert page.locator("#type-SearchRequest").evaluate(
+        "node => node.getBoundingClientRect().top < innerHeight"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for selector in (".method.get", ".method.delete", "summary code", ".types p", "td a"):
+        assert page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
 
 
 def test_right_to_left_text_reads_from_the_right(visit):
