@@ -189,7 +189,8 @@ def _device_ms(run: Callable[[], object]) -> float:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as trace:
         run()
         torch.cuda.synchronize()
-    return sum(event.self_device_time_total for event in trace.key_averages()) / 1e3
+    total: float = sum(event.self_device_time_total for event in trace.key_averages())
+    return total / 1e3
 
 
 def bench_rerank(repeats: int) -> dict[str, Any]:
