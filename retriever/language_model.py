@@ -153,7 +153,7 @@ def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF 
 
 def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  HF classes
     """The model of a folder, with every weight found there (transformers would invent the rest)."""
-    with without_progress_bars():
+    with without_progress_bars(), without_load_report():
         model, report = kind.from_pretrained(
             str(folder),
             dtype=dtype,
@@ -178,6 +178,18 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             bars.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def without_load_report() -> Iterator[None]:
+    """Have transformers keep its table of missing weights to itself: here that is an error."""
+    reports: Any = logging  # untyped
+    level = reports.get_verbosity()
+    reports.set_verbosity_error()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(level)
 
 
 def _fill(model: nn.Module, weights: dict[str, Any], folder: Path) -> None:

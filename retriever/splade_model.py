@@ -148,7 +148,8 @@ class SpladeModel(nn.Module):
 
         Its class, parameters and results stay; texts are no longer padded where that can be.
         """
-        if self._takes_maxima and self.side.architecture is Architecture.MASKED:
+        masked = self.side.architecture is Architecture.MASKED
+        if masked and self._takes_maxima and not self.side.echo:
             self._first_position = prepare_packing(self.model)
         if self.excluded.device.type == "cpu":
             use_fast_products(self.model)

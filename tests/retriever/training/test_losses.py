@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,6 +48,29 @@ def test_margin_mse_compares_each_judged_passage_with_each_other_one():
     judged = torch.tensor([[True, False, False]])
     # margins: student 4 and 3, teacher 2 and 4
     assert margin_mse(student, teacher, judged).item() == pytest.approx((4 + 1) / 2)
+
+
+def test_every_loss_equals_its_formula_pair_by_pair():
+    draw = np.random.default_rng(7)
+    student, teacher = draw.normal(size=(2, 4, 6)) * 2
+    judged = draw.random((4, 6)) < 0.3
+    kl, nce, margins, answers = 0.0, 0.0, [], 0
+    for q in range(4):
+        t = np.exp(teacher[q]) / sum(np.exp(teacher[q]))
+        s = np.exp(student[q]) / sum(np.exp(student[q]))
+        kl += sum(t[p] * math.log(t[p] / s[p]) for p in range(6)) / 4
+        others = [p for p in range(6) if not judged[q, p]]
+        for p in np.flatnonzero(judged[q]):
+            below = sum(math.exp(student[q, o]) for o in others)
+            nce -= math.log(math.exp(student[q, p]) / (math.exp(student[q, p]) + below))
+            answers += 1
+            for o in others:
+                ours, theirs = student[q, p] - student[q, o], teacher[q, p] - teacher[q, o]
+                margins.append((ours - theirs) ** 2)
+    s, t, j = torch.tensor(student), torch.tensor(teacher), torch.tensor(judged)
+    assert kl_divergence(s, t).item() == pytest.approx(kl, rel=1e-5)
+    assert info_nce(s, j).item() == pytest.approx(nce / answers, rel=1e-5)
+    assert margin_mse(s, t, j).item() == pytest.approx(np.mean(margins), rel=1e-5)
 
 
 def test_min_max_brings_each_query_to_zero_and_one():
