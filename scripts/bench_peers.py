@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from tamis.index import SparseVectors
 
 EXACT = "exact"
-SEISMIC_GRID = ((2, 1.0), (3, 1.0), (3, 0.9), (4, 1.0), (4, 0.9), (5, 0.9), (6, 0.9), (8, 0.8))
+SEISMIC_GRID = (
+    *((2, 1.0), (3, 1.0), (3, 0.9), (4, 1.0), (4, 0.9), (5, 0.9), (6, 0.9), (8, 0.8)),
+    *((12, 0.8), (20, 0.8), (20, 0.7)),  # query cut, heap factor
+)
 BMP_BLOCKS = (16, 32)  # documents a block
 BMP_LEVELS = 255
 PISA_ALGORITHMS = ("maxscore", "block_max_maxscore", "block_max_wand")
@@ -177,7 +180,7 @@ def build_peers(folder: Path, corpus: SparseVectors) -> tuple[list[Engine], list
 
 
 def _build_seismic(folder: Path, corpus: SparseVectors) -> tuple[Any, Built]:
-    """Build with 400 postings a list at 100,000 documents, 1,000 from 250,000 on."""
+    """Build with 400 postings a list up to 100,000 documents, 1,000 from 250,000 on."""
     from seismic import SeismicDataset, SeismicIndex
 
     dataset, names = SeismicDataset(), _seismic_strings(corpus.vocab_size)
@@ -187,7 +190,7 @@ def _build_seismic(folder: Path, corpus: SparseVectors) -> tuple[Any, Built]:
     began = time.process_time()
     index = SeismicIndex.build_from_dataset(
         dataset,
-        n_postings=min(1000, max(100, len(corpus) // 250)),
+        n_postings=min(1000, max(400, len(corpus) // 250)),
         centroid_fraction=0.1,
         summary_energy=0.4,
         max_fraction=6.0,
