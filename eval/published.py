@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 BASELINE = "bm25"
 MEASURES = ("nDCG@10", "Recall@100")
+BASES = (BASELINE, "tamis", "dense")  # in both kinds of tables
 
 
-def render_tables(folder: Path = RESULTS) -> str:
-    """The Markdown between README's two marks.
+def render_tables(folder: Path = RESULTS, *, feedback: bool = False) -> str:
+    """The Markdown between the two marks of a README.
 
     Args:
         folder: of results that a suite wrote.
+        feedback: the systems that use pseudo-relevance feedback and those they are made of, in
+            place of all others.
 
     Returns:
         A table for each measure: datasets by name, unit tests last; systems by rising average.
@@ -31,11 +35,19 @@ def render_tables(folder: Path = RESULTS) -> str:
     Raises:
         InputError: a file in ``folder`` is no report.
     """
-    found = [result for result in read_results(folder) if ":" not in result.dataset]
+    found = [
+        result
+        for result in read_results(folder)
+        if ":" not in result.dataset and (result.system in BASES or _feeds_back(result) == feedback)
+    ]
     if not found:
         return ""
     parts = [_table(found, measure) for measure in MEASURES]
     return "\n".join([*parts, _legend(found)])
+
+
+def _feeds_back(result: Evaluation) -> bool:
+    return '"feedback"' in json.dumps(result.report.get("settings", {}))
 
 
 def _table(found: list[Evaluation], measure: str) -> str:

@@ -11,15 +11,16 @@ from tamis.eval.published import BEGIN, END, fill, render_tables
 from tamis.eval.suite import result_path
 from tamis.index.errors import InputError
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
-def keep(folder, dataset, system, values, *, averaged=True):
+def keep(folder, dataset, system, values, *, averaged=True, settings=None):
     report = {
         "dataset": dataset,
         "system": system,
         "measures": {name: sum(of) / len(of) for name, of in values.items()},
         "queries": 8,
+        "settings": settings or {},
         "protocol": {"averaged": averaged},
         "provenance": {"machine": {"processor": "CPU"}, "commit": "0123456789abcdef"},
     }
@@ -60,8 +61,16 @@ def test_tables_stand_between_the_marks():
         fill("no marks", "new\n")
 
 
-def test_the_readme_shows_the_committed_results():
-    readme = README.read_text(encoding="utf-8")
-    assert fill(readme, render_tables()) == readme, (
-        "README's tables differ from eval/results; write them anew"
+@pytest.mark.parametrize(("folder", "feedback"), [(".", False), ("eval", True)])
+def test_the_readmes_show_the_committed_results(folder, feedback):
+    readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    assert fill(readme, render_tables(feedback=feedback)) == readme, (
+        "the tables differ from eval/results; write them anew"
     )
+
+
+def test_feedback_has_tables_of_its_own(tmp_path):
+    for system, settings in (("bm25", {}), ("words", {}), ("prf", {"feedback": {"beta": 0.1}})):
+        keep(tmp_path, "a", system, {"nDCG@10": [0.5], "Recall@100": [0.5]}, settings=settings)
+    assert "| dataset | bm25 | words |" in render_tables(tmp_path)
+    assert "| dataset | bm25 | prf |" in render_tables(tmp_path, feedback=True)
