@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from tamis.api.wire import BoundedHttp
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
     """
     config = uvicorn.Config(
         app,
+        http=BoundedHttp,
+        ws="none",
         log_config=None,  # as the process is set up; see logs.py
         access_log=False,
         server_header=False,
