@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
 
-MAY_BE_NONE = ("waiting", "writing", "offset", "listeners")
+MAY_BE_NONE = ("waiting", "reranking", "writing", "offset", "listeners")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,16 @@ class Limits:
         document_terms: of a document given as weights.
         k: hits of one query.
         offset: hits passed over.
-        rerank: documents of one query that are reranked.
+        rerank: documents that are reranked for one request.
         batch: queries of one batch, or texts to encode.
+        batch_hits: hits of all queries of one batch together, those passed over among them.
         filter_clauses: conditions in one filter, and values in one of its lists.
         filter_depth: how deep its conditions stand in each other.
         delete_ids: ids in one request to delete.
         indexes: that can be created.
         workers: searches that run at once.
         waiting: searches that may wait for a worker; further ones are refused with 503.
+        reranking: searches with a second stage that may wait; they are done one after the other.
         writers: writes that run at once.
         writing: writes that may wait for one; further ones are refused with 503.
         tasks: that are not done; further ones are refused with 429.
@@ -55,12 +57,14 @@ class Limits:
     offset: int = 9000
     rerank: int = 1000
     batch: int = 256
+    batch_hits: int = 10_000
     filter_clauses: int = 64
     filter_depth: int = 8
     delete_ids: int = 10_000
     indexes: int = 256
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     waiting: int = 256
+    reranking: int = 16
     writers: int = 4
     writing: int = 32
     tasks: int = 32

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from tamis.api.workers import Workers
     from tamis.retriever.searcher import Searcher
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -64,15 +65,15 @@ class Metrics:
         self._stages = {stage: stages.labels(stage) for stage in STAGES}
 
     def watch(
-        self, searchers: Callable[[], Mapping[str, Searcher]], waiting: Callable[[], int]
+        self, searchers: Callable[[], Mapping[str, Searcher]], queues: Mapping[str, Workers]
     ) -> None:
-        """Tell of these indexes, as they are at each scrape, and of the queue.
+        """Tell of these indexes and queues, as they are at each scrape.
 
         Args:
             searchers: gives them by name.
-            waiting: gives the number of requests that wait for a worker.
+            queues: those that requests wait in, by name.
         """
-        self._registry.register(_State(searchers, waiting))
+        self._registry.register(_State(searchers, queues))
 
     def answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count a request.
@@ -111,18 +112,19 @@ class _State(Collector):
     """What is true now rather than what has been counted."""
 
     def __init__(
-        self, searchers: Callable[[], Mapping[str, Searcher]], waiting: Callable[[], int]
+        self, searchers: Callable[[], Mapping[str, Searcher]], queues: Mapping[str, Workers]
     ) -> None:
-        self._searchers, self._waiting = searchers, waiting
+        self._searchers, self._queues = searchers, queues
 
     def collect(self) -> Iterator[Metric]:
         """Give the gauges; called at each scrape."""
-        yield GaugeMetricFamily(
-            "tamis_queue_length", "Requests that wait for a worker.", self._waiting()
-        )
-        documents = _by_index("tamis_index_documents", "Documents.")
-        size = _by_index("tamis_index_size_bytes", "Bytes of all files.")
-        generation = _by_index("tamis_index_generation", "Counts the changes of a collection.")
+        length = _gauge("tamis_queue_length", "Requests that wait for a thread.", "queue")
+        for name, workers in self._queues.items():
+            length.add_metric([name], workers.waiting)
+        yield length
+        documents = _gauge("tamis_index_documents", "Documents.", "index")
+        size = _gauge("tamis_index_size_bytes", "Bytes of all files.", "index")
+        generation = _gauge("tamis_index_generation", "Counts a collection's changes.", "index")
         for name, searcher in self._searchers().items():
             collection = searcher.collection
             documents.add_metric([name], len(collection))
@@ -131,5 +133,5 @@ class _State(Collector):
         yield from (documents, size, generation)
 
 
-def _by_index(name: str, meaning: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, meaning, labels=("index",))
+def _gauge(name: str, meaning: str, label: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, meaning, labels=(label,))

@@ -47,7 +47,10 @@ class Search:
         requests.check_queries(queries, limits)
         requests.check_filter(asked.filter, limits)
         self._depth = asked.rerank.depth if asked.rerank is not None else 0
-        requests.check_at_most("documents to rerank (depth)", self._depth, limits.rerank)
+        many = len(queries)
+        requests.check_at_most("documents to rerank (depth)", self._depth * many, limits.rerank)
+        if isinstance(asked, requests.BatchRequest):
+            requests.check_at_most("hits of all queries (k)", asked.k * many, limits.batch_hits)
         self._cursor, self._first = None, 0
         if isinstance(asked, requests.SearchRequest):
             self._cursor = read_cursor(asked)
@@ -61,6 +64,7 @@ class Search:
         fields = None if asked.fields is None else tuple(asked.fields)
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
         self._most = limits.offset
+        self.workers = service.rerankers if self._depth else service.workers
         self._metrics = service.metrics
         self.found: tuple[SearchAnswer, ...] = ()  # what there is if the time is up
 
@@ -163,7 +167,7 @@ async def search_batch(service: Service, request: Request) -> Response:
     def work(jobs: Sequence[Search]) -> list[bytes]:
         return [answer(found) for found in Search.run_joined(jobs)]
 
-    running = service.workers.start_joined(None, job, work)
+    running = job.workers.start_joined(None, job, work)
     if await _in_time(running, asked.timeout_ms):
         return in_json(running.result())
     return in_json(answer(job.found or job.nothing()))
@@ -199,11 +203,15 @@ async def rerank(service: Service, request: Request) -> Response:
     asked = requests.decode_body(body, requests.RerankRequest)
     requests.check_text(asked.query, service.limits)
     requests.check_at_most("documents to rerank", len(asked.documents), service.limits.rerank)
-    return await service.answer(
-        lambda: answers.rerank_answer(
-            service.reranker, asked.query, asked.documents, asked.top_n, asked.return_documents
+
+    def work() -> bytes:
+        return orjson.dumps(
+            answers.rerank_answer(
+                service.reranker, asked.query, asked.documents, asked.top_n, asked.return_documents
+            )
         )
-    )
+
+    return in_json(await service.rerankers.run(work))
 
 
 def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
@@ -218,7 +226,7 @@ def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
 
 async def _search(service: Service, searcher: Searcher, asked: SearchRequest) -> Response:
     job = Search(service, searcher, [asked.query], asked)
-    running = service.workers.start_joined(job.key, job, _written)
+    running = job.workers.start_joined(job.key, job, _written)
     if await _in_time(running, asked.timeout_ms):
         return in_json(running.result())
     return in_json(orjson.dumps((job.found or job.nothing())[0]))

@@ -36,6 +36,7 @@ class Service:
         limits: on what requests may ask for.
         reranker: the second stage of searches that ask for one.
         workers: search.
+        rerankers: search with a second stage, and rerank: so slow that others would wait.
         writers: change indexes.
         listening: clients that follow a task.
         metrics: what is counted and timed.
@@ -54,10 +55,12 @@ class Service:
         self.limits = limits
         self.reranker = reranker or LazyReranker()
         self.workers = Workers("tamis-search", limits.workers, limits.waiting)
+        self.rerankers = Workers("tamis-rerank", 1, limits.reranking)
         self.writers = Workers("tamis-write", limits.writers, limits.writing)
         self.listening = 0
         self.metrics = metrics or Metrics()
-        self.metrics.watch(self.library.searchers, lambda: self.workers.waiting)
+        queues = {"search": self.workers, "rerank": self.rerankers, "write": self.writers}
+        self.metrics.watch(self.library.searchers, queues)
         self.stopping = asyncio.Event()
 
     async def warm_up(self) -> None:
@@ -74,6 +77,7 @@ class Service:
     def close(self) -> None:
         """Let the workers finish, and commit what was written."""
         self.workers.close()
+        self.rerankers.close()
         self.writers.close()
         self.library.close()
 

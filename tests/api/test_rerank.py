@@ -1,5 +1,9 @@
 """POST /v1/rerank and the rerank option of a search."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -62,3 +66,39 @@ def test_a_search_may_be_reranked(service):
     assert plain["timings"]["rerank_ms"] == 0
     deep = service.post(path, json=body | {"rerank": {"depth": 6}})
     assert deep.json()["code"] == "limit_exceeded"
+
+
+def test_searches_do_not_wait_for_those_that_are_reranked(searchers):
+    release = threading.Event()
+
+    class Waits(CountsOwls):
+        def score(self, query, documents, *, first_stage=None):
+            assert release.wait(30)
+            return super().score(query, documents)
+
+    app = create_app(searchers, Limits(workers=1, reranking=1), reranker=Waits())
+    path, body = "/v1/indexes/words/search", {"query": "night hunt", "rerank": {"depth": 3}}
+    with TestClient(app) as client, ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(client.post, path, json=body) for _ in range(2)]
+        while 'queue="rerank"} 1.0' not in client.get("/metrics").text:
+            time.sleep(0.01)
+        assert client.post(path, json={"query": "owl"}).status_code == 200
+        refused = client.post(path, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert client.get("/readyz").status_code == 200
+        release.set()
+        assert [one.result().status_code for one in slow] == [200, 200]
+
+
+def test_the_queries_of_a_batch_share_the_limits(service):
+    path = "/v1/indexes/words/search/batch"
+    for body, status in (
+        ({"queries": ["owl"] * 5, "rerank": {"depth": 1}}, 200),
+        ({"queries": ["owl"] * 3, "rerank": {"depth": 2}}, 422),
+        ({"queries": ["owl"] * 100, "k": 100}, 200),
+        ({"queries": ["owl"] * 101, "k": 100}, 422),
+    ):
+        answer = service.post(path, json=body)
+        assert answer.status_code == status
+        if status == 422:
+            assert answer.json()["code"] == "limit_exceeded"

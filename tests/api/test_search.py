@@ -235,8 +235,9 @@ def test_a_search_that_is_late_gives_what_it_has(searchers):
         plain = [hit.doc_id for hit in searchers["both"].search(["owls at night"], 3)[0].hits]
         assert late["partial"] is True
         assert [hit["id"] for hit in late["hits"]] == plain
-        waiting = search(client, query="owls", timeout_ms=50)  # the one worker is still busy
+        waiting = search(client, **{**body, "timeout_ms": 50})  # its thread is still busy
         assert (waiting["partial"], waiting["hits"]) == (True, [])
+        assert search(client, query="owls", timeout_ms=20_000)["partial"] is False
         slow.release.set()
         done = search(client, **{**body, "timeout_ms": 20_000})
         assert done["partial"] is False

@@ -100,7 +100,8 @@ def test_indexes_are_told_as_they_are(client, searchers):
         assert found["tamis_index_generation", name] == searcher.collection.generation
         size = sum(path.stat().st_size for path in searcher.collection.path.rglob("*.*"))
         assert 0 < found["tamis_index_size_bytes", name] <= size
-    assert found["tamis_queue_length",] == 0
+    for queue in ("search", "rerank", "write"):
+        assert found["tamis_queue_length", queue] == 0
     assert found["process_resident_memory_bytes",] > 1 << 20
 
 
@@ -117,7 +118,7 @@ def test_the_queue_is_told_while_requests_wait(searchers):
         service.close()
         return text
 
-    assert "tamis_queue_length 3.0" in asyncio.run(wait())
+    assert 'tamis_queue_length{queue="search"} 3.0' in asyncio.run(wait())
 
 
 def test_metrics_ask_for_a_key_where_there_are_keys(searchers):
