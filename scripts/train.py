@@ -47,6 +47,8 @@ def train_command(
             report=_reporter(lines),
             progress=partial(bar, "train") if bar else _nobody_looks,
         )
+    if os.environ.get("RANK", "0") != "0":
+        return  # one of several processes; the first speaks
     if json_output:
         print_json({"model": str(folder), "log": str(folder.parent / "log.jsonl"), "last": lines})
     else:

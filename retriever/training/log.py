@@ -23,7 +23,11 @@ Board = Callable[[dict[str, float], int], None]  # shows some numbers of a step
 
 
 class Log:
-    """Sums up steps, and writes lines."""
+    """Sums up steps, and writes lines.
+
+    Attributes:
+        sums: of the steps since the last line, by name, left on the device.
+    """
 
     def __init__(
         self,
@@ -43,19 +47,19 @@ class Log:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._report, self._writes = folder / LOG_FILE, report, writes
-        self._sums: dict[str, torch.Tensor] = {}
+        self.sums: dict[str, torch.Tensor] = {}
         self._began = time.perf_counter()
         self._boards = boards
 
     def add(self, parts: dict[str, torch.Tensor]) -> None:
         """Add a step's numbers without waiting for the device."""
         for name, part in parts.items():
-            self._sums[name] = self._sums[name] + part if name in self._sums else part.clone()
+            self.sums[name] = self.sums[name] + part if name in self.sums else part.clone()
 
     def means(self, steps: int) -> dict[str, float]:
         """Means over the steps added since the last call."""
-        means = {name: float(total) / steps for name, total in self._sums.items()}
-        self._sums.clear()
+        means = {name: float(total) / steps for name, total in self.sums.items()}
+        self.sums.clear()
         return means
 
     def write(self, step: int, steps: int, numbers: dict[str, float]) -> None:

@@ -182,11 +182,11 @@ def _asked(
         queries, passages = (one.float().cpu().numpy() for one in teacher.embeddings)
         yield search_dense(queries[rows], passages, depth)
     if mining.student:
-        everything = torch.arange(data.passages.rows, device=data.passages.offsets.device)
-        chosen = torch.from_numpy(rows).to(everything.device)
+        order = data.passages.offsets.diff().argsort()  # so that little is padded
+        chosen = torch.from_numpy(rows).to(order.device)
         asked = sparse_vectors(lambda some: student.queries(data.queries, some), chosen)
-        held = sparse_vectors(lambda some: student.passages(data.passages, some), everything)
-        yield search_index(asked, held, depth)
+        held = sparse_vectors(lambda some: student.passages(data.passages, some), order)
+        yield search_index(asked, held.take(order.argsort().cpu().numpy()), depth)
 
 
 def flatten(hard: Hard) -> list[torch.Tensor]:

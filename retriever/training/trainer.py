@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tamis.index.errors import TamisError
 from tamis.retriever.sentence_transformers_folder import (
     check_representable,
     write_sparse_encoder,
 )
 from tamis.retriever.training.encoding import BatchEncoder, Texts
 from tamis.retriever.training.export import export_model
+from tamis.retriever.training.guards import check_health
 from tamis.retriever.training.legs import load_checkpoint, save_checkpoint, whole_tensors
 from tamis.retriever.training.log import Log, open_boards
 from tamis.retriever.training.mining import HARD, flatten, mine, unflatten
@@ -41,18 +40,11 @@ if TYPE_CHECKING:
     from tamis.retriever.training.batches import Batch
     from tamis.retriever.training.config import TrainingConfig
 
-ALL_THE_SAME = 0.9995  # of `health`'s "same": vectors that tell no passage from another
 DEV_TERMS = (100, 200)
 DEV_CHANNELS = (0.0, 0.2, 0.5, 1.0)  # weights of the words tried at each validation
 CHECKPOINT = "checkpoint"
 MODEL = "model"
 SPARSE_ENCODER = "sentence-transformers"
-
-
-class TrainingError(TamisError):
-    """A training that went wrong: not a number, or vectors that vanished."""
-
-    code = "training_failed"
 
 
 def train(
@@ -78,7 +70,7 @@ def train(
         InputError: a source, the base model or the device is not there, or there is too little
             data for a batch.
         FormatError, MismatchError: prepared data or a checkpoint is not this configuration's.
-        TrainingError: the loss is not a number, or all vectors are empty.
+        TrainingError: the loss is not a number, or vectors vanish or become one; see `guards`.
     """
     processes = Processes.started(device)
     student = load_student(config, processes.device)
@@ -214,7 +206,7 @@ class Trainer:
         """Write the means since the last line, check them, steer the penalty."""
         steps = self.config.run.log_steps
         means = self._log.means(steps)
-        self._check(means)
+        check_health(means, self.step)
         self.objective.penalty.steer(means["terms"], steps)
         student = self.student
         means |= {
@@ -226,28 +218,6 @@ class Trainer:
             "to_go_s": (self.config.optimiser.steps - self.step) * seconds / steps,
         }
         self._log.write(self.step, self.config.optimiser.steps, means)
-
-    def _check(self, means: dict[str, float]) -> None:
-        """Stop a training that has gone wrong.
-
-        Raises:
-            TrainingError: the loss is not a number, or vectors are empty or all the same.
-        """
-        if not all(map(math.isfinite, means.values())):
-            raise TrainingError(
-                f"step {self.step}: expected finite losses, found {means}; lower optimiser.rate "
-                "and go on from the last checkpoint with --resume"
-            )
-        if means["terms"] == 0:
-            raise TrainingError(
-                f"step {self.step}: expected documents with terms, found none in "
-                f"{self.config.run.log_steps} batches; lower sparsity.weight or optimiser.rate"
-            )
-        if means["same"] > ALL_THE_SAME:
-            raise TrainingError(
-                f"step {self.step}: expected documents that differ, found the same vector for all; "
-                "lower optimiser.rate or sparsity.weight, or give the loss more weight"
-            )
 
     def _ends_early(self) -> bool:
         """Validate; whether it has not been better for too long."""
@@ -281,6 +251,7 @@ class Trainer:
                 "average": optimiser.average,
                 "optimiser": optimiser.state(),
                 "penalty": {"frequency": self.objective.penalty.frequency},
+                "log": self._log.sums,
             }
             if self._data.batches.hard is not None:
                 groups["negatives"] = dict(zip(HARD, flatten(self._data.batches.hard), strict=True))
@@ -305,6 +276,8 @@ class Trainer:
             optimiser.restore(groups["optimiser"])
             optimiser.started_at = state["started_at"]
             penalty.frequency.copy_(groups["penalty"]["frequency"])
+            begun = groups.get("log", {})
+            self._log.sums = {name: one.to(self._device) for name, one in begun.items()}
         if "negatives" in groups:
             parts = [groups["negatives"][name].to(self._device) for name in HARD]
             self._data.batches.hard = unflatten(parts)

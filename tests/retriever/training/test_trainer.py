@@ -11,9 +11,10 @@ import torch
 from tamis.index.errors import InputError, MismatchError
 from tamis.retriever import load_encoder
 from tamis.retriever.training.config import EncoderConfig, Head
+from tamis.retriever.training.guards import TrainingError
 from tamis.retriever.training.prepared import load_or_prepare
 from tamis.retriever.training.student import load_student
-from tamis.retriever.training.trainer import Trainer, TrainingError, train
+from tamis.retriever.training.trainer import Trainer, train
 
 LEARNS = {"steps": 120, "warmup_steps": 10}
 
@@ -62,9 +63,9 @@ def test_resuming_continues_bit_for_bit(make_config, data_folder, tmp_path):
                "top_start": 20, "top_end": 8, "top_least": 4}  # fmt: skip
     averaging = {"averaging": 0.9}
     shared = {"sparsity": penalty, "optimiser": averaging} | mined
-    straight = make_config(**shared, run={"out": str(tmp_path / "a")})
+    straight = make_config(**shared, run={"out": str(tmp_path / "a"), "save_steps": 3})
     train(straight, data_folder, device="cpu")
-    broken = make_config(**shared, run={"out": str(tmp_path / "b")})
+    broken = make_config(**shared, run={"out": str(tmp_path / "b"), "save_steps": 3})
     first = make_trainer(broken, data_folder)
     stopped = type("Stopped", (Exception,), {})
 
