@@ -70,6 +70,7 @@ def assert_sentence_transformers_agree(folder, other):
         ("unicoil", "places", 0.9, 0.98),
         ("deepimpact", "places", 0.9, 0.98),
         ("echo", "topics", 0.3, 0.8),
+        ("default", "topics", 0.3, 0.8),
     ],
 )
 def test_a_recipe_learns_a_collection_by_heart(

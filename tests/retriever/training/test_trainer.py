@@ -127,6 +127,25 @@ def test_saving_memory_leaves_the_gradients_alone(make_config, data_folder, savi
             torch.testing.assert_close(gradients[1][name], one, rtol=1e-4, atol=1e-6)
 
 
+def test_penalties_see_the_whole_batch_however_it_is_cut(make_config, data_folder):
+    sparsity = {"query_weight": 0.1, "pair_weight": 0.1, "anti_zero": 1.0, "warmup_share": 0.0}
+    seen = []
+    for chunk in (5, 24):
+        config = make_config(
+            model={"query_table": False}, sparsity=sparsity, batch={"chunk": chunk}
+        )
+        seen.append(make_trainer(config, data_folder).train_step())
+    assert {"penalty", "query_penalty", "pair_penalty", "anti_zero"} < set(seen[0])
+    for name, part in seen[0].items():
+        torch.testing.assert_close(seen[1][name], part, rtol=1e-4, atol=1e-6)
+    weights = (1e-4, 0.1, 0.1, 1.0)  # with 1.0 for the losses, the total is the weighted sum
+    names = ("penalty", "query_penalty", "pair_penalty", "anti_zero")
+    total = seen[0]["contrastive"] + sum(
+        w * seen[0][n] for w, n in zip(weights, names, strict=True)
+    )
+    torch.testing.assert_close(seen[0]["loss"], total)
+
+
 def test_a_training_that_blows_up_stops_with_a_message(make_config, data_folder):
     config = make_config(run={"log_steps": 1})
     trainer = make_trainer(config, data_folder)
