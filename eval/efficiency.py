@@ -64,12 +64,12 @@ def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> di
     learned = learned_terms(collection)
     facts = {
         "index_bytes": collection.size_bytes,
-        "index_bytes_per_document": round(collection.size_bytes / len(collection), 1),
+        "index_bytes_per_document": round(collection.size_bytes / max(len(collection), 1), 1),
         "document_terms": _active(held, learned, len(collection)),
     }
     if queries:
         asked = np.bincount(queries[0].terms, minlength=held.size)
-        shares = asked / len(queries[0]), held / len(collection)
+        shares = asked / len(queries[0]), held / max(len(collection), 1)
         facts["query_terms"] = _active(asked, learned, len(queries[0]))
         facts["flops"] = {
             "learned": round(flops(shares[0][:learned], shares[1][:learned]), 4),
@@ -103,7 +103,8 @@ def term_counts(of: str, vectors: SparseVectors, collection: Collection) -> dict
 
 
 def _active(held: NDArray[np.int64], learned: int, rows: int) -> dict[str, float]:
-    """Mean number of active terms of a row, in each channel."""
+    """Mean number of active terms of a row, in each channel; 0 of no rows."""
+    rows = max(rows, 1)
     return {
         "learned": round(float(held[:learned].sum()) / rows, 2),
         "lexical": round(float(held[learned:].sum()) / rows, 2),
