@@ -61,7 +61,7 @@ def test_debug_shows_where_it_failed(monkeypatch):
         (["index", "corpus.jsonl"], "--out"),
         (["index", "--out", "folder"], "CORPUS"),
         (["encode", "corpus.jsonl", "--out", "file.npz"], ".safetensors"),
-        (["serve"], "INDEX"),
+        (["serve"], "an index to serve"),
         (["bench"], "head"),
         (["bench", "head", "--json", "--out", "file.json"], "--out"),
     ],
