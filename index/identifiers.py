@@ -68,24 +68,13 @@ class Identifiers:
         Raises:
             InputError: an id is empty, too long, or there twice; the message names the records.
         """
-        text, offsets, hashed = bytearray(), array("q", [0]), array("Q")
+        building = IdentifiersBuilder()
         for doc_id in ids:
-            encoded = check_id(doc_id).encode()
-            text += encoded
-            offsets.append(len(text))
-            hashed.append(xxhash.xxh3_64_intdigest(encoded))
-        hashes = np.array(hashed, np.uint64)
-        order = np.argsort(hashes, kind="stable").astype(np.int32)
-        identifiers = Identifiers(
-            np.frombuffer(bytes(text), np.uint8),
-            np.array(offsets, np.int64),
-            hashes[order],
-            order,
-        )
-        identifiers._refuse_duplicates()
-        return identifiers
+            building.append(doc_id)
+        return building.identifiers()
 
-    def _refuse_duplicates(self) -> None:
+    def refuse_duplicates(self) -> None:
+        """Raise InputError where an id is there twice."""
         same = np.flatnonzero(self.hashes[1:] == self.hashes[:-1])
         for at in same:
             first, second = sorted((int(self.docs[at]), int(self.docs[at + 1])))
@@ -94,6 +83,36 @@ class Identifiers:
                     f"expected each id once, found {self.doc_id(first)!r} for records "
                     f"{first + 1} and {second + 1}; make the ids unique"
                 )
+
+
+class IdentifiersBuilder:
+    """Identifiers that grow by their text and 16 bytes an id."""
+
+    def __init__(self) -> None:
+        self._text, self._offsets, self._hashes = bytearray(), array("q", [0]), array("Q")
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def append(self, doc_id: str) -> None:
+        """Number the next id; raises InputError where it is empty or too long."""
+        encoded = check_id(doc_id).encode()
+        self._text += encoded
+        self._offsets.append(len(self._text))
+        self._hashes.append(xxhash.xxh3_64_intdigest(encoded))
+
+    def identifiers(self) -> Identifiers:
+        """All ids so far; raises InputError where one is there twice."""
+        hashes = np.array(self._hashes, np.uint64)
+        order = np.argsort(hashes, kind="stable").astype(np.int32)
+        identifiers = Identifiers(
+            np.frombuffer(bytes(self._text), np.uint8),
+            np.array(self._offsets, np.int64),
+            hashes[order],
+            order,
+        )
+        identifiers.refuse_duplicates()
+        return identifiers
 
 
 def check_id(doc_id: str) -> str:

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+import warnings
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tamis.index.builder import COMMON
+from tamis.index.calibration import SMALL
 from tamis.index.errors import InputError
 from tamis.retriever.chunking import Chunking, chunked, counter_of
+from tamis.retriever.corpus_warnings import CorpusWarning
 from tamis.retriever.indexing import CHUNK_DOCUMENTS, Progress, index_corpus
-from tamis.retriever.lexical import LexicalConfig
+from tamis.retriever.lexical import REMEMBERED_CHUNKS, LexicalConfig
+from tamis.retriever.memory import (
+    BYTES_A_CHUNK,
+    BYTES_A_COMMON_TERM,
+    BYTES_A_DOCUMENT,
+    BYTES_A_TERM,
+    most_used_bytes,
+)
 from tamis.retriever.sampling import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from tamis.index.collection import Collection
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.types import Passage
 
-SAMPLE = 512
+SAMPLE = 16_384
+SIZES = (64, 256, 1024, 4096)  # documents of the builds before that of the whole sample
+WARM_UP = 16  # documents of a build that is not measured: it loads what all builds need
+LONG_ENOUGH_S = 2.0  # a build that takes as long says enough
 HEAPS_EXPONENT = 0.6  # distinct words grow by about this power of a text's length (Heaps' law)
-BYTES_A_DOCUMENT = 8  # of a build's memory, see builder.py
-BYTES_A_TERM = 50 + 40  # the terms of a build, and the words while the corpus is read
-BYTES_A_COMMON_TERM = 1024
+LEAST_GROWTH = 0.85  # of time with documents: words that were seen before are faster
+CALIBRATION_S_A_DOCUMENT = 1e-5  # of a collection that is calibrated
+CHUNKS_A_WORD = 2  # spellings of a word
 BYTES_A_VECTOR_ENTRY = 8  # of the chunks kept while building
 BYTES_A_WORD = 29  # of the dictionary on disk
 BYTES_A_TERM_ON_DISK = 20
@@ -34,17 +51,18 @@ BYTES_A_TERM_ON_DISK = 20
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What indexing will take, give or take a third.
+    """What indexing will take, give or take a quarter.
 
     Attributes:
         documents: in the corpus.
-        sampled: how many of them were indexed to measure.
+        sampled: how many of them the largest measured build held.
         disk_bytes: of the finished index.
         build_disk_bytes: beside it while it is built.
         memory_bytes: of the process, the sample's own included.
         time_s: on this machine, as busy as it is now.
         entries_a_document: terms with a weight, both channels together.
         words: distinct words.
+        truncated: documents that the encoder will not read to their end.
     """
 
     documents: int
@@ -55,6 +73,7 @@ class Estimate:
     time_s: float
     entries_a_document: float
     words: int
+    truncated: int
 
 
 def estimate(
@@ -75,34 +94,95 @@ def estimate(
         encoder: the one to index with; None for words alone.
         lexical: settings of the lexical channel; None for learned terms alone.
         chunking: as for `index_corpus`; passages are then what is counted and sampled.
-        sample: how many documents to index.
+        sample: how many documents to index at most; fewer where that takes two seconds or more.
         progress: told how far each step has come.
 
     Raises:
         InputError: the corpus is faulty or empty.
     """
-    began = perf_counter()
     if chunking is not None:
         passages = chunked(passages, chunking, counter_of(encoder))
-    spread = Spread["Passage"](sample)
-    for passage in passages:
-        spread.take(passage)
-    if not spread.count:
+    stream = iter(passages)
+    head = list(islice(stream, WARM_UP))
+    if not head:
         raise InputError("expected documents, found none; check the corpus")
-    read_s = perf_counter() - began
     with tempfile.TemporaryDirectory() as folder:
+        builds = _Builds(Path(folder), encoder, lexical, progress)
+        builds.warm_up(head)
+        spread, began = Spread["Passage"](sample), perf_counter()
+        for passage in chain(head, stream):
+            spread.take(passage)
+        read_s = perf_counter() - began
+        with builds.measure(spread.kept()) as index:
+            time_s = read_s + builds.time_s(spread.count)
+            return _reckoned(index, spread.count, time_s, builds.memory_bytes)
+
+
+class _Builds:
+    """Builds of larger and larger parts of a sample."""
+
+    def __init__(
+        self,
+        folder: Path,
+        encoder: Encoder | None,
+        lexical: LexicalConfig | None,
+        progress: Progress | None,
+    ) -> None:
+        self._folder = folder
+        self._encoder, self._lexical, self._progress = encoder, lexical, progress
+        self._measured: list[tuple[int, float]] = []  # documents, seconds
+        self._loading_s = 0.0
+        self.memory_bytes = 0  # of a build of next to nothing
+
+    def warm_up(self, head: Sequence[Passage]) -> None:
+        """Build a few documents, which loads all that builds need."""
         began = perf_counter()
-        with index_corpus(
-            spread.kept(),
-            Path(folder) / "sample",
-            encoder=encoder,
-            lexical=lexical,
-            progress=progress,
-        ) as index:
-            return _reckoned(index, spread.count, read_s, perf_counter() - began)
+        self._build(head, "warm-up").close()
+        self._loading_s = perf_counter() - began
+        self.memory_bytes = most_used_bytes()
+
+    def measure(self, sample: Sequence[Passage]) -> Collection:
+        """Build until two are measured and one took long enough; the last of them."""
+        for size in (*(size for size in SIZES if 2 * size <= len(sample)), len(sample)):
+            places = np.linspace(0, len(sample) - 1, size).astype(int)
+            began = perf_counter()
+            index = self._build([sample[place] for place in places], str(size))
+            self._measured.append((size, perf_counter() - began))
+            if len(self._measured) > 1 and self._measured[-1][1] >= LONG_ENOUGH_S:
+                break
+            if size < len(sample):
+                index.close()
+        return index
+
+    def _build(self, passages: Sequence[Passage], name: str) -> Collection:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CorpusWarning)
+            return index_corpus(
+                passages,
+                self._folder / name,
+                encoder=self._encoder,
+                lexical=self._lexical,
+                progress=self._progress,
+            )
+
+    def time_s(self, documents: int) -> float:
+        """Seconds of a build of so many: a fixed part, and one that grows as the last two did."""
+        (size, took), *before = reversed(self._measured)
+        if not before or documents <= size:
+            return self._loading_s + took
+        smaller, faster = before[0]
+        slope = max((took - faster) / (size - smaller), 0)
+        fixed = min(max(self._measured[0][1] - slope * self._measured[0][0], 0), 0.9 * faster)
+        growth = math.log(max((took - fixed) / (faster - fixed), 1)) / math.log(size / smaller)
+        time_s = (
+            self._loading_s
+            + fixed
+            + (took - fixed) * (documents / size) ** min(max(growth, LEAST_GROWTH), 1)
+        )
+        return float(time_s + (CALIBRATION_S_A_DOCUMENT * documents if documents >= SMALL else 0))
 
 
-def _reckoned(index: Collection, documents: int, read_s: float, index_s: float) -> Estimate:
+def _reckoned(index: Collection, documents: int, time_s: float, memory_bytes: int) -> Estimate:
     sampled = len(index)
     factor = documents / sampled
     sampled_words = len(index.dictionary) if index.dictionary is not None else 0
@@ -115,23 +195,18 @@ def _reckoned(index: Collection, documents: int, read_s: float, index_s: float) 
     of_terms_bytes = index.size_bytes_of("dictionary/", "/terms.", "/lists.rows", "rare_starts")
     disk = (index.size_bytes - once_bytes - of_terms_bytes) * factor + once_bytes
     disk += words * BYTES_A_WORD + (words + learned) * BYTES_A_TERM_ON_DISK
-    memory = documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
+    memory = memory_bytes + documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
+    memory += min(words * CHUNKS_A_WORD, REMEMBERED_CHUNKS) * BYTES_A_CHUNK
     memory += common * BYTES_A_COMMON_TERM
-    memory += entries // sampled * CHUNK_DOCUMENTS * BYTES_A_VECTOR_ENTRY + _used_bytes()
+    memory += entries // sampled * CHUNK_DOCUMENTS * BYTES_A_VECTOR_ENTRY
     return Estimate(
         documents=documents,
         sampled=sampled,
         disk_bytes=int(disk),
         build_disk_bytes=int(entries * factor * BYTES_A_VECTOR_ENTRY),
         memory_bytes=memory,
-        time_s=read_s + index_s * factor,
+        time_s=time_s,
         entries_a_document=entries / sampled,
         words=words,
+        truncated=int(index.settings["truncated"] * factor),
     )
-
-
-def _used_bytes() -> int:
-    """The largest memory of this process so far, model and sample included."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

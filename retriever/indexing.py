@@ -24,7 +24,7 @@ from tamis.index.dictionary import DictionaryWriter
 from tamis.index.documents import Documents, DocumentWriter
 from tamis.index.draft import DICTIONARY, dictionary_prefix
 from tamis.index.errors import InputError, MismatchError
-from tamis.index.identifiers import Identifiers
+from tamis.index.identifiers import IdentifiersBuilder
 from tamis.index.index import COLUMNS, SEGMENT, refuse_existing, write_index
 from tamis.index.lock import FolderLock
 from tamis.index.manifest import BUILD
@@ -41,6 +41,7 @@ from tamis.retriever.lexical import (
     WordCounter,
     saturate,
 )
+from tamis.retriever.memory import MemoryBound
 from tamis.retriever.pseudo_queries import pseudo_queries
 from tamis.retriever.sampling import Spread
 from tamis.retriever.types import content_of
@@ -87,20 +88,21 @@ def index_corpus(
     source: str = "",
     fields: Mapping[str, ColumnType | None] = {},
     chunking: Chunking | None = None,
+    memory_bytes: int | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Collection:
     """Write a collection of all passages and open it.
 
     Args:
-        passages: the corpus; not read again when a resumed build has read it to its end.
+        passages: the corpus; not read again when a resumed build has read it whole.
         out: a folder that does not hold an index yet.
         encoder: gives the learned terms; None for words alone, which is BM25.
         lexical: settings of the lexical channel; None for learned terms alone.
         source: where the passages come from, recorded and compared when resuming.
-        fields: those that searches can be filtered by, and their types; None infers one from the
-            first documents. All other fields are stored all the same.
+        fields: to filter searches by, and their types; None infers one. Others are stored too.
         chunking: divide documents into passages; None indexes them whole.
+        memory_bytes: refuse a corpus as soon as it is clear that the process needs more.
         resume: go on with an unfinished build that was begun with the same settings.
         progress: told how far each step has come.
 
@@ -112,13 +114,10 @@ def index_corpus(
         LockedError: another process builds there.
 
     Warns:
-        CorpusWarning: the encoder or the word settings do not suit the corpus's language, or the
-            encoder does not read documents to their end.
+        CorpusWarning: the settings do not suit the language, or the encoder cuts documents.
     """
     if encoder is None and lexical is None:
-        raise InputError(
-            "expected an encoder or the lexical channel, found neither; turn one of them on"
-        )
+        raise InputError("expected an encoder or the lexical channel, found neither; turn one on")
     if chunking is not None:
         chunking.check(encoder)
         passages = chunked(passages, chunking, counter_of(encoder))
@@ -127,6 +126,7 @@ def index_corpus(
     storage.make_folder()
     with FolderLock(storage) as lock:
         job = _Job(storage, encoder, lexical, source, fields, chunking, progress or silent)
+        job.memory = MemoryBound(memory_bytes)
         job.begin(resume)
         try:
             corpus = job.read(passages)
@@ -159,6 +159,7 @@ class _Job:
         self.fields = fields
         self.chunking = asdict(chunking) if chunking else None
         self.progress = progress
+        self.memory = MemoryBound(None)
 
     @property
     def learned_terms(self) -> int:
@@ -198,11 +199,13 @@ class _Job:
         if self.storage.exists(CORPUS):
             return msgspec.json.decode(self.storage.read(CORPUS), type=_Corpus)
         self.storage.make_folder(SEGMENT)
-        ids: list[str] = []
+        ids = IdentifiersBuilder()
         words = cut = 0
         dictionary = DictionaryWriter(self.learned_terms)
         analyzer = Analyzer(self.lexical) if self.lexical else None
-        counter = WordCounter(analyzer, dictionary) if analyzer else None
+        counter = None
+        if analyzer is not None:
+            counter = WordCounter(analyzer, dictionary, self.memory.remembered_chunks)
         columns, passages = typed(passages, self.fields)
         sample = Spread[str](LANGUAGE_SAMPLE)
         with DocumentWriter(self.storage, SEGMENT) as documents:
@@ -216,8 +219,9 @@ class _Job:
                     counts = counter.count(passage.content for passage in chunk)
                     words += int(counts.weights.sum(dtype=np.float64))
                     self._save_chunk("words", number, counts)
+                self.memory.check(len(ids), dictionary.vocab_size)
                 self.progress("read", len(ids), None)
-        if not ids:
+        if not len(ids):
             raise InputError(f"{self.source}: expected documents, found none; check the corpus")
         files = documents.entries | self._write_ids(ids)
         found = columns_of(Documents(self.storage, SEGMENT, files), columns)
@@ -323,8 +327,8 @@ class _Job:
         """Terms of both channels together, at least one."""
         return max(self.learned_terms + corpus.distinct_words, 1)
 
-    def _write_ids(self, ids: list[str]) -> dict[str, FileEntry]:
-        return self.storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(ids).arrays())
+    def _write_ids(self, ids: IdentifiersBuilder) -> dict[str, FileEntry]:
+        return self.storage.write_arrays(f"{SEGMENT}/ids.", ids.identifiers().arrays())
 
     def _write_dictionary(self, dictionary: DictionaryWriter) -> dict[str, FileEntry]:
         self.storage.make_folder(DICTIONARY)
@@ -380,8 +384,7 @@ def _append(documents: DocumentWriter, passage: Passage) -> None:
 
 def _chunks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
     stream = iter(passages)
-    while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
-        yield chunk
+    yield from iter(lambda: list(islice(stream, CHUNK_DOCUMENTS)), [])
 
 
 def _chunk_count(documents: int) -> int:

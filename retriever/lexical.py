@@ -64,10 +64,16 @@ class WordCounter:
     that. One thread at a time.
     """
 
-    def __init__(self, analyzer: Analyzer, dictionary: DictionaryWriter) -> None:
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        dictionary: DictionaryWriter,
+        remembered_chunks: int = REMEMBERED_CHUNKS,
+    ) -> None:
         self._analyzer = analyzer
         self._dictionary = dictionary
         self._seen = _SeenChunks(analyzer, dictionary)
+        self._remembered_chunks = remembered_chunks
 
     def count(self, texts: Iterable[str]) -> SparseVectors:
         """How often each word occurs in each text, ``[texts]``, weights being whole numbers.
@@ -81,7 +87,7 @@ class WordCounter:
             chunks.extend(map(ordinal_of, self._analyzer.chunks(text)))
             ends.append(len(chunks))
         counted = _count(*self._seen.expand(chunks, ends), self._dictionary.vocab_size)
-        self._seen.forget_if_many()
+        self._seen.forget_beyond(self._remembered_chunks)
         self._dictionary.count_documents(counted.terms)
         return counted
 
@@ -115,9 +121,9 @@ class _SeenChunks(dict[str, int]):
         positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
         return np.array(self._terms, np.int64)[positions], offsets[ends]
 
-    def forget_if_many(self) -> None:
+    def forget_beyond(self, most: int) -> None:
         """Bound the memory, between two batches."""
-        if len(self._ends) > REMEMBERED_CHUNKS:
+        if len(self._ends) > most:
             self.clear()
             self._terms, self._ends = array("q"), array("q", [0])
 

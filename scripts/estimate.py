@@ -27,7 +27,7 @@ def estimate(
     ] = True,
     language: Annotated[str, typer.Option(help="Language of the corpus.")] = "english",
     chunk: ChunkOption = None,
-    sample: Annotated[int, typer.Option(min=1, help="Documents to index for measuring.")] = 512,
+    sample: Annotated[int, typer.Option(min=1, help="Most documents to index.")] = 16_384,
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,
@@ -62,6 +62,7 @@ def estimate(
         return
     rows = [
         ("documents", f"{found.documents:,}, of which {found.sampled:,} were indexed to measure"),
+        ("cut", f"{found.truncated:,} documents, longer than the encoder reads"),
         ("disk", f"{human_bytes(found.disk_bytes)}"),
         ("while building", f"{human_bytes(found.build_disk_bytes)} more"),
         ("memory", f"{human_bytes(found.memory_bytes)}"),

@@ -20,7 +20,7 @@ from tamis.scripts.corpus import (
 )
 from tamis.scripts.keys import BUDGET_MIB, RerankBudgetOption, RerankCacheOption, store_keys
 from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
-from tamis.scripts.progress import progress_on_terminal
+from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
 if TYPE_CHECKING:
     from tamis.retriever.lexical import LexicalConfig
@@ -65,6 +65,10 @@ def index(
         int | None,
         typer.Option(min=1, help="Terms there are, where JSON vectors number their terms."),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Refuse a corpus that needs more, such as 4GiB."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped build.")] = False,
     check: Annotated[
         bool,
@@ -88,6 +92,7 @@ def index(
         return
     if out is None:
         raise typer.BadParameter("give the folder to write: --out DIR")
+    say_if_first_use()
     began = perf_counter()
     try:
         if vectors is not None:
@@ -101,6 +106,7 @@ def index(
                 reading=reading,
                 fields=fields,
                 chunk=chunk,
+                memory=memory,
                 device=device,
                 resume=resume,
             )
@@ -120,6 +126,7 @@ def index_corpus_of(
     reading: Reading = Reading(),  # noqa: B008  never changed
     fields: str | None = None,
     chunk: str | None = None,
+    memory: str | None = None,
     device: str | None = None,
     resume: bool = False,
 ) -> None:
@@ -128,6 +135,7 @@ def index_corpus_of(
     from tamis.retriever.encoder import load_encoder
     from tamis.retriever.fields import parse_fields
     from tamis.retriever.indexing import index_corpus
+    from tamis.retriever.memory import parse_bytes
     from tamis.retriever.passages import read_passages
 
     passages = read_passages(corpus, **reading)
@@ -140,6 +148,7 @@ def index_corpus_of(
             source=corpus,
             fields=parse_fields(fields) if fields else {},
             chunking=Chunking.parse(chunk) if chunk else None,
+            memory_bytes=parse_bytes(memory) if memory else None,
             resume=resume,
             progress=progress,
         )

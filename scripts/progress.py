@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -32,6 +34,14 @@ def progress_on_terminal(
         return
     with _bars(unit) as bars:
         yield _Steps(bars, count()).report
+
+
+def say_if_first_use() -> None:
+    """Say on a terminal that the first build or search will be slow to begin, and why."""
+    from tamis.index.loops.compiled import is_first_use
+
+    if sys.stderr.isatty() and is_first_use():
+        typer.echo("tamis: compiling for this machine, once; takes about 20 s", err=True)
 
 
 class _Steps:

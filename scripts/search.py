@@ -8,6 +8,7 @@ import typer
 
 from tamis.scripts.filters import FilterOption, parse_filter
 from tamis.scripts.output import JsonOption, aligned, print_json
+from tamis.scripts.progress import say_if_first_use
 
 if TYPE_CHECKING:
     from tamis.api.answers import HitAnswer, SearchAnswer
@@ -46,6 +47,7 @@ def search(
     from tamis.retriever.searcher import Searcher
 
     _check_query(query)
+    say_if_first_use()
     searcher = Searcher.open(folder)
     if rerank is not None:
         searcher = replace(searcher, reranker=LazyReranker())

@@ -52,6 +52,12 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
+def is_first_use() -> bool:
+    """Whether no machine code is kept yet, so that the first build or search takes longer."""
+    folder = cache_folder()
+    return folder is None or next(folder.rglob("*.nbi"), None) is None
+
+
 def cache_key(folder: Path) -> str:
     """A name for the machine code of the sources in a folder, on this machine."""
     digest = hashlib.sha256()

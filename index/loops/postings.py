@@ -1,14 +1,15 @@
 """Postings of the Common Index File Format: bytes in, numbers out, and back."""
 
 import numpy as np
-from numba import njit
+
+from tamis.index.loops.compiled import compiled
 
 DOC_FIELD = 1
 TF_FIELD = 2
 POSTING_TAG = 0x22  # field 4 of a list, with its length before it
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_varint(data, at):
     """The whole number that begins at a place, and the place after it."""
     value, shift = 0, 0
@@ -24,7 +25,7 @@ def read_varint(data, at):
     return -1, -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_postings(data, docs, weights):
     """Read the postings that a list ends with, gaps summed; how many, or -1 if damaged.
 
@@ -54,7 +55,7 @@ def read_postings(data, docs, weights):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def varint_size(value):
     """Bytes of a whole number of 0 or more."""
     size = 1
@@ -64,7 +65,7 @@ def varint_size(value):
     return size
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def put_varint(data, at, value):
     """Write a whole number of 0 or more; the place after it."""
     while value >= 128:
@@ -75,7 +76,7 @@ def put_varint(data, at, value):
     return at + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write_postings(docs, weights):
     """The postings of a list as bytes [bytes] uint8; ``docs`` rise, both [df] int64."""
     size, last = 0, 0

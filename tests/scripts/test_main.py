@@ -130,3 +130,19 @@ def test_measuring_the_head_needs_a_device(tamis):
     result = tamis("bench", "head")
     assert result.exit_code == 2
     assert result.stderr.startswith("tamis: expected a CUDA device, found none")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "first", "said"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_a_first_use_is_told_on_a_terminal(monkeypatch, capsys, tmp_path, terminal, first, said):
+    from tamis.index.loops import compiled
+    from tamis.scripts.progress import say_if_first_use
+
+    (tmp_path / "module").mkdir()
+    if not first:
+        (tmp_path / "module" / "loop.nbi").touch()
+    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    say_if_first_use()
+    assert ("compiling for this machine, once" in capsys.readouterr().err) == said
