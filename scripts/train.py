@@ -1,4 +1,4 @@
-"""``tamis train``: a configuration to a trained encoder."""
+"""``tamis train``: a configuration to a trained encoder, or to a trained reranker."""
 
 import os
 import sys
@@ -28,12 +28,16 @@ def train_command(
         bool, typer.Option("--json", help="Print one JSON document on standard output.")
     ] = False,
 ) -> None:
-    """Train a sparse encoder."""
+    """Train a sparse encoder, or a reranker where the configuration has [reranker]."""
     import torch
 
+    from tamis.retriever.rerank.recipe import is_reranker_recipe
     from tamis.retriever.training.config import read_config
     from tamis.retriever.training.trainer import train
 
+    if is_reranker_recipe(config):
+        _train_reranker(config, data, device, resume, json_output)
+        return
     settings = read_config(config)
     root = data or Path(os.environ.get("TAMIS_DATA", "."))
     torch.set_float32_matmul_precision("high")  # scores of a batch on tensor cores
@@ -55,6 +59,28 @@ def train_command(
         typer.echo(f"{folder}: trained; use it with `tamis index --encoder {folder}`")
 
 
+def _train_reranker(
+    config: Path, data: Path | None, device: str | None, resume: bool, json_output: bool
+) -> None:
+    import torch
+
+    from tamis.index.errors import InputError
+    from tamis.retriever.rerank.recipe import LOG, read_recipe, train_reranker
+
+    if resume:
+        raise InputError(
+            "expected no --resume for a reranker, which is trained in minutes; omit it"
+        )
+    torch.set_float32_matmul_precision("high")
+    root = data or Path(os.environ.get("TAMIS_DATA", "."))
+    lines: list[dict[str, Any]] = []
+    folder = train_reranker(read_recipe(config), root, device=device, report=_reporter(lines))
+    if json_output:
+        print_json({"model": str(folder), "log": str(folder.parent / LOG), "last": lines})
+    else:
+        typer.echo(f"{folder}: trained; use it as BlockReranker.from_pretrained({str(folder)!r})")
+
+
 def _nobody_looks(done: int, total: int) -> None:
     """Takes progress where there is no terminal."""
 
@@ -74,6 +100,8 @@ def _summary(line: dict[str, Any]) -> str:
     if "dev" in line:
         point, best = max(line["dev"]["mean"].items(), key=lambda item: item[1])
         return f"step {line['step']}: dev nDCG@10 {best:.4f} at terms/channel {point}"
+    if "terms" not in line:
+        return f"step {line['step']}  loss {line['loss']:.4f}"
     return (
         f"step {line['step']}/{line['steps']}  loss {line['loss']:.4f}  "
         f"terms {line['terms']:.0f}  {line['passages_per_s']:.0f} passages/s"

@@ -78,7 +78,8 @@ def mine(
 
     Args:
         queries: their ids.
-        positives: ``[queries]`` labelled passage, -1 for none; never mined.
+        positives: ``[queries, most]`` labelled passages, the one that is to be found first, -1 for
+            none; never mined.
         passages: vectors ``[passages, D]`` and word weights ``[passages, vocab]``.
         query_vectors: ``[queries, D]``.
         each: how many by each of the two.
@@ -89,12 +90,13 @@ def mine(
         part = np.arange(start, min(start + QUERIES_AT_ONCE, len(queries)))
         cosine = (query_vectors[part[0] : part[-1] + 1] @ dense.T).float()  # [queries, passages]
         lexical = (words @ _counts(queries, part, words.shape[1], dense.device)).T.contiguous()
-        known = torch.from_numpy(positives[part]).to(dense.device)[:, None]
-        held = known.clamp_min(0)
+        taken = torch.from_numpy(positives[part]).to(dense.device)
+        held = taken[:, :1].clamp_min(0)
         teacher = [_mixed(cosine.gather(1, held), lexical.gather(1, held))]
-        at = [known]
+        at = [taken[:, :1]]
         for ranking in (cosine, lexical):
-            best = _best(ranking, torch.cat(at, 1), each)
+            best = _best(ranking, taken, each)
+            taken = torch.cat([taken, best], 1)
             teacher.append(_mixed(cosine.gather(1, best), lexical.gather(1, best)))
             at.append(best)
         rows.append(torch.cat(at, 1).int().cpu())

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tamis.retriever.rerank.objective import list_loss
+from tamis.retriever.rerank.prompt import Conditioning  # noqa: TC001  recipes read annotations
 from tamis.retriever.rerank.students import TokenList
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.mining import Candidates
-    from tamis.retriever.rerank.prompt import Conditioning
     from tamis.retriever.training.token_rows import TokenRows
 
 
@@ -30,7 +30,8 @@ class ListTraining:
 
     Attributes:
         steps: optimiser steps.
-        seconds: end after so much time instead, if not None; the schedule follows the clock.
+        seconds: end after so much time instead, if not None; the schedule follows the clock, and
+            no two runs are equal.
         lists: lists a step.
         documents: documents a list, one of them labelled.
         rate: peak learning rate of the encoder.

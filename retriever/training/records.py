@@ -11,7 +11,16 @@ import tomllib
 import types
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from tamis.index.errors import InputError
 
@@ -86,13 +95,17 @@ def _value(hint: Any, value: Any, path: str, name: str) -> Any:  # noqa: ANN401 
     if hint is float and type(value) is int:
         return float(value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return _member(hint, value, path, name)
+        return _member(list(hint), value, path, name)
+    if get_origin(hint) is Literal:
+        return _member(list(get_args(hint)), value, path, name)
     if type(value) is not hint:
         raise InputError(f"{path}: expected {name} to be {hint.__name__}, found {value!r}")
     return value
 
 
-def _member(hint: type[StrEnum], value: Any, path: str, name: str) -> StrEnum:  # noqa: ANN401
-    if value not in list(hint):
-        raise InputError(f"{path}: expected {name} to be one of {', '.join(hint)}, found {value!r}")
-    return hint(value)
+def _member(choices: list[Any], value: Any, path: str, name: str) -> Any:  # noqa: ANN401
+    """The choice that equals a value: a member of an enumeration, or a literal."""
+    if value not in choices:
+        wanted = ", ".join(map(str, choices))
+        raise InputError(f"{path}: expected {name} to be one of {wanted}, found {value!r}")
+    return choices[choices.index(value)]

@@ -139,17 +139,19 @@ def test_mining_finds_what_an_exhaustive_search_finds():
     asked = vectors(model, queries, (1, 2))
     words = word_weights(passages, 70, torch.device("cpu"))
     positives = np.array([4, -1, 9, -1, 0, 3, 2])
-    found = mine(queries, positives, (dense, words), asked, 5)
+    others = np.array([7, -1, -1, -1, 49, 5, 6])  # right as well: neither first nor mined
+    known = np.stack([positives, others], 1)
+    found = mine(queries, known, (dense, words), asked, 5)
     assert found.passages.shape == found.teacher.shape == (7, 11)
     assert (found.passages[:, 0] == positives).all()
     for i, row in enumerate(found.passages.tolist()):
         assert len(set(row)) == 11
         order = torch.argsort(-(asked[i].float() @ dense.float().T), stable=True).tolist()
-        wanted = [passage for passage in order if passage != positives[i]][:5]
+        wanted = [passage for passage in order if passage not in known[i]][:5]
         assert set(row[1:6]) == set(wanted)
-        values, taken = bm25(queries.row(i), passages), {positives[i], *wanted}
-        others = [p for p in np.argsort(-values, kind="stable").tolist() if p not in taken]
-        assert values[row[6:]].tolist() == pytest.approx(values[others[:5]].tolist(), abs=1e-5)
+        values, taken = bm25(queries.row(i), passages), {*known[i], *wanted}
+        rest = [p for p in np.argsort(-values, kind="stable").tolist() if p not in taken]
+        assert values[row[6:]].tolist() == pytest.approx(values[rest[:5]].tolist(), abs=1e-5)
 
 
 def bm25(query, passages, k1=0.9, b=0.4):
