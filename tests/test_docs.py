@@ -1,0 +1,82 @@
+"""The documentation: the tutorial runs, links lead somewhere, commands and options exist."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_readme import BLOCK, run
+
+from tamis.scripts.main import command_line
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "scripts" / "docs"
+PAGES = sorted((DOCS / "pages").rglob("*.md"))
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
+COMMAND = re.compile(r"\btamis ([a-z]+)\b((?:[^`\n|]|\\\|)*)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+IDENTIFIER = re.compile(r"^::: (tamis\.[\w.]+)$", re.MULTILINE)
+
+
+def test_the_tutorial_runs_in_the_order_of_its_page(tmp_path):
+    outputs = []
+    for language, code in BLOCK.findall((DOCS / "pages" / "tutorial.md").read_text()):
+        done = run(language, code, tmp_path)
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        outputs.append(done.stdout)
+    everything = "\n".join(outputs)
+    assert "no mistake found" in everything
+    assert "field order: integer" in everything
+    assert everything.index("jupiter") < everything.index("expansion: not in the document's text")
+    assert "atlas#2" in everything
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_pages_that_exist(page):
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_and_options_that_are_named_exist(page):
+    import typer
+
+    commands = typer.main.get_command(command_line()).commands
+    known = {
+        name: {o for p in c.params for o in (*p.opts, *p.secondary_opts)}
+        for name, c in commands.items()
+    }
+    for name, rest in COMMAND.findall(page.read_text()):
+        if name not in known:
+            assert name in {"is", "names", "reads", "itself"}, name
+            continue
+        assert set(OPTION.findall(rest)) <= known[name], (name, rest)
+
+
+def test_every_page_is_in_the_menu():
+    menu = (DOCS / "mkdocs.yml").read_text()
+    assert all(page.relative_to(DOCS / "pages").as_posix() in menu for page in PAGES)
+
+
+def test_what_the_reference_shows_exists():
+    for page in PAGES:
+        for name in IDENTIFIER.findall(page.read_text()):
+            module, _, last = name.rpartition(".")
+            parts = [name, ""] if last.islower() and _source(name).is_file() else [module, last]
+            source = _source(parts[0])
+            assert source.is_file(), name
+            assert not parts[1] or re.search(
+                rf"^(class|def) {parts[1]}\b", source.read_text(), re.M
+            )
+
+
+def _source(module):
+    return ROOT / Path(*module.split(".")[1:]).with_suffix(".py")
+
+
+def test_the_site_builds_without_a_warning():
+    mkdocs = shutil.which("mkdocs")
+    if mkdocs is None:
+        pytest.skip("mkdocs-material is not installed; scripts/dev/docs builds the site")
+    subprocess.run([mkdocs, "build", "--strict", "-f", DOCS / "mkdocs.yml"], check=True)
