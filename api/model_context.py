@@ -74,6 +74,17 @@ class Search(Struct, forbid_unknown_fields=True, frozen=True):
     rerank: Annotated[
         bool, Meta(description=f"Order the best {RERANK_DEPTH} anew by reading them: slower.")
     ] = False
+    filter: Annotated[
+        dict[str, Any] | UnsetType,
+        Meta(
+            description="Which documents may be found, by the fields that list_indexes names: "
+            "a range, a list of values, or must and must_not of these.",
+            examples=[
+                {"field": "year", "range": {"gte": 1999, "lt": 2005}},
+                {"must": [{"field": "language", "in": ["en"]}]},
+            ],
+        ),
+    ] = UNSET
 
 
 class Explain(Struct, forbid_unknown_fields=True, frozen=True):
@@ -191,6 +202,8 @@ class _Tools:
         body = {"query": asked.query, "k": asked.k, "highlight": True}
         if asked.rerank:
             body["rerank"] = {"depth": RERANK_DEPTH}
+        if asked.filter is not UNSET:
+            body["filter"] = asked.filter
         found = await self._do("search", body, name=name)
         return {"index": name, "hits": [_brief(hit) for hit in found["hits"]]}
 

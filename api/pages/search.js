@@ -3,6 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const TITLES = { 401: "This server asks for an API key", 404: "Not there", 422: "This search cannot be done", 429: "The server is busy", 503: "The server is busy" };
+const CHOICES = ["recall", "weight", "rerank", "filter"];
 const ROOM = { one: 8, two: 4 }; // terms of a hit that are shown at first
 let indexes = [];
 let running = null;
@@ -24,6 +25,25 @@ async function ask(path, body, signal) {
   throw answer && answer.detail ? answer : { title: `Status ${response.status}`, detail: "The answer could not be read." };
 }
 
+/* "year >= 1999, language = en fr" as the API takes it; text that begins with { is JSON already. */
+function parseFilter(text, fields) {
+  const refuse = (detail) => { throw { status: 422, detail }; };
+  if (text.trim().startsWith("{")) {
+    try { return JSON.parse(text); } catch { refuse("expected the filter as JSON, found a mistake in it"); }
+  }
+  const parts = { "=": "in", "!=": "in", ">=": "gte", ">": "gt", "<=": "lte", "<": "lt" };
+  const filter = { must: [], must_not: [] };
+  for (const clause of text.split(",").filter((part) => part.trim())) {
+    const [, field, sign, rest] = clause.match(/^\s*(\S+?)\s*(!=|>=|<=|=|>|<)\s*(.+?)\s*$/) ?? refuse(`expected a filter such as year >= 1999, found ${clause.trim()}`);
+    if (!Object.hasOwn(fields, field)) refuse(`expected a filter by one of ${Object.keys(fields).join(", ")}, found ${field}`);
+    const isNumber = ["integer", "float"].includes(fields[field]);
+    const values = rest.split(/\s+/).map((value) => (isNumber && value !== "" && Number.isFinite(Number(value)) ? Number(value) : value));
+    const condition = parts[sign] === "in" ? { field, in: values } : { field, range: { [parts[sign]]: values[0] } };
+    filter[sign === "!=" ? "must_not" : "must"].push(condition);
+  }
+  return filter;
+}
+
 /* A side: one way to search. The first is always there, the second when comparing. */
 class Side {
   constructor(letter) {
@@ -31,7 +51,7 @@ class Side {
     this.node = $("side").content.cloneNode(true).firstElementChild;
     this.column = make("section", { className: "column" });
     this.column.setAttribute("aria-label", `Hits of ${letter}`);
-    for (const name of ["index", "recall", "weight", "rerank"]) {
+    for (const name of [...CHOICES, "index"]) {
       this[name] = this.node.querySelector(`.${name}`);
       this[name].addEventListener("change", () => changed());
     }
@@ -50,6 +70,10 @@ class Side {
     const about = this.about;
     this.hasWeight = Boolean(about && about.lexical && about.encoder);
     this.node.querySelector(".for-weight").classList.toggle("unfit", !this.hasWeight);
+    const fields = Object.entries((about && about.fields) || {});
+    this.hasFilter = fields.length > 0;
+    this.filter.title = fields.map(([name, kind]) => `${name}: ${kind}`).join("\n");
+    this.node.querySelector(".for-filter").classList.toggle("unfit", !this.hasFilter);
   }
 
   read(url, prefix) {
@@ -59,11 +83,12 @@ class Side {
     choose(this.rerank, url.get(`${prefix}rerank`) ?? "");
     const weight = url.get(`${prefix}weight`) ?? "";
     this.weight.value = Number.isFinite(Number(weight)) ? weight : "";
+    this.filter.value = url.get(`${prefix}filter`) ?? "";
   }
 
   write(url, prefix) {
     if (indexes.length > 1) url.set(`${prefix}index`, this.index.value);
-    for (const name of ["recall", "weight", "rerank"]) if (this[name].value !== "") url.set(prefix + name, this[name].value);
+    for (const name of CHOICES) if (this[name].value.trim() !== "") url.set(prefix + name, this[name].value.trim());
   }
 
   request(query) {
@@ -72,13 +97,14 @@ class Side {
     else if (this.recall.value) body.recall = Number(this.recall.value);
     if (this.weight.value !== "" && this.hasWeight) body.lexical_weight = Number(this.weight.value);
     if (this.rerank.value) body.rerank = { depth: Number(this.rerank.value) };
+    if (this.hasFilter && this.filter.value.trim()) body.filter = parseFilter(this.filter.value, this.about.fields);
     return { path: `/v1/indexes/${encodeURIComponent(this.index.value)}/search`, body };
   }
 
   async search(query, signal) {
-    const { path, body } = this.request(query);
-    const began = performance.now();
     try {
+      const { path, body } = this.request(query);
+      const began = performance.now();
       const answer = await ask(path, body, signal);
       this.fill(answer, performance.now() - began, Boolean(body.rerank));
       return answer.hits.length;
@@ -241,7 +267,7 @@ function changed() { writeUrl(); search(); }
 
 function toggleComparing() {
   if (!comparing()) {
-    for (const name of ["index", "recall", "weight", "rerank"]) sides[1][name].value = sides[0][name].value;
+    for (const name of ["index", ...CHOICES]) sides[1][name].value = sides[0][name].value;
     if (sides[0].rerank.value === "") sides[1].rerank.value = "50"; // the comparison asked for most
     else sides[1].rerank.value = "";
   }

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from tamis.api import Limits, create_app
 from tamis.api.keys import ApiKeys
+from tamis.retriever import Passage, Searcher, index_corpus
 
 KEY = "a-key-of-this-test-0123456789"
 INITIALIZE = {
@@ -97,6 +98,17 @@ def test_a_search_finds_what_the_rest_api_finds(address):
         "snippet": "Owls hunt at night; a hunting owl flies silently.",
     }
     assert "title" not in found["hits"][1]
+
+
+def test_a_search_is_filtered_by_declared_fields(start, tmp_path):
+    passages = [Passage(str(year), "an owl", fields={"year": year}) for year in range(1990, 2000)]
+    path = index_corpus(passages, tmp_path / "index", encoder=None, fields={"year": "integer"}).path
+    address = start(create_app({"years": Searcher.open(path)}, mcp=True))
+    young = {"field": "year", "range": {"gte": 1997}}
+    found = call(address, "search", query="owl", filter={"must_not": [young], "must": []})
+    assert {hit["id"] for hit in found["hits"]} == {str(year) for year in range(1990, 1997)}
+    assert "'month'" in call(address, "search", query="owl", filter={"field": "month", "in": [1]})
+    assert call(address, "list_indexes")["indexes"][0]["fields"] == {"year": "integer"}
 
 
 def test_a_score_is_explained_and_a_document_read(address):

@@ -60,7 +60,13 @@ def chromium():
 def indexes(searchers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     index_corpus(HOSTILE, folder / "odd", encoder=None)
-    return searchers | {"odd": Searcher.open(folder / "odd")}
+    years = [
+        Passage(f"y{year}", "owl", fields={"year": year, "kind": ("even", "odd")[year % 2]})
+        for year in range(1990, 2000)
+    ]
+    kinds = {"year": "integer", "kind": "string"}
+    index_corpus(years, folder / "years", encoder=None, fields=kinds)
+    return searchers | {name: Searcher.open(folder / name) for name in ("odd", "years")}
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +168,40 @@ def test_a_search_shows_marked_words_and_a_bar_for_each_term(visit, indexes):
     }
     assert len(set(kinds.values())) == 3
     assert first.locator("tr", has_text="+z").locator(".fill.expansion").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("year >= 1997", {"y1997", "y1998", "y1999"}),
+        ("year>1991,year<=1993", {"y1992", "y1993"}),
+        ("year = 1990 1995", {"y1990", "y1995"}),
+        ("year < 1996, kind != even", {"y1991", "y1993", "y1995"}),
+        ('{"field": "kind", "in": ["odd"]}', {f"y{year}" for year in range(1991, 2000, 2)}),
+    ],
+)
+def test_a_filter_is_written_as_people_do(visit, written, found):
+    page = visit("/?index=years&q=owl&k=25")
+    page.fill(".filter", written)
+    page.press(".filter", "Enter")
+    settle(page)
+    page.wait_for_selector(f".column article >> nth={len(found) - 1}")
+    assert set(ids(page)) == found
+
+
+def test_a_faulty_filter_is_told(visit):
+    page = visit("/?index=years&q=owl")
+    assert "year: integer" in page.get_attribute(".filter", "title")
+    for written, told in (
+        ("year", "such as year >= 1999"),
+        ("colour = 1", "one of year, kind"),
+        ("{", "JSON"),
+    ):
+        page.fill(".filter", written)
+        page.press(".filter", "Enter")
+        assert told in page.inner_text(".state.error")
+    page = visit("/?index=words&q=owl")
+    assert not page.locator(".filter").first.is_visible()
 
 
 def test_the_time_of_each_stage_is_told(visit):
