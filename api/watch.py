@@ -102,7 +102,9 @@ def _method(scope: Scope) -> str:
 
 
 def _log(exchange: _Exchange, route: str) -> None:
-    worth_a_warning = exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    failed = exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    # What is shed is counted: a line for each would be load where there is too much of it.
+    worth_a_warning = failed and exchange.status != HTTPStatus.SERVICE_UNAVAILABLE
     level = logging.WARNING if worth_a_warning or exchange.took_s > SLOW_S else logging.INFO
     if not LOG.isEnabledFor(level):
         return

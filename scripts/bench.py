@@ -20,6 +20,7 @@ def bench_commands() -> typer.Typer:
     group.command("search")(search)
     group.command("precision")(precision)
     group.command("rerank")(rerank)
+    group.command("serve")(serve)
     return group
 
 
@@ -163,6 +164,46 @@ def rerank(
         return
     for row in [*found["attention"], found["training"], *found["mistral"]]:
         typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    queries: Annotated[Path, typer.Option(help="JSON lines with a text each, as queries.jsonl.")],
+    clients: Annotated[
+        str, typer.Option(help="Numbers of connections, with commas.")
+    ] = "1,4,12,24",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of one measurement.")] = 10.0,
+    peer: Annotated[
+        str | None, typer.Option(help="URL of another server's search, {query} in it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a server under load on this machine, against the library call and a peer."""
+    require("serve", "eval")
+    from tamis.scripts.bench_serve import measure_serve
+
+    try:
+        numbers = [int(number) for number in clients.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected numbers such as 1,12 as --clients, found {clients!r}"
+        ) from None
+    found = measure_serve(folder, queries, clients=numbers, seconds=seconds, peer=peer)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    typer.echo(
+        f"library call: p50 {found['library']['p50_ms']} ms; over HTTP "
+        f"{found['http_overhead_p50_ms']} ms more"
+    )
+    for row in [*found["load"], found["overload"]["over"], found["overload"]["after_at_half"]]:
+        typer.echo(
+            f"{row['server']:24} {row['clients']:4} clients {row['requests_per_s']:9.1f}/s  "
+            f"p50 {row['p50_ms']:8.3f} ms  p99 {row['p99_ms']:8.3f} ms  {row['statuses']}"
+        )
 
 
 def _require_cuda() -> None:

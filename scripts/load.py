@@ -33,12 +33,14 @@ class Load:
     Attributes:
         seconds: it lasted.
         statuses: answers by status; 0 for a connection that broke.
-        latencies_ms: of answers below 500, in the order they came.
+        latencies_ms: of answers with 200, in the order they came, from when they were due.
+        waits_ms: of the same, from when they were asked for.
     """
 
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
+    waits_ms: list[float] = field(default_factory=list)
 
     @property
     def per_second(self) -> float:
@@ -46,9 +48,14 @@ class Load:
         return self.statuses[200] / self.seconds
 
     def quantile_ms(self, share: float) -> float:
-        """The latency that this share of all requests stays below."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
+        """The latency that this share of all answers stays below."""
+        return quantile(self.latencies_ms, share)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """What this share of some values stays below; 0 for none."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
 def request_bytes(address: str, path: str, body: bytes, headers: Mapping[str, str] = {}) -> bytes:
@@ -127,8 +134,8 @@ class _Client:
         return self.due < other.due
 
     def send(self) -> None:
-        """Ask; what a schedule has made late is late from when it was due."""
-        self._asked = self.due if self._gap else perf_counter()
+        """Ask for the next."""
+        self._asked = perf_counter()
         self.socket.sendall(next(self._stream))
 
     def receive(self, found: Load) -> bool:
@@ -156,8 +163,10 @@ class _Client:
     def _finish(self, found: Load) -> None:
         now, status = perf_counter(), int(self._data[9:12])
         found.statuses[status] += 1
-        if status < 500:
-            found.latencies_ms.append(1000 * (now - self._asked))
+        if status == 200:
+            began = self.due if self._gap else self._asked
+            found.latencies_ms.append(1000 * (now - began))
+            found.waits_ms.append(1000 * (now - self._asked))
         self._data.clear()
         self._wanted, self._asked = 0, 0.0
         self.due = self.due + self._gap if self._gap else now
