@@ -14,7 +14,7 @@ import msgspec
 
 from tamis.api import problems, requests
 from tamis.api.idempotency import HEADER, LONGEST_KEY
-from tamis.api.operation import NDJSON
+from tamis.api.operation import EVENTS, NDJSON
 from tamis.api.orders import Name
 from tamis.api.problems import Problem
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 REF = "#/components/schemas/{name}"
 _NAME = msgspec.json.schema(Name)
+EVENT = {
+    "type": "object",
+    "description": "Each event of the stream; its data is a TaskAnswer.",
+    "properties": {
+        "event": {"const": "task"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
 PARAMETERS: dict[str, tuple[str, dict[str, Any]]] = {
     "name": ("An index of this server, or an alias.", {"type": "string", "minLength": 1}),
     "id": (
@@ -121,7 +130,7 @@ def _responses(operation: Operation, needs_key: bool) -> dict[str, Any]:
     if operation.once:
         statuses |= {409, 422, 503}
     problem = {"content": {problems.MEDIA_TYPE: {"schema": _ref(Problem)}}}
-    schema = {"type": "string"} if operation.gives is str else _ref(operation.gives)
+    schema = EVENT if operation.sends == EVENTS else _schema_of(operation.gives)
     answer = {"content": {operation.sends: {"schema": schema}}}
     good = {
         str(status): {"description": HTTPStatus(status).phrase, **answer}
@@ -187,6 +196,10 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     if found.get("default", 0) is None:
         del found["default"]
     return found
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  a type
+    return {"type": "string"} if kind is str else _ref(kind)
 
 
 def _ref(kind: type) -> dict[str, str]:

@@ -176,6 +176,9 @@ def serve(
     peer: Annotated[
         str | None, typer.Option(help="URL of another server's search, {query} in it.")
     ] = None,
+    peer_body: Annotated[
+        str | None, typer.Option(help="JSON to post there, {query} standing for the text.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -189,7 +192,9 @@ def serve(
         raise typer.BadParameter(
             f"expected numbers such as 1,12 as --clients, found {clients!r}"
         ) from None
-    found = measure_serve(folder, queries, clients=numbers, seconds=seconds, peer=peer)
+    found = measure_serve(
+        folder, queries, clients=numbers, seconds=seconds, peer=peer, peer_body=peer_body
+    )
     if out is not None:
         out.write_text(dumps(found, indent=1) + "\n")
     if json:

@@ -46,6 +46,7 @@ def measure_serve(
     seconds: float,
     k: int = 10,
     peer: str | None = None,
+    peer_body: str | None = None,
 ) -> dict[str, Any]:
     """Measure a server of one index under text queries.
 
@@ -55,7 +56,9 @@ def measure_serve(
         clients: connections, one measurement each.
         seconds: of one measurement.
         k: hits of a query.
-        peer: URL of another server's search with ``{query}`` in it, measured in the same way.
+        peer: URL of another server's search, measured in the same way; ``{query}`` in it stands
+            for the text.
+        peer_body: JSON to post there, ``{query}`` standing for the text as a JSON string.
 
     Raises:
         InputError: there are no queries, or the server answers other than the library.
@@ -74,7 +77,13 @@ def measure_serve(
         most = max(row["requests_per_s"] for row in rows)
         overload = _overload(address, requests, most, seconds)
     if peer is not None:
-        rows += _peer_rows(peer, texts, clients, seconds)
+        requests = _peer_requests(peer, peer_body, texts)
+        address = peer[: peer.index("/", len("https://"))]
+        apply_load(address, requests, clients=4, seconds=WARM_S)
+        rows += [
+            _row(address, number, apply_load(address, requests, clients=number, seconds=seconds))
+            for number in clients
+        ]
     return {
         "provenance": provenance(SEED),
         "documents": len(searcher.collection),
@@ -179,16 +188,13 @@ def _overload(
     }
 
 
-def _peer_rows(
-    peer: str, texts: Sequence[str], clients: Sequence[int], seconds: float
-) -> list[dict[str, Any]]:
-    parts = urlsplit(peer)
-    address = f"{parts.scheme}://{parts.netloc}"
-    path = peer.removeprefix(address)
-    tail = f" HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
-    requests = [f"GET {path.replace('{query}', quote(text))}{tail}".encode() for text in texts]
-    apply_load(address, requests, clients=4, seconds=WARM_S)
+def _peer_requests(url: str, body: str | None, texts: Sequence[str]) -> list[bytes]:
+    parts = urlsplit(url)
+    path = url[url.index(parts.netloc) + len(parts.netloc) :]
+    if body is None:
+        tail = f" HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
+        return [f"GET {path.replace('{query}', quote(text))}{tail}".encode() for text in texts]
     return [
-        _row(address, number, apply_load(address, requests, clients=number, seconds=seconds))
-        for number in clients
+        request_bytes(url, path, body.replace("{query}", orjson.dumps(text).decode()).encode())
+        for text in texts
     ]

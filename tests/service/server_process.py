@@ -1,0 +1,51 @@
+"""A server as a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+COMMAND = [sys.executable, "-c", "from tamis.scripts.main import main; main()", "serve"]
+
+
+class Server:
+    """A process, its address, and ways to ask it."""
+
+    def __init__(self, data, limits):
+        variables = {f"TAMIS_SERVE_LIMITS_{name.upper()}": str(n) for name, n in limits.items()}
+        self.process = subprocess.Popen(
+            [*COMMAND, "--data", str(data), "--port", "0", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **variables},
+        )
+        self.data = data
+        self.address = json.loads(self.process.stdout.readline())["address"]
+        self.client = httpx.Client(base_url=self.address, timeout=60)
+
+    def ask(self, method, path, **options):
+        answer = self.client.request(method, path, **options)
+        assert answer.is_success, (method, path, answer.status_code, answer.text[:300])
+        return answer.json()
+
+    def fill(self, name, texts):
+        """Make an index of words and put texts into it, numbered from 0."""
+        self.ask("PUT", f"/v1/indexes/{name}", json={"encoder": None})
+        lines = (json.dumps({"_id": str(at), "text": text}) for at, text in enumerate(texts))
+        path = f"/v1/indexes/{name}/documents?wait=searchable"
+        assert self.ask("POST", path, content="\n".join(lines))["failed"] == 0
+
+    def memory_bytes(self, what="VmRSS"):
+        """Of the process: now, or with VmHWM at most so far."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(what):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(what)
+
+    def stop(self):
+        self.client.close()
+        self.process.terminate()
+        self.process.communicate(timeout=30)
