@@ -2,9 +2,9 @@
 
     lucene_server.py CORPUS FOLDER PORT
 
-Needs `pip install 'tamis[pyserini]'`. The server is pyserini's, its searcher Lucene's BM25. Only the
-index, which pyserini downloads by name, is put into its place here, and its encoders of pictures,
-which ask for an old transformers, are left out.
+Needs `pip install 'tamis[pyserini]'`. The server is pyserini's, its searcher Lucene's BM25. Only
+the index, which pyserini downloads by name, is put into its place here, and its encoders of
+pictures, which ask for an old transformers, are left out.
 """
 
 import sys
