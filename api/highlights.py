@@ -21,6 +21,7 @@ SNIPPET_CHARACTERS = 320
 LEAD_CHARACTERS = 48  # kept before the first matched word of a snippet
 LONGEST_TEXT = 20_000  # characters looked at
 KNOWN_WORDS = 1 << 15  # whose stems are remembered
+LONGEST_KNOWN = 64  # characters
 ELLIPSIS = "…"
 _WORD = re.compile(r"[^\W_]+")
 
@@ -88,7 +89,8 @@ class _MatchFinder:
         if self._analyzer is None or not self._stems:
             return
         for word in _WORD.finditer(text):
-            stems = _stems_of(self._analyzer, word[0])
+            stems_of = _stems_of if len(word[0]) <= LONGEST_KNOWN else _stems_of.__wrapped__
+            stems = stems_of(self._analyzer, word[0])
             found = [stem for stem in stems if stem in self._stems]
             parts = [
                 (word.start() + part.start(), word.start() + part.end(), self._stems[stem])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tokenizers
 
+from tamis.api import highlights
 from tamis.api.highlights import SNIPPET_CHARACTERS, highlight
 from tamis.retriever import Hit, LexicalConfig, MatchedTerm, Passage, Searcher, index_corpus
 from tamis.retriever.checkpoint import EncoderDescription
@@ -94,6 +95,13 @@ def test_a_long_text_without_words_shows_its_beginning(searcher):
 
 def test_a_long_word_is_cut(searcher):
     assert marked(searcher, "x" * 5000)[1] == "x" * SNIPPET_CHARACTERS + "…"
+
+
+def test_only_words_of_usual_length_are_remembered(searcher):
+    remembered = highlights._stems_of.cache_info
+    before = remembered().currsize
+    assert marked(searcher, f"quagga {'x' * 5000}", "=quagga")[0] == ["quagga"]
+    assert remembered().currsize - before == 1
 
 
 def test_fields_that_are_missing_or_no_text_are_left_out(searcher):
