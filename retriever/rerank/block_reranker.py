@@ -162,16 +162,13 @@ class BlockReranker:
             FormatError: the model gave scores that are not finite.
         """
         priors = self._priors(lists, first_stage)
-        blocks = [self._build(query, documents) for query, documents in lists]
-        masses: list[list[torch.Tensor]] = [[] for _ in blocks]
-        for batch in self._batches(blocks):
-            layout = BlockLayout.pack([block for _, block in batch], self.parts.prompts.sizes)
-            mass = self.parts.backbone(layout).split(np.diff(layout.documents).tolist())
-            for (number, block), part in zip(batch, mass, strict=True):
-                masses[number].append(part[:, : block.signals])
-        return [
-            self._read(masses[number], block, priors[number]) for number, block in enumerate(blocks)
-        ]
+        scores = self._scores(lists)
+        if self.readout.null:
+            nothing = self.parts.settings.null_query
+            less = self._scores([(nothing, documents) for _, documents in lists])
+            pairs = zip(scores, less, strict=True)
+            scores = [one - self.readout.null * other for one, other in pairs]
+        return [self._mixed(one, prior) for one, prior in zip(scores, priors, strict=True)]
 
     @torch.inference_mode()
     def explain(self, query: str, documents: Sequence[str]) -> list[dict[str, Any]]:
@@ -208,13 +205,31 @@ class BlockReranker:
         Raises:
             FormatError: the model gave scores that are not finite.
         """
+        readout = self.parts.settings.readouts.get("none", SHARE)
+        scores = self._held_scores(query, held, readout)
+        if readout.null:
+            nothing = self.parts.settings.null_query
+            scores = scores - readout.null * self._held_scores(nothing, held, readout)
+        found: NDArray[np.float32] = scores.cpu().numpy()
+        return found
+
+    def _held_scores(self, query: str, held: DocumentKeys, readout: Readout) -> torch.Tensor:
         block = self.parts.prompts.build(query, (), "none")
         layout = BlockLayout.pack([block], self.parts.prompts.sizes)
         mass = self.parts.backbone.with_held(layout, held)
         lengths = torch.from_numpy(np.diff(held.bounds)).to(mass.device)
-        readout = self.parts.settings.readouts.get("none", SHARE)
-        found: NDArray[np.float32] = _finite(readout.scores(mass, lengths)).cpu().numpy()
-        return found
+        return _finite(readout.scores(mass, lengths))
+
+    def _scores(self, lists: Sequence[tuple[str, Sequence[str]]]) -> list[torch.Tensor]:
+        """The scores ``[documents]`` float32 of each list, without first stage."""
+        blocks = [self._build(query, documents) for query, documents in lists]
+        masses: list[list[torch.Tensor]] = [[] for _ in blocks]
+        for batch in self._batches(blocks):
+            layout = BlockLayout.pack([block for _, block in batch], self.parts.prompts.sizes)
+            mass = self.parts.backbone(layout).split(np.diff(layout.documents).tolist())
+            for (number, block), part in zip(batch, mass, strict=True):
+                masses[number].append(part[:, : block.signals])
+        return [self._read(parts, block) for parts, block in zip(masses, blocks, strict=True)]
 
     def _build(self, query: str, documents: Sequence[str]) -> Block:
         if isinstance(documents, str):
@@ -259,16 +274,16 @@ class BlockReranker:
         if piece:
             yield Block(block.prefix, piece, block.query, block.signals)
 
-    def _read(
-        self, masses: list[torch.Tensor], block: Block, prior: Sequence[float] | None
-    ) -> NDArray[np.float32]:
+    def _read(self, masses: list[torch.Tensor], block: Block) -> torch.Tensor:
         if not block.documents:
-            return np.empty(0, np.float32)
+            return torch.empty(0)
         mass = torch.cat(masses)
         lengths = torch.tensor([len(ids) for ids in block.documents], device=mass.device)
-        scores = _finite(self.readout.scores(mass, lengths))
-        if prior is not None:
-            first_stage = torch.tensor(prior, dtype=torch.float32, device=mass.device)
+        return _finite(self.readout.scores(mass, lengths))
+
+    def _mixed(self, scores: torch.Tensor, prior: Sequence[float] | None) -> NDArray[np.float32]:
+        if prior is not None and len(scores):
+            first_stage = torch.tensor(prior, dtype=torch.float32, device=scores.device)
             scores = self.readout.with_prior(scores, first_stage)
         found: NDArray[np.float32] = scores.float().cpu().numpy()
         return found

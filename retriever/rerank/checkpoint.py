@@ -61,6 +61,7 @@ class RerankerSettings:
         readouts: by conditioning, how attention becomes a score.
         shared_embeddings: how far, relatively, the bundled encoder's embedding matrix may be from
             the one these weights were trained beside; 0 where the folder has a matrix of its own.
+        null_query: what asks nothing, where a readout takes its scores off; empty, or "N/A".
     """
 
     name: str = ""
@@ -71,6 +72,7 @@ class RerankerSettings:
     template: Template | None = None
     readouts: dict[str, Readout] = field(default_factory=dict)
     shared_embeddings: float = 0.0
+    null_query: str = ""
 
 
 @dataclass(frozen=True)

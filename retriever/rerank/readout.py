@@ -21,11 +21,15 @@ class Readout:
         length: weight of the log of a document's tokens, taken off: 1 for the mean instead of the
             sum over tokens.
         prior: weight of the first stage's standardised scores, where they are given.
+        null: weight of what each document scores under a query that asks nothing, taken off: some
+            documents draw attention whatever is asked (Chen et al., ICLR 2025, section 3.2). With
+            ``heads`` the difference is the log of a ratio of masses. Takes a second forward.
     """
 
     heads: tuple[float, ...] | None = None
     length: float = 0.0
     prior: float = 0.0
+    null: float = 0.0
 
     def scores(self, mass: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """The scores ``[documents]`` float32 of one list.
@@ -40,8 +44,11 @@ class Readout:
         return (mass @ torch.tensor(self.heads, device=mass.device)).mean(1)
 
     def with_prior(self, scores: torch.Tensor, first_stage: torch.Tensor) -> torch.Tensor:
-        """Scores and the first stage's, ``[documents]`` both, as one; shares go by their log."""
-        if self.heads is None:
+        """Scores and the first stage's, ``[documents]`` both, as one; shares go by their log.
+
+        Shares from which others were taken off may be negative and go as they are.
+        """
+        if self.heads is None and not self.null:
             scores = scores.clamp_min(torch.finfo(scores.dtype).tiny).log()
         return scores + self.prior * standardised(first_stage)
 

@@ -60,6 +60,8 @@ class RerankerConfig:
         head_weight: weight of each head at the start.
         prior_query: weight of the first stage's score where documents read the query,
         prior_none: and where they do not; chosen on development data, not learned.
+        null_query: weight of the scores under an empty query that are taken off, likewise,
+        null_none: and where documents do not read the query.
         mined: candidates of each query by cosine, and as many more by BM25.
         unlabelled: how often a question without a passage is drawn, against 1 for a pair.
         shared_embeddings: save int8 rows without the word embeddings, which are then the bundled
@@ -75,6 +77,8 @@ class RerankerConfig:
     head_weight: float = 4.0
     prior_query: float = 0.0
     prior_none: float = 0.0
+    null_query: float = 0.0
+    null_none: float = 0.0
     mined: int = 16
     unlabelled: float = 1.0
     shared_embeddings: float = 0.0
@@ -234,6 +238,7 @@ def _student(base: Any, tokenizer: Tokenizer, recipe: RerankerRecipe) -> BlockSt
 def _settings(student: BlockStudent, config: RerankerConfig) -> RerankerSettings:
     reading = student.backbone.reading
     prior = {"query": config.prior_query, "none": config.prior_none}
+    null = {"query": config.null_query, "none": config.null_none}
     return RerankerSettings(
         config.name,
         config.licence,
@@ -242,7 +247,7 @@ def _settings(student: BlockStudent, config: RerankerConfig) -> RerankerSettings
         config.sizes,
         ENCODER,
         {
-            name: replace(readout, prior=prior[name])
+            name: replace(readout, prior=prior[name], null=null[name])
             for name, readout in student.readout.settings().items()
         },
         config.shared_embeddings,

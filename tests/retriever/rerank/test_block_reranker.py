@@ -1,6 +1,7 @@
 """BlockReranker from text to ranking: on tiny models of random weights, and on the bundled one."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tamis.index.errors import (
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.prompt import PromptBuilder, Template
+from tamis.retriever.rerank.readout import Readout
 from tamis.retriever.rerank.store import DocumentStore
 
 QUERY, DOCUMENTS = texts()
@@ -107,6 +109,30 @@ def test_the_first_stage_moves_scores_by_the_weight_it_was_tuned_to(trained):
     np.testing.assert_allclose(mixed, plain + 0.7 * deviation, atol=1e-4)
     level = reranker.score(QUERY, DOCUMENTS, first_stage=[1.0] * 5)
     np.testing.assert_allclose(level, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("heads", [None, [1.0, -0.5, 2.0, 0.3]])
+def test_null_calibration_takes_off_what_documents_score_when_nothing_is_asked(heads, folder):
+    loaded = load(folder).parts
+
+    def reranker(null, conditioning):
+        readout = Readout(heads and tuple(heads), prior=0.5, null=null)
+        changes = {"readouts": {conditioning: readout}, "null_query": "N/A"}
+        settings = replace(loaded.settings, **changes)
+        return BlockReranker(replace(loaded, settings=settings), conditioning)
+
+    for conditioning in ("query", "none"):
+        plain, calibrated = reranker(0.0, conditioning), reranker(0.8, conditioning)
+        wanted = plain.score(QUERY, DOCUMENTS) - 0.8 * plain.score("N/A", DOCUMENTS)
+        np.testing.assert_allclose(calibrated.score(QUERY, DOCUMENTS), wanted, atol=1e-5)
+        found = calibrated.score(QUERY, DOCUMENTS, first_stage=[0, 1, 0, 0, 0])
+        np.testing.assert_allclose(
+            found, wanted + 0.5 * np.array([-1, 4, -1, -1, -1]) / 2, atol=1e-5
+        )
+    held = calibrated.document_keys(DOCUMENTS)
+    np.testing.assert_allclose(calibrated.score_held(QUERY, held), wanted, atol=1e-5)
+    level = reranker(1.0, "none").score("N/A", DOCUMENTS)
+    np.testing.assert_allclose(level, 0, atol=1e-6)
 
 
 def test_mistakes_are_told(folder):
