@@ -18,7 +18,14 @@ from tamis.scripts.corpus import (
     corpus_argument,
     count_passages,
 )
-from tamis.scripts.keys import BUDGET_MIB, RerankBudgetOption, RerankCacheOption, store_keys
+from tamis.scripts.keys import (
+    BITS,
+    BUDGET_MIB,
+    RerankBitsOption,
+    RerankBudgetOption,
+    RerankCacheOption,
+    store_keys,
+)
 from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
@@ -76,6 +83,7 @@ def index(
     ] = False,
     rerank_cache: RerankCacheOption = False,
     rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
+    rerank_bits: RerankBitsOption = BITS,
     json: JsonOption = False,
 ) -> None:
     """Build an index of a corpus.
@@ -113,7 +121,7 @@ def index(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
     if rerank_cache:
-        store_keys(out, rerank_budget_mib, device)
+        store_keys(out, rerank_budget_mib, rerank_bits, device)
     _print_summary(out, perf_counter() - began, json)
 
 

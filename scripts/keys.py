@@ -17,10 +17,14 @@ RerankCacheOption = Annotated[
 RerankBudgetOption = Annotated[
     int, typer.Option(min=1, help="Refuse to store more keys than this.")
 ]
+RerankBitsOption = Annotated[
+    int, typer.Option(help="8, or 4 for about half the bytes and less precise scores.")
+]
 BUDGET_MIB = 4096
+BITS = 8
 
 
-def store_keys(folder: Path, budget_mib: int, device: str | None = None) -> None:
+def store_keys(folder: Path, budget_mib: int, bits: int = BITS, device: str | None = None) -> None:
     """Store the keys of all documents of a collection, and say how many bytes they take."""
     from tamis.index.collection import Collection
     from tamis.retriever.rerank.block_reranker import BlockReranker
@@ -32,7 +36,7 @@ def store_keys(folder: Path, budget_mib: int, device: str | None = None) -> None
     reranker = BlockReranker.from_pretrained(device=device, conditioning="none")
     texts = (content_of(collection.document(doc)) for doc in collection.index.live_docs().tolist())
     keys = folder / KEYS_FOLDER
-    store = DocumentStore.build(reranker, texts, keys, budget_bytes=budget_mib << 20)
+    store = DocumentStore.build(reranker, texts, keys, budget_bytes=budget_mib << 20, bits=bits)
     each = store.size_bytes / max(len(store), 1)
     size = human_bytes(store.size_bytes)
     typer.echo(f"{keys}: keys of {len(store)} texts, {size}, {each:,.0f} bytes each", err=True)

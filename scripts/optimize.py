@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from tamis.scripts.keys import BUDGET_MIB, RerankBudgetOption, RerankCacheOption, store_keys
+from tamis.scripts.keys import (
+    BITS,
+    BUDGET_MIB,
+    RerankBitsOption,
+    RerankBudgetOption,
+    RerankCacheOption,
+    store_keys,
+)
 from tamis.scripts.output import JsonOption, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
 
@@ -15,6 +22,7 @@ def optimize(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     rerank_cache: RerankCacheOption = False,
     rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
+    rerank_bits: RerankBitsOption = BITS,
     json: JsonOption = False,
 ) -> None:
     """Rebuild an index of the documents it holds: one segment, word statistics measured anew.
@@ -33,7 +41,7 @@ def optimize(
     ):
         renew(writer, progress)
     if rerank_cache:
-        store_keys(collection, rerank_budget_mib)
+        store_keys(collection, rerank_budget_mib, rerank_bits)
     took_s, after = perf_counter() - began, read_info(collection)
     if json:
         print_json({**after, "took_ms": took_s * 1000})

@@ -66,9 +66,14 @@ def test_index_stores_the_keys_of_its_documents(tamis, collection, tmp_path):
     assert json.loads(stored.read_text())["documents"] == 3
     assert tamis("verify", out).exit_code == 0
     assert tamis("delete", out, "owl").exit_code == 0
-    result = tamis("optimize", out, "--rerank-cache")
+    result = tamis("optimize", out, "--rerank-cache", "--rerank-bits", "4")
     assert result.exit_code == 0, result.output
-    assert json.loads(stored.read_text())["documents"] == 2
+    settings = json.loads(stored.read_text())
+    assert (settings["documents"], settings["bits"]) == (2, 4)
+    each = settings["rows"] * 12 * (16 + 2) / 2  # twelve heads of 32, four bits a number
+    assert f"{each:,.0f} bytes each" in result.stderr
+    assert tamis("search", out, "sieve", "--rerank", "2").exit_code == 0
+    assert tamis("optimize", out, "--rerank-cache", "--rerank-bits", "5").exit_code == 2
 
 
 def test_a_collection_of_no_documents_has_keys_of_none(tamis, collection, tmp_path):

@@ -18,7 +18,7 @@ from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.prompt import PromptBuilder, Template
 from tamis.retriever.rerank.readout import Readout
-from tamis.retriever.rerank.store import DocumentStore
+from tamis.retriever.rerank.store import DocumentStore, StoreSettings, _packed, _unpacked
 
 QUERY, DOCUMENTS = texts()
 READOUTS = {
@@ -244,6 +244,45 @@ def test_stored_keys_give_uncached_scores_within_a_bound(trained, tmp_path):
         found = reranker.score_held(QUERY, held)
         np.testing.assert_allclose(found, wanted[at], atol=0.02 * wanted.std() + 0.01)
         assert not np.array_equal(found, wanted[at])  # int8 rounds
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_stored_numbers_are_at_most_half_a_step_off(bits, tmp_path):
+    settings = {"readouts": READOUTS, "reads_from": 1}  # a layer of keys and values, one of keys
+    reranker = load(write_reranker(tmp_path / "model", "bert", **settings), "none")
+    store = DocumentStore.build(
+        reranker, DOCUMENTS, tmp_path / "keys", budget_bytes=1 << 20, bits=bits
+    )
+    assert store.size_bytes == store.settings.rows * 3 * 4 * (bits + 2)  # 3 parts, 4 heads of 8
+    opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
+    places = opened.find(DOCUMENTS)
+    found = opened.keys(places, torch.device("cpu"), torch.float32)
+    true = reranker.document_keys(DOCUMENTS)
+    most = 2 ** (bits - 1) - 1
+    for layer, tensors in true.layers.items():
+        for one, other in zip(tensors, found.layers[layer], strict=True):
+            if one is None:
+                assert other is None
+                continue
+            largest = one.abs().amax(2, keepdim=True)
+            bound = largest / (2 * most) * 1.002 + largest / 2048  # float16 rounds the step
+            assert ((one - other).abs() <= bound).all()
+            assert (one - other).abs().max() > largest.mean() / (8 * most)  # it does round
+
+
+def test_four_bits_hold_an_odd_number_of_numbers():
+    rows = torch.randn(5, 1, 3, 7, generator=torch.Generator().manual_seed(0))
+    settings = StoreSettings(2, "", 1, 5, (0,), 3, 7, 1, {}, 4)
+    packed = torch.from_numpy(_packed(rows, 4))
+    assert packed.shape == (5, settings.row_bytes) == (5, 11 + 2 * 3)
+    found = _unpacked(packed, settings, torch.float32)
+    step = rows.abs().amax(3, keepdim=True) / 7
+    torch.testing.assert_close(found / step, (rows / step).round(), atol=0.02, rtol=0)
+
+
+def test_other_numbers_of_bits_are_refused(trained, tmp_path):
+    with pytest.raises(InputError, match="expected keys of 8 or 4 bits, found 6"):
+        stored(trained, tmp_path, bits=6)
 
 
 def test_fewer_kept_tokens_take_fewer_bytes(trained, tmp_path):
