@@ -22,8 +22,9 @@ import msgspec
 from tamis.api.living_index import LivingIndex
 from tamis.api.orders import CreateRequest
 from tamis.index.catalog import Catalog, check_name
-from tamis.index.errors import FormatError, TamisError
+from tamis.index.errors import FormatError, InputError, TamisError
 from tamis.index.lock import FolderLock
+from tamis.index.manifest import CURRENT
 from tamis.index.storage import Storage
 from tamis.retriever.editor import create_index
 from tamis.retriever.encoder import load_query_encoder
@@ -62,7 +63,9 @@ class DataFolder:
         Raises:
             LockedError: another process serves it.
             FormatError: the catalogue is none.
+            InputError: the folder is a file, or an index itself.
         """
+        _refuse_other(path)
         self.path = path
         self._locations = {"default": "default", **(encoders or {})}
         self._encoders: dict[tuple[str, str], LazyEncoder] = {}
@@ -190,3 +193,13 @@ class DataFolder:
     def _remove_leavings(self) -> None:
         for folder in (self.path / REMOVED).iterdir():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_other(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: expected a folder for data, found a file; choose another")
+    if (path / CURRENT).exists():
+        raise InputError(
+            f"{path}: expected a folder for many indexes, found an index; serve it with "
+            "`tamis serve DIR`, or choose another"
+        )

@@ -46,7 +46,7 @@ async def create_index(service: Service, request: Request) -> Response:
         raise RequestError(
             422,
             "unknown_encoder",
-            f"expected an encoder of {known}, or null, found {asked.encoder!r}; "
+            f"expected an encoder of {known}, or null for words alone, found {asked.encoder!r}; "
             "set others up with the server's setting encoders",
         )
     if name in data.indexes:

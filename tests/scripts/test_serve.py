@@ -106,12 +106,15 @@ def test_what_cannot_be_served_is_told_in_one_line(tamis, index):
         ([index, "--api-key-file", "/no/such/file"], "/no/such/file"),
         ([], "--data"),
         ([index, "--config", "/no/such/file"], "/no/such/file"),
+        (["--data", index, "--port", "0"], "found an index"),
+        (["--data", index / "CURRENT", "--port", "0"], "found a file"),
     ):
         result = tamis("serve", *arguments)
         assert result.exit_code == 2
         assert result.stderr.startswith("tamis: ")
         assert named in result.stderr
         assert result.stderr.count("\n") == 1
+    assert not (index / "indexes").exists()
 
 
 def test_an_interrupted_build_says_how_to_go_on_and_does(start_tamis, tamis, corpus, tmp_path):
