@@ -120,7 +120,7 @@ def check_id(doc_id: str) -> str:
     size = len(doc_id.encode("utf-8", errors="surrogatepass"))
     if not 0 < size <= MAX_ID_BYTES:
         raise InputError(
-            f"expected an id of 1 to {MAX_ID_BYTES} bytes, found {size} bytes; shorten the id"
+            f"expected an id of 1 to {MAX_ID_BYTES} bytes, found {size} bytes; give it one"
         )
     if any(ord(character) < 32 for character in doc_id):
         raise InputError(

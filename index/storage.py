@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import xxhash
 
-from tamis.index.errors import CorruptionError
+from tamis.index.errors import CorruptionError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -216,14 +216,26 @@ class Storage:
             self._waiting.append(name)
 
     def make_folder(self, name: str = "") -> None:
-        """Create a folder and its parents; an existing one is kept."""
+        """Create a folder and its parents; an existing one is kept.
+
+        Raises:
+            InputError: the storage's own folder, or one above it, is a file.
+        """
         if name:
             self.make_folder(str(Path(name).parent) if "/" in name else "")
         else:
+            self._refuse_file()
             self.root.parent.mkdir(parents=True, exist_ok=True)
         if not self.path(name).is_dir():
             self.make_one_folder(name)
             self.sync_folder(str(Path(name).parent) if name else "..")
+
+    def _refuse_file(self) -> None:
+        nearest = next(place for place in (self.root, *self.root.parents) if place.exists())
+        if not nearest.is_dir():
+            raise InputError(
+                f"{self.root}: expected a folder to write, found the file {nearest}; choose another"
+            )
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder with all it holds; a missing one is fine."""
