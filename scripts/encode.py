@@ -15,7 +15,8 @@ from tamis.scripts.corpus import (
     corpus_argument,
     count_passages,
 )
-from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.index import WORDS_ALONE
+from tamis.scripts.output import JsonOption, in_a_folder, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ CHUNK_DOCUMENTS = 2048
 
 def encode(
     corpus: Annotated[str, corpus_argument],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", callback=in_a_folder, help="The .safetensors file to write."),
+    ],
     encoder: EncoderOption = "default",
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
@@ -51,6 +55,11 @@ def encode(
 
     if out.suffix != ".safetensors":
         raise typer.BadParameter(f"expected a file ending in .safetensors, found {out}")
+    if encoder == WORDS_ALONE:
+        raise InputError(
+            "expected an encoder with vectors of its own, found 'bm25'; words are weighed "
+            "when a corpus is indexed: `tamis index --encoder bm25`, then `tamis export`"
+        )
     began = perf_counter()
     model = load_encoder(encoder, device=device)
     with progress_on_terminal(lambda: count_passages(corpus)) as report:

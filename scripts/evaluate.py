@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.scripts.corpus import ChunkOption
-from tamis.scripts.output import JsonOption, aligned, print_json, warnings_said
+from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,12 +51,16 @@ def eval_command(
     measures: Annotated[
         str, typer.Option(help="Measures by commas; the collection's own by default.")
     ] = "",
-    run: Annotated[Path | None, typer.Option(help="Write the ranking as a TREC run.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(callback=in_a_folder, help="Write the ranking as a TREC run.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the report: a .json file, or a folder for several results."),
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report to read in a browser.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(callback=in_a_folder, help="Write a report to read in a browser.")
+    ] = None,
     suite: Annotated[
         Path | None, typer.Option(help="Evaluate what a TOML file describes, into --out FOLDER.")
     ] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tamis.scripts.output import JsonOption, human_bytes, print_json
+from tamis.scripts.output import JsonOption, human_bytes, in_a_folder, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ def export(
         typer.Option(
             "--out",
             "-o",
+            callback=in_a_folder,
             help="A .jsonl[.gz] file; .npz or .safetensors for csr, .ciff[.gz] for ciff.",
         ),
     ],

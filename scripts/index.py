@@ -95,6 +95,12 @@ def index(
     if (corpus is None) == (vectors is None):
         raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
     reading = Reading(id_field=id_field, title_field=title_field, text_field=text_field)
+    if vectors is not None and (fields or chunk or resume or check or any(reading.values())):
+        raise typer.BadParameter(
+            "--vectors takes none of --fields, --chunk, --resume, --check, --id-field, "
+            "--title-field and --text-field: vectors have no texts"
+        )
+    _check_settings(fields, chunk)
     if check and corpus is not None:
         print_check(corpus, reading, json)
         return
@@ -123,6 +129,17 @@ def index(
     if rerank_cache:
         store_keys(out, rerank_budget_mib, rerank_bits, device)
     _print_summary(out, perf_counter() - began, json)
+
+
+def _check_settings(fields: str | None, chunk: str | None) -> None:
+    """Refuse settings that no corpus can be indexed with, before it is read."""
+    from tamis.retriever.chunking import Chunking
+    from tamis.retriever.fields import parse_fields
+
+    if fields:
+        parse_fields(fields)
+    if chunk:
+        Chunking.parse(chunk)
 
 
 def index_corpus_of(

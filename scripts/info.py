@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
+from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,11 @@ def info(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw recall against cost to this .png or .svg file."),
+        typer.Option(
+            metavar="FILE",
+            callback=in_a_folder,
+            help="Draw recall against cost to this .png or .svg file.",
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

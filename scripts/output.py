@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path  # noqa: TC003  typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]
+
+
+def in_a_folder(path: Path | None) -> Path | None:
+    """A file that an option names: refuse one that cannot be written, before any work is done.
+
+    Raises:
+        InputError: its folder is not there, or it is a folder itself.
+    """
+    from tamis.index.errors import InputError
+
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"{path}: expected a folder {path.parent}, found none; make it first")
+    if path is not None and path.is_dir():
+        raise InputError(f"{path}: expected a file to write, found a folder; name a file in it")
+    return path
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401  anything JSON can hold

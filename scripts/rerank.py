@@ -8,7 +8,7 @@ import typer
 
 from tamis.scripts.corpus import DeviceOption
 from tamis.scripts.extras import require
-from tamis.scripts.output import JsonOption, print_json
+from tamis.scripts.output import JsonOption, in_a_folder, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def rerank(
     run: Annotated[Path, typer.Argument(metavar="RUN.trec", help="What a first stage found.")],
     dataset: Annotated[str, typer.Option(help="The collection: texts of queries and documents.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The run to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", callback=in_a_folder, help="The run to write.")
+    ],
     depth: Annotated[int, typer.Option(min=1, help="Documents of a query to rerank.")] = 100,
     reranker: Annotated[
         str, typer.Option(help="default, a folder, or a hub name of a supported model.")

@@ -24,7 +24,7 @@ def search(
     recall: Annotated[float, typer.Option(help="Share of the true top k to find at least.")] = 0.99,
     lexical_weight: Annotated[
         float | None,
-        typer.Option(min=0, help="Factor on the words of the query; 0 turns them off."),
+        typer.Option(min=0, max=1e6, help="Factor on the words of the query; 0 turns them off."),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the terms that make up each score.")

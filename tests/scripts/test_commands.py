@@ -183,6 +183,22 @@ def test_check_counts_a_good_corpus_and_writes_nothing(tamis, corpus):
     assert "no mistake" in tamis("index", corpus, "--check").stdout
 
 
+@pytest.mark.parametrize("faulty", [("--chunk", "50:60"), ("--fields", "year:colour")])
+def test_a_check_refuses_the_settings_that_a_build_refuses(tamis, corpus, tmp_path, faulty):
+    build = tamis("index", corpus, "--out", tmp_path / "out", "--encoder", "bm25", *faulty)
+    assert one_line(tamis("index", corpus, "--check", *faulty)) == one_line(build)
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_file_in_the_place_of_an_index_is_told_and_kept(tamis, corpus, index, tmp_path, below):
+    note = tmp_path / "note.txt"
+    note.write_text("mine")
+    for arguments in (["index", corpus, "--encoder", "bm25"], ["snapshot", index]):
+        said = one_line(tamis(*arguments, "--out", note / below))
+        assert f"expected a folder to write, found the file {note}" in said
+    assert note.read_text() == "mine"
+
+
 def test_a_corpus_comes_through_standard_input(tamis, corpus, tmp_path):
     arguments = ["index", "-", "--out", tmp_path / "out", "--encoder", "bm25", "--json"]
     assert document(tamis(*arguments, stdin=corpus.read_text()))["documents"] == 3

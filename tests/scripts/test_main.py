@@ -60,7 +60,10 @@ def test_debug_shows_where_it_failed(monkeypatch):
         (["search", "folder", "text", "--fast"], "--fast"),
         (["index", "corpus.jsonl"], "--out"),
         (["index", "--out", "folder"], "CORPUS"),
+        (["index", "--vectors", "file.npz", "--out", "folder", "--chunk", "50"], "--vectors takes"),
         (["encode", "corpus.jsonl", "--out", "file.npz"], ".safetensors"),
+        (["encode", "corpus.jsonl", "--out", "file.safetensors", "--encoder", "bm25"], "'bm25'"),
+        (["search", "folder", "text", "--lexical-weight", "1e300"], "--lexical-weight"),
         (["serve"], "an index to serve"),
         (["bench"], "head"),
         (["bench", "head", "--json", "--out", "file.json"], "--out"),
@@ -71,6 +74,26 @@ def test_wrong_usage_is_told(tamis, arguments, named):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert named in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", "corpus.jsonl", "--out"],
+        ["export", "folder", "--to", "csr", "--out"],
+        ["rerank", "run.trec", "--dataset", "sample", "--out"],
+        ["eval", "sample", "--run"],
+        ["eval", "sample", "--html"],
+        ["info", "folder", "--plot"],
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tamis, tmp_path, arguments):
+    for place, said in ((tmp_path / "none" / "file", "found none"), (tmp_path, "found a folder")):
+        result = tamis(*arguments, place)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"tamis: {place}: expected ")
+        assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_version_is_told(tamis):
