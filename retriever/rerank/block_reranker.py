@@ -302,9 +302,23 @@ class BlockReranker:
                 f"{[len(scores) for scores in first_stage][:5]}; give one a document"
             )
         for scores in first_stage:
-            if not np.isfinite(np.asarray(scores, np.float64)).all():
-                raise InputError("expected finite first-stage scores, found NaN or infinity")
+            check_first_stage(scores)
         return first_stage
+
+
+def check_first_stage(scores: Sequence[float]) -> None:
+    """Refuse scores that no order follows from.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    finite = np.isfinite(np.asarray(scores, np.float64))
+    if not finite.all():
+        bad = int(np.flatnonzero(~finite)[0])
+        raise InputError(
+            f"expected finite first-stage scores, found NaN or infinity ({scores[bad]} for "
+            f"document {bad}); leave first_stage out, or correct it"
+        )
 
 
 def _finite(scores: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from tamis.index.errors import InputError
 from tamis.retriever.rerank.attention import DocumentKeys
-from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker
+from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker, check_first_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Cascade:
         order of the first, each one lower than the last.
 
         Raises:
-            InputError: first-stage scores are of another number than the documents.
+            InputError: first-stage scores are of another number than the documents, or not finite.
         """
         if len(documents) <= self.best:
             return self.reranker.score(query, documents, first_stage=first_stage)
@@ -56,6 +56,8 @@ class Cascade:
                 f"expected {len(documents)} first-stage scores, found {len(first_stage)}; "
                 "give one a document"
             )
+        if first_stage is not None:
+            check_first_stage(first_stage)  # those that are not read have their say, too
         order = np.argsort(-self._quick(query, documents, first_stage), kind="stable").tolist()
         chosen, rest = order[: self.best], order[self.best :]
         prior = None if first_stage is None else [first_stage[at] for at in chosen]

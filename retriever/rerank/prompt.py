@@ -123,8 +123,15 @@ class PromptBuilder:
         return _fill(self._document, ids, self.sizes.document)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of texts alone, whatever they hold."""
-        encodings = self._texts.encode_batch_fast(list(texts), add_special_tokens=False)
+        """Ids of texts alone, whatever they hold.
+
+        Raises:
+            InputError: one is no text, or holds half a character (a lone surrogate).
+        """
+        try:
+            encodings = self._texts.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError as error:
+            raise InputError(_no_text(texts)) from error
         return [encoding.ids for encoding in encodings]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
@@ -166,6 +173,17 @@ class PromptBuilder:
                 f"expected a prefix of at most {sizes.prefix} tokens, found {len(self._bare)}; "
                 "shorten bare_prefix"
             )
+
+
+def _no_text(texts: Sequence[object]) -> str:
+    """Which of the texts the tokenizer did not take."""
+    for number, text in enumerate(texts):
+        name = "the query" if number == 0 else f"document {number - 1}"
+        if not isinstance(text, str):
+            return f"expected a text as {name}, found {type(text).__name__}; give strings"
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            return f"expected {name} to be Unicode, found half a surrogate pair; decode it anew"
+    return "expected texts, found something that the tokenizer does not take"
 
 
 def _copy(backend: Any) -> Any:  # noqa: ANN401  tokenizers has no types

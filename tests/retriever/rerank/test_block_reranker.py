@@ -85,11 +85,32 @@ def test_lists_beyond_a_batch_are_split_and_merged(trained):
     )
 
 
+@pytest.mark.parametrize("reads_from", [0, 2])
+@pytest.mark.parametrize("room", [60, 1])
+def test_split_lists_share_the_attention_of_the_whole_list(room, reads_from, tmp_path):
+    split = load(write_reranker(tmp_path, "bert", reads_from=reads_from))
+    whole = split.score(QUERY, DOCUMENTS)
+    split.batch_tokens = room
+    pieces = list(split._pieces(split._build(QUERY, DOCUMENTS)))
+    assert len(pieces) == 5 if room == 1 else 1 < len(pieces) < 5
+    found = split.score(QUERY, DOCUMENTS)
+    assert found.sum() == pytest.approx(1, abs=1e-5)
+    if reads_from == 2:  # the query reads documents where they are scored, and nowhere before
+        np.testing.assert_allclose(found, whole, atol=1e-6)
+    else:  # it has read only its piece's: another score, as the README says
+        assert np.abs(found - whole).max() > 1e-3
+
+
 def test_no_document_one_document_and_duplicates(folder):
     reranker = load(folder)
     assert reranker.score(QUERY, []).shape == (0,)
-    assert reranker.rank(QUERY, []) == []
-    assert len(reranker.rank(QUERY, ["only"])) == 1
+    assert reranker.rank(QUERY, []) == reranker.explain(QUERY, []) == []
+    assert reranker.rank(QUERY, [], first_stage=[], ids=[]) == []
+    assert reranker.score_batch([]) == []
+    (only,) = reranker.rank(QUERY, ["only"], first_stage=[3.0])
+    assert only["score"] == pytest.approx(0, abs=1e-6)  # the log of all attention
+    assert reranker.rank(QUERY, ["only"])[0]["score"] == pytest.approx(1)
+    assert len(reranker.rank(QUERY, ["a", "b"], top_k=9)) == 2
     scores = reranker.score(QUERY, ["same words", "other", "same words"])
     assert scores[0] == pytest.approx(scores[2], abs=1e-6)
     found = reranker.rank(QUERY, ["same words", "same words"])
@@ -143,6 +164,10 @@ def test_mistakes_are_told(folder):
         (lambda: reranker.rank(QUERY, DOCUMENTS, top_k=0), "top_k of at least 1"),
         (lambda: reranker.score(QUERY, DOCUMENTS, first_stage=[1.0]), "first-stage scores of"),
         (lambda: reranker.score(QUERY, ["a"], first_stage=[np.nan]), "found NaN or infinity"),
+        (lambda: reranker.score(QUERY, ["a"], first_stage=[-np.inf]), "-inf for document 0"),
+        (lambda: reranker.score(QUERY, ["a", None]), "as document 1, found NoneType"),
+        (lambda: reranker.score(7, ["a"]), "as the query, found int"),
+        (lambda: reranker.score(QUERY, ["a \ud83d b"]), "document 0 to be Unicode"),
     ):
         with pytest.raises(InputError, match=words):
             mistake()
@@ -154,6 +179,14 @@ def test_scores_that_are_not_finite_are_refused(folder):
         next(reranker.parts.backbone.model.parameters()).fill_(torch.nan)
     with pytest.raises(FormatError, match="expected finite scores, found nan"):
         reranker.score(QUERY, DOCUMENTS)
+
+
+def test_stored_keys_that_give_no_numbers_are_refused(trained):
+    reranker = load(trained, "none")
+    held = reranker.document_keys(DOCUMENTS)
+    held.layers[2][0][int(held.bounds[3])] = torch.inf
+    with pytest.raises(FormatError, match="for document 3; the model's weights are damaged"):
+        reranker.score_held(QUERY, held)
 
 
 def test_an_explanation_shares_attention_between_words(trained):

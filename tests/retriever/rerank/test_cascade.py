@@ -62,6 +62,13 @@ def test_a_list_no_longer_than_what_is_read_is_read_whole(cascade):
         assert found.tolist() == cascade.reranker.score(QUERY, documents).tolist()
 
 
+@pytest.mark.parametrize("bad", range(5))
+def test_first_stage_scores_that_are_no_numbers_are_refused_wherever_they_stand(cascade, bad):
+    first_stage = [np.nan if at == bad else 1.0 for at in range(5)]
+    with pytest.raises(InputError, match=f"nan for document {bad}"):
+        cascade.score(QUERY, DOCUMENTS, first_stage=first_stage)
+
+
 @pytest.mark.parametrize("reads_from", [1, 2])
 @pytest.mark.parametrize("known", [[0, 1, 2, 3, 4], [0, 2, 4], [3], []])
 def test_texts_without_keys_are_read_as_if_they_had_some(tmp_path, known, reads_from):
