@@ -108,8 +108,11 @@ def _described(settings: dict[str, Any] | None) -> str:
 
 def calibration_lines(table: "Calibration") -> list[tuple[str, str]]:
     """The table from recall to knobs, for a terminal."""
+    from tamis.index.calibration import SMALL
+
     if not table.rows:
-        return [("calibration", "none: every search is exact")]
+        always = f"as it always is below {SMALL:,} documents"
+        return [("calibration", f"none: every search is exact, {always}")]
     lines = [("calibration", f"from {table.queries} {table.source}; what it covers not is exact")]
     for row in table.rows:
         kind = "long" if row.long else "short"

@@ -94,6 +94,7 @@ def test_info_tells_bytes_by_part_and_lengths_of_lists(tamis, index):
     lists = {(one["shortest"], one["longest"]): one["terms"] for one in found["posting_lengths"]}
     assert lists[2, 3] == 2  # hunt and night: see CORPUS
     shown = tamis("info", index).stdout
+    assert "every search is exact, as it always is below 20,000 documents" in shown
     assert "bytes by part" in shown
     assert "2 to 3" in shown
 
