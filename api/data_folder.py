@@ -61,6 +61,7 @@ class DataFolder:
             encoders: where the encoders that clients may name lie, beside ``default``.
 
         Raises:
+            InputError: it cannot be made or written to.
             LockedError: another process serves it.
             FormatError: the catalogue is none.
             InputError: the folder is a file, or an index itself.
@@ -70,8 +71,7 @@ class DataFolder:
         self._locations = {"default": "default", **(encoders or {})}
         self._encoders: dict[tuple[str, str], LazyEncoder] = {}
         self._changing = threading.RLock()
-        for folder in (INDEXES, SNAPSHOTS, REMOVED):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+        _make_folders(path)
         with ExitStack() as stack:
             stack.enter_context(FolderLock(Storage(path)))
             self.catalog = stack.enter_context(Catalog(path))
@@ -203,3 +203,14 @@ def _refuse_other(path: Path) -> None:
             f"{path}: expected a folder for many indexes, found an index; serve it with "
             "`tamis serve DIR`, or choose another"
         )
+
+
+def _make_folders(path: Path) -> None:
+    try:
+        for folder in (INDEXES, SNAPSHOTS, REMOVED):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path}: expected a folder to keep indexes in, found none that can be had "
+            f"({error.strerror}); choose another with --data"
+        ) from error

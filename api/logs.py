@@ -23,6 +23,7 @@ def start(level: Level = "warning") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
     logging.getLogger("tamis").setLevel(level.upper())
 
 
