@@ -1,4 +1,6 @@
+import contextlib
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +18,27 @@ CORPUS = [
 ]
 
 
+@contextlib.contextmanager
+def logging_of_its_own():
+    """What a server does to the logging of its process ends with it."""
+    loggers = logging.getLogger(), logging.getLogger("tamis")
+    handlers, levels = list(loggers[0].handlers), [one.level for one in loggers]
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        loggers[0].handlers[:] = handlers
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
+
+
 @pytest.fixture
 def tamis():
     """Run the command line in this process: ``result = tamis("search", folder, "text")``."""
 
     def run(*arguments, stdin=None):
-        result = CliRunner().invoke(command_line(), [str(part) for part in arguments], input=stdin)
+        with logging_of_its_own():
+            result = CliRunner().invoke(command_line(), list(map(str, arguments)), input=stdin)
         assert "Traceback" not in result.output
         return result
 
