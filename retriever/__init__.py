@@ -1,5 +1,7 @@
 """The face of Tamis: text in, ranked passages out."""
 
+from typing import TYPE_CHECKING, Any
+
 from tamis.retriever.editor import Editor, create_index
 from tamis.retriever.encoder import SparseEncoder, load_encoder, load_query_encoder
 from tamis.retriever.indexing import index_corpus
@@ -9,7 +11,11 @@ from tamis.retriever.reranker import LazyReranker, Reranker, reranked
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
 
+if TYPE_CHECKING:
+    from tamis.retriever.rerank.block_reranker import BlockReranker
+
 __all__ = [
+    "BlockReranker",
     "Editor",
     "Hit",
     "LazyReranker",
@@ -28,3 +34,12 @@ __all__ = [
     "read_passages",
     "reranked",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  a module's attributes are of any type
+    """`BlockReranker` when it is asked for: it needs torch, and a search does not."""
+    if name != "BlockReranker":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tamis.retriever.rerank.block_reranker import BlockReranker
+
+    return BlockReranker

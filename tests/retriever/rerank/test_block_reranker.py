@@ -416,3 +416,11 @@ def test_the_bundled_reranker_adds_at_most_12_mib():
     from tamis.retriever.rerank.checkpoint import BUNDLED_RERANKER
 
     assert sum(path.stat().st_size for path in BUNDLED_RERANKER.iterdir()) < 12 << 20
+
+
+def test_the_face_of_the_package_has_the_reranker():
+    import tamis.retriever
+
+    assert tamis.retriever.BlockReranker is BlockReranker
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = tamis.retriever.Nothing
