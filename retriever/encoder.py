@@ -134,9 +134,22 @@ class SparseEncoder:
         tokenizer: of the document side.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None) -> None:
-        """Load the model of a checkpoint; see `load_encoder` and `SparseEncoder.load`."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Load the model of a checkpoint; see `load_encoder` and `SparseEncoder.load`.
+
+        Args:
+            checkpoint: what `read_checkpoint` read.
+            device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
+            dtype: of weights and arithmetic; None is the fastest that the device is good at.
+        """
         self.checkpoint = checkpoint
+        self._dtype = dtype
         self.description = checkpoint.description
         self.tokenizer = Tokenizer.load(checkpoint.document.folder, checkpoint.document.max_length)
         self._device = choose_device(device)
@@ -212,7 +225,7 @@ class SparseEncoder:
     def _load_side(self, side: NeuralSide, tokenizer: Tokenizer) -> _NeuralEncoder:
         from tamis.retriever.language_model import load_language_model
 
-        model = load_language_model(side, tokenizer.special_ids, self._device)
+        model = load_language_model(side, tokenizer.special_ids, self._device, self._dtype)
         return _NeuralEncoder(model.prepare_to_encode(), tokenizer, side.prompt)
 
     def _query_side(self) -> _NeuralEncoder | TableQueryEncoder:

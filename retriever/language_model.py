@@ -31,22 +31,27 @@ POOLER = "pooler."  # of backbones saved without a head; no weight of a term com
 
 
 def load_language_model(
-    side: NeuralSide, special_ids: Iterable[int], device: torch.device
+    side: NeuralSide,
+    special_ids: Iterable[int],
+    device: torch.device,
+    dtype: torch.dtype | None = None,
 ) -> SpladeModel:
     """Load a side's model onto a device, ready to encode.
 
-    It runs in bfloat16 on a GPU and in float32 on a processor; a model whose weights were rounded
-    to int8 anyway runs in bfloat16 on processors that multiply it natively, several times faster.
+    Unless told otherwise it runs in bfloat16 on a GPU and in float32 on a processor; a model whose
+    weights were rounded to int8 anyway runs in bfloat16 on processors that multiply it natively,
+    several times faster.
 
     Args:
         side: what to load.
         special_ids: terms that are never emitted.
         device: where it runs.
+        dtype: of its weights and arithmetic, instead of the device's own choice.
 
     Raises:
         FormatError: weights are missing, or the head does more than a product and a bias.
     """
-    dtype = _choose_dtype(side, device)
+    dtype = dtype or _choose_dtype(side, device)
     if side.architecture is Architecture.TOKEN_WEIGHTS:
         model: Any = _from_folder(AutoModel, side.folder, dtype)
         parts = (side, model, load_token_weigher(side.folder).to(dtype))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from tamis.scripts.extras import require
-from tamis.scripts.output import JsonOption, human_bytes, print_json
+from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, print_json
 
 
 def bench_commands() -> typer.Typer:
@@ -17,6 +17,7 @@ def bench_commands() -> typer.Typer:
     )
     group.command("head")(head)
     group.command("encode")(encode)
+    group.command("agreement")(agreement)
     group.command("search")(search)
     group.command("precision")(precision)
     group.command("rerank")(rerank)
@@ -78,6 +79,38 @@ def encode(
         return
     for line in table(found):
         typer.echo(line)
+
+
+def agreement(
+    dataset: Annotated[str, typer.Argument(help="As for `tamis eval`; sample ships.")] = "sample",
+    encoder: Annotated[str, typer.Option(help="A language model, by name or folder.")] = "default",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; the first CUDA device where there is one.")
+    ] = None,
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Compare so many vectors alone, no ranking.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=in_a_folder, help="Write the figures to this JSON file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how far vectors of a device and the processor differ; exit 1 beyond the bounds."""
+    require("encode", "eval")
+    import torch
+
+    from tamis.scripts.bench_agreement import measure_agreement, table
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    found = measure_agreement(dataset, encoder=encoder, device=device, documents=documents)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+    else:
+        typer.echo(aligned(table(found)))
+    if not found["agrees"]:
+        raise typer.Exit(1)
 
 
 def search(
