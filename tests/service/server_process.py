@@ -8,16 +8,19 @@ from pathlib import Path
 
 import httpx
 
-COMMAND = [sys.executable, "-c", "from tamis.scripts.main import main; main()", "serve"]
+SERVE = [sys.executable, "-c", "from tamis.scripts.main import main; main()", "serve"]
+QUICK = [sys.executable, str(Path(__file__).parent / "quick_server.py")]
 
 
 class Server:
     """A process, its address, and ways to ask it."""
 
-    def __init__(self, data, limits):
+    def __init__(self, data, limits, command=None):
+        """Start one over a data folder: `tamis serve`, or QUICK."""
+        options = ["--data", str(data), "--port", "0", "--json"]
         variables = {f"TAMIS_SERVE_LIMITS_{name.upper()}": str(n) for name, n in limits.items()}
         self.process = subprocess.Popen(
-            [*COMMAND, "--data", str(data), "--port", "0", "--json"],
+            [*command, str(data)] if command else [*SERVE, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **variables},

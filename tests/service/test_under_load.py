@@ -84,6 +84,7 @@ def test_a_hundred_swaps_fail_no_request_and_cost_twice_at_most(serve, proof):
     )
     assert set(changing.statuses) == {200}
     assert swaps >= 100
+    assert busy <= 2 * quiet
 
 
 def test_too_much_is_refused_at_once_and_then_all_is_well_again(serve):
@@ -104,3 +105,29 @@ def test_too_much_is_refused_at_once_and_then_all_is_well_again(serve):
     assert (refused.json()["code"], refused.headers["retry-after"]) == ("overloaded", "1")
     after = apply_load(server.address, searches(server), clients=2, seconds=1)
     assert set(after.statuses) == {200}
+
+
+@pytest.mark.slow
+def test_five_times_too_much_is_shed_and_leaves_nothing_behind(serve, proof):
+    server = serve()
+    server.fill("live", TEXTS)
+    requests, address = searches(server), server.address
+    most = apply_load(address, requests, clients=16, seconds=10).per_second
+    before = apply_load(address, requests, clients=16, seconds=10, per_second=most / 2)
+    over = apply_load(address, requests, clients=512, seconds=20, per_second=5 * most)
+    time.sleep(1)
+    after = apply_load(address, requests, clients=16, seconds=10, per_second=most / 2)
+    proof(
+        "overload",
+        bears_per_s=round(most, 1),
+        asked_per_s=round(5 * most, 1),
+        accepted=over.statuses[200],
+        shed=over.statuses[503],
+        failed=sum(over.statuses.values()) - over.statuses[200] - over.statuses[503],
+        accepted_p99_ms=round(quantile(over.waits_ms, 0.99), 3),
+        at_half_before_p99_ms=round(before.quantile_ms(0.99), 3),
+        at_half_after_p99_ms=round(after.quantile_ms(0.99), 3),
+    )
+    assert set(over.statuses) == {200, 503}
+    assert set(after.statuses) == {200}
+    assert quantile(over.waits_ms, 0.99) < 2000
