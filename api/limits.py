@@ -11,6 +11,11 @@ from tamis.index.index import MAX_K
 MAY_BE_NONE = ("waiting", "reranking", "writing", "offset", "listeners")
 
 
+def _cores() -> int:
+    """That this process may run on, which can be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds that the service enforces; a request beyond one is refused, never cut.
@@ -62,7 +67,7 @@ class Limits:
     filter_depth: int = 8
     delete_ids: int = 10_000
     indexes: int = 256
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=_cores)
     waiting: int = 256
     reranking: int = 16
     writers: int = 4

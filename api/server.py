@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 STOP_WITHIN_S = 10
+KEEP_ALIVE_S = 75  # past the 60 s of common proxies, which else send where nobody listens any more
 
 
 def listen(host: str, port: int, *, guarded: bool) -> socket.socket:
@@ -74,6 +75,7 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
     server = _Server(config, on_listening, app.state.service.stopping.set)

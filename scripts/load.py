@@ -10,6 +10,7 @@ from __future__ import annotations
 import selectors
 import socket
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import cycle
@@ -107,11 +108,16 @@ def apply_load(
         wait_s = max(0.0, min(idle[0].due, end) - perf_counter()) if idle else LONGEST_WAIT_S
         for key, _ in selector.select(wait_s):
             client = key.data
+            asked = client.asked
             if client.receive(found):
                 heappush(idle, client)
             elif client.broken:
                 selector.unregister(client.socket)
                 client.socket.close()
+                client.connect()
+                selector.register(client.socket, selectors.EVENT_READ, client)
+                if asked:  # else the server let go of one that is among the idle already
+                    heappush(idle, client)
     found.seconds = perf_counter() - began
     selector.close()
     return found
@@ -120,15 +126,28 @@ def apply_load(
 class _Client:
     """One connection."""
 
+    socket: socket.socket
+
     def __init__(self, address: str, stream: Iterator[bytes], gap: float, first: float) -> None:
         parts = urlsplit(address)
-        self.socket = socket.create_connection((parts.hostname, parts.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.due, self.broken = first, False
-        self._stream, self._gap = stream, gap
-        self._asked = 0.0  # when latency began to count; 0 while nothing is asked
+        self._address = parts.hostname, parts.port
+        self._stream, self._gap, self.due = stream, gap, first
         self._data = bytearray()
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin anew, with nothing asked."""
+        self.socket = socket.create_connection(self._address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.broken = False
+        self._asked = 0.0  # when latency began to count; 0 while nothing is asked
+        self._data.clear()
         self._wanted = 0  # bytes of the answer; 0 while its head is not here
+
+    @property
+    def asked(self) -> bool:
+        """Whether an answer is waited for."""
+        return self._asked > 0
 
     def __lt__(self, other: _Client) -> bool:
         return self.due < other.due
@@ -136,13 +155,16 @@ class _Client:
     def send(self) -> None:
         """Ask for the next."""
         self._asked = perf_counter()
-        self.socket.sendall(next(self._stream))
+        with suppress(ConnectionError):  # `receive` will find it broken
+            self.socket.sendall(next(self._stream))
 
     def receive(self, found: Load) -> bool:
         """Take what has come; whether that ends an answer."""
-        data = self.socket.recv(RECEIVE_BYTES)
+        data = b""
+        with suppress(ConnectionError):
+            data = self.socket.recv(RECEIVE_BYTES)
         if not data:
-            found.statuses[0] += self._asked > 0
+            found.statuses[0] += self.asked
             self.broken = True
             return False
         self._data += data

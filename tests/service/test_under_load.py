@@ -55,6 +55,7 @@ def under_swaps(server, swaps, seconds):
     for name in ("one", "two"):
         server.fill(name, TEXTS)
     server.ask("PUT", "/v1/aliases/live", json={"index": "one"})
+    apply_load(server.address, searches(server), clients=4, seconds=1)  # all is loaded now
     steady = Background(server, seconds).join()
     load, turn = Background(server, max(seconds, swaps * 0.1)), 0
     while turn < swaps or load.running:
@@ -112,6 +113,7 @@ def test_five_times_too_much_is_shed_and_leaves_nothing_behind(serve, proof):
     server = serve()
     server.fill("live", TEXTS)
     requests, address = searches(server), server.address
+    apply_load(address, requests, clients=4, seconds=1)  # all is loaded now
     most = apply_load(address, requests, clients=16, seconds=10).per_second
     before = apply_load(address, requests, clients=16, seconds=10, per_second=most / 2)
     over = apply_load(address, requests, clients=512, seconds=20, per_second=5 * most)
