@@ -128,12 +128,15 @@ class ModelConfig(EncoderConfig):
         table_learned: the table is trained; else it stays as it starts.
         table_power: the table starts from this power of the inverse document frequencies; 0 starts
             every term at one.
+        table_from_base: the table starts from the query weights of the base instead, which has them
+            when it is an earlier leg of the same training.
         query: the model that encodes queries, where it is not that of the documents.
     """
 
     query_table: bool = True
     table_learned: Later[bool] = True
     table_power: Later[float] = 1.0
+    table_from_base: Later[bool] = False
     query: Later[EncoderConfig | None] = None
 
 

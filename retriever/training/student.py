@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from tamis.index.errors import InputError
+from tamis.retriever.checkpoint import TableSide, read_checkpoint
+from tamis.retriever.inference_free import read_weight_table
 from tamis.retriever.tokenizer import Tokenizer
 from tamis.retriever.training.teachers import backbone_of
 from tamis.retriever.training.trainable import base_side, trainable_model
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.retriever.splade_model import SpladeModel
-    from tamis.retriever.training.config import TrainingConfig
+    from tamis.retriever.training.config import ModelConfig, TrainingConfig
     from tamis.retriever.training.ragged import Ragged
 
 FIRST_TEMPERATURE = 30.0  # scores are shares of the most a query could reach
@@ -164,6 +166,23 @@ def load_student(config: TrainingConfig, device: torch.device) -> Student:
     if student.log_table is not None:
         student.log_table.requires_grad_(model.table_learned)
     return student.to(device)
+
+
+def base_table(model: ModelConfig, tokenizer: Tokenizer) -> torch.Tensor:
+    """The query weights ``[V]`` of a student's base.
+
+    Raises:
+        InputError: its queries are encoded by a model, not looked up.
+        FormatError: they cannot be read.
+    """
+    checkpoint = read_checkpoint(model.base)
+    if not isinstance(checkpoint.query, TableSide):
+        raise InputError(
+            f"{model.base}: table_from_base: expected a base whose queries are looked up, found "
+            "one that encodes them; leave the setting out"
+        )
+    size = checkpoint.description.vocab_size
+    return torch.from_numpy(read_weight_table(checkpoint.query.weights, tokenizer, size))
 
 
 def check_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:

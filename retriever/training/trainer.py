@@ -30,7 +30,7 @@ from tamis.retriever.training.optimiser import Optimiser
 from tamis.retriever.training.prepared import TrainingData, load_or_prepare
 from tamis.retriever.training.processes import Processes
 from tamis.retriever.training.records import identity
-from tamis.retriever.training.student import Student, load_student
+from tamis.retriever.training.student import Student, base_table, load_student
 from tamis.retriever.training.training_set import TrainingSet
 from tamis.retriever.training.validation import DevRanking, Point, validate
 
@@ -117,7 +117,10 @@ class Trainer:
         boards = open_boards(config.run, identity(config)) if first else []
         self._log = Log(self._out, report, boards, writes=first)
         self._data = TrainingSet(data, config, student, self._device)
-        student.start_table(self._data.table, config.model.table_power)
+        if config.model.table_from_base:
+            student.start_table(base_table(config.model, student.tokenizer), 1.0)
+        else:
+            student.start_table(self._data.table, config.model.table_power)
         self._dev = [DevRanking(one, data.words, self._device) for one in data.dev]
         self.optimiser = Optimiser(student, config.optimiser)
         self.objective = Objective(config, self._data, student)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from tamis.index.errors import InputError, MismatchError
 from tamis.retriever import load_encoder
@@ -207,6 +208,21 @@ def test_a_table_may_stay_as_it_starts(make_config, data_folder):
     folder = train(config, data_folder, device="cpu")
     (row,) = load_encoder(str(folder), device="cpu").encode_queries(["the book"]).to_dicts()
     assert list(row.values()) == [1.0, 1.0]
+
+
+def test_a_leg_takes_over_the_query_weights_of_the_one_before(make_config, data_folder, tmp_path):
+    first = train(make_config(), data_folder, device="cpu")
+    onward = {"base": str(first), "table_from_base": True, "table_learned": False}
+    second = make_config(model=onward, run={"out": str(tmp_path / "second")})
+    folder = train(second, data_folder, device="cpu")
+    before, after = (load_file(str(one / "query_weights.safetensors")) for one in (first, folder))
+    np.testing.assert_allclose(after["weight"], before["weight"], rtol=1e-5)
+
+
+def test_a_base_without_a_table_has_no_query_weights_to_take_over(make_config, data_folder):
+    config = make_config(model={"table_from_base": True})
+    with pytest.raises(InputError, match="whose queries are looked up"):
+        make_trainer(config, data_folder)
 
 
 def test_a_training_whose_documents_vanish_stops_with_a_message(make_config, data_folder):
