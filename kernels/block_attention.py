@@ -40,6 +40,46 @@ if TYPE_CHECKING:
 
     from tamis.kernels.ranges import Ranges
 
+LEAST, MOST = tl.constexpr(2.0**-64), tl.constexpr(2.0**64)  # sums of weights kept as they are
+
+
+@triton.jit
+def _walk(
+    tile, keys, values, first, last, a0, a1, b0, b1, k_at, k_column, v_at, v_column, scale2,
+    D_PAD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, RISING: tl.constexpr,
+):  # fmt: skip
+    """Sums of weights and of weighted values over all steps, and what weights are relative to.
+
+    RISING keeps that at the largest product so far; otherwise it is 0, which spares the loop the
+    maximum and both sums' correction by it.
+    """
+    top = tl.full([BLOCK_M], float("-inf") if RISING else 0.0, tl.float32)
+    total = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, D_PAD], tl.float32)
+    full, steps, clean = loop_steps(a0, a1, b0, b1, BLOCK_N)
+    for i in range(steps):
+        start = step_start(i, full, a0, b0, BLOCK_N)
+        k = keys.load([start + k_at, k_column])
+        s = tl.dot(tile, k.T, input_precision=PRECISION)
+        if i >= clean:
+            at = start + tl.arange(0, BLOCK_N)
+            here = seen(at[None, :], i < full, a1, first[:, None], last[:, None])
+            s = tl.where(here, s, float("-inf"))
+        v = values.load([start + v_at, v_column])
+        if RISING:
+            new = tl.maximum(top, tl.max(s, 1) * scale2)
+            base = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen nothing yet
+            p = tl.exp2(s * scale2 - base[:, None])
+            shrink = tl.exp2(top - base)
+            total = total * shrink
+            acc = acc * shrink[:, None]
+            top = new
+        else:
+            p = tl.exp2(s * scale2)
+        total += tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
+    return acc, total, top
+
 
 @triton.jit
 def _block_forward(
@@ -56,26 +96,20 @@ def _block_forward(
     first, last = load_spans(spans, row, alive)
     there = filled(alive, D, D_PAD)
     tile = tl.load(vectors(q, row, head, q_row, q_head, D_PAD), mask=there, other=0.0)
-    top = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_M], tl.float32)
-    acc = tl.zeros([BLOCK_M, D_PAD], tl.float32)
-    full, steps, clean = loop_steps(a0, a1, b0, b1, BLOCK_N)
-    for i in range(steps):
-        start = step_start(i, full, a0, b0, BLOCK_N)
-        k = keys.load([start + kv_head * k_down, kv_head * k_across])
-        s = tl.dot(tile, k.T, input_precision=PRECISION)
-        if i >= clean:
-            at = start + tl.arange(0, BLOCK_N)
-            here = seen(at[None, :], i < full, a1, first[:, None], last[:, None])
-            s = tl.where(here, s, float("-inf"))
-        v = values.load([start + kv_head * v_down, kv_head * v_across])
-        new = tl.maximum(top, tl.max(s, 1) * scale2)
-        base = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen nothing yet
-        p = tl.exp2(s * scale2 - base[:, None])
-        shrink = tl.exp2(top - base)
-        total = total * shrink + tl.sum(p, 1)
-        acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None], input_precision=PRECISION)
-        top = new
+    k_at, k_column = kv_head * k_down, kv_head * k_across
+    v_at, v_column = kv_head * v_down, kv_head * v_across
+    wide: tl.constexpr = keys.dtype != tl.float16  # has the exponents of float32
+    acc, total, top = _walk(
+        tile, keys, values, first, last, a0, a1, b0, b1, k_at, k_column, v_at, v_column, scale2,
+        D_PAD, BLOCK_M, BLOCK_N, not wide,
+    )  # fmt: skip
+    if wide:
+        far = alive & ~((total > LEAST) & (total < MOST))  # a NaN is far, too
+        if tl.max(far.to(tl.int32)) > 0:
+            acc, total, top = _walk(
+                tile, keys, values, first, last, a0, a1, b0, b1,
+                k_at, k_column, v_at, v_column, scale2, D_PAD, BLOCK_M, BLOCK_N, True,
+            )  # fmt: skip
     total = tl.where(total > 0, total, 1.0)
     acc = acc / total[:, None]
     log = top + tl.log2(total)

@@ -85,6 +85,26 @@ def test_a_tile_that_crosses_blocks_keeps_them_apart():
     assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("level", [-90.0, 90.0])
+def test_products_far_from_zero_give_the_same_weights(level, dtype):
+    bounds, lists, (q, k, v) = batch(21, (4, 2, 32), counts=(5,))
+    plain = dense_attention(
+        *(t.double() for t in (q, k, v)), dense_mask(bounds, lists, causal=True), 0.2
+    )
+    q[..., 0], k[..., 0] = 1.0, level / 0.2  # one number more in every product
+    q[::3, :, 0] = 0.0  # but not in every row
+    rows = dense_attention(
+        *(t.double() for t in (q, k, v)), dense_mask(bounds, lists, causal=True), 0.2
+    )
+    assert worst(rows, plain) > 0.1
+    found = block_attention(
+        *(t.to(dtype) for t in (q, k, v)), block_ranges(bounds, lists, causal=True), 0.2
+    )
+    # float32 keeps six digits of a product of 90
+    assert worst(found, rows) < 10 * TOLERANCE[dtype]
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_blocks_that_read_themselves_within_a_window_equal_dense_attention(causal):
     bounds, lists, (q, k, v) = batch(2, (4, 2, 16))
