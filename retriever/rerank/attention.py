@@ -9,6 +9,10 @@ the exception's tensor as through any other.
 
 from __future__ import annotations
 
+import functools
+import itertools
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +23,15 @@ from transformers import AttentionInterface
 from tamis.kernels.block_ops import Ranges, block_attention, cached_ranges, segment_scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.layout import BlockLayout
 
 NAME = "tamis_blocks"
 NAME_COMPILED = "tamis_blocks_compiled"
+SCHEMA = "(Tensor query, Tensor key, Tensor value, float scale) -> Tensor"
 
 
 class ScoresReady(Exception):  # noqa: N818  no error
@@ -170,10 +177,78 @@ def use_block_attention(model: Any, *, compiled: bool = False) -> None:  # noqa:
 
     Args:
         model: the model.
-        compiled: its layers are compiled; tracing then stops at `attend`.
+        compiled: its layers are compiled, and forwards run within `running`.
     """
-    function: Any = attend
-    if compiled:
-        function = torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
+    function: Any = _attend_traced(_operator()) if compiled else attend
     AttentionInterface.register(NAME_COMPILED if compiled else NAME, function)
     model.set_attn_implementation(NAME_COMPILED if compiled else NAME)
+
+
+class _Running(NamedTuple):
+    """The forward under way in this thread, and the number of the layer that comes next."""
+
+    blocks: ForwardPass
+    layers: Iterator[int]
+
+
+_RUNNING: ContextVar[_Running] = ContextVar("tamis_running")
+
+
+@contextmanager
+def running(blocks: ForwardPass) -> Iterator[None]:
+    """Let compiled layers find the forward that they run in: they can be handed tensors alone."""
+    token = _RUNNING.set(_Running(blocks, itertools.count()))
+    try:
+        yield
+    finally:
+        _RUNNING.reset(token)
+
+
+@functools.cache
+def _operator() -> Callable[..., torch.Tensor]:
+    """`attend` as an operator, which torch.compile takes as it is: a layer stays one piece.
+
+    It has no backward. Layers run in order, each once, so that they need not say which they are:
+    a number would have each of them compiled for itself.
+    """
+    library: Any = torch.library.Library("tamis", "FRAGMENT")  # type: ignore[no-untyped-call]
+    library.define(f"attend{SCHEMA}")
+
+    def run(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        blocks, layers = _RUNNING.get()
+        q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+        return blocks.attend(next(layers), q, k, v, scale).contiguous()[None]
+
+    def shape(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        return query.new_empty(1, query.shape[2], query.shape[1], query.shape[3])
+
+    library.impl("attend", run, "CompositeExplicitAutograd")
+    torch.library.register_fake("tamis::attend", shape, lib=library)
+    _LIBRARIES.append(library)  # an operator lives as long as its library
+    found: Callable[..., torch.Tensor] = torch.ops.tamis.attend.default
+    return found
+
+
+_LIBRARIES: list[Any] = []
+
+
+def _attend_traced(operator: Callable[..., torch.Tensor]) -> Callable[..., Any]:
+    """`attend` for layers that are compiled."""
+
+    def attend_traced(
+        module: Any,  # noqa: ANN401  as `attend`
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        *,
+        scaling: float,
+        **_: object,
+    ) -> tuple[torch.Tensor, None]:
+        return operator(query, key, value, scaling), None
+
+    return attend_traced

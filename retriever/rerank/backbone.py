@@ -13,8 +13,10 @@ from tamis.retriever.rerank.attention import (
     ForwardPass,
     Reading,
     ScoresReady,
+    running,
     use_block_attention,
 )
+from tamis.retriever.rerank.float8 import use_float8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,11 +73,25 @@ class Backbone(nn.Module):
         device: torch.device = self.model.device
         return device
 
+    def use_float8(self) -> None:
+        """Round the linear layers below the scoring layer; see `tamis.retriever.rerank.float8`.
+
+        Raises:
+            InputError: the model is no decoder, or its sizes do not allow it.
+        """
+        if not self.reading.causal:
+            raise InputError(
+                f"expected a decoder for float8 products, found {self.model.config.model_type}; "
+                "leave products out"
+            )
+        for layer in _layers(self.model)[: self.reading.scoring_layer]:
+            use_float8(layer)
+
     def compile_layers(self) -> None:
         """Have torch.compile fuse what lies between matrix products: norms, rotations, additions.
 
         One compilation serves all layers and all lengths; it takes half a minute, at the first
-        forward. Attention stays as it is.
+        forward. Attention stays as it is. Gradients cannot be taken afterwards.
         """
         use_block_attention(self.model, compiled=True)
         for layer in _layers(self.model):
@@ -109,12 +125,13 @@ class Backbone(nn.Module):
         layout = forward_pass.layout
         options: dict[str, Any] = {"use_cache": False} if self.reading.causal else {}
         try:
-            self.model(
-                input_ids=torch.from_numpy(layout.ids)[None].to(self.device),
-                position_ids=torch.from_numpy(layout.positions)[None].to(self.device),
-                blocks=forward_pass,
-                **options,
-            )
+            with running(forward_pass):
+                self.model(
+                    input_ids=torch.from_numpy(layout.ids)[None].to(self.device),
+                    position_ids=torch.from_numpy(layout.positions)[None].to(self.device),
+                    blocks=forward_pass,
+                    **options,
+                )
         except ScoresReady as ready:
             return ready.scores
         raise AssertionError("the scoring layer never ran")

@@ -60,6 +60,7 @@ class BlockReranker:
         dtype: torch.dtype | None = None,
         conditioning: Conditioning = "query",
         compiled: bool = False,
+        products: torch.dtype | None = None,
     ) -> BlockReranker:
         """Load a reranker.
 
@@ -71,18 +72,25 @@ class BlockReranker:
             conditioning: see the class.
             compiled: fuse the layers with torch.compile: a large model on a GPU runs faster, after
                 a first list that takes half a minute longer.
+            products: ``torch.float8_e4m3fn`` for a decoder's linear layers to multiply in float8,
+                on a GPU that can, best together with ``compiled``; None for ``dtype``.
 
         Raises:
-            InputError: there is no such model or device.
+            InputError: there is no such model or device, or it cannot multiply as asked.
             FormatError: the model is of no format or architecture that can be read.
         """
         from tamis.retriever.encoder import choose_device
         from tamis.retriever.language_model import multiplies_bfloat16
+        from tamis.retriever.rerank.float8 import check_products
 
         where = choose_device(device)
         fast = where.type == "cuda" or multiplies_bfloat16()
         chosen = dtype or (torch.bfloat16 if fast else torch.float32)
+        if products is not None:
+            check_products(products, where)
         parts = load_reranker(name_or_path, where, chosen)
+        if products is not None:
+            parts.backbone.use_float8()
         if compiled:
             parts.backbone.compile_layers()
         return BlockReranker(parts, conditioning)
@@ -191,6 +199,7 @@ class BlockReranker:
             ]
         return found
 
+    @torch.inference_mode()
     def document_keys(self, documents: Sequence[str]) -> DocumentKeys:
         """The keys and values of documents, as a store keeps them; see `DocumentStore`."""
         block = self.parts.prompts.build("", documents, "none")

@@ -149,11 +149,15 @@ def test_stored_keys_give_the_scores_of_a_full_forward(tmp_path, architecture, r
     assert not torch.allclose(changed, wanted, atol=1e-3)
 
 
-@pytest.mark.parametrize("architecture", ["mistral", "bert"])
+@pytest.mark.parametrize("architecture", ["mistral", "bert", "llama in float8"])
 def test_compiled_layers_give_the_same_scores_at_any_length(tmp_path, architecture, monkeypatch):
     # The tracer alone: machine code would take half a minute an architecture here.
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    parts = load(tmp_path, architecture)
+    compiled = functools.partial(torch.compile, backend="eager", fullgraph=True)
+    monkeypatch.setattr(torch, "compile", compiled)
+    torch._dynamo.reset()
+    parts = load(tmp_path, architecture.split()[0])
+    if "float8" in architecture:
+        parts.backbone.use_float8()
     layouts = [pack(parts, (QUERY, DOCUMENTS[:count])) for count in (5, 3, 4)]
     counters = torch._dynamo.utils.counters
     with torch.inference_mode():
@@ -165,6 +169,12 @@ def test_compiled_layers_give_the_same_scores_at_any_length(tmp_path, architectu
             graphs.append(counters["stats"]["unique_graphs"])
     assert graphs[0] > 0
     assert graphs[0] == graphs[-1]
+    alone = pack(parts, (QUERY, ()), conditioning="none")
+    with torch.inference_mode():
+        held = parts.backbone.document_keys(pack(parts, ("", DOCUMENTS), conditioning="none"))
+        found = parts.backbone.with_held(alone, held)
+        whole = parts.backbone(pack(parts, (QUERY, DOCUMENTS), conditioning="none"))
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-5)
 
 
 def test_nothing_after_the_scoring_layer_is_kept_or_run(tmp_path):
