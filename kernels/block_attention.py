@@ -241,6 +241,7 @@ def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch
             scale * LOG2E, queries, kv_heads,
             *q.stride()[:2], *out.stride()[:2], *keys[1:], *values[1:],
             **shape, BLOCK_N=sizes.keys, num_warps=sizes.warps, num_stages=sizes.stages,
+            maxnreg=sizes.registers,
         )  # fmt: skip
         if len(work.merges):
             step = min(16, sizes.rows)

@@ -96,6 +96,7 @@ class AttentionTile(NamedTuple):
     warps: int
     stages: int
     per_processor: int  # programs that a multiprocessor holds at once
+    registers: int | None = None  # most a thread may use, where that lets more programs in
 
 
 def attention_tile(card: str, dtype: torch.dtype) -> AttentionTile:
