@@ -82,6 +82,8 @@ class ForwardPass:
         held: documents whose keys are known; the layout then has one list, without documents.
         kept: where to leave the documents' keys and values, None for nowhere.
         segments: what is scored, if not the documents; see `BlockLayout.segments`.
+        to_the_end: whether later layers run as well; the scores are then left in ``scores``.
+        scores: ``[documents, most signals, heads]``, once the scoring layer has run.
     """
 
     layout: BlockLayout
@@ -89,6 +91,8 @@ class ForwardPass:
     held: DocumentKeys | None = None
     kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] | None = None
     segments: NDArray[np.int32] | None = None
+    to_the_end: bool = False
+    scores: torch.Tensor | None = None
     _rows: dict[torch.device, torch.Tensor] = field(default_factory=dict)
     _ranges: dict[int, Ranges] = field(default_factory=dict)
 
@@ -102,7 +106,9 @@ class ForwardPass:
         """
         self._keep(layer, k, v)
         if layer == self.reading.scoring_layer:
-            raise ScoresReady(self._scores(q, k, scale))
+            self.scores = self._scores(q, k, scale)
+            if not self.to_the_end:
+                raise ScoresReady(self.scores)
         window = self.reading.windows[layer]
         reads = layer >= self.reading.reads_from
         if self.held is None or not reads or window is not None:

@@ -109,6 +109,17 @@ class Backbone(nn.Module):
         """
         return self._run(ForwardPass(layout, self.reading, segments=segments))
 
+    def to_the_end(self, layout: BlockLayout) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` gives, and the last hidden states ``[tokens, D]``: no layer is left out.
+
+        For a model that is trained to say something as well; it needs all its layers, which
+        `load_reranker` does not load.
+        """
+        forward_pass = ForwardPass(layout, self.reading, to_the_end=True)
+        states: torch.Tensor = self._forward(forward_pass).last_hidden_state[0]
+        assert forward_pass.scores is not None
+        return forward_pass.scores, states
+
     def with_held(self, layout: BlockLayout, held: DocumentKeys) -> torch.Tensor:
         """The same for documents whose keys are known; the layout has one list, without any."""
         return self._run(ForwardPass(layout, self.reading, held=held))
@@ -122,19 +133,22 @@ class Backbone(nn.Module):
         return DocumentKeys(bounds, kept)
 
     def _run(self, forward_pass: ForwardPass) -> torch.Tensor:
-        layout = forward_pass.layout
-        options: dict[str, Any] = {"use_cache": False} if self.reading.causal else {}
         try:
-            with running(forward_pass):
-                self.model(
-                    input_ids=torch.from_numpy(layout.ids)[None].to(self.device),
-                    position_ids=torch.from_numpy(layout.positions)[None].to(self.device),
-                    blocks=forward_pass,
-                    **options,
-                )
+            self._forward(forward_pass)
         except ScoresReady as ready:
             return ready.scores
         raise AssertionError("the scoring layer never ran")
+
+    def _forward(self, forward_pass: ForwardPass) -> Any:  # noqa: ANN401  a model's output
+        layout = forward_pass.layout
+        options: dict[str, Any] = {"use_cache": False} if self.reading.causal else {}
+        with running(forward_pass):
+            return self.model(
+                input_ids=torch.from_numpy(layout.ids)[None].to(self.device),
+                position_ids=torch.from_numpy(layout.positions)[None].to(self.device),
+                blocks=forward_pass,
+                **options,
+            )
 
 
 def check_architecture(config: Any) -> None:  # noqa: ANN401  any Hugging Face configuration

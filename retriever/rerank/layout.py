@@ -51,12 +51,14 @@ class Block:
         documents: each reads the prefix and itself.
         query: reads everything.
         signals: how many of the query's last tokens give the scores.
+        answer: what should be said after the query; for training alone.
     """
 
     prefix: Sequence[int]
     documents: Sequence[Sequence[int]]
     query: Sequence[int]
     signals: int
+    answer: Sequence[int] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class BlockLayout:
         bounds: ``[blocks + 1]`` int32, first token of each block, from 0, rising.
         lists: ``[lists + 1]`` int32, first block of each list.
         signals: ``[lists, 2]`` int32, the tokens of each list that give its scores.
+        answers: ``[lists, 2]`` int32, the tokens after them, in the query's block.
     """
 
     ids: NDArray[np.int64]
@@ -76,6 +79,7 @@ class BlockLayout:
     bounds: NDArray[np.int32]
     lists: NDArray[np.int32]
     signals: NDArray[np.int32]
+    answers: NDArray[np.int32]
 
     @staticmethod
     def pack(lists: Sequence[Block], sizes: BlockSizes) -> BlockLayout:
@@ -90,7 +94,7 @@ class BlockLayout:
         starts: list[int] = []
         for one in lists:
             _check_list(one, sizes)
-            blocks += [one.prefix, *one.documents, one.query]
+            blocks += [one.prefix, *one.documents, [*one.query, *one.answer]]
             starts += [0, *[sizes.prefix] * len(one.documents), sizes.prefix + sizes.document]
         lengths = np.array([len(block) for block in blocks], np.int64)
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -98,13 +102,15 @@ class BlockLayout:
         counts = [len(one.documents) + 2 for one in lists]
         firsts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         ends = bounds[firsts[1:]]
-        signals = np.stack([ends - [one.signals for one in lists], ends], 1).astype(np.int32)
+        asked = ends - [len(one.answer) for one in lists]
+        signals = np.stack([asked - [one.signals for one in lists], asked], 1).astype(np.int32)
         return BlockLayout(
             np.concatenate([np.asarray(block, np.int64) for block in blocks]),
             within + np.repeat(starts, lengths),
             bounds,
             firsts,
             signals,
+            np.stack([asked, ends], 1).astype(np.int32),
         )
 
     @property
@@ -146,7 +152,8 @@ class BlockLayout:
 
 
 def _check_list(one: Block, sizes: BlockSizes) -> None:
-    kinds = (("prefix", [one.prefix], sizes.prefix), ("query", [one.query], sizes.query))
+    room = sizes.query - len(one.answer)
+    kinds = (("prefix", [one.prefix], sizes.prefix), ("query", [one.query], room))
     for name, blocks, most in (*kinds, ("document", one.documents, sizes.document)):
         for block in blocks:
             if not 0 < len(block) <= most:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from torch import nn
 
 from tamis.retriever.rerank.readout import Readout
+
+if TYPE_CHECKING:
+    from tamis.retriever.rerank.layout import BlockLayout
 
 
 class LearnedReadout(nn.Module):
@@ -79,3 +85,18 @@ def mass_loss(shares: torch.Tensor, positive: torch.Tensor, temperature: float) 
     logits = shares / temperature
     hit = logits.masked_fill(~positive, -torch.inf).logsumexp(1)
     return (logits.logsumexp(1) - hit).mean()
+
+
+def next_token_loss(states: torch.Tensor, layout: BlockLayout, head: nn.Module) -> torch.Tensor:
+    """Cross-entropy of each list's answer, token by token; the mean over all of a batch.
+
+    Args:
+        states: ``[tokens, D]``, the last hidden states.
+        layout: of the batch, which has answers.
+        head: from states to logits over the vocabulary; runs on the answers' tokens alone.
+    """
+    spans = layout.answers.tolist()
+    rows = torch.from_numpy(np.concatenate([np.arange(start, stop) for start, stop in spans]))
+    said = torch.from_numpy(layout.ids)[rows].to(states.device)
+    logits = head(states[(rows - 1).to(states.device)]).float()
+    return nn.functional.cross_entropy(logits, said)

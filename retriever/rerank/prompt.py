@@ -107,16 +107,26 @@ class PromptBuilder:
         return self.build_from_ids(ids[0], ids[1:], conditioning)
 
     def build_from_ids(
-        self, query: Sequence[int], documents: Sequence[Sequence[int]], conditioning: Conditioning
+        self,
+        query: Sequence[int],
+        documents: Sequence[Sequence[int]],
+        conditioning: Conditioning,
+        answer: Sequence[int] = (),
     ) -> Block:
-        """`build` for texts that are tokenised already; see `ids`."""
+        """`build` for texts that are tokenised already; see `ids`.
+
+        Args:
+            query: its ids.
+            documents: their ids.
+            conditioning: as `build`.
+            answer: what a model in training should say after the query; takes room from it.
+        """
         prefix = self._bare
         if conditioning == "query":
             prefix = _fill(self._prefix, query, self.sizes.prefix)
-        last = _fill(self._query, query, self.sizes.query)
-        return Block(
-            prefix, [self.document(ids) for ids in documents], last, self._signals(len(last))
-        )
+        last = _fill(self._query, query, self.sizes.query - len(answer))
+        blocks = [self.document(ids) for ids in documents]
+        return Block(prefix, blocks, last, self._signals(len(last)), answer)
 
     def document(self, ids: Sequence[int]) -> list[int]:
         """The block of one document."""

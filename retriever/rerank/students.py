@@ -17,6 +17,7 @@ from torch import nn
 from tamis.kernels.block_ops import Ranges, block_attention, block_ranges
 from tamis.retriever.rerank.attention import use_block_attention
 from tamis.retriever.rerank.layout import BlockLayout
+from tamis.retriever.rerank.objective import next_token_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 
 class TokenList(NamedTuple):
-    """A query and its documents as ids without special ones."""
+    """A query and its documents as ids without special ones, and which document is labelled."""
 
     query: Sequence[int]
     documents: Sequence[Sequence[int]]
+    labelled: int | None = None
 
 
 class Packed(Protocol):
@@ -71,6 +73,66 @@ class BlockStudent(nn.Module):
         signals, lengths = spans[:, 1] - spans[:, 0], spans[:, 3] - spans[:, 2]
         found: torch.Tensor = self.readout(mass, signals, lengths, conditioning)
         return found
+
+
+class DecoderStudent(nn.Module):
+    """A decoder trained on its shares of attention, and on saying which document it found.
+
+    Documents carry no numbers, so the answer is how the labelled one begins (Gupta et al., 2025,
+    section 3.3, has it say numbers). It stands after the signal tokens, which do not read it.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        prompts: PromptBuilder,
+        *,
+        temperature: float = 0.05,
+        said: int = 8,
+    ) -> None:
+        """Join its parts.
+
+        Args:
+            backbone: over a decoder with all its layers.
+            head: from its last hidden states to logits over the vocabulary.
+            prompts: ids to blocks.
+            temperature: divides the shares; 0.05 as published.
+            said: tokens of an answer.
+        """
+        super().__init__()
+        self.backbone, self.head, self.prompts = backbone, head, prompts
+        self._temperature, self._said = temperature, said
+
+    def pack(self, lists: Sequence[TokenList], conditioning: Conditioning) -> BlockLayout:
+        """The layout of a batch, with answers where a document is labelled."""
+        blocks = []
+        for one in lists:
+            answer = () if one.labelled is None else one.documents[one.labelled][: self._said]
+            build = self.prompts.build_from_ids
+            blocks.append(build(one.query, one.documents, conditioning, answer))
+        return BlockLayout.pack(blocks, self.prompts.sizes)
+
+    def scores(self, packed: BlockLayout) -> torch.Tensor:
+        """See `Student.scores`."""
+        return self._logits(self.backbone(packed), packed)
+
+    def scores_and_answers(self, packed: BlockLayout) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same, and the loss of the answers; all layers run. 0 where nothing is labelled."""
+        mass, states = self.backbone.to_the_end(packed)
+        scores = self._logits(mass, packed)
+        if (packed.answers[:, 0] == packed.answers[:, 1]).all():
+            return scores, states.sum() * 0
+        return scores, next_token_loss(states, packed, self.head)
+
+    def _logits(self, mass: torch.Tensor, packed: BlockLayout) -> torch.Tensor:
+        counts, signals = np.diff(packed.documents), np.diff(packed.signals)[:, 0]
+        parts: Sequence[torch.Tensor] = mass.split(counts.tolist())  # type: ignore[no-untyped-call]
+        shares = [
+            part[:, :count].softmax(0).mean((1, 2))
+            for part, count in zip(parts, signals.tolist(), strict=True)
+        ]
+        return torch.cat(shares) / self._temperature
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from tamis.index.errors import InputError
 from tamis.retriever.rerank.objective import list_loss
 from tamis.retriever.rerank.prompt import Conditioning  # noqa: TC001  recipes read annotations
 from tamis.retriever.rerank.students import TokenList
@@ -39,6 +40,7 @@ class ListTraining:
         warmup: share of the run.
         teacher_share: weight of the teacher's distribution beside the labels.
         average_from: share of the run after which weights are averaged.
+        next_token: weight of the loss of what a decoder says after the query, beside the list's.
         conditionings: drawn from at random, a step each.
         seed: of everything random.
     """
@@ -52,6 +54,7 @@ class ListTraining:
     warmup: float = 0.06
     teacher_share: float = 0.25
     average_from: float = 0.7
+    next_token: float = 0.0
     conditionings: tuple[Conditioning, ...] = ("query", "none")
     seed: int = 0
 
@@ -103,7 +106,15 @@ class ListTrainer:
             data: what lists are drawn from.
             config: how to train.
             new: beginnings of the names of parameters that train at `ListTraining.new_rate`.
+
+        Raises:
+            InputError: the student says nothing, but is to learn what to say.
         """
+        if config.next_token and not hasattr(student, "scores_and_answers"):
+            raise InputError(
+                f"expected a decoder for a next-token loss, found {type(student).__name__}; set "
+                "training.next_token to 0"
+            )
         self.student, self.config, self._data = student, config, data
         self._device = next(student.parameters()).device
         self._chance = np.cumsum(data.weights / data.weights.sum())
@@ -141,15 +152,24 @@ class ListTrainer:
         factor = min(share / warmup + 0.02, (1 - share) / (1 - warmup))
         for group in self._optimiser.param_groups:
             group["lr"] = group["peak"] * factor
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_cuda):
-            scores = self.student.scores(batch.packed).view(batch.positive.shape)
-        positive, teacher = (t.to(self._device, non_blocking=True) for t in batch[1:3])
-        loss = list_loss(scores.float(), positive, teacher, self.config.teacher_share)
+        loss = self._loss(batch)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return loss.detach()
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        positive, teacher = (t.to(self._device, non_blocking=True) for t in batch[1:3])
+        said: torch.Tensor | float = 0.0
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_cuda):
+            if self.config.next_token:
+                scores, said = self.student.scores_and_answers(batch.packed)
+            else:
+                scores = self.student.scores(batch.packed)
+        scores = scores.view(positive.shape).float()
+        loss = list_loss(scores, positive, teacher, self.config.teacher_share)
+        return loss + self.config.next_token * said
 
     @property
     def _on_cuda(self) -> bool:
@@ -176,7 +196,9 @@ class ListTrainer:
             columns = self._columns(query, generator)
             passages = data.candidates.passages[query, columns].tolist()
             documents = [data.passages.row(passage).tolist() for passage in passages]
-            lists.append(TokenList(data.queries.row(query).tolist(), documents))
+            hits = np.flatnonzero(columns == 0).tolist()
+            labelled = hits[0] if hits else None
+            lists.append(TokenList(data.queries.row(query).tolist(), documents, labelled))
             positive.append(columns == 0)
             teacher.append(data.candidates.teacher[query, columns])
         packed = self.student.pack(lists, conditioning)

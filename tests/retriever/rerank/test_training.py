@@ -6,6 +6,7 @@ import torch
 import transformers
 from block_lists import dense_mask
 
+from tamis.index.errors import InputError
 from tamis.retriever.rerank.backbone import Backbone
 from tamis.retriever.rerank.layout import BlockLayout, BlockSizes
 from tamis.retriever.rerank.mining import Candidates, mine, vectors, word_weights
@@ -17,6 +18,7 @@ from tamis.retriever.rerank.students import (
     BiStudent,
     BlockStudent,
     CrossStudent,
+    DecoderStudent,
     PackedModel,
     Texts,
     TokenList,
@@ -128,6 +130,83 @@ def test_every_student_learns_lists_by_heart(kind):
     trainer.run(lambda row: losses.append(row["loss"]))
     assert losses[-1] < losses[0] - 0.15
     assert all(torch.isfinite(p).all() for p in student.parameters())
+
+
+def decoder(tmp_path, said=5):
+    """A whole tiny Llama: its causal language model, and a student made of the same weights."""
+    torch.manual_seed(4)
+    config = transformers.LlamaConfig(
+        vocab_size=70,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        tie_word_embeddings=False,
+    )
+    whole = transformers.LlamaForCausalLM(config).eval()
+    for weight in whole.parameters():
+        if weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=0.2)
+    whole.save_pretrained(tmp_path)
+    backbone = Backbone(whole.model, 1)
+    return DecoderStudent(backbone, whole.lm_head, prompts(), said=said)
+
+
+def test_what_a_decoder_says_costs_what_its_own_language_model_would_charge(tmp_path):
+    student, data = decoder(tmp_path), random_data()
+    lists = [token_list(data, 0)._replace(labelled=2), token_list(data, 1)]
+    lists.append(token_list(data, 2)._replace(labelled=8))
+    layout = student.pack(lists, "query")
+    said = np.diff(layout.answers)[:, 0].tolist()
+    assert said == [
+        min(5, len(one.documents[one.labelled])) if one.labelled else 0 for one in lists
+    ]
+    scores, loss = student.scores_and_answers(layout)
+    model = transformers.LlamaForCausalLM.from_pretrained(
+        tmp_path, attn_implementation="eager", local_files_only=True
+    ).eval()
+    mask = dense_mask(layout.bounds, layout.lists, causal=True)
+    labels = torch.full(layout.ids.shape, -100)
+    for number, one in enumerate(lists):
+        start, stop = layout.answers[number].tolist()
+        assert stop == layout.bounds[layout.lists[number + 1]]
+        if one.labelled is not None:
+            labels[start:stop] = torch.tensor(one.documents[one.labelled][: stop - start])
+    wanted = model(
+        input_ids=torch.from_numpy(layout.ids)[None],
+        position_ids=torch.from_numpy(layout.positions)[None],
+        attention_mask=torch.zeros(mask.shape).masked_fill(~mask, torch.finfo().min)[None, None],
+        labels=labels[None],
+        use_cache=False,
+    ).loss
+    torch.testing.assert_close(loss, wanted, rtol=0, atol=1e-5)
+    plain = student.scores(student.pack([one._replace(labelled=None) for one in lists], "query"))
+    torch.testing.assert_close(scores, plain, rtol=0, atol=1e-4)
+    loss.backward()
+    assert student.backbone.model.layers[2].mlp.up_proj.weight.grad.abs().sum() > 0
+
+
+def test_a_decoder_learns_lists_and_what_to_say_by_heart(tmp_path):
+    data, student = random_data(), decoder(tmp_path, said=3)
+    config = ListTraining(
+        steps=50, lists=8, documents=6, rate=3e-3, teacher_share=0.0, next_token=0.5
+    )
+    labelled = student.pack([token_list(data, i)._replace(labelled=0) for i in range(8)], "query")
+
+    def losses():
+        with torch.inference_mode():
+            scores, said = student.scores_and_answers(labelled)
+        return -scores.view(8, -1).log_softmax(1)[:, 0].mean().item(), said.item()
+
+    before = losses()
+    ListTrainer(student, data, config, ("none",)).run(lambda row: None)
+    after = losses()
+    assert after[0] < before[0] - 0.1
+    assert after[1] < before[1] - 0.5
+    with pytest.raises(InputError, match="expected a decoder for a next-token loss, found BiStud"):
+        ListTrainer(BiStudent(small_bert(), (1, 2), (8, 24)), data, config, ())
 
 
 def test_mining_finds_what_an_exhaustive_search_finds():
