@@ -60,11 +60,13 @@ class LazyReranker:
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
-        """See `Reranker.score`.
+        """See `Reranker.score`; nothing is loaded where there is nothing to score.
 
         Raises:
             InputError: torch is not installed, or there is no such model.
         """
+        if not len(documents):
+            return np.empty(0, np.float32)
         with self._lock:  # one list at a time: torch uses all threads it is given
             return self._reranker().score(query, documents, first_stage=first_stage)
 
@@ -90,6 +92,8 @@ class LazyReranker:
         Raises:
             CorruptionError: the stored keys are damaged.
         """
+        if not len(documents):
+            return np.empty(0, np.float32)
         with self._lock:
             reranker: Reranker = self._cascade(keys) or self._reranker()
             return reranker.score(query, documents, first_stage=first_stage)

@@ -7,6 +7,7 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever import Passage, Searcher, index_corpus
+from tamis.retriever.reranker import LazyReranker
 
 
 class ByLength:
@@ -60,3 +61,11 @@ def test_only_texts_and_only_with_a_reranker(searcher):
 def test_no_hit_is_no_work(searcher):
     (found,) = replace(searcher, reranker=ByLength()).search(["zebra"], rerank=3)
     assert found.hits == ()
+
+
+def test_nothing_is_loaded_where_there_is_nothing_to_score(tmp_path):
+    lazy = LazyReranker(str(tmp_path / "no-model"), "cpu")
+    for reranker in (lazy, lazy.over(tmp_path)):
+        assert reranker.score("owl", []).shape == (0,)
+        with pytest.raises(InputError, match="no-model"):
+            reranker.score("owl", ["a text"])
