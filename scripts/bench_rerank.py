@@ -109,22 +109,24 @@ def measure_training(repeats: int) -> dict[str, Any]:
     }
 
 
-def measure_mistral(repeats: int) -> dict[str, Any]:
+def measure_mistral(repeats: int) -> list[dict[str, Any]]:
     """A model of Mistral-7B's shape with random weights, to its scoring layer 20.
 
     As loaded, with its layers compiled, and compiled in float8; and how far float8 ranks documents
     as bfloat16 does. Random weights tell documents hardly apart, which is the hard case.
     """
     backbone = _mistral()
-    found = {"as loaded": _measure_passes(backbone, repeats)}
+    runs = {"as loaded": _measure_passes(backbone, repeats)}
     backbone.compile_layers()
-    found["compiled"] = _measure_passes(backbone, repeats)
+    runs["compiled"] = _measure_passes(backbone, repeats)
     layout = random_layout(SHAPES[0], VOCABULARY)
     exact = _shares(backbone, layout)
     backbone.use_float8()
     backbone.compile_layers()
-    found["compiled, float8"] = _measure_passes(backbone, repeats)
-    return found | {"float8 agrees": rank_agreement(exact, _shares(backbone, layout))}
+    runs["compiled, float8"] = _measure_passes(backbone, repeats)
+    agreement = rank_agreement(exact, _shares(backbone, layout))
+    rows = [{"run": name} | row for name, found in runs.items() for row in found]
+    return [*rows, {"run": "float8 against bfloat16", "shape": SHAPES[0].name, **agreement}]
 
 
 @torch.inference_mode()
