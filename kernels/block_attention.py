@@ -20,6 +20,7 @@ from tamis.kernels.block_tile import (
     PRECISION,
     filled,
     head_tiles,
+    launch_of,
     load_item,
     load_spans,
     loop_steps,
@@ -31,7 +32,7 @@ from tamis.kernels.block_tile import (
     vectors,
 )
 from tamis.kernels.block_work import query_work
-from tamis.kernels.launch import card, next_power_of_2, on, processors
+from tamis.kernels.launch import card, next_power_of_2, on
 from tamis.kernels.tuned import attention_tile
 
 if TYPE_CHECKING:
@@ -221,33 +222,29 @@ def attention(
 
 def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The output, and the log-sum-exp in base 2 ``[heads, queries]`` float32."""
-    queries, heads, width = q.shape
-    kv_heads, wide = k.shape[1], padded_width(width)
-    sizes = attention_tile(card(q.device), q.dtype)
-    tokens = sizes.rows // (heads // kv_heads)
-    lanes = processors(q.device) * sizes.per_processor // kv_heads
-    work = query_work(ranges, tokens, sizes.split, lanes, q.device)
+    queries, heads, _ = q.shape
+    kv_heads = k.shape[1]
+    launch = launch_of(q, k, attention_tile(card(q.device), q.dtype))
+    sizes = launch.sizes
+    work = query_work(ranges, launch.tokens, sizes.split, launch.lanes, q.device)
     q, keys, values = rows_last(q), head_tiles(k, sizes.keys), head_tiles(v, sizes.keys)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     lse = torch.empty(heads, queries, dtype=torch.float32, device=q.device)
     rows = max(work.slots, 1) * kv_heads * sizes.rows
-    part_out = torch.empty(rows, wide, dtype=torch.float32, device=q.device)
+    part_out = torch.empty(rows, launch.heads["D_PAD"], dtype=torch.float32, device=q.device)
     part_lse = torch.empty(rows, dtype=torch.float32, device=q.device)
-    shape = {"GROUP": heads // kv_heads, "D": width, "D_PAD": wide}
-    shape |= {"BLOCK_M": sizes.rows, "TOKENS": tokens}
     with on(q.device):
         _block_forward[(len(work.items) * kv_heads,)](
             q, keys.tiles, values.tiles, out, lse, part_out, part_lse, work.items, work.spans,
             scale * LOG2E, queries, kv_heads,
-            *q.stride()[:2], *out.stride()[:2], *keys[1:], *values[1:],
-            **shape, BLOCK_N=sizes.keys, num_warps=sizes.warps, num_stages=sizes.stages,
-            maxnreg=sizes.registers,
+            *q.stride()[:2], *out.stride()[:2], *keys[1:], *values[1:], **launch.run,
         )  # fmt: skip
         if len(work.merges):
             step = min(16, sizes.rows)
             _block_merge[(len(work.merges), kv_heads, sizes.rows // step)](
                 out, lse, part_out, part_lse, work.merges,
-                queries, *out.stride()[:2], **shape, ROWS=step,
+                queries, *out.stride()[:2], **launch.heads,
+                BLOCK_M=sizes.rows, TOKENS=launch.tokens, ROWS=step,
             )  # fmt: skip
     return out, lse
 

@@ -18,10 +18,10 @@ from tamis.kernels.block_tile import (
     PRECISION,
     filled,
     head_tiles,
+    launch_of,
     load_item,
     load_spans,
     loop_steps,
-    padded_width,
     rows_last,
     seen,
     step_start,
@@ -29,13 +29,13 @@ from tamis.kernels.block_tile import (
     vectors,
 )
 from tamis.kernels.block_work import key_work, query_work
-from tamis.kernels.launch import card, cdiv, on, processors
+from tamis.kernels.launch import card, cdiv, on
 from tamis.kernels.tuned import attention_gradient_tile
 
 if TYPE_CHECKING:
+    from tamis.kernels.block_tile import Launch
     from tamis.kernels.block_work import Work
     from tamis.kernels.ranges import Ranges
-    from tamis.kernels.tuned import AttentionTile
 
 
 @triton.jit
@@ -179,10 +179,7 @@ class _Pass(NamedTuple):
     delta: torch.Tensor
     ranges: Ranges
     scales: tuple[float, float, int, int]  # of the products, in base 2; query rows, key heads
-    sizes: AttentionTile
-    lanes: int  # tiles that run at once
-    shape: dict[str, int]  # heads and widths, as the kernels take them
-    launch: dict[str, int]  # the same, sizes of a tile, and how a program runs
+    launch: Launch
 
 
 def gradients(
@@ -196,59 +193,57 @@ def gradients(
     scale: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """dQ, dK and dV, from what the forward kept."""
-    queries, heads, width = q.shape
-    kv_heads, wide = k.shape[1], padded_width(width)
+    queries, heads, _ = q.shape
     q, k, v, grad = (rows_last(t) for t in (q, k, v, grad))
     delta = torch.empty_like(lse)
-    sizes = attention_gradient_tile(card(q.device), q.dtype)
-    shape = {"GROUP": heads // kv_heads, "D": width, "D_PAD": wide}
-    tile = {"BLOCK_M": sizes.rows, "BLOCK_N": sizes.keys, "TOKENS": sizes.rows // shape["GROUP"]}
-    launch = shape | tile | {"num_warps": sizes.warps, "num_stages": sizes.stages}
-    lanes = processors(q.device) * sizes.per_processor // kv_heads
-    scales = (scale, scale * LOG2E, queries, kv_heads)
+    launch = launch_of(q, k, attention_gradient_tile(card(q.device), q.dtype))
+    widths = {name: launch.heads[name] for name in ("D", "D_PAD")}
+    scales = (scale, scale * LOG2E, queries, k.shape[1])
     with on(q.device):
         _row_products[(cdiv(queries * heads, 32),)](
             out, grad, delta, queries, heads, *out.stride()[:2], *grad.stride()[:2],
-            D=width, D_PAD=wide, ROWS=32,
+            **widths, ROWS=32,
         )  # fmt: skip
-        kept = _Pass(q, k, v, grad, lse, delta, ranges, scales, sizes, lanes, shape, launch)
+        kept = _Pass(q, k, v, grad, lse, delta, ranges, scales, launch)
         return (_query_gradient(kept), *_key_gradients(kept))
 
 
 def _query_gradient(kept: _Pass) -> torch.Tensor:
-    q, k, v, grad, lse, delta, ranges, _, sizes, lanes, shape, launch = kept
-    tokens = launch["TOKENS"]
-    work = query_work(ranges, tokens, sizes.split, lanes, q.device)
+    q, k, v, grad, lse, delta, ranges, _, launch = kept
+    sizes, tokens = launch.sizes, launch.tokens
+    work = query_work(ranges, tokens, sizes.split, launch.lanes, q.device)
     keys, values = head_tiles(k, sizes.keys), head_tiles(v, sizes.keys)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     part = _partial(work.slots * k.shape[1] * sizes.rows, kept)
     _grad_queries[(len(work.items) * k.shape[1],)](
         q, keys.tiles, values.tiles, grad, lse, delta, out, part, work.items, work.spans,
         *kept.scales, *q.stride()[:2], *grad.stride()[:2], *out.stride()[:2],
-        *keys[1:], *values[1:], **launch,
+        *keys[1:], *values[1:], **launch.run,
     )  # fmt: skip
-    _join(part[None], out[None], work, shape | {"BLOCK": sizes.rows, "TOKENS": tokens})
+    _join(part[None], out[None], work, launch.heads | {"BLOCK": sizes.rows, "TOKENS": tokens})
     return out
 
 
 def _key_gradients(kept: _Pass) -> tuple[torch.Tensor, torch.Tensor]:
-    q, k, v, grad, lse, delta, ranges, _, sizes, lanes, shape, launch = kept
-    least = max(64, sizes.split // shape["GROUP"] // 64 * 64)
-    work = key_work(ranges, sizes.keys, least, lanes, q.device)
+    q, k, v, grad, lse, delta, ranges, _, launch = kept
+    sizes = launch.sizes
+    least = max(64, sizes.split // launch.heads["GROUP"] // 64 * 64)
+    work = key_work(ranges, sizes.keys, least, launch.lanes, q.device)
     out = torch.empty(2, *k.shape, dtype=k.dtype, device=k.device)
     part = _partial(2 * work.slots * k.shape[1] * sizes.keys, kept)
     part = part.view(2, -1, part.shape[1])
     _grad_keys[(len(work.items) * k.shape[1],)](
         q, k, v, grad, lse, delta, out, part, work.items, work.spans,
         *kept.scales, part.stride(0),
-        *(s for t in (q, k, v, grad) for s in t.stride()[:2]), *out.stride()[:3], **launch,
+        *(s for t in (q, k, v, grad) for s in t.stride()[:2]), *out.stride()[:3], **launch.run,
     )  # fmt: skip
-    _join(part, out, work, shape | {"GROUP": 1, "BLOCK": sizes.keys, "TOKENS": sizes.keys})
+    tile = {"GROUP": 1, "BLOCK": sizes.keys, "TOKENS": sizes.keys}
+    _join(part, out, work, launch.heads | tile)
     return out[0], out[1]
 
 
 def _partial(rows: int, kept: _Pass) -> torch.Tensor:
-    shape = (max(rows, 2), kept.shape["D_PAD"])
+    shape = (max(rows, 2), kept.launch.heads["D_PAD"])
     return torch.empty(shape, dtype=torch.float32, device=kept.q.device)
 
 

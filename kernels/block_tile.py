@@ -13,10 +13,18 @@ import torch
 import triton
 import triton.language as tl
 
-from tamis.kernels.launch import TMA_ALIGNMENT_BYTES, descriptor, next_power_of_2, round_up
+from tamis.kernels.launch import (
+    TMA_ALIGNMENT_BYTES,
+    descriptor,
+    next_power_of_2,
+    processors,
+    round_up,
+)
 
 if TYPE_CHECKING:
     from triton.tools.tensor_descriptor import TensorDescriptor
+
+    from tamis.kernels.tuned import AttentionTile
 
 LOG2E = 1.4426950408889634
 PRECISION = tl.constexpr("ieee")
@@ -46,6 +54,38 @@ def head_tiles(tensor: torch.Tensor, rows: int) -> HeadTiles:
     wide = round_up(width, step)
     copy = torch.nn.functional.pad(tensor, (0, wide - width)).contiguous()
     return HeadTiles(descriptor(copy.view(keys, heads * wide), block), 0, wide)
+
+
+class Launch(NamedTuple):
+    """How the tiles of one launch look.
+
+    Attributes:
+        sizes: of a tile.
+        tokens: of a tile of query rows.
+        lanes: tiles that run at once.
+        heads: what a kernel takes of heads and widths.
+        tile: the same, and the sizes of its tiles.
+        run: the same, and how a program runs.
+    """
+
+    sizes: AttentionTile
+    tokens: int
+    lanes: int
+    heads: dict[str, int]
+    tile: dict[str, int]
+    run: dict[str, int | None]
+
+
+def launch_of(q: torch.Tensor, k: torch.Tensor, sizes: AttentionTile) -> Launch:
+    """The launch over ``q`` ``[queries, heads, D]`` and ``k`` ``[keys, key heads, D]``."""
+    _, count, width = q.shape
+    kv_heads = k.shape[1]
+    heads = {"GROUP": count // kv_heads, "D": width, "D_PAD": padded_width(width)}
+    tokens = sizes.rows // heads["GROUP"]
+    lanes = processors(q.device) * sizes.per_processor // kv_heads
+    tile = heads | {"BLOCK_M": sizes.rows, "BLOCK_N": sizes.keys, "TOKENS": tokens}
+    run: dict[str, int | None] = {**tile, "num_warps": sizes.warps, "num_stages": sizes.stages}
+    return Launch(sizes, tokens, lanes, heads, tile, run | {"maxnreg": sizes.registers})
 
 
 def padded_width(width: int) -> int:
