@@ -31,7 +31,7 @@ def choose(entries: Sequence[SegmentEntry]) -> slice | None:
         for at in range(len(levels) + 1):
             if at < len(levels) and levels[at] <= level:
                 continue
-            if at - first >= FAN:
+            if levels[first:at].count(level) >= FAN:  # smaller ones between them come along
                 return slice(first, at)
             first = at + 1
     for at, entry in enumerate(entries):
