@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.responses import Response
 
-from tamis.api import answers
+from tamis.api import answers, heap
 from tamis.api.library import Library
 from tamis.api.metrics import Metrics
 from tamis.api.workers import Workers
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tamis.retriever.searcher import Searcher
 
 REFRESH_S = 1.0  # between two looks for newer generations
+GIVE_BACK_AFTER = 60  # looks
 
 
 class Service:
@@ -69,10 +71,15 @@ class Service:
             await self.workers.run(partial(answers.search_answers, searcher, ["warm up"], 1))
 
     async def follow(self) -> None:
-        """Publish what was written, and serve each index's newest generation, until cancelled."""
-        while True:
+        """Publish what was written, and serve each index's newest generation, until cancelled.
+
+        What merges leave free goes back to the system now and then.
+        """
+        for turn in count(1):
             await asyncio.sleep(REFRESH_S)
             await asyncio.to_thread(self.library.refresh)
+            if turn % GIVE_BACK_AFTER == 0:
+                await asyncio.to_thread(heap.give_back)
 
     def close(self) -> None:
         """Let the workers finish, and commit what was written."""

@@ -85,7 +85,9 @@ def serve(
     with door.listener:
         logs.start(settings.log_level)
         from tamis.api.data_folder import DataFolder
+        from tamis.api.heap import share_heaps
 
+        share_heaps()
         kept = None
         if settings.data is not None:
             kept = DataFolder(Path(settings.data), settings.encoders)
