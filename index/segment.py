@@ -167,8 +167,9 @@ class Segment:
 
 def _few(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
     """The allowed documents, if they are so few that scoring them beats reading lists."""
-    docs = np.flatnonzero(allowed).astype(np.int32)
-    return docs if docs.size * _FEW <= allowed.size else docs[:0]
+    if np.count_nonzero(allowed) * _FEW > allowed.size:
+        return np.empty(0, np.int32)
+    return np.flatnonzero(allowed).astype(np.int32)
 
 
 def _empty_result(queries: int, k: int) -> tuple[TopK, NDArray[np.int64]]:
