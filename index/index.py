@@ -14,7 +14,7 @@ from tamis.index.calibration import LONG, Calibration, Sample, calibrate
 from tamis.index.columns import write_columns
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.identifiers import Identifiers
-from tamis.index.lock import FolderLock
+from tamis.index.lock import FolderLock, refuse_foreign
 from tamis.index.loops.arrays import MAX_QUERY_TERMS, Knobs
 from tamis.index.manifest import (
     BUILD,
@@ -110,6 +110,7 @@ class Index:
         """
         storage = Storage(path)
         refuse_existing(storage)
+        refuse_foreign(storage)
         storage.make_folder()
         with FolderLock(storage):
             storage.remove_folder(BUILD)

@@ -6,7 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Self
 
-from tamis.index.errors import LockedError
+from tamis.index.errors import InputError, LockedError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from tamis.index.storage import Storage
 
 LOCK = "LOCK"
+
+
+def refuse_foreign(storage: Storage) -> None:
+    """Refuse a folder for a new index that holds what no build has left there.
+
+    Whoever builds locks first, and the lock's file stays: a build may then remove what it finds.
+
+    Raises:
+        InputError: the folder holds something, and no lock.
+    """
+    names = storage.names()
+    if names and LOCK not in names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise InputError(
+            f"{storage.root}: expected a new or an empty folder to write an index in, found one "
+            f"that holds {names[0]!r}{more}; name another, such as {storage.root / 'index'}"
+        )
 
 
 class FolderLock:

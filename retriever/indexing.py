@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
-import orjson
 
 from tamis.index.calibration import SMALL, Sample
 from tamis.index.collection import QUERY_SIDE, Collection, open_dictionary
@@ -23,13 +22,14 @@ from tamis.index.columns import ColumnType, columns_of, write_columns
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.documents import Documents, DocumentWriter
 from tamis.index.draft import DICTIONARY, dictionary_prefix
-from tamis.index.errors import InputError, MismatchError
+from tamis.index.errors import InputError
 from tamis.index.identifiers import IdentifiersBuilder
 from tamis.index.index import COLUMNS, SEGMENT, refuse_existing, write_index
-from tamis.index.lock import FolderLock
+from tamis.index.lock import FolderLock, refuse_foreign
 from tamis.index.manifest import BUILD
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.build_plan import begin_or_go_on
 from tamis.retriever.chunking import CHUNKING, Chunking, chunked, counter_of
 from tamis.retriever.corpus_warnings import count_cut, warn_of_cut, warn_of_language
 from tamis.retriever.fields import typed
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
 LANGUAGE_SAMPLE = 200  # documents whose language is guessed
 CHUNK_DOCUMENTS = 256  # what a stop may cost: a minute where a model does five a second
-PLAN = f"{BUILD}/plan.json"
 CORPUS = f"{BUILD}/corpus.json"  # written when the corpus has been read to its end
 
 
@@ -108,8 +107,8 @@ def index_corpus(
 
     Raises:
         InputError: a passage is faulty, an id is there twice, the corpus is empty, the folder
-            holds an index, or an unfinished build without ``resume``, or passages would be longer
-            than the encoder reads.
+            holds an index, anything that is none, or an unfinished build without ``resume``, or
+            passages would be longer than the encoder reads.
         MismatchError: the unfinished build was begun with other settings.
         LockedError: another process builds there.
 
@@ -123,6 +122,7 @@ def index_corpus(
         passages = chunked(passages, chunking, counter_of(encoder))
     storage = Storage(out)
     refuse_existing(storage)
+    refuse_foreign(storage)
     storage.make_folder()
     with FolderLock(storage) as lock:
         job = _Job(storage, encoder, lexical, source, fields, chunking, progress or silent)
@@ -167,32 +167,15 @@ class _Job:
 
     def begin(self, resume: bool) -> None:
         """Make the build folder, or check that it is of this very job."""
-        plan = orjson.dumps(
-            {
-                "encoder": asdict(self.encoder.description) if self.encoder else None,
-                "lexical": asdict(self.lexical) if self.lexical else None,
-                "source": self.source,
-                "fields": dict(self.fields),
-                CHUNKING: self.chunking,
-                "chunk_documents": CHUNK_DOCUMENTS,
-            }
-        )
-        if not self.storage.exists(PLAN):
-            self.storage.remove_folder(BUILD)
-            self.storage.make_folder(BUILD)
-            self.storage.replace(PLAN, plan)
-            return
-        if not resume:
-            raise InputError(
-                f"{self.storage.root}: expected an empty folder, found an unfinished build; "
-                "go on with --resume, or delete the folder"
-            )
-        if self.storage.read(PLAN) != plan:
-            raise MismatchError(
-                f"{self.storage.root}: expected the settings of the unfinished build, "
-                f"{self.storage.read(PLAN).decode()}, found {plan.decode()}; "
-                "use the same corpus and options, or delete the folder"
-            )
+        settings = {
+            "encoder": asdict(self.encoder.description) if self.encoder else None,
+            "lexical": asdict(self.lexical) if self.lexical else None,
+            "corpus": self.source,
+            "fields": dict(self.fields),
+            CHUNKING: self.chunking,
+            "chunk_documents": CHUNK_DOCUMENTS,
+        }
+        begin_or_go_on(self.storage, settings, resume)
 
     def read(self, passages: Iterable[Passage]) -> _Corpus:
         """Store documents, ids and word counts, unless an earlier run has done so."""

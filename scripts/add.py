@@ -29,7 +29,7 @@ def add(
 ) -> None:
     """Add documents to an index, replacing those of the same ids.
 
-    FILE is anything that `tamis index` reads. Each 256 documents are kept as soon as they are
+    CORPUS is anything that `tamis index` reads. Each 256 documents are kept as soon as they are
     encoded; searches find all of them when the command ends.
     """
     from tamis.retriever.editor import Editor

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tamis.scripts.examples import example
 from tamis.scripts.extras import require
 from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, print_json
 
@@ -15,13 +16,9 @@ def bench_commands() -> typer.Typer:
     group = typer.Typer(
         name="bench", no_args_is_help=True, help="Measure speed and memory on this machine."
     )
-    group.command("head")(head)
-    group.command("encode")(encode)
-    group.command("agreement")(agreement)
-    group.command("search")(search)
-    group.command("precision")(precision)
-    group.command("rerank")(rerank)
-    group.command("serve")(serve)
+    for command in (head, encode, agreement, search, precision, rerank, serve):
+        name = command.__name__
+        group.command(name, epilog=example(f"bench {name}"))(command)
     return group
 
 
@@ -48,7 +45,9 @@ def head(
 
 def encode(
     documents: Annotated[int, typer.Option(min=48, help="Texts a turn encodes.")] = 256,
-    encoder: Annotated[str, typer.Option(help="A masked language model.")] = "default",
+    encoder: Annotated[
+        str, typer.Option(help="A masked language model, by name or folder.")
+    ] = "default",
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; the first CUDA device where there is one.")
     ] = None,
@@ -82,7 +81,9 @@ def encode(
 
 
 def agreement(
-    dataset: Annotated[str, typer.Argument(help="As for `tamis eval`; sample ships.")] = "sample",
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="As for `tamis eval`; sample ships.")
+    ] = "sample",
     encoder: Annotated[str, typer.Option(help="A language model, by name or folder.")] = "default",
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; the first CUDA device where there is one.")
@@ -159,8 +160,12 @@ def search(
 
 
 def precision(
-    datasets: Annotated[list[str], typer.Argument(help="As for `tamis eval`.")],
-    encoder: Annotated[str, typer.Option(help="Of documents and queries.")] = "default",
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="As for `tamis eval`.")
+    ],
+    encoder: Annotated[
+        str, typer.Option(help="Of documents and queries, by name or folder.")
+    ] = "default",
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -205,7 +210,7 @@ def serve(
     clients: Annotated[
         str, typer.Option(help="Numbers of connections, with commas.")
     ] = "1,4,12,24",
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of one measurement.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 10.0,
     peer: Annotated[
         str | None, typer.Option(help="URL of another server's search, {query} in it.")
     ] = None,

@@ -9,25 +9,35 @@ corpus_argument = typer.Argument(metavar="CORPUS", help="What to read; - is stan
 EncoderOption = Annotated[
     str,
     typer.Option(
-        "--encoder", "-e", help="Hub name or folder of a model; 'bm25' indexes words alone."
+        "--encoder",
+        "-e",
+        help="Hub name or folder of a model; default ships, bm25 indexes words alone.",
     ),
 ]
-IdFieldOption = Annotated[
-    str | None, typer.Option(help="Field of the id; else _id, id, docid or doc_id.")
+ModelOption = Annotated[
+    str, typer.Option("--encoder", "-e", help="Hub name or folder of a model; default ships.")
 ]
-TitleFieldOption = Annotated[str | None, typer.Option(help="Field of the title; else title.")]
+IdFieldOption = Annotated[
+    str | None, typer.Option(help="Field of the id; by default _id, id, docid or doc_id.")
+]
+TitleFieldOption = Annotated[str | None, typer.Option(help="Field of the title; by default title.")]
 TextFieldOption = Annotated[
-    str | None, typer.Option(help="Field of the text; else text, contents, body or passage.")
+    str | None,
+    typer.Option(help="Field of the text; by default text, contents, body, segment or passage."),
 ]
 ChunkOption = Annotated[
     str | None,
     typer.Option(
         metavar="TOKENS[:OVERLAP]",
-        help="Divide documents into passages of so many tokens, such as 200:40.",
+        help="Divide documents into passages of at most so many tokens, sharing so many, such as "
+        "200:40; not divided by default.",
     ),
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option(help="Where the model runs, such as cpu or cuda:0.")
+    str | None,
+    typer.Option(
+        help="Where the model runs, such as cpu or cuda:0; by default CUDA where there is one."
+    ),
 ]
 
 

@@ -8,8 +8,8 @@ import typer
 
 from tamis.scripts.corpus import (
     DeviceOption,
-    EncoderOption,
     IdFieldOption,
+    ModelOption,
     TextFieldOption,
     TitleFieldOption,
     corpus_argument,
@@ -36,7 +36,7 @@ def encode(
         Path,
         typer.Option("--out", "-o", callback=in_a_folder, help="The .safetensors file to write."),
     ],
-    encoder: EncoderOption = "default",
+    encoder: ModelOption = "default",
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,

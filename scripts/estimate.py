@@ -25,9 +25,9 @@ def estimate(
     lexical: Annotated[
         bool, typer.Option(help="Index stemmed words beside the learned terms.")
     ] = True,
-    language: Annotated[str, typer.Option(help="Language of the corpus.")] = "english",
+    language: Annotated[str, typer.Option(help="As for `tamis index`.")] = "english",
     chunk: ChunkOption = None,
-    sample: Annotated[int, typer.Option(min=1, help="Most documents to index.")] = 16_384,
+    sample: Annotated[int, typer.Option(min=1, help="Most documents to index for it.")] = 16_384,
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,

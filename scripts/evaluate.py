@@ -3,12 +3,14 @@
 import sys
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tamis.scripts.corpus import ChunkOption
+from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ EXPLAINED = 10  # failing queries in a report
 
 
 def eval_command(
+    context: typer.Context,
     datasets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -32,14 +35,16 @@ def eval_command(
         ),
     ] = None,
     index: Annotated[
-        Path | None, typer.Option(help="Search this index instead of indexing the corpus.")
+        Path | None,
+        typer.Option(help="Search this folder of `tamis index` instead of indexing the corpus."),
     ] = None,
     encoder: Annotated[
         str, typer.Option(help="Encoder by name or folder; bm25 is the lexical channel alone.")
     ] = "default",
     lexical: Annotated[bool, typer.Option(help="Use the lexical channel as well.")] = True,
     lexical_weight: Annotated[
-        float | None, typer.Option(help="Factor on the words of queries.")
+        float | None,
+        typer.Option(help="Factor on the words of queries, 0 or more; by default the index's own."),
     ] = None,
     chunk: ChunkOption = None,
     baseline: Annotated[
@@ -49,7 +54,10 @@ def eval_command(
         Path | None, typer.Option(help="Measure this TREC run instead of searching.")
     ] = None,
     measures: Annotated[
-        str, typer.Option(help="Measures by commas; the collection's own by default.")
+        str,
+        typer.Option(
+            help="Measures by commas, such as nDCG@10,Recall@100; the collection's own by default."
+        ),
     ] = "",
     run: Annotated[
         Path | None, typer.Option(callback=in_a_folder, help="Write the ranking as a TREC run.")
@@ -67,15 +75,24 @@ def eval_command(
     only: Annotated[
         str, typer.Option(help="Of the suite's systems evaluate these alone; by commas.")
     ] = "",
-    split: Annotated[str | None, typer.Option(help="Judgements to use: test, dev, ...")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Judgements to use: train, dev, or by default test.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of datasets, instead of TAMIS_DATA.")
     ] = None,
-    queries: Annotated[Path | None, typer.Option(help="Queries or TREC topics to use.")] = None,
-    qrels: Annotated[Path | None, typer.Option(help="Judgements to use.")] = None,
-    depth: Annotated[int, typer.Option(min=1, max=10_000, help="Documents a query.")] = 1000,
+    queries: Annotated[
+        Path | None, typer.Option(help="File of queries or TREC topics to use.")
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="File of judgements to use, BEIR's or TREC's.")
+    ] = None,
+    depth: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Documents to rank for each query.")
+    ] = 1000,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Evaluate so many queries, drawn with --seed.")
+        int | None,
+        typer.Option(min=1, help="Evaluate so many queries, drawn with --seed; all by default."),
     ] = None,
     timed_queries: Annotated[
         int, typer.Option(min=0, help="Queries to measure latency on; 0 skips it.")
@@ -84,7 +101,8 @@ def eval_command(
         bool, typer.Option("--allow-missing", help="Accept judged documents the corpus lacks.")
     ] = False,
     work: Annotated[
-        Path | None, typer.Option(help="Folder that keeps indexes between evaluations.")
+        Path | None,
+        typer.Option(help="Folder that keeps indexes between evaluations, instead of the cache."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of samples and significance tests.")] = 0,
     json: JsonOption = False,
@@ -94,33 +112,74 @@ def eval_command(
     A name is looked up in --data or in the folder of the variable TAMIS_DATA.
     """
     from tamis.eval.evaluate import Options
-    from tamis.eval.suite import evaluate_all
     from tamis.eval.systems import caches
 
+    _check_options(context)
     explained = EXPLAINED if html is not None else 0
     options = Options(
         tuple(_names(measures)) or None, depth, timed_queries, allow_missing, explained, seed
     )
+    places = _Places(out, work or caches(), data, run)
     if suite is not None:
-        found, against = _suite(
-            suite, datasets, _names(only), out, work or caches(), data, allow_missing, explained
-        )
+        found, against = _suite(suite, datasets, _names(only), places, options)
     elif not datasets:
         raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
     else:
         collections = _collections(datasets, split, data, queries, qrels, sample, seed)
-        names = _names(baseline)
-        against = names[0] if names else None
         if from_run is not None:
-            found = _from_run(from_run, collections, options)
+            found, against = _from_run(from_run, collections, options), None
         else:
-            systems = _systems(names, index, encoder, lexical, lexical_weight, chunk)
-            _check_files(run, out, len(systems) * len(collections))
-            kept = out if run is None and not _is_file(out) else None
-            with warnings_said():
-                found = evaluate_all(systems, collections, work or caches(), options, kept, _tell)
+            asked = _Asked(_names(baseline), index, encoder, lexical, lexical_weight, chunk)
+            found, against = _searched(asked, collections, places, options)
         _write(found, run, out)
     _show(found, against, html, json)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where results go, where indexes are kept, where datasets are."""
+
+    out: Path | None
+    work: Path
+    data: Path | None
+    run: Path | None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The systems that options describe."""
+
+    baselines: list[str]
+    index: Path | None
+    encoder: str
+    lexical: bool
+    lexical_weight: float | None
+    chunk: str | None
+
+
+def _check_options(context: typer.Context) -> None:
+    """Refuse options that others would silently win over."""
+    of_an_index = ("encoder", "lexical", "chunk")
+    refuse_beside(context, "index", of_an_index, "an index has its own")
+    searching = ("index", *of_an_index, "lexical_weight", "baseline", "run")
+    refuse_beside(context, "from_run", searching, "a run is measured as it is")
+    described = (*searching, "from_run", "measures", "split", "queries", "qrels", "depth", "sample")
+    refuse_beside(context, "suite", (*described, "timed_queries", "seed"), "the file describes it")
+    require_beside(context, "suite", ["only"])
+
+
+def _searched(
+    asked: _Asked, collections: "dict[str, list[Dataset]]", places: _Places, options: "Options"
+) -> "tuple[list[Evaluation], str | None]":
+    """Evaluate systems, and say which of them the others are compared with."""
+    from tamis.eval.suite import evaluate_all
+
+    systems = _systems(asked)
+    _check_files(places.run, places.out, len(systems) * len(collections))
+    kept = places.out if places.run is None and not _is_file(places.out) else None
+    with warnings_said():
+        found = evaluate_all(systems, collections, places.work, options, kept, _tell)
+    return found, asked.baselines[0] if asked.baselines else None
 
 
 def _names(by_commas: str) -> list[str]:
@@ -128,20 +187,13 @@ def _names(by_commas: str) -> list[str]:
 
 
 def _suite(
-    path: Path,
-    datasets: list[str] | None,
-    only: list[str],
-    out: Path | None,
-    work: Path,
-    data: Path | None,
-    allow_missing: bool,
-    explained: int,
+    path: Path, datasets: list[str] | None, only: list[str], places: _Places, options: "Options"
 ) -> "tuple[list[Evaluation], str | None]":
     import msgspec
 
     from tamis.eval.suite import read_suite, run_suite
 
-    if out is None or _is_file(out):
+    if places.out is None or _is_file(places.out):
         raise typer.BadParameter("a suite needs a folder for its results: --out FOLDER")
     plan = read_suite(path)
     if datasets:
@@ -149,12 +201,12 @@ def _suite(
     with warnings_said():
         found = run_suite(
             plan,
-            out,
-            work,
-            data=data,
+            places.out,
+            places.work,
+            data=places.data,
             only=only,
-            allow_missing=allow_missing,
-            explained=explained,
+            allow_missing=options.allow_missing,
+            explained=options.explained,
             tell=_tell,
         )
     evaluated = {result.system for result in found}
@@ -182,25 +234,22 @@ def _collections(
     return collections
 
 
-def _systems(
-    baselines: list[str],
-    index: Path | None,
-    encoder: str,
-    lexical: bool,
-    lexical_weight: float | None,
-    chunk: str | None,
-) -> "list[System]":
+def _systems(asked: _Asked) -> "list[System]":
     from tamis.eval.specs import TamisSpec, baseline_specs, build_systems
     from tamis.eval.systems import IndexedSystem
     from tamis.retriever.searcher import Searcher
 
-    if index is not None:
-        searched = IndexedSystem(Searcher.open(index), index.name, lexical_weight)
-        return [*build_systems(baseline_specs(baselines)), searched]
-    name = encoder if encoder.startswith(("default", "bm25")) else Path(encoder).name
+    specs = baseline_specs(asked.baselines)
+    if asked.index is not None:
+        searcher = Searcher.open(asked.index)
+        searched = IndexedSystem(searcher, asked.index.name, asked.lexical_weight)
+        return [*build_systems(specs), searched]
+    chunk, name = asked.chunk, asked.encoder
+    name = name if name.startswith(("default", "bm25")) else Path(name).name
     name = f"tamis-{name}-{chunk.replace(':', '-')}" if chunk else f"tamis-{name}"
-    spec = TamisSpec(name, encoder, lexical, lexical_weight=lexical_weight, chunk=chunk)
-    return build_systems([*baseline_specs(baselines), spec])
+    weight = asked.lexical_weight
+    spec = TamisSpec(name, asked.encoder, asked.lexical, lexical_weight=weight, chunk=chunk)
+    return build_systems([*specs, spec])
 
 
 def _from_run(

@@ -1,8 +1,9 @@
 """``tamis index``: a corpus becomes a folder that can be searched."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,26 +27,38 @@ from tamis.scripts.keys import (
     RerankCacheOption,
     store_keys,
 )
+from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tamis.retriever.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
+OF_TEXTS = (  # options that say something of texts
+    "lexical", "language", "id_field", "title_field", "text_field", "fields", "chunk", "memory",
+    "resume", "check",
+)  # fmt: skip
 
 
 def index(
+    context: typer.Context,
     corpus: Annotated[str | None, corpus_argument] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to write; must not hold an index.")
+        Path | None, typer.Option("--out", "-o", help="Folder to write; new, or empty.")
     ] = None,
     encoder: EncoderOption = "default",
     lexical: Annotated[
         bool, typer.Option(help="Index stemmed words beside the learned terms.")
     ] = True,
     language: Annotated[
-        str, typer.Option(help="Language of the corpus, for stems and stop words.")
+        str,
+        typer.Option(
+            help="Language of the corpus, for stems and stop words: german, french, ...; none; "
+            "bigrams where words are not divided by spaces."
+        ),
     ] = "english",
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
@@ -70,13 +83,23 @@ def index(
     ] = None,
     vocab_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Terms there are, where JSON vectors number their terms."),
+        typer.Option(
+            min=1,
+            help="Terms there are, where the terms of --vectors are numbers; by default the "
+            "largest number and one.",
+        ),
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Refuse a corpus that needs more, such as 4GiB."),
+        typer.Option(
+            metavar="SIZE",
+            help="Refuse a corpus whose build needs more memory, such as 4GiB; no bound by "
+            "default.",
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped build.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a build that was stopped.")
+    ] = False,
     check: Annotated[
         bool,
         typer.Option("--check", help="Report on the corpus and all its mistakes; write nothing."),
@@ -92,15 +115,8 @@ def index(
     .gz or .zst, .parquet, a folder of text, Markdown and HTML files, a folder of JSON or Parquet
     files, or - for JSON lines on standard input.
     """
-    if (corpus is None) == (vectors is None):
-        raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
+    _check_options(context, corpus, fields, chunk)
     reading = Reading(id_field=id_field, title_field=title_field, text_field=text_field)
-    if vectors is not None and (fields or chunk or resume or check or any(reading.values())):
-        raise typer.BadParameter(
-            "--vectors takes none of --fields, --chunk, --resume, --check, --id-field, "
-            "--title-field and --text-field: vectors have no texts"
-        )
-    _check_settings(fields, chunk)
     if check and corpus is not None:
         print_check(corpus, reading, json)
         return
@@ -108,54 +124,62 @@ def index(
         raise typer.BadParameter("give the folder to write: --out DIR")
     say_if_first_use()
     began = perf_counter()
-    try:
+    with _saying_how_to_go_on(vectors):
         if vectors is not None:
             _index_vectors(vectors, out, encoder, vocab_size)
         elif corpus is not None:
-            index_corpus_of(
-                corpus,
-                out,
-                encoder,
-                language if lexical else None,
-                reading=reading,
-                fields=fields,
-                chunk=chunk,
-                memory=memory,
-                device=device,
-                resume=resume,
-            )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(vectors)) from None
+            settings = TextSettings(language if lexical else None, fields, chunk, reading)
+            index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
     if rerank_cache:
         store_keys(out, rerank_budget_mib, rerank_bits, device)
     _print_summary(out, perf_counter() - began, json)
 
 
-def _check_settings(fields: str | None, chunk: str | None) -> None:
-    """Refuse settings that no corpus can be indexed with, before it is read."""
+def _check_options(
+    context: typer.Context, corpus: str | None, fields: str | None, chunk: str | None
+) -> None:
+    """Refuse what cannot be indexed, before the corpus is read."""
     from tamis.retriever.chunking import Chunking
     from tamis.retriever.fields import parse_fields
 
+    if (corpus is None) == (context.params["vectors"] is None):
+        raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
+    refuse_beside(context, "vectors", OF_TEXTS, "vectors have no texts, and are indexed at once")
+    require_beside(context, "vectors", ["vocab_size"])
+    require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
     if fields:
         parse_fields(fields)
     if chunk:
         Chunking.parse(chunk)
 
 
+class TextSettings(NamedTuple):
+    """How texts become documents and words, as the command line spells it.
+
+    Attributes:
+        language: of the lexical channel; None leaves the channel out.
+        fields: to filter by, as ``--fields``.
+        chunk: how documents are divided, as ``--chunk``.
+        reading: under which names a corpus holds what.
+    """
+
+    language: str | None = "english"
+    fields: str | None = None
+    chunk: str | None = None
+    reading: Reading = Reading()
+
+
 def index_corpus_of(
     corpus: str,
     out: Path,
     encoder: str,
-    language: str | None = "english",
-    *,
-    reading: Reading = Reading(),  # noqa: B008  never changed
-    fields: str | None = None,
-    chunk: str | None = None,
+    settings: TextSettings = TextSettings(),  # noqa: B008  frozen
     memory: str | None = None,
     device: str | None = None,
+    *,
     resume: bool = False,
 ) -> None:
-    """Read, encode and index, with progress on a terminal; no language, no lexical channel."""
+    """Read, encode and index, with progress on a terminal."""
     from tamis.retriever.chunking import Chunking
     from tamis.retriever.encoder import load_encoder
     from tamis.retriever.fields import parse_fields
@@ -163,16 +187,16 @@ def index_corpus_of(
     from tamis.retriever.memory import parse_bytes
     from tamis.retriever.passages import read_passages
 
-    passages = read_passages(corpus, **reading)
+    passages = read_passages(corpus, **settings.reading)
     with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
         index_corpus(
             passages,
             out,
             encoder=None if encoder == WORDS_ALONE else load_encoder(encoder, device=device),
-            lexical=_lexical_config(language),
+            lexical=_lexical_config(settings.language),
             source=corpus,
-            fields=parse_fields(fields) if fields else {},
-            chunking=Chunking.parse(chunk) if chunk else None,
+            fields=parse_fields(settings.fields) if settings.fields else {},
+            chunking=Chunking.parse(settings.chunk) if settings.chunk else None,
             memory_bytes=parse_bytes(memory) if memory else None,
             resume=resume,
             progress=progress,
@@ -188,8 +212,14 @@ def _lexical_config(language: str | None) -> "LexicalConfig | None":
 def _index_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
     from tamis.index import Index, SparseVectors
     from tamis.index.ciff import CIFF
+    from tamis.index.errors import InputError
     from tamis.index.interchange import NPZ, read_csr, read_ids
 
+    if not path.exists():
+        raise InputError(
+            f"{path}: expected vectors (.safetensors, .npz, .ciff, .jsonl or a folder of those), "
+            "found no such file; check the path"
+        )
     if path.suffix == ".safetensors":
         Index.build(out, SparseVectors.load(path), read_ids(path))
     elif path.suffix == NPZ:
@@ -249,7 +279,12 @@ def _print_summary(out: Path, took_s: float, json: bool) -> None:
         typer.echo(f"field {name}: {kind}")
 
 
-def _how_to_go_on(vectors: Path | None) -> str:
-    if vectors is not None:
-        return "nothing can be searched yet; run the same command again"
-    return "what is done is kept; run the same command with --resume to go on"
+@contextmanager
+def _saying_how_to_go_on(vectors: Path | None) -> "Iterator[None]":
+    """Give an interruption its remedy."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = "nothing can be searched yet; run the same command again"
+        kept = "what is done is kept; run the same command with --resume to go on"
+        raise KeyboardInterrupt(kept if vectors is None else again) from None

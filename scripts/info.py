@@ -34,7 +34,7 @@ def info(
     found = read_info(folder)
     lengths = posting_lengths(folder)
     if plot is not None:
-        draw_calibration(found["calibration"], plot)
+        draw_calibration(found["calibration"], found["documents"], plot)
     if json:
         print_json({**found, "posting_lengths": lengths})
         return
@@ -94,7 +94,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("passages", _described(found["chunk"])),
         ("cut", f"{found['truncated']:,} documents, longer than the encoder reads"),
         ("source", found["source"] or "not recorded"),
-        *calibration_lines(found["calibration"]),
+        *calibration_lines(found["calibration"], found["documents"]),
         ("generation", f"{found['generation']}, {found['segments']} segment(s)"),
         ("format", f"{found['format']}, written {found['created']} by tamis {found['written_by']}"),
     ]
@@ -106,13 +106,10 @@ def _described(settings: dict[str, Any] | None) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items())
 
 
-def calibration_lines(table: "Calibration") -> list[tuple[str, str]]:
-    """The table from recall to knobs, for a terminal."""
-    from tamis.index.calibration import SMALL
-
+def calibration_lines(table: "Calibration", documents: int) -> list[tuple[str, str]]:
+    """The table from recall to knobs of an index of so many documents, for a terminal."""
     if not table.rows:
-        always = f"as it always is below {SMALL:,} documents"
-        return [("calibration", f"none: every search is exact, {always}")]
+        return [("calibration", f"none: every search is exact, {_why_exact(documents)}")]
     lines = [("calibration", f"from {table.queries} {table.source}; what it covers not is exact")]
     for row in table.rows:
         kind = "long" if row.long else "short"
@@ -125,7 +122,15 @@ def calibration_lines(table: "Calibration") -> list[tuple[str, str]]:
     return lines
 
 
-def draw_calibration(table: "Calibration", file: Path) -> None:
+def _why_exact(documents: int) -> str:
+    from tamis.index.calibration import SMALL
+
+    if documents < SMALL:
+        return f"as it always is below {SMALL:,} documents"
+    return "as reading less saved too little or missed too much; `tamis tune` tries real queries"
+
+
+def draw_calibration(table: "Calibration", documents: int, file: Path) -> None:
     """Draw the recall that was measured against the cost of a query, a line for each k and class.
 
     Raises:
@@ -140,8 +145,8 @@ def draw_calibration(table: "Calibration", file: Path) -> None:
 
     if not table.rows:
         raise InputError(
-            "expected a calibrated index, found one whose searches are all exact; there is no "
-            "curve to draw: use an index of 20,000 documents or more, or `tamis tune` it"
+            "expected a calibrated index, found one whose searches are all exact, "
+            f"{_why_exact(documents)}: there is no curve to draw"
         )
     figure = pictures.curves(
         [_point(row) for row in table.rows],

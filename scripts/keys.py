@@ -7,6 +7,13 @@ import typer
 
 from tamis.scripts.output import human_bytes
 
+
+def _four_or_eight(bits: int) -> int:
+    if bits not in (4, 8):
+        raise typer.BadParameter(f"expected 4 or 8, found {bits}")
+    return bits
+
+
 RerankCacheOption = Annotated[
     bool,
     typer.Option(
@@ -15,10 +22,14 @@ RerankCacheOption = Annotated[
     ),
 ]
 RerankBudgetOption = Annotated[
-    int, typer.Option(min=1, help="Refuse to store more keys than this.")
+    int, typer.Option(min=1, help="Refuse to store more keys than so many MiB.")
 ]
 RerankBitsOption = Annotated[
-    int, typer.Option(help="8, or 4 for about half the bytes and less precise scores.")
+    int,
+    typer.Option(
+        callback=_four_or_eight,
+        help="Bits of a stored number: 8, or 4 for about half the bytes and less precise scores.",
+    ),
 ]
 BUDGET_MIB = 4096
 BITS = 8

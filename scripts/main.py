@@ -35,6 +35,7 @@ from tamis.scripts import (
     upgrade,
     verify,
 )
+from tamis.scripts.examples import example
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ def command_line() -> typer.Typer:
         "demo": demo.demo,
     }
     for name, command in commands.items():
-        app.command(name)(command)
+        app.command(name, epilog=example(name))(command)
     app.add_typer(bench.bench_commands())
     return app
 

@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 
 def rerank(
     run: Annotated[Path, typer.Argument(metavar="RUN.trec", help="What a first stage found.")],
-    dataset: Annotated[str, typer.Option(help="The collection: texts of queries and documents.")],
+    dataset: Annotated[
+        str, typer.Option(help="The collection with the texts, as for `tamis eval`.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", callback=in_a_folder, help="The run to write.")
     ],
-    depth: Annotated[int, typer.Option(min=1, help="Documents of a query to rerank.")] = 100,
+    depth: Annotated[
+        int, typer.Option(min=1, help="Best documents of each query to rerank.")
+    ] = 100,
     reranker: Annotated[
-        str, typer.Option(help="default, a folder, or a hub name of a supported model.")
+        str, typer.Option(help="Folder or hub name of a model; default ships.")
     ] = "default",
     cacheable: Annotated[
-        bool, typer.Option("--cacheable", help="Keep documents independent of the query.")
+        bool,
+        typer.Option(
+            "--cacheable",
+            help="Read documents without the query, as stored keys do: they can be used again.",
+        ),
     ] = False,
     device: DeviceOption = None,
     json: JsonOption = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.scripts.filters import FilterOption, parse_filter
+from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, print_json
 from tamis.scripts.progress import say_if_first_use
 
@@ -17,26 +18,39 @@ if TYPE_CHECKING:
 
 
 def search(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     query: Annotated[str, typer.Argument(metavar="TEXT", help="What to search for.")],
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")] = 10,
     exact: Annotated[bool, typer.Option("--exact", help="Precisely the exhaustive top k.")] = False,
-    recall: Annotated[float, typer.Option(help="Share of the true top k to find at least.")] = 0.99,
+    recall: Annotated[
+        float,
+        typer.Option(help="Share of the true top k to find at least, from 0 to 1; 1 is --exact."),
+    ] = 0.99,
     lexical_weight: Annotated[
         float | None,
-        typer.Option(min=0, max=1e6, help="Factor on the words of the query; 0 turns them off."),
+        typer.Option(
+            min=0,
+            max=1e6,
+            help="Factor on the words of the query; 0 turns them off; by default the index's own.",
+        ),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the terms that make up each score.")
     ] = False,
     rerank: Annotated[
         int | None,
-        typer.Option(min=1, metavar="DEPTH", help="Order the best DEPTH documents anew."),
+        typer.Option(
+            min=1, metavar="DEPTH", help="Have the reranker order the best DEPTH documents anew."
+        ),
     ] = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
     group_by: Annotated[
         str | None,
-        typer.Option(metavar="FIELD", help="One hit a value; parent: a document of passages."),
+        typer.Option(
+            metavar="FIELD",
+            help="One hit for each value of a field; parent: one for each document of passages.",
+        ),
     ] = None,
     group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
     json: JsonOption = False,
@@ -46,6 +60,8 @@ def search(
     from tamis.retriever.reranker import LazyReranker
     from tamis.retriever.searcher import Searcher
 
+    refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
+    require_beside(context, "group_by", ["group_size"])
     _check_query(query)
     say_if_first_use()
     searcher = Searcher.open(folder)

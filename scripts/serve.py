@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-HOST = typer.Option(help="Address to listen on; other than loopback only with API keys.")
-PORT = typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
-HostOption = Annotated[str, HOST]
-PortOption = Annotated[int, PORT]
+HostOption = Annotated[
+    str, typer.Option(help="Address to listen on; other than loopback only with API keys.")
+]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+]
 
 
 def serve(
@@ -37,8 +39,19 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the indexes that clients create and write."),
     ] = None,
-    host: Annotated[str | None, HOST] = None,
-    port: Annotated[int | None, PORT] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on, by default 127.0.0.1; other than loopback only with API "
+            "keys."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port to listen on, by default 8080; 0 picks a free one."
+        ),
+    ] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
     ] = None,
@@ -51,7 +64,10 @@ def serve(
     ] = False,
     log_level: Annotated[
         Literal["info", "warning", "error"] | None,
-        typer.Option(help="What goes to standard error as JSON lines; info: every request."),
+        typer.Option(
+            help="What goes to standard error as JSON lines, by default warning; info: every "
+            "request."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings as TOML; TAMIS_SERVE_... and options win.")

@@ -13,7 +13,10 @@ from tamis.scripts.progress import progress_on_terminal
 
 
 def train_command(
-    config: Annotated[Path, typer.Argument(help="Configuration in TOML; see scripts/recipes.")],
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG.toml", help="Configuration; see scripts/recipes/training."),
+    ],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in run.out.")
     ] = False,

@@ -128,13 +128,29 @@ def test_an_unfinished_build_is_neither_overwritten_nor_mixed(tmp_path):
         build(tmp_path / "index", encoder=Fails())
     with pytest.raises(InputError, match="found an unfinished build; go on with --resume"):
         build(tmp_path / "index")
-    with pytest.raises(MismatchError, match="use the same corpus and options"):
-        build(tmp_path / "index", resume=True, encoder=LetterEncoder("others"))
-    with pytest.raises(MismatchError, match="use the same corpus and options"):
-        build(tmp_path / "index", resume=True, lexical=LexicalConfig(k1=1.2))
-    with pytest.raises(MismatchError, match="use the same corpus and options"):
-        build(tmp_path / "index", resume=True, source="another corpus")
+    others = {
+        "encoder fingerprint fingerprint of others where it was fingerprint of letters; "
+        "encoder name others where it was letters": {"encoder": LetterEncoder("others")},
+        "encoder none where it was letters": {"encoder": None},
+        "lexical k1 1.2 where it was 0.9": {"lexical": LexicalConfig(k1=1.2)},
+        "corpus another where it was test": {"source": "another"},
+    }
+    for said, options in others.items():
+        with pytest.raises(MismatchError, match=f"found {said}; give those of its beginning, or"):
+            build(tmp_path / "index", resume=True, **options)
     assert len(build(tmp_path / "index", resume=True)) == 30
+
+
+def test_a_folder_with_something_else_in_it_is_refused_and_kept(tmp_path):
+    for name in ("build/mine.o", "segments/mine", "query/mine.sql"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("mine")
+    for passages in (corpus(), [Passage("1", "one"), Passage("1", "again")]):
+        with pytest.raises(InputError, match="one that holds 'build' and 2 more; name another"):
+            build(tmp_path, passages)
+    assert sorted(path.name for path in tmp_path.rglob("mine*")) == ["mine", "mine.o", "mine.sql"]
+    (tmp_path / "empty").mkdir()
+    assert len(build(tmp_path / "empty")) == 30
 
 
 @pytest.mark.parametrize(

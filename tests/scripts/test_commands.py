@@ -101,14 +101,15 @@ def test_info_tells_bytes_by_part_and_lengths_of_lists(tamis, index):
 
 def test_info_draws_the_curve_of_a_calibrated_index(tamis, index, tmp_path, monkeypatch):
     picture = tmp_path / "curve.svg"
-    assert "no curve to draw" in one_line(tamis("info", index, "--plot", picture))
+    said = one_line(tamis("info", index, "--plot", picture))
+    assert "all exact, as it always is below 20,000 documents: there is no curve to draw" in said
     rows = (Row(True, 10, 0.9, 0.2, 0.9, 0.925, 6808.0), Row(True, 10, 0.99, 0.1, 0.85, 0.996, 2e4))
-    draw_calibration(Calibration("queries", 100, rows), picture)
+    draw_calibration(Calibration("queries", 100, rows), 30_000, picture)
     drawn = picture.read_text()
     for words in ("long queries, k = 10", "0.99", "calibrated on 100 queries"):
         assert words in drawn
     with pytest.raises(InputError, match=r"expected a file ending in \.png or \.svg"):
-        draw_calibration(Calibration("queries", 100, rows), tmp_path / "curve.pdf")
+        draw_calibration(Calibration("queries", 100, rows), 30_000, tmp_path / "curve.pdf")
 
 
 def test_verify_finds_a_whole_index_whole(tamis, index):
@@ -145,6 +146,24 @@ def test_a_folder_that_is_no_index_is_told(tamis, tmp_path):
 def test_index_refuses_to_write_over_an_index(tamis, index, corpus):
     said = one_line(tamis("index", corpus, "--out", index, "--encoder", "bm25"))
     assert "expected no index there yet" in said
+
+
+def test_index_refuses_a_folder_that_is_no_index(tamis, corpus, tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    vectors = tmp_path / "vectors.safetensors"
+    SparseVectors.from_dicts([{0: 1.0}], 1).save(vectors)
+    for arguments in ([corpus, "--encoder", "bm25"], ["--vectors", vectors]):
+        said = one_line(tamis("index", *arguments, "--out", tmp_path))
+        assert "holds 'note.txt' and 1 more; name another, such as" in said
+    assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["no.npz", "no.safetensors", "no.ciff", "no.jsonl", "no"])
+def test_vectors_that_are_not_there_are_told(tamis, tmp_path, name):
+    said = one_line(tamis("index", "--vectors", tmp_path / name, "--out", tmp_path / "index"))
+    assert f"{tmp_path / name}: expected vectors (.safetensors, " in said
+    assert "found no such file; check the path" in said
+    assert not (tmp_path / "index").exists()
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,10 @@ def test_debug_shows_where_it_failed(monkeypatch):
         (["search", "folder", "text", "--fast"], "--fast"),
         (["index", "corpus.jsonl"], "--out"),
         (["index", "--out", "folder"], "CORPUS"),
-        (["index", "--vectors", "file.npz", "--out", "folder", "--chunk", "50"], "--vectors takes"),
+        (
+            ["index", "--vectors", "file.npz", "--out", "folder", "--chunk", "50"],
+            "takes no --chunk",
+        ),
         (["encode", "corpus.jsonl", "--out", "file.npz"], ".safetensors"),
         (["encode", "corpus.jsonl", "--out", "file.safetensors", "--encoder", "bm25"], "'bm25'"),
         (["search", "folder", "text", "--lexical-weight", "1e300"], "--lexical-weight"),

@@ -1,9 +1,14 @@
-"""``tamis tune`` reads plain and JSON lines, and says what is wrong with others."""
+"""``tamis tune`` reads plain and JSON lines, packed or not, and says what is wrong with others."""
+
+import gzip
 
 import pytest
+import zstandard
 
 from tamis.index import InputError
 from tamis.scripts.tune import read_queries
+
+QUERIES = ["red owl", "white\u2028owl"]
 
 
 @pytest.mark.parametrize(
@@ -13,19 +18,25 @@ from tamis.scripts.tune import read_queries
         ("queries.jsonl", '{"text": "red owl"}\n{"_id": "2", "text": "white\u2028owl"}\n'),
     ],
 )
-def test_each_line_is_a_query(tmp_path, name, written):
-    (tmp_path / name).write_bytes(written.encode())
-    assert [query.strip() for query in read_queries(tmp_path / name)] == [
-        "red owl",
-        "white\u2028owl",
-    ]
+@pytest.mark.parametrize(
+    ("ending", "pack"),
+    [("", bytes), (".gz", gzip.compress), (".zst", zstandard.ZstdCompressor().compress)],
+)
+def test_each_line_is_a_query(tmp_path, name, written, ending, pack):
+    file = tmp_path / f"{name}{ending}"
+    file.write_bytes(pack(written.encode()))
+    assert read_queries(file) == QUERIES
 
 
 @pytest.mark.parametrize(
     ("name", "written", "words"),
     [
-        ("queries.txt", b"\xff\xfe", "expected text in UTF-8"),
-        ("queries.jsonl", b"[1]\n", "expected lines such as"),
+        ("queries.txt", b"\xff\xfe", "queries.txt:1: expected UTF-8"),
+        ("queries.jsonl", b"[1]\n", "queries.jsonl:1: expected a JSON object, found list"),
+        ("queries.jsonl", b'{"text": "a"}\n{"text": null}\n', "queries.jsonl:2: .* found None"),
+        ("queries.jsonl", b'{"text": ""}\n', "found a blank text"),
+        ("queries.jsonl", b'{"query": "a"}\n', "found no text"),
+        ("queries.jsonl.gz", b'{"text": "not packed"}\n', "queries.jsonl.gz:1: "),
     ],
 )
 def test_another_file_is_refused(tmp_path, name, written, words):
