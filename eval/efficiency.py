@@ -5,11 +5,11 @@ Knows nothing of relevance.
 
 from __future__ import annotations
 
-import resource
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.index.system import most_used_bytes
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _active(held: NDArray[np.int64], learned: int, rows: int) -> dict[str, float
 
 def peak_memory_bytes() -> int:
     """The largest resident size this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return most_used_bytes()
 
 
 def rounded(facts: Mapping[str, Any]) -> dict[str, Any]:

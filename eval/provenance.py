@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tamis.index import system
+
 _PACKAGES = (
     "tamis", "numpy", "numba", "tokenizers", "torch", "transformers", "sentence-transformers",
     "faiss-cpu", "bm25s", "PyStemmer", "ir-measures", "pytrec-eval-terrier", "pyserini",
@@ -60,11 +62,11 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory and operating system."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "cores": system.usable_cores(),
+        "memory_bytes": system.memory_bytes(),
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.machine()}",
-        "load_average": round(os.getloadavg()[0], 1),
+        "load_average": round(system.load_average() or 0.0, 1),
     }
 
 

@@ -7,12 +7,12 @@ and 1 KB a common term.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.index import system
 from tamis.index.errors import InputError
 from tamis.index.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
 from tamis.index.loops.lists import count_slices, fill_rare, fill_window, measure, sort_slices
@@ -192,7 +192,7 @@ def _fill_common(
         fill_window(records, steps, rows, *span(window), bases[window] + begins[:-1], postings)
         sort_slices(postings, bases[window], begins)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(system.usable_cores()) as pool:
         list(pool.map(count, windows))
         np.cumsum(slices[:, -1], out=bases[1:], dtype=np.int64)
         list(pool.map(fill, windows))

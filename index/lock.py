@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from typing import TYPE_CHECKING, Self
 
+from tamis.index import system
 from tamis.index.errors import InputError, LockedError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class FolderLock:
     """Held while a ``with`` block runs; the system lets go of it when the process ends.
 
     Raises:
+        InputError: the system has no such locks.
         LockedError: another process holds it; the message names the process id.
     """
 
@@ -44,14 +45,13 @@ class FolderLock:
         self._path = storage.path(LOCK)
 
     def __enter__(self) -> Self:
+        system.refuse_unless_writing()
         self._file = self._path.open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not system.lock_alone(self._file.fileno()):
             self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
             self._file.close()
-            raise self._refusal(f"process {holder}") from error
+            raise self._refusal(f"process {holder}")
         if not self._is_in_place():  # its last holder removed it between our two calls
             self._file.close()
             raise self._refusal("a process that has just ended")

@@ -9,7 +9,6 @@ an exclusive lock on every manifest that names them. The system lets go of a dea
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import weakref
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import xxhash
 
+from tamis.index import system
 from tamis.index.calibration import Calibration
 from tamis.index.errors import CorruptionError, FormatError
 from tamis.index.quantize import Precision  # noqa: TC001  msgspec reads it at run time
@@ -208,10 +208,9 @@ def remove_unpinned(storage: Storage, generation: int) -> bool:
     """Remove a generation's manifest unless somebody reads it, here or in another process."""
     handle = os.open(storage.path(manifest_name(generation)), os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not system.lock_alone(handle):
+            return False
         storage.remove(manifest_name(generation))
-    except BlockingIOError:
-        return False
     finally:
         os.close(handle)
     return True
@@ -223,7 +222,7 @@ def _lock_shared(path: Path) -> int | None:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    fcntl.flock(handle, fcntl.LOCK_SH)  # waits for a remover, who is quick
+    system.lock_shared(handle)  # waits for a remover, who is quick
     if os.fstat(handle).st_nlink == 0:
         os.close(handle)
         return None

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import xxhash
 
+from tamis.index import system
 from tamis.index.errors import CorruptionError, InputError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Storage:
 
     def reserve(self, handle: int, size_bytes: int) -> None:
         """Give a file its size and its room on disk, so that writing to its map cannot fail."""
-        os.posix_fallocate(handle, 0, size_bytes)
+        system.reserve(handle, size_bytes)
 
     def truncate(self, handle: int, size_bytes: int) -> None:
         """Cut a file."""
@@ -83,13 +84,13 @@ class Storage:
 
     def sync(self, handle: int) -> None:
         """Wait until a file's bytes are on disk."""
-        os.fsync(handle)
+        system.sync(handle)
 
     def sync_name(self, name: str) -> None:
         """Wait until the bytes of a closed file are on disk."""
         handle = os.open(self.path(name), os.O_RDONLY)
         try:
-            os.fsync(handle)
+            system.sync(handle)
         finally:
             os.close(handle)
 
@@ -115,9 +116,9 @@ class Storage:
 
     def sync_folder(self, name: str = "") -> None:
         """Wait until the names in a folder are on disk."""
-        handle = os.open(self.path(name), os.O_RDONLY | os.O_DIRECTORY)
+        handle = system.open_folder(self.path(name))
         try:
-            os.fsync(handle)
+            system.sync(handle)
         finally:
             os.close(handle)
 
@@ -219,11 +220,13 @@ class Storage:
         """Create a folder and its parents; an existing one is kept.
 
         Raises:
-            InputError: the storage's own folder, or one above it, is a file.
+            InputError: the storage's own folder, or one above it, is a file, or the system
+                cannot write collections.
         """
         if name:
             self.make_folder(str(Path(name).parent) if "/" in name else "")
         else:
+            system.refuse_unless_writing()
             self._refuse_file()
             self.root.parent.mkdir(parents=True, exist_ok=True)
         if not self.path(name).is_dir():

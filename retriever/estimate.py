@@ -16,6 +16,7 @@ import numpy as np
 from tamis.index.builder import COMMON
 from tamis.index.calibration import SMALL
 from tamis.index.errors import InputError
+from tamis.index.system import most_used_bytes
 from tamis.retriever.chunking import Chunking, chunked, counter_of
 from tamis.retriever.corpus_warnings import CorpusWarning
 from tamis.retriever.indexing import CHUNK_DOCUMENTS, Progress, index_corpus
@@ -25,7 +26,6 @@ from tamis.retriever.memory import (
     BYTES_A_COMMON_TERM,
     BYTES_A_DOCUMENT,
     BYTES_A_TERM,
-    most_used_bytes,
 )
 from tamis.retriever.sampling import Spread
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-from pathlib import Path
-
 from tamis.index.errors import InputError
+from tamis.index.system import used_bytes
 from tamis.retriever.lexical import REMEMBERED_CHUNKS
 
 BYTES_A_DOCUMENT = 8 + 32  # of a build, see builder.py, and of its id
@@ -15,21 +12,6 @@ BYTES_A_COMMON_TERM = 1024
 BYTES_A_CHUNK = 200  # of a remembered stretch of text and its words
 _SHARE_OF_CHUNKS = 8  # one in so many bytes of a bound may remember chunks
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
-def used_bytes() -> int:
-    """The memory that this process holds now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:  # not Linux: the largest so far stands in
-        return most_used_bytes()
-    return pages * resource.getpagesize()
-
-
-def most_used_bytes() -> int:
-    """The most memory that this process has held."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
 
 
 def parse_bytes(text: str) -> int:

@@ -1,6 +1,5 @@
 """``tamis doctor``: what is installed here, and what each missing part would enable."""
 
-import os
 import platform
 import sys
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tamis.index import system
 from tamis.scripts.extras import EXTRAS, Extra, install_line, installed_version
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
 
@@ -54,8 +54,8 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
-            "cpus": len(os.sched_getaffinity(0)),
-            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "cpus": system.usable_cores(),
+            "memory_bytes": system.memory_bytes(),
             "cuda_devices": cuda_devices(),
         },
         "base": base,
@@ -107,6 +107,7 @@ def _examine_extra(name: str, extra: Extra) -> dict[str, Any]:
 
 def _print(found: dict[str, Any]) -> None:
     machine = found["machine"]
+    memory = machine["memory_bytes"]
     devices = ", ".join(machine["cuda_devices"]) or "none"
     rows = [
         ("tamis", found["tamis"]),
@@ -114,7 +115,7 @@ def _print(found: dict[str, Any]) -> None:
         (
             "machine",
             f"{machine['system']}, {machine['cpus']} CPUs, "
-            f"{human_bytes(machine['memory_bytes'])}; CUDA devices: {devices}",
+            f"{human_bytes(memory) if memory else 'memory unknown'}; CUDA devices: {devices}",
         ),
         ("base", _versions(found["base"])),
     ]

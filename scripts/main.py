@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INTERRUPTED = 128 + signal.SIGINT
-READER_GONE = 128 + signal.SIGPIPE
+READER_GONE = 128 + 13  # SIGPIPE, which Windows lacks
 
 
 class Commands(TyperGroup):

@@ -13,6 +13,15 @@ from tamis.index.loops.compiled import compiled
 READ, KEEP, DATA = 0, 3, 1  # arguments of llvm.prefetch: for reading, into all caches, no code
 
 
+def emit_prefetch(builder: Any, pointer: Any) -> None:  # noqa: ANN401
+    """Add the call of ``llvm.prefetch`` for what a pointer points to."""
+    byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    address = builder.bitcast(pointer, byte_pointer)
+    builder.call(function, [address, int32(READ), int32(KEEP), int32(DATA)])
+
+
 @intrinsic
 def prefetch_item(typing_context: Any, array: Any, at: Any) -> Any:  # noqa: ANN401
     """Start loading ``array[at]``; a hint without any effect on results.
@@ -27,11 +36,7 @@ def prefetch_item(typing_context: Any, array: Any, at: Any) -> Any:  # noqa: ANN
         item = cgutils.get_item_pointer(
             context, builder, array_type, view, [arguments[1]], wraparound=False
         )
-        byte_pointer, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, int32, int32, int32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        pointer = builder.bitcast(item, byte_pointer)
-        builder.call(function, [pointer, int32(READ), int32(KEEP), int32(DATA)])
+        emit_prefetch(builder, item)
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate

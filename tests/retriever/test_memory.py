@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from tamis.index import InputError
+from tamis.index.system import most_used_bytes, used_bytes
 from tamis.retriever import Passage, index_corpus
-from tamis.retriever.memory import most_used_bytes, parse_bytes, used_bytes
+from tamis.retriever.memory import parse_bytes
 
 # 20 MB more than what a small build holds, for 200 MB of text. What does not grow with the corpus,
 # some 40 MB more, is made smaller first, so that the test is quick.
@@ -16,7 +17,7 @@ import resource, sys, threading
 threading.stack_size(1 << 18)  # the limit counts the room that stacks might take
 from tamis.index import documents
 from tamis.retriever import Passage, index_corpus, indexing
-from tamis.retriever.memory import used_bytes
+from tamis.index.system import used_bytes
 
 documents.SAMPLE_BYTES, indexing.CHUNK_DOCUMENTS = 1 << 19, 64
 folder, megabytes = sys.argv[1], int(sys.argv[2])

@@ -1,0 +1,122 @@
+"""What differs between operating systems: locks, durable writes, cores and memory.
+
+The only module that asks which system it runs on. Linux and macOS do all; others, such as Windows,
+open and search what was indexed elsewhere, and refuse to write.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tamis.index.errors import InputError
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows
+    _fcntl: Any = None
+    _resource: Any = None
+else:
+    _fcntl, _resource = fcntl, resource
+
+_FULL_SYNC = getattr(_fcntl, "F_FULLFSYNC", None)  # macOS: its fsync leaves bytes in the disk
+
+
+def refuse_unless_writing() -> None:
+    """Refuse to write a collection on a system without its locks.
+
+    Raises:
+        InputError: this is such a system.
+    """
+    if _fcntl is None:
+        raise InputError(
+            f"expected Linux or macOS, which writing an index needs, found {sys.platform}; write "
+            "it there (on Windows: in WSL) and copy the folder here, where it can be searched"
+        )
+
+
+def lock_alone(handle: int) -> bool:
+    """Take a file's exclusive lock until the handle is closed; False if another holds one.
+
+    Raises:
+        InputError: the system has no such locks.
+    """
+    refuse_unless_writing()
+    try:
+        _fcntl.flock(handle, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_shared(handle: int) -> None:
+    """Take a file's shared lock until the handle is closed, waiting for who holds it alone.
+
+    Where there are no locks nobody can write either, and none is needed.
+    """
+    if _fcntl is not None:
+        _fcntl.flock(handle, _fcntl.LOCK_SH)
+
+
+def sync(handle: int) -> None:
+    """Wait until a file's bytes, or a folder's names, are on disk and not in its cache."""
+    if _FULL_SYNC is not None:
+        try:
+            _fcntl.fcntl(handle, _FULL_SYNC)
+        except OSError:  # a file system that does not know it
+            os.fsync(handle)
+        return
+    os.fsync(handle)
+
+
+def open_folder(path: Path) -> int:
+    """A handle to `sync` the names in a folder."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+
+
+def reserve(handle: int, size_bytes: int) -> None:
+    """Give a file its size, and where the system can do that, its room on disk."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size_bytes)
+    else:  # macOS: a disk that fills up stops the writer at the map
+        os.ftruncate(handle, size_bytes)
+
+
+def usable_cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int | None:
+    """The machine's memory; None where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def load_average() -> float | None:
+    """Processes that ran or waited in the last minute; None where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def used_bytes() -> int:
+    """The memory that this process holds now; the most it has held where that is not known."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:  # not Linux
+        return most_used_bytes()
+    return pages * mmap.PAGESIZE
+
+
+def most_used_bytes() -> int:
+    """The most memory that this process has held; 0 where the system does not say."""
+    if _resource is None:
+        return 0
+    kilobytes: int = _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
