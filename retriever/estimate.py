@@ -60,6 +60,7 @@ class Estimate:
         build_disk_bytes: beside it while it is built.
         memory_bytes: of the process, the sample's own included.
         time_s: on this machine, as busy as it is now.
+        encoded_per_s: documents that the encoder does a second; 0 without one.
         entries_a_document: terms with a weight, both channels together.
         words: distinct words.
         truncated: documents that the encoder will not read to their end.
@@ -71,6 +72,7 @@ class Estimate:
     build_disk_bytes: int
     memory_bytes: int
     time_s: float
+    encoded_per_s: float
     entries_a_document: float
     words: int
     truncated: int
@@ -115,7 +117,7 @@ def estimate(
         read_s = perf_counter() - began
         with builds.measure(spread.kept()) as index:
             time_s = read_s + builds.time_s(spread.count)
-            return _reckoned(index, spread.count, time_s, builds.memory_bytes)
+            return _reckoned(index, spread.count, builds, time_s)
 
 
 class _Builds:
@@ -130,14 +132,15 @@ class _Builds:
     ) -> None:
         self._folder = folder
         self._encoder, self._lexical, self._progress = encoder, lexical, progress
-        self._measured: list[tuple[int, float]] = []  # documents, seconds
+        self._measured: list[tuple[int, float]] = []  # documents, seconds without encoding
         self._loading_s = 0.0
-        self.memory_bytes = 0  # of a build of next to nothing
+        self.encode_s = 0.0  # a document, in the largest build
+        self.memory_bytes = 0  # of a build of next to nothing, or of one chunk where it is encoded
 
     def warm_up(self, head: Sequence[Passage]) -> None:
         """Build a few documents, which loads all that builds need."""
         began = perf_counter()
-        self._build(head, "warm-up").close()
+        self._build(head, "warm-up", _Steps(self._progress)).close()
         self._loading_s = perf_counter() - began
         self.memory_bytes = most_used_bytes()
 
@@ -145,16 +148,20 @@ class _Builds:
         """Build until two are measured and one took long enough; the last of them."""
         for size in (*(size for size in SIZES if 2 * size <= len(sample)), len(sample)):
             places = np.linspace(0, len(sample) - 1, size).astype(int)
-            began = perf_counter()
-            index = self._build([sample[place] for place in places], str(size))
-            self._measured.append((size, perf_counter() - began))
-            if len(self._measured) > 1 and self._measured[-1][1] >= LONG_ENOUGH_S:
+            began, steps = perf_counter(), _Steps(self._progress)
+            index = self._build([sample[place] for place in places], str(size), steps)
+            took_s = perf_counter() - began
+            self._measured.append((size, took_s - steps.encode_s))
+            self.encode_s = steps.encode_s / size
+            if self._encoder is not None and self._measured[-1][0] <= CHUNK_DOCUMENTS:
+                self.memory_bytes = most_used_bytes()
+            if len(self._measured) > 1 and took_s >= LONG_ENOUGH_S:
                 break
             if size < len(sample):
                 index.close()
         return index
 
-    def _build(self, passages: Sequence[Passage], name: str) -> Collection:
+    def _build(self, passages: Sequence[Passage], name: str, steps: _Steps) -> Collection:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CorpusWarning)
             return index_corpus(
@@ -162,11 +169,15 @@ class _Builds:
                 self._folder / name,
                 encoder=self._encoder,
                 lexical=self._lexical,
-                progress=self._progress,
+                progress=steps,
             )
 
     def time_s(self, documents: int) -> float:
-        """Seconds of a build of so many: a fixed part, and one that grows as the last two did."""
+        """Seconds of a build of so many: encoding takes the same for each, the rest less."""
+        return self._rest_s(documents) + self.encode_s * documents
+
+    def _rest_s(self, documents: int) -> float:
+        """Without encoding: a fixed part, and one that grows as the last two builds did."""
         (size, took), *before = reversed(self._measured)
         if not before or documents <= size:
             return self._loading_s + took
@@ -182,7 +193,25 @@ class _Builds:
         return float(time_s + (CALIBRATION_S_A_DOCUMENT * documents if documents >= SMALL else 0))
 
 
-def _reckoned(index: Collection, documents: int, time_s: float, memory_bytes: int) -> Estimate:
+class _Steps:
+    """Passes progress on, and times the step between the last document read and encoded."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._read = perf_counter()
+        self.encode_s = 0.0
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        """``done`` of ``total`` documents."""
+        if step == "read":
+            self._read = perf_counter()
+        elif step == "encode":
+            self.encode_s = perf_counter() - self._read
+        if self._progress is not None:
+            self._progress(step, done, total)
+
+
+def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float) -> Estimate:
     sampled = len(index)
     factor = documents / sampled
     sampled_words = len(index.dictionary) if index.dictionary is not None else 0
@@ -195,7 +224,7 @@ def _reckoned(index: Collection, documents: int, time_s: float, memory_bytes: in
     of_terms_bytes = index.size_bytes_of("dictionary/", "/terms.", "/lists.rows", "rare_starts")
     disk = (index.size_bytes - once_bytes - of_terms_bytes) * factor + once_bytes
     disk += words * BYTES_A_WORD + (words + learned) * BYTES_A_TERM_ON_DISK
-    memory = memory_bytes + documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
+    memory = builds.memory_bytes + documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
     memory += min(words * CHUNKS_A_WORD, REMEMBERED_CHUNKS) * BYTES_A_CHUNK
     memory += common * BYTES_A_COMMON_TERM
     memory += entries // sampled * CHUNK_DOCUMENTS * BYTES_A_VECTOR_ENTRY
@@ -206,6 +235,7 @@ def _reckoned(index: Collection, documents: int, time_s: float, memory_bytes: in
         build_disk_bytes=int(entries * factor * BYTES_A_VECTOR_ENTRY),
         memory_bytes=memory,
         time_s=time_s,
+        encoded_per_s=1 / builds.encode_s if builds.encode_s else 0.0,
         entries_a_document=entries / sampled,
         words=words,
         truncated=int(index.settings["truncated"] * factor),

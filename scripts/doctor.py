@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tamis.index import system
 from tamis.scripts.extras import EXTRAS, Extra, install_line, installed_version
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
 
@@ -47,6 +46,8 @@ def doctor(
 
 def examine() -> dict[str, Any]:
     """Versions of everything, and the machine. Imports nothing but torch, if that is there."""
+    from tamis.index import system
+
     base = {name: installed_version(name) for name in BASE}
     return {
         "ok": all(base.values()),

@@ -67,6 +67,11 @@ def estimate(
         ("while building", f"{human_bytes(found.build_disk_bytes)} more"),
         ("memory", f"{human_bytes(found.memory_bytes)}"),
         ("time", f"{found.time_s / 60:,.1f} minutes on this machine, as busy as it is now"),
+        ("encoding", _encoding(found.encoded_per_s)),
         ("terms", f"{found.entries_a_document:,.0f} a document, {found.words:,} distinct words"),
     ]
     typer.echo(aligned(rows))
+
+
+def _encoding(encoded_per_s: float) -> str:
+    return f"{encoded_per_s:,.1f} documents/s" if encoded_per_s else "none: words alone"
