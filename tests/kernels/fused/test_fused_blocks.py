@@ -86,7 +86,7 @@ def test_a_tile_that_crosses_blocks_keeps_them_apart():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("level", [-90.0, 90.0])
+@pytest.mark.parametrize("level", [-150.0, 150.0])
 def test_products_far_from_zero_give_the_same_weights(level, dtype):
     bounds, lists, (q, k, v) = batch(21, (4, 2, 32), counts=(5,))
     plain = dense_attention(
@@ -101,7 +101,7 @@ def test_products_far_from_zero_give_the_same_weights(level, dtype):
     found = block_attention(
         *(t.to(dtype) for t in (q, k, v)), block_ranges(bounds, lists, causal=True), 0.2
     )
-    # float32 keeps six digits of a product of 90
+    # float32 keeps six digits of a product of 150
     assert worst(found, rows) < 10 * TOLERANCE[dtype]
 
 
