@@ -110,7 +110,7 @@ def attention_tile(card: str, dtype: torch.dtype) -> AttentionTile:
         return AttentionTile(16, 16, 64, 4, 1, 64)
     if dtype == torch.float32:
         return AttentionTile(64, 32, 1024, 4, 2, 1)
-    return AttentionTile(64, 32, 1024, 4, 3, 3)
+    return AttentionTile(64, 32, 1024, 4, 2, 4, registers=128)
 
 
 def attention_gradient_tile(card: str, dtype: torch.dtype) -> AttentionTile:
