@@ -30,14 +30,16 @@ FLASH_HEAD_STEP = 8  # flash attention wants head widths of this multiple
 class PackedTexts(NamedTuple):
     """A batch without padding; sequence b owns tokens ``offsets[b]`` to ``offsets[b + 1]``.
 
-    ids:       [1, T] int64.
-    positions: [1, T] int64, of each token in its text, as the model counts them.
-    offsets:   [B + 1] int32.
+    ids:       [1, R] int64; on the CPU R may be a little more than T, see `_rows`.
+    positions: [1, R] int64, of each token in its text, as the model counts them.
+    tokens:    T, of all texts together.
+    offsets:   [B + 1] int32, to T.
     max_len:   tokens of the longest text.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
+    tokens: int
     offsets: torch.Tensor
     max_len: int
 
@@ -49,13 +51,25 @@ def pack_texts(
     lengths = np.fromiter(map(len, ids), np.int32, len(ids))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     total = int(offsets[-1])
-    host = torch.empty((2, total), dtype=torch.int64, pin_memory=device.type == "cuda")
+    on_cuda = device.type == "cuda"
+    rows = total if on_cuda else _rows(total)
+    host = torch.full((2, rows), first_position, dtype=torch.int64, pin_memory=on_cuda)
     tokens = host.numpy()
-    tokens[0] = np.fromiter(itertools.chain.from_iterable(ids), np.int64, total)
-    tokens[1] = np.arange(total) - np.repeat(offsets[:-1], lengths) + first_position
+    tokens[0, :total] = np.fromiter(itertools.chain.from_iterable(ids), np.int64, total)
+    tokens[1, :total] += np.arange(total) - np.repeat(offsets[:-1], lengths)
     moved = host.to(device, non_blocking=True)
     where = torch.from_numpy(offsets).to(device, non_blocking=True)
-    return PackedTexts(moved[:1], moved[1:], where, int(lengths.max()))
+    return PackedTexts(moved[:1], moved[1:], total, where, int(lengths.max()))
+
+
+def _rows(tokens: int) -> int:
+    """So many tokens, and up to a thirty-second more: one of 32 numbers in each doubling.
+
+    oneDNN makes code for each shape of a product and keeps it for the next of that shape, up to a
+    thousand of them and a gigabyte. Batches rarely have equal numbers of tokens.
+    """
+    step = 1 << max(0, tokens.bit_length() - 6)
+    return -(-tokens // step) * step
 
 
 def prepare_packing(model: Any) -> int | None:  # noqa: ANN401  any Hugging Face model
@@ -88,7 +102,7 @@ def run_packed(model: Any, texts: PackedTexts) -> torch.Tensor:  # noqa: ANN401 
         cu_seq_lens_q=texts.offsets,
         max_length_q=texts.max_len,
     )
-    hidden: torch.Tensor = output[0][0]
+    hidden: torch.Tensor = output[0][0, : texts.tokens]
     return hidden
 
 
@@ -132,7 +146,7 @@ def _attend_in_turn(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bounds: Sequence[int]
 ) -> torch.Tensor:
     """One text after the other; ``[1, heads, T, width]`` to ``[1, T, heads, width]``."""
-    out = torch.empty_like(query.transpose(1, 2))
+    out = torch.zeros_like(query.transpose(1, 2))  # rows after the last text stay 0
     for start, end in itertools.pairwise(bounds):
         text = slice(start, end)
         one = scaled_dot_product_attention(query[:, :, text], key[:, :, text], value[:, :, text])

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tamis.retriever import encoder as encoder_module
+from tamis.retriever import packing
 from tamis.retriever.encoder import SparseEncoder, batches_in_order
 from tamis.retriever.fast_linear import FastLinear, use_fast_products
 from tamis.retriever.packing import pack_texts
@@ -39,6 +40,28 @@ def test_a_packed_text_counts_its_own_positions():
     assert texts.positions.tolist() == [[2, 3, 4, 2]]
     assert texts.offsets.tolist() == [0, 3, 3, 4]
     assert texts.max_len == 3
+
+
+def test_a_batch_has_one_of_few_numbers_of_rows():
+    """Each number of rows costs oneDNN code and memory of its own."""
+    lengths = [[length] for length in range(2049, 4097)]
+    packed = [pack_texts([[1] * n for n in row], 0, torch.device("cpu")) for row in lengths]
+    rows = [texts.ids.shape[1] for texts in packed]
+    assert len(set(rows)) == 32
+    assert all(n <= found < n * 33 / 32 for (n,), found in zip(lengths, rows, strict=True))
+    assert [texts.tokens for texts in packed] == [n for (n,) in lengths]
+    short = [pack_texts([[1] * n], 0, torch.device("cpu")).ids.shape[1] for n in range(1, 64)]
+    assert short == list(range(1, 64))
+
+
+@pytest.mark.parametrize("write", PACKED.values(), ids=PACKED)
+def test_rows_beyond_the_last_text_change_nothing(tmp_path, monkeypatch, write):
+    encoder = SparseEncoder.load(str(write(tmp_path)), device="cpu")
+    plain = encoder.encode_documents(TEXTS).to_scipy().toarray()
+    monkeypatch.setattr(packing, "_rows", lambda tokens: tokens + 37)
+    more = encoder.encode_documents(TEXTS).to_scipy().toarray()
+    np.testing.assert_allclose(more, plain, rtol=0, atol=1e-5)
+    assert plain.max() > 0.5
 
 
 def test_batches_in_order_keep_the_budget():
