@@ -1,6 +1,7 @@
 """The documentation: the tutorial runs, links lead somewhere, commands and options exist."""
 
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from test_readme import BLOCK, run
 
+from tamis.retriever.training.config import read_config
+from tamis.scripts.bench_agreement import BOUNDS
 from tamis.scripts.main import command_line
 
 ROOT = Path(__file__).parent.parent
@@ -32,10 +35,49 @@ def test_the_tutorial_runs_in_the_order_of_its_page(tmp_path):
     assert "atlas#2" in everything
 
 
+def test_the_configuration_of_a_training_is_one_that_train_reads(tmp_path):
+    page = (DOCS / "pages" / "how-to" / "fine-tune.md").read_text()
+    (shown,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "mine.toml").write_text(shown)
+    config = read_config(tmp_path / "mine.toml")
+    assert config.data.dev == ("mine:dev",)
+    assert config.loss.bm25 == 0.4
+
+
+def test_the_help_of_every_command_is_a_section():
+    fill = runpy.run_path(str(ROOT / "scripts" / "dev" / "docs_commands.py"))["on_page_markdown"]
+    page = fill((DOCS / "pages" / "reference" / "commands.md").read_text())
+    sections = re.findall(r"^## tamis (.+)$", page, re.MULTILINE)
+    assert {"index", "bench", "bench agreement"} <= set(sections)
+    assert sections.index("bench") + 1 == sections.index("bench head")
+    assert "tamis search planets" in page
+    assert "::: commands" not in page
+
+
+def test_the_bounds_that_a_page_states_are_those_that_are_held():
+    page = (DOCS / "pages" / "how-to" / "platforms.md").read_text()
+    for dtype, bound in BOUNDS.items():
+        name = str(dtype).removeprefix("torch.")
+        numbers = re.search(rf"^\| {name} \| (.*) \| (.*) % \| (.*) \|$", page, re.MULTILINE)
+        assert numbers is not None
+        assert [float(number) for number in numbers.groups()] == [
+            bound.weight,
+            pytest.approx(100 * bound.terms),
+            bound.measure,
+        ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_to_pages_that_exist(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).is_file(), target
+
+
+def options(command):
+    """Of a command, or of all commands of a group."""
+    within = getattr(command, "commands", {}).values()
+    own = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+    return own.union(*map(options, within))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -43,10 +85,7 @@ def test_commands_and_options_that_are_named_exist(page):
     import typer
 
     commands = typer.main.get_command(command_line()).commands
-    known = {
-        name: {o for p in c.params for o in (*p.opts, *p.secondary_opts)}
-        for name, c in commands.items()
-    }
+    known = {name: options(command) for name, command in commands.items()}
     for name, rest in COMMAND.findall(page.read_text()):
         if name not in known:
             assert name in {"is", "names", "reads", "itself"}, name
