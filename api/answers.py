@@ -33,7 +33,7 @@ class PassageAnswer:
     highlights: dict[str, tuple[Span, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would make ten of them cost as much as a search
 class HitAnswer:
     """One document found.
 

@@ -239,8 +239,10 @@ def _written(jobs: Sequence[Search]) -> list[bytes]:
 
 async def _in_time(running: asyncio.Future[bytes], timeout_ms: int | None) -> bool:
     """Wait for an answer, at most so long; what has not begun then never does."""
-    timeout_s = None if timeout_ms is None else timeout_ms / 1000
-    await asyncio.wait((running,), timeout=timeout_s)
+    if timeout_ms is None:
+        await running
+        return True
+    await asyncio.wait((running,), timeout=timeout_ms / 1000)
     if not running.done():
         running.cancel()
         return False

@@ -13,8 +13,6 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers, MutableHeaders
-
 from tamis.api import problems
 from tamis.api.problems import RequestError
 
@@ -29,7 +27,8 @@ ROUTE = "tamis.route"  # where an endpoint leaves its path, parameters in braces
 SLOW_S = 5.0  # from here on a request is worth a warning
 NO_ANSWER = 499  # counted for a client that left first
 LONGEST_PATH = 200  # characters in a log
-_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_NAME = REQUEST_ID.lower().encode()  # as it stands in scopes
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Watch:
@@ -77,7 +76,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.answered = message["status"], perf_counter()
-            MutableHeaders(scope=message)[REQUEST_ID] = self.request_id
+            message["headers"] = [*message["headers"], (_NAME, self.request_id.encode())]
         await self.send_on(message)
 
     async def fail(self, receive: Receive) -> None:
@@ -92,8 +91,10 @@ class _Exchange:
 
 def _request_id(scope: Scope) -> str:
     """The client's own id where it is a plain word, else a new one."""
-    given = Headers(scope=scope).get(REQUEST_ID, "")
-    return given if _ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+    for name, value in scope["headers"]:
+        if name == _NAME and _ID.fullmatch(value):
+            return str(value, "ascii")
+    return f"{random.getrandbits(64):016x}"
 
 
 def _method(scope: Scope) -> str:

@@ -26,7 +26,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Expect the first head."""
         super().connection_made(transport)
         self._in_head = False
-        self._head_bytes = 0  # of what the parser has told
+        self._large = False  # whether a piece alone may hold too large a head
         self._held_bytes = 0  # of pieces that did not end the head
         self._ending: asyncio.TimerHandle | None = None
         self._end_later()
@@ -38,7 +38,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse a piece, and count it where it leaves a head unfinished."""
-        began_before = self._in_head
+        began_before, self._large = self._in_head, len(data) > HEAD_BYTES
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
@@ -50,28 +50,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Count from zero."""
-        self._in_head, self._head_bytes, self._held_bytes = True, 0, 0
+        self._in_head, self._held_bytes = True, 0
         super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
-        self._count(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._count(name, value)
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self._large:
+            self._check_size()
         self._in_head = False
         self._wait_no_more()
         super().on_headers_complete()
 
-    def _count(self, *parts: bytes) -> None:
-        self._head_bytes += sum(map(len, parts))
-        if self._head_bytes > HEAD_BYTES:
+    def _check_size(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > HEAD_BYTES:
             raise ValueError("head too large")  # the parser gives up, and 400 is answered
 
     def _end_later(self) -> None:

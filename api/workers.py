@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tamis.api.problems import RequestError
 
@@ -33,6 +33,14 @@ class _Call:
     key: Hashable | None
 
 
+class _Done(NamedTuple):
+    """Calls that a worker took: those answered with what came of each, and how many in all."""
+
+    calls: Sequence[_Call]
+    outcomes: Sequence[Any]
+    gone: int
+
+
 class Workers:
     """``threads`` threads with room for ``waiting`` more calls.
 
@@ -45,6 +53,7 @@ class Workers:
         self._room = threads + waiting
         self._inside = 0
         self._calls: deque[_Call] = deque()
+        self._done: list[_Done] = []
         self._ready = threading.Condition()
         self._closing = False
         self._threads = [
@@ -112,9 +121,14 @@ class Workers:
         while calls := self._next():
             wanted = [call for call in calls if not call.future.cancelled()]
             outcomes = _outcomes(wanted) if wanted else ()
-            loop = calls[0].future.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._deliver, wanted, outcomes, len(calls))
+            self._hand_over(_Done(wanted, outcomes, len(calls)), calls[0].future.get_loop())
+
+    def _hand_over(self, done: _Done, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop deliver it; one that is about to is not woken again, which costs."""
+        with self._ready:
+            self._done.append(done)
+            if len(self._done) == 1 and not loop.is_closed():
+                loop.call_soon_threadsafe(self._deliver)
 
     def _next(self) -> list[_Call]:
         """The call that has waited longest and those joined to it; none when it is time to end."""
@@ -131,16 +145,23 @@ class Workers:
                 found.append(self._calls.popleft())
             return found
 
-    def _deliver(self, calls: Sequence[_Call], outcomes: Sequence[Any], gone: int) -> None:
-        self._inside -= gone
-        for call, outcome in zip(calls, outcomes, strict=True):
-            if call.future.cancelled():
-                continue
-            if isinstance(outcome, Exception):
-                call.future.set_exception(outcome)
-                call.future.exception()  # seen: a client that left leaves no warning behind
-            else:
-                call.future.set_result(outcome)
+    def _deliver(self) -> None:
+        with self._ready:
+            finished, self._done = self._done, []
+        for done in finished:
+            self._inside -= done.gone
+            for call, outcome in zip(done.calls, done.outcomes, strict=True):
+                _settle(call.future, outcome)
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401  what work gives
+    if future.cancelled():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+        future.exception()  # seen: a client that left leaves no warning behind
+    else:
+        future.set_result(outcome)
 
 
 def overloaded(room: int) -> RequestError:
