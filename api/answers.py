@@ -17,7 +17,6 @@ from tamis.retriever.types import MatchedTerm, StageTimes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import Hit, SearchResult
 
@@ -137,29 +136,6 @@ class EncodeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class RerankResult:
-    """One document of a rerank request.
-
-    Attributes:
-        index: its position among the documents sent.
-        relevance_score: higher for better; comparable within one query only.
-        document: its text, where ``return_documents`` was asked for.
-    """
-
-    index: int
-    relevance_score: float
-    document: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RerankAnswer:
-    """Documents in the reranker's order."""
-
-    took_ms: float
-    results: tuple[RerankResult, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class StatusAnswer:
     """``ok`` or ``ready``."""
 
@@ -274,24 +250,6 @@ def search_answers(
     )
     shown = Shown(explain, highlight)
     return tuple(search_answer(searcher, result, shown) for result in results)
-
-
-def rerank_answer(
-    reranker: "Reranker",
-    query: str,
-    documents: "Sequence[str]",
-    top_n: int | None,
-    return_documents: bool,
-) -> RerankAnswer:
-    """Documents best first; equal scores keep the order they were sent in."""
-    began = perf_counter()
-    scores = reranker.score(query, documents)
-    order = sorted(range(len(documents)), key=lambda at: (-float(scores[at]), at))[:top_n]
-    results = tuple(
-        RerankResult(at, float(scores[at]), documents[at] if return_documents else None)
-        for at in order
-    )
-    return RerankAnswer((perf_counter() - began) * 1000, results)
 
 
 def explain_answer(

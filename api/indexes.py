@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tamis.api import answers, changes
 from tamis.api.body import read_body
 from tamis.api.operation import IN_BODY, IN_INDEX, Operation
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from tamis.api.data_folder import DataFolder
     from tamis.api.library import Library
     from tamis.api.service import Service
+
+BM25 = "bm25"
 
 
 async def list_indexes(service: Service, request: Request) -> Response:
@@ -40,13 +44,13 @@ async def create_index(service: Service, request: Request) -> Response:
     data = service.library.writable()
     name = new_name(request.path_params["name"])
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
-    asked = decode_body(body or b"{}", CreateRequest)
+    asked = words_alone(decode_body(body or b"{}", CreateRequest))
     if asked.encoder is not None and not data.has_encoder(asked.encoder):
         known = ", ".join(data.encoder_names)
         raise RequestError(
             422,
             "unknown_encoder",
-            f"expected an encoder of {known}, or null for words alone, found {asked.encoder!r}; "
+            f"expected an encoder of {known}, or bm25 for words alone, found {asked.encoder!r}; "
             "set others up with the server's setting encoders",
         )
     if name in data.indexes:
@@ -130,6 +134,11 @@ async def remove_alias(service: Service, request: Request) -> Response:
         return changes.RemovedAnswer(alias)
 
     return await service.change(remove)
+
+
+def words_alone(asked: CreateRequest) -> CreateRequest:
+    """What is asked for, without an encoder where that is called bm25, as on the command line."""
+    return msgspec.structs.replace(asked, encoder=None) if asked.encoder == BM25 else asked
 
 
 def new_name(name: str) -> str:

@@ -68,7 +68,7 @@ class Ingestion:
             took_ms=(perf_counter() - self._began) * 1000,
             written=self.written,
             failed=self.failed,
-            problems=tuple(self._problems),
+            problems=tuple(sorted(self._problems, key=lambda one: one.line)),
             generation=self._index.searcher.collection.generation,
         )
 

@@ -30,8 +30,8 @@ class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
     encoder: Annotated[
         Annotated[str, Meta(min_length=1, max_length=64)] | None,
         Meta(
-            description="default, or a name that this server was set up with; null for words "
-            "alone.",
+            description="default, or a name that this server was set up with; bm25 or null for "
+            "words alone.",
         ),
     ] = "default"
     lexical: Annotated[

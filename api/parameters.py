@@ -85,7 +85,7 @@ def read_parameters(request: Request, kind: type[Asked]) -> Asked:
     try:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, fields) from error
 
 
 def as_search(asked: SearchParameters) -> SearchRequest:
@@ -105,7 +105,7 @@ def as_search(asked: SearchParameters) -> SearchRequest:
     try:
         return msgspec.convert(given, SearchRequest)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, given) from error
 
 
 def _parsed_filter(text: str) -> Filter:

@@ -26,6 +26,12 @@ Factor = Annotated[float, Meta(ge=0, le=1e6)]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
 Field = Annotated[str, Meta(min_length=1, max_length=256)]
 Filter = dict[str, Any]
+MOST_SHOWN = 80  # characters of a faulty value
+_PLACE = re.compile(r" - at (?:`key` in )?`(?P<path>\$[^`]*)`$")
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+_ENUM = re.compile(r"^invalid enum value .*$")
+_GOT = re.compile(r", got `.*`$")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<name>[^`]*)`")
 
 
@@ -141,11 +147,19 @@ def decode_body(body: bytes, kind: type[Asked]) -> Asked:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, _values(body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(
             400, "invalid_json", f"expected a JSON object as the body, found {error}; send JSON"
         ) from error
+
+
+def _values(body: bytes) -> Any:  # noqa: ANN401
+    """What a body holds; UNSET where it is too deep to be shown."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return UNSET
 
 
 def plain(query: Query) -> str | Mapping[str, float]:
@@ -210,8 +224,13 @@ def check_at_most(what: str, found: int, limit: int) -> None:
         )
 
 
-def invalid(error: msgspec.ValidationError) -> RequestError:
-    """What is wrong with a request, by the name of its field."""
+def invalid(error: msgspec.ValidationError, given: Any) -> RequestError:  # noqa: ANN401
+    """What is wrong with a request, by the name of its field.
+
+    Args:
+        error: of msgspec.
+        given: the request as plain values; UNSET where they cannot be had.
+    """
     message = str(error)
     unknown = _UNKNOWN_FIELD.search(message)
     if unknown is not None:
@@ -219,4 +238,28 @@ def invalid(error: msgspec.ValidationError) -> RequestError:
         return RequestError(
             422, "unknown_field", f"expected no field {name!r}, found it ({message}); remove it"
         )
-    return RequestError(422, "invalid_value", message[:1].lower() + message[1:])
+    expected, place = message[:1].lower() + message[1:], "$"
+    if (at := _PLACE.search(expected)) is not None:
+        expected, place = expected[: at.start()], at["path"]
+    if (missing := _MISSING.search(expected)) is not None:
+        detail = f"expected the field `{missing['name']}` in `{place}`, found none; add it"
+    elif ", found " in expected:
+        detail = f"{expected} (at `{place}`)"
+    else:
+        expected = _ENUM.sub("expected one of a few values", _GOT.sub("", expected))
+        detail = f"{expected} at `{place}`, found {_found(given, place)}; see /docs"
+    return RequestError(422, "invalid_value", detail)
+
+
+def _found(given: Any, place: str) -> str:  # noqa: ANN401
+    """What stands at a place such as ``$.queries[2]``, cut short; for ``[...]`` what is around."""
+    for name, number in _STEP.findall(place):
+        try:
+            given = given[name] if name else given[int(number)] if number else given
+        except (LookupError, TypeError):
+            break
+    try:
+        shown = msgspec.json.encode(given).decode(errors="replace")
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError, TypeError):
+        return "something else"
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tamis.api import answers, parameters, requests
+from tamis.api import answers, parameters, requests, reranking
 from tamis.api.answers import SearchAnswer, Shown, search_answer
 from tamis.api.body import read_body
 from tamis.api.cursor import Cursor, identity, read_cursor
@@ -206,7 +206,7 @@ async def rerank(service: Service, request: Request) -> Response:
 
     def work() -> bytes:
         return orjson.dumps(
-            answers.rerank_answer(
+            reranking.rerank_answer(
                 service.reranker, asked.query, asked.documents, asked.top_n, asked.return_documents
             )
         )
@@ -324,7 +324,7 @@ OPERATIONS = (
         "rerank",
         "Order documents by how well they answer a query.",
         rerank,
-        answers.RerankAnswer,
+        reranking.RerankAnswer,
         IN_BODY,
         requests.RerankRequest,
         example={"query": "how do owls hunt", "documents": ["At night.", "In the sea."]},

@@ -87,6 +87,13 @@ def test_a_faulty_line_is_named_and_the_others_are_written(home):
     assert home.found("last") == ["k"]
 
 
+def test_faulty_lines_are_told_in_their_order_whenever_they_were_noticed(home):
+    home.create()
+    stream = b'{"_id": "a", "text": "an owl", "year": "old"}\n{\n{"_id": "b", "text": ""}\n'
+    answer = home.ask("POST", "/v1/indexes/birds/documents", content=stream)
+    assert [one["line"] for one in answer["problems"]] == [1, 2, 3]
+
+
 def test_the_last_document_of_an_id_counts(home):
     home.create(documents=None)
     answer = home.add([{"_id": "a", "text": "old"}, {"_id": "a", "text": "new"}])

@@ -163,3 +163,25 @@ def test_a_failure_inside_tells_nothing_of_the_inside(searchers):
     response = client.post(SEARCH, json={"query": "owl"})
     check_problem(response, 500, "internal_error")
     assert "NoneType" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({}, "expected the field `query` in `$`, found none; add it"),
+        ({"query": "owl", "k": "ten"}, 'expected `int` at `$.k`, found "ten"; see /docs'),
+        ({"query": "owl", "k": 0}, "expected `int` >= 1 at `$.k`, found 0; see /docs"),
+        (
+            {"query": {"vector": {"o": -1}}},
+            'expected `float` > 0.0 at `$.query.vector[...]`, found {"o":-1}; see /docs',
+        ),
+    ],
+)
+def test_a_mistake_names_what_was_expected_found_and_to_do(client, body, detail):
+    answer = client.post("/v1/indexes/words/search", json=body)
+    assert answer.json()["detail"] == detail
+
+
+def test_a_long_faulty_value_is_cut_short(client):
+    answer = client.post("/v1/indexes/words/search", json={"query": ["owl" * 1000]})
+    assert len(answer.json()["detail"]) < 200

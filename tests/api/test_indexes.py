@@ -29,6 +29,11 @@ def test_an_index_is_made_once_and_shown_as_it_is(home):
     assert other["code"] == "exists_differently"
 
 
+def test_an_index_of_words_alone_may_be_asked_for_as_bm25(home):
+    assert home.ask("PUT", BIRDS, 201, json={"encoder": "bm25"})["encoder"] is None
+    assert home.ask("PUT", BIRDS, 200, json={"encoder": None})["encoder"] is None
+
+
 def test_the_default_encoder_is_taken_unless_another_is_named(home):
     home.ask("PUT", BIRDS, 201)
     shown = home.ask("GET", BIRDS)
