@@ -65,5 +65,6 @@ def _shown(value: Any) -> str:  # noqa: ANN401  a JSON value
     if value is None:
         return "none"
     if isinstance(value, dict):
-        return str(value.get("name") or value.get("language") or orjson.dumps(value).decode())
+        known_by = value.get("name") or value.get("language")
+        return str(known_by or ", ".join(f"{name} {one}" for name, one in value.items()) or "none")
     return str(value) or "not given"

@@ -131,6 +131,12 @@ def common_kind(kinds: set[ColumnType]) -> ColumnType:
 def _inferred(name: str, passages: list[Passage]) -> ColumnType:
     if passages and not any(name in passage.fields for passage in passages):
         there = sorted({key for passage in passages for key in passage.fields})
+        outer, _, inner = name.partition(".")
+        if inner and outer in there:
+            raise InputError(
+                f"expected the field {name!r} at the top level of documents, found {outer!r} "
+                f"alone; write what it holds beside it, as {outer}_{inner}, to filter by it"
+            )
         raise InputError(
             f"expected the field {name!r} in the first {len(passages):,} documents, found "
             f"{', '.join(there) or 'no fields'}; correct the name, or give its type if it "
@@ -157,6 +163,13 @@ def _kind_of_text(text: str) -> ColumnType:
 
 def _converted(passage: Passage, name: str, kind: ColumnType, value: Any) -> Any:  # noqa: ANN401
     """A value as its type is stored; raises InputError where it is none."""
+    if isinstance(value, dict | list | tuple):
+        what = "an object" if isinstance(value, dict) else "a list"
+        raise InputError(
+            f"{passage.place}expected a {kind} for field {name!r}, found {what} in document "
+            f"{passage.doc_id!r}; put the value to filter by at the top level of the document, "
+            "or leave the field out of those: it is stored as it is"
+        )
     found = None if _is_missing(value) else _as(kind, value)
     try:
         if found is not None:

@@ -1,5 +1,6 @@
 """What is installed is `tamis.*` and nothing else, and the base needs no torch."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -42,6 +43,18 @@ def test_the_top_level_holds_the_agreed_rooms_alone():
     visible = {name for name in tops if not name.startswith(".")}
     files = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
     assert visible <= {*ROOMS, "tests", *files}
+
+
+def test_the_changelog_begins_with_this_version_and_dates_the_others():
+    log = (ROOT / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^## (.*)$", log, re.MULTILINE)
+    first = re.fullmatch(r"\[(\S+)\] - (unreleased|\d{4}-\d\d-\d\d)", sections[0])
+    assert first is not None
+    assert first[1] == project()["project"]["version"]
+    earlier = [re.fullmatch(r"\[\S+\] - (\d{4}-\d\d-\d\d)", section) for section in sections[1:]]
+    assert all(earlier), "a release without its date"
+    days = [found[1] for found in earlier]
+    assert days == sorted(days, reverse=True)
 
 
 def test_the_command_is_installed():

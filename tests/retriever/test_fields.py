@@ -95,11 +95,48 @@ def test_a_later_value_of_another_type_is_named_by_file_and_line():
         list(passages)
 
 
-@pytest.mark.parametrize("value", [{"from": 1999}, [1999], True])
-def test_a_value_that_is_no_plain_one_is_refused(value):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"from": 1999}, "an object in document 'b0'; put the value to filter by at the top level"),
+        ([1999], "a list in document 'b0'; put the value to filter by at the top level"),
+        (True, ""),
+    ],
+)
+def test_a_value_that_is_no_plain_one_is_refused(value, said):
     _, passages = typed(books(value), {"year": "string"})
-    with pytest.raises(InputError, match=r"b\.csv:1: expected a string for field 'year', found"):
+    words = rf"b\.csv:1: expected a string for field 'year', found {said}"
+    with pytest.raises(InputError, match=words):
         list(passages)
+
+
+def test_a_field_within_a_field_is_refused_with_where_to_put_it():
+    with pytest.raises(InputError, match=r"found 'year' alone; write what it holds .* year_from,"):
+        typed(books({"from": 1999}), {"year.from": None})
+
+
+@pytest.mark.parametrize(
+    ("text", "is_date"),
+    [
+        ("2024-05-31", True),
+        ("2024-05-31T10:00:00Z", True),
+        ("2024-05-31 10:00:00+02:00", True),
+        ("20240531", True),
+        ("2024-W22-5", True),
+        ("31.05.2024", False),
+        ("05/31/2024", False),
+        ("31 May 2024", False),
+        ("May 31, 2024", False),
+        ("1717110000", False),
+    ],
+)
+def test_a_declared_date_is_one_of_iso_8601_or_refused(text, is_date):
+    _, passages = typed(books(text), {"year": "date"})
+    if is_date:
+        assert next(passages).fields["year"] == text
+    else:
+        with pytest.raises(InputError, match=rf"b\.csv:1: expected an ISO 8601 .* found '{text}'"):
+            next(passages)
 
 
 def test_a_field_that_no_document_has_is_refused_with_those_there_are():

@@ -117,6 +117,22 @@ def test_what_cannot_be_served_is_told_in_one_line(tamis, index):
     assert not (index / "indexes").exists()
 
 
+def test_a_build_goes_on_after_its_terminal_was_closed(start_tamis, tamis, corpus, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("index", "-", "--out", out, "--encoder", "bm25")
+    process = start_tamis(*arguments, stdin=-1)
+    deadline = time.monotonic() + 60
+    while not (out / "build" / "plan.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGHUP
+    refused = tamis(*arguments, "--resume", "--chunk", "50:5", stdin=corpus.read_text())
+    assert "found chunk tokens 50, overlap 5 where it was none; give those" in refused.stderr
+    resumed = tamis(*arguments, "--resume", "--json", stdin=corpus.read_text())
+    assert json.loads(resumed.stdout)["documents"] == 3
+
+
 def test_an_interrupted_build_says_how_to_go_on_and_does(start_tamis, tamis, corpus, tmp_path):
     out = tmp_path / "out"
     arguments = ("index", "-", "--out", out, "--encoder", "bm25")
