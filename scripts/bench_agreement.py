@@ -47,8 +47,8 @@ class Bound:
 
 
 BOUNDS = {
-    torch.float32: Bound(weight=0.01, terms=0.002, measure=0.001),
-    torch.bfloat16: Bound(weight=0.15, terms=0.04, measure=0.005),
+    torch.float32: Bound(weight=0.0001, terms=0.0002, measure=0.0005),
+    torch.bfloat16: Bound(weight=0.1, terms=0.03, measure=0.003),
 }
 
 
