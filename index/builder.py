@@ -192,11 +192,19 @@ def _fill_common(
         fill_window(records, steps, rows, *span(window), bases[window] + begins[:-1], postings)
         sort_slices(postings, bases[window], begins)
 
-    with ThreadPoolExecutor(system.usable_cores()) as pool:
-        list(pool.map(count, windows))
-        np.cumsum(slices[:, -1], out=bases[1:], dtype=np.int64)
-        list(pool.map(fill, windows))
+    _for_each(count, windows)
+    np.cumsum(slices[:, -1], out=bases[1:], dtype=np.int64)
+    _for_each(fill, windows)
     return bases
+
+
+def _for_each(work: Callable[[int], None], windows: range) -> None:
+    """Work on all windows, side by side if there are several."""
+    if len(windows) == 1:
+        work(0)
+        return
+    with ThreadPoolExecutor(system.usable_cores()) as pool:
+        list(pool.map(work, windows))
 
 
 def _checked_slices(ends: NDArray[np.int64]) -> NDArray[np.uint32]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FAN = 8  # neighbours of one size that are merged; the next size is so many times larger
 SMALLEST = 1000  # documents: smaller segments count as this large
+GATHERED = 128  # documents of the last segments that a commit takes into its own
+GATHERED_BYTES = 1 << 20  # and of their files
 MOST_DELETED = 1 / 3  # share of deleted documents above which a segment is written anew
 
 
@@ -38,6 +40,21 @@ def choose(entries: Sequence[SegmentEntry]) -> slice | None:
         if entry.deleted > MOST_DELETED * entry.documents:
             return slice(at, at + 1)
     return None
+
+
+def small_tail(parts: Sequence[Part], documents: int) -> int:
+    """How many parts at the end a commit of so many documents rewrites with its own.
+
+    One small segment after the other would have to be searched, each by itself, until a merge.
+    """
+    size_bytes, count = 0, 0
+    for part in reversed(parts):
+        documents += part.entry.live
+        size_bytes += sum(file.size_bytes for file in part.stored.files.values())
+        if documents > GATHERED or size_bytes > GATHERED_BYTES:
+            break
+        count += 1
+    return count
 
 
 def _level(live: int) -> int:

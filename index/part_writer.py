@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,14 @@ class Rows:
     ids: Callable[[], Iterable[str]]
     records: Callable[[], Iterable[bytes]]
     batches: Callable[[], Iterable[SparseVectors]]
+
+    def then(self, more: Rows) -> Rows:
+        """These documents, and others after them."""
+        return Rows(
+            lambda: chain(self.ids(), more.ids()),
+            lambda: chain(self.records(), more.records()),
+            lambda: chain(self.batches(), more.batches()),
+        )
 
 
 def write_part(

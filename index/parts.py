@@ -113,6 +113,12 @@ class Part:
     first: int
     live: NDArray[np.bool_] | None
 
+    def without(self, docs: Sequence[int]) -> Part:
+        """The same segment with these documents deleted too."""
+        live = np.ones(self.entry.documents, np.bool_) if self.live is None else self.live.copy()
+        live[list(docs)] = False
+        return replace(self, live=live)
+
     @cached_property
     def live_docs(self) -> NDArray[np.int64]:
         """The documents that are not deleted, rising."""

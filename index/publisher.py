@@ -15,9 +15,10 @@ from tamis.index.errors import StoppedError
 from tamis.index.garbage import remove_unused
 from tamis.index.index import Index
 from tamis.index.manifest import pin_current
-from tamis.index.merging import choose, rows_of
+from tamis.index.merging import choose, rows_of, small_tail
 from tamis.index.part_writer import Rows, write_part
 from tamis.index.parts import open_parts
+from tamis.index.turns import short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,6 +48,7 @@ class Publisher:
         index: Index,
         dictionary: Dictionary | None,
         on_failure: Callable[[BaseException], None],
+        gather: bool,
     ) -> None:
         """Begin with the current generation.
 
@@ -56,10 +58,12 @@ class Publisher:
             dictionary: its words; None without the lexical channel.
             on_failure: told when a step of publishing fails, after which nobody knows which
                 generation is the current one until the folder is opened again.
+            gather: whether a commit takes small segments before it into its own.
         """
         self.index = index
         self._storage = storage
         self._on_failure = on_failure
+        self._gather = gather
         self._publishing = threading.RLock()
         self._merging = threading.Lock()
         self._busy: set[str] = set()
@@ -87,13 +91,19 @@ class Publisher:
             vocab_size: number of terms with them.
             log: the first log whose writes are not among these.
         """
-        with self._publishing:
+        with short_turns(), self._publishing:
             draft = self._draft()
             change = np.zeros(vocab_size, np.int64)
             with self._storage.together():
-                self._mark_deleted(draft, pending.touched(), change)
-                if pending.ids():
+                ids = pending.ids()
+                left = self._without(pending.touched())
+                kept = len(left) - (self._tail(len(ids)) if ids else 0)
+                self._mark_deleted(draft, left[:kept], change)
+                if ids:
                     rows = Rows(pending.ids, pending.records, lambda: pending.batches(vocab_size))
+                    if kept < len(left):
+                        self._take_out(draft, self.index.parts[kept:], change)
+                        rows = rows_of(left[kept:], vocab_size).then(rows)
                     self._append(draft, rows, vocab_size, change)
                 if self._frequency is not None:
                     frequency = change[self._first_term :]
@@ -166,9 +176,10 @@ class Publisher:
         rows = rows_of(parts, vocab_size, check)
         try:
             precision = self.manifest.precision
-            entry, files = write_part(
-                self._storage, folder, rows, vocab_size, precision, self.index.columns
-            )
+            with short_turns():
+                entry, files = write_part(
+                    self._storage, folder, rows, vocab_size, precision, self.index.columns
+                )
             with self._publishing:
                 draft = self._draft()
                 live = np.concatenate([self._still_live(part) for part in parts])
@@ -197,20 +208,43 @@ class Publisher:
                 return now.live[part.live_docs]
         return np.zeros(part.live_docs.size, np.bool_)
 
-    def _mark_deleted(self, draft: Draft, ids: Iterable[str], change: NDArray[np.int64]) -> None:
-        """Mark the documents of ids; take them off the terms' frequencies."""
+    def _without(self, ids: Iterable[str]) -> list[Part]:
+        """The parts without the documents of these ids; those that hold none are the same."""
         docs: list[list[int]] = [[] for _ in self.index.parts]
         for doc_id in ids:
             for place, part in enumerate(self.index.parts):
                 if (doc := part.doc(doc_id)) is not None:
                     docs[place].append(doc)
-        for part, gone in zip(self.index.parts, docs, strict=True):
-            if gone:
-                live = part.live.copy() if part.live is not None else _all(part.entry.documents)
-                live[gone] = False
-                rows = part.rows(np.array(gone), self.manifest.vocab_size)
+        pairs = zip(self.index.parts, docs, strict=True)
+        return [part.without(gone) if gone else part for part, gone in pairs]
+
+    def _tail(self, documents: int) -> int:
+        """How many of the last parts are written anew with a commit of so many documents.
+
+        None where weights are rounded: each time they are written could round them once more.
+        """
+        if not self._gather or self.manifest.precision != "f32":
+            return 0
+        return small_tail(self.index.parts, documents)
+
+    def _mark_deleted(
+        self, draft: Draft, left: Sequence[Part], change: NDArray[np.int64]
+    ) -> None:
+        """Mark what parts have lost; take it off the terms' frequencies."""
+        for before, now in zip(self.index.parts, left, strict=False):
+            if now is not before:
+                gone = np.setdiff1d(before.live_docs, now.live_docs, assume_unique=True)
+                rows = before.rows(gone, self.manifest.vocab_size)
                 change -= np.bincount(rows.terms, minlength=change.size)
-                draft.set_live(part.entry.name, live)
+                assert now.live is not None
+                draft.set_live(now.entry.name, now.live)
+
+    def _take_out(self, draft: Draft, parts: Sequence[Part], change: NDArray[np.int64]) -> None:
+        """Leave parts out, whose documents are written anew; take them off the frequencies."""
+        for part in parts:
+            draft.drop(part.entry.name)
+            vocab_size = self.manifest.vocab_size
+            change[:vocab_size] -= part.document_frequency(vocab_size)
 
     def _append(self, draft: Draft, rows: Rows, vocab_size: int, change: NDArray[np.int64]) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
@@ -261,6 +295,3 @@ class Publisher:
             self._busy.add(folder)
         return folder
 
-
-def _all(documents: int) -> NDArray[np.bool_]:
-    return np.ones(documents, np.bool_)

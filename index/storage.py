@@ -314,9 +314,11 @@ class Storage:
         return np.memmap(self.path(name), kind, "r+", shape=shape)
 
     def seal(self, name: str, array: NDArray[Any]) -> FileEntry:
-        """Wait until an array of `create_array` is on disk, and give its entry."""
-        if isinstance(array, np.memmap):
-            array.flush()
+        """Wait until an array of `create_array` is on disk, and give its entry.
+
+        Syncing the file writes what was written through its map too. `array.flush()` would make
+        all threads of the interpreter wait for the disk.
+        """
         self.finish(name)
         return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
 

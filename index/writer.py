@@ -62,6 +62,7 @@ class CollectionWriter:
         *,
         verify: Literal["full", "lazy"] = "lazy",
         merge: bool = True,
+        gather: bool | None = None,
         storage: Storage | None = None,
     ) -> CollectionWriter:
         """Become the writer of a folder and take up what is in its log.
@@ -70,6 +71,7 @@ class CollectionWriter:
             path: the folder.
             verify: as for `Index.open`.
             merge: merge segments in the background; else call `merge`.
+            gather: let a commit take small segments before it into its own; None: as ``merge``.
             storage: how to reach the folder's files, when not in the plain way.
 
         Raises:
@@ -83,12 +85,18 @@ class CollectionWriter:
             lock = stack.enter_context(FolderLock(storage))
             collection = Collection.open(path, verify, storage=storage)
             stack.callback(collection.close)
-            writer = CollectionWriter(storage, collection, lock, merge)
+            gather = merge if gather is None else gather
+            writer = CollectionWriter(storage, collection, lock, merge, gather)
             stack.pop_all()
         return writer
 
     def __init__(
-        self, storage: Storage, collection: Collection, lock: FolderLock, merge: bool
+        self,
+        storage: Storage,
+        collection: Collection,
+        lock: FolderLock,
+        merge: bool,
+        gather: bool,
     ) -> None:
         """Take over an open collection whose lock is held; `open` is the way in."""
         self._storage = storage
@@ -96,7 +104,11 @@ class CollectionWriter:
         self._committing = threading.RLock()  # taken before the mutex by who needs both
         self._pending, self._frozen = Pending(), Pending()
         self._publisher = Publisher(
-            storage, collection.index, collection.dictionary, lambda error: self._log.stop(error)
+            storage,
+            collection.index,
+            collection.dictionary,
+            lambda error: self._log.stop(error),
+            gather,
         )
         self._publisher.remove_unused()
         storage.remove_folder(BUILD)

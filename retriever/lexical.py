@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 REMEMBERED_CHUNKS = 1 << 19  # about 100 MB
+MOST_WEIGHT = 1e6  # factor on the words of a query
 LONGEST_REMEMBERED = 32  # characters: longer chunks hardly come twice
 
 
@@ -228,13 +229,10 @@ class LexicalQueries:
         Words that no document holds are left out. A weight of 0 gives empty rows.
 
         Raises:
-            InputError: the weight is negative or not finite.
+            InputError: the weight is negative or above `MOST_WEIGHT`.
         """
         factor = self.weight if weight is None else weight
-        if not 0 <= factor < float("inf"):
-            raise InputError(
-                f"expected a lexical weight of 0 or more, found {factor}; 0 turns words off"
-            )
+        check_lexical_weight(factor)
         if factor == 0 or len(self.dictionary) == 0:
             return SparseVectors.empty(max(self.dictionary.vocab_size, 1), len(texts))
         words = [Counter(self.analyzer.analyze_query(text)) for text in texts]
@@ -254,6 +252,15 @@ class LexicalQueries:
         offsets = np.searchsorted(rows[order], np.arange(len(sizes) + 1)).astype(np.int64)
         return SparseVectors.trusted(
             offsets, terms[order], weights[order], self.dictionary.vocab_size
+        )
+
+
+def check_lexical_weight(factor: float) -> None:
+    """Raise InputError for a factor on words that no query can have."""
+    if not 0 <= factor <= MOST_WEIGHT:
+        raise InputError(
+            f"expected a lexical weight from 0 to {MOST_WEIGHT:,.0f}, found {factor}; 0 turns "
+            "words off, 1 takes them as they are"
         )
 
 

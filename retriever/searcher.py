@@ -16,6 +16,7 @@ from tamis.retriever.grouping import Groups
 from tamis.retriever.inference_free import TableQueryEncoder
 from tamis.retriever.lexical import (
     LexicalQueries,
+    check_lexical_weight,
     format_piece,
     format_term,
     parse_piece,
@@ -185,11 +186,8 @@ class Searcher:
         self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
     ) -> SparseVectors:
         """The query vectors ``[queries]`` over this collection's terms, both channels together."""
-        if lexical_weight is not None and not 0 <= lexical_weight < float("inf"):
-            raise InputError(
-                f"expected a lexical weight of 0 or more, found {lexical_weight}; use 0 to turn "
-                "the lexical channel off"
-            )
+        if lexical_weight is not None:
+            check_lexical_weight(lexical_weight)
         if isinstance(queries, str):
             raise InputError("expected a list of queries, found one string; put it in a list")
         texts = [query for query in queries if isinstance(query, str)]

@@ -52,12 +52,17 @@ def read_info(folder: Path) -> dict[str, Any]:
         FormatError: the folder is no finished index of this version.
         CorruptionError: the manifest is damaged.
     """
+    from tamis.index.collection import open_dictionary
     from tamis.index.index import COLUMNS
     from tamis.index.inspection import bytes_by_part
     from tamis.index.manifest import FORMAT, read_current
     from tamis.index.storage import Storage
 
-    manifest = read_current(Storage(folder))
+    storage = Storage(folder)
+    manifest = read_current(storage)
+    words, lexical = open_dictionary(storage, manifest.files), manifest.settings.get("lexical")
+    if lexical is not None and words is not None:
+        lexical = {**lexical, "words": len(words)}  # the settings tell those of the making
     return {
         "path": str(folder),
         "documents": manifest.documents,
@@ -71,7 +76,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         "created": manifest.created,
         "written_by": manifest.written_by,
         "encoder": manifest.settings.get("encoder"),
-        "lexical": manifest.settings.get("lexical"),
+        "lexical": lexical,
         "fields": manifest.settings.get(COLUMNS) or {},
         "chunk": manifest.settings.get("chunk"),
         "truncated": manifest.settings.get("truncated", 0),

@@ -86,7 +86,6 @@ class Recording(Quick):
 
     def seal(self, name, array):
         if array.nbytes:
-            array.flush()
             self.write_mapped(name)
         return super().seal(name, array)
 

@@ -31,7 +31,10 @@ class Living(RuleBasedStateMachine):
         self.pinned = {}
 
     def opened(self):
-        return CollectionWriter.open(self.path, merge=False, storage=Quick(self.path))
+        """Half of the writers take small segments into their commits."""
+        gather = self.version % 2 == 1
+        storage = Quick(self.path)
+        return CollectionWriter.open(self.path, merge=False, gather=gather, storage=storage)
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=5))
     def put(self, ids):

@@ -54,9 +54,24 @@ def test_deleted_documents_are_not_found(tamis, built):
     assert "1 of 1 ids deleted" in tamis("delete", built, "-", stdin="d4\r\n\n").stdout
 
 
+def test_info_counts_the_words_of_now(tamis, built, tmp_path):
+    def words():
+        return document(tamis("info", built, "--json"))["lexical"]["words"]
+
+    before = words()
+    document(tamis("add", built, lines(tmp_path, {"_id": "x", "text": "owl and heron"}), "--json"))
+    assert words() == before + 1
+    document(tamis("delete", built, "x", "--json"))
+    document(tamis("optimize", built, "--json"))
+    assert words() == before
+
+
 def test_optimize_leaves_one_segment(tamis, built, tmp_path):
+    text = " ".join(f"heron{number}" for number in range(150_000))  # too large to be gathered
+    document(tamis("add", built, lines(tmp_path, {"_id": "y", "text": text}), "--json"))
     document(tamis("add", built, lines(tmp_path, {"_id": "x", "text": "a heron"}), "--json"))
     assert document(tamis("info", built, "--json"))["segments"] == 2
+    document(tamis("delete", built, "y", "--json"))
     found = document(tamis("optimize", built, "--json"))
     assert (found["segments"], found["documents"]) == (1, 10)
     assert ids(tamis, built, "heron") == ["x"]

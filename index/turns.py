@@ -1,0 +1,69 @@
+"""Turns: a writer's work lets the searches in the same interpreter go first.
+
+A thread that computes in Python keeps the interpreter from the others for `sys.getswitchinterval`,
+5 ms unless set: much longer than a search takes, which needs the interpreter a few times.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHORT_TURN_S = 0.0005
+BACKGROUND_NICENESS = 10
+
+
+class _Turns:
+    """The interpreter's own interval while no writer works, and how many do."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._writers = 0
+        self._before_s = 0.0
+
+    def shorten(self) -> None:
+        with self._mutex:
+            if self._writers == 0:
+                self._before_s = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._before_s, SHORT_TURN_S))
+            self._writers += 1
+
+    def restore(self) -> None:
+        with self._mutex:
+            self._writers -= 1
+            if self._writers == 0:
+                sys.setswitchinterval(self._before_s)
+
+
+_turns = _Turns()
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Threads give way to each other every half millisecond while the ``with`` block runs.
+
+    The interval is the interpreter's own again when the last such block of any thread ends.
+    """
+    _turns.shorten()
+    try:
+        yield
+    finally:
+        _turns.restore()
+
+
+def step_back() -> None:
+    """Let the system prefer other threads to this one and to those that it starts.
+
+    There is no way back for a thread without privileges, so only a thread that ends with its
+    background work calls this. On Linux alone a thread has a priority of its own; elsewhere, and
+    where the system refuses, nothing happens.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
