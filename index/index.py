@@ -29,8 +29,8 @@ from tamis.index.manifest import (
 from tamis.index.params import IndexConfig, SearchParams
 from tamis.index.parts import Part, best_of, check_files, open_parts
 from tamis.index.segment import EXACT, Segment
+from tamis.index.spool import spooled
 from tamis.index.storage import FileEntry, Storage
-from tamis.index.vectors import SparseVectors
 from tamis.index.wal import Log
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.columns import Column, ColumnType, Value
+    from tamis.index.spool import Source
     from tamis.index.topk import TopK
+    from tamis.index.vectors import SparseVectors
 
 
 MAX_K = 10_000
@@ -85,7 +87,7 @@ class Index:
     @staticmethod
     def build(
         path: str | Path,
-        vectors: SparseVectors | Iterable[SparseVectors],
+        vectors: SparseVectors | Iterable[SparseVectors] | Source,
         ids: Iterable[str] | None = None,
         config: IndexConfig = IndexConfig(),  # noqa: B008  frozen
         calibration: SparseVectors | None = None,
@@ -95,7 +97,8 @@ class Index:
 
         Args:
             path: a folder that does not hold an index yet.
-            vectors: the documents, in one batch or many; many are spooled to disk.
+            vectors: the documents, in one batch or many; many are spooled to disk, and those of a
+                `Source` outlast a build that is stopped.
             ids: one id for each document; None numbers them from 0.
             config: how to store the vectors.
             calibration: queries like those to come, for the table from recall to knobs; without
@@ -104,18 +107,17 @@ class Index:
 
         Raises:
             InputError: ids or columns and vectors differ in number, an id is there twice, or the
-                folder holds an index already.
+                folder holds an index already, or an unfinished build that is not to be resumed.
             LockedError: another process builds there.
-            MismatchError: the calibration's queries use another vocabulary.
+            MismatchError: the calibration's queries use another vocabulary, or the unfinished
+                build was begun with other settings.
         """
         storage = Storage(path)
         refuse_existing(storage)
         refuse_foreign(storage)
         storage.make_folder()
         with FolderLock(storage):
-            storage.remove_folder(BUILD)
-            storage.make_folder(BUILD)
-            batches, rows, vocab_size = _replayable(storage, vectors)
+            batches, rows, vocab_size = spooled(storage, vectors)
             names = list(ids) if ids is not None else [str(row) for row in range(rows)]
             if len(names) != rows:
                 raise InputError(
@@ -365,25 +367,3 @@ def write_index(
     )
     publish(storage, manifest)
     storage.remove_folder(BUILD)
-
-
-def _replayable(
-    storage: Storage, vectors: SparseVectors | Iterable[SparseVectors]
-) -> tuple[Callable[[], Iterable[SparseVectors]], int, int]:
-    """Batches that can be read twice, their number of rows, and their vocabulary size."""
-    if isinstance(vectors, SparseVectors):
-        return (lambda: [vectors]), len(vectors), vectors.vocab_size
-    rows, sizes = 0, set[int]()
-    names: list[Path] = []
-    for batch in vectors:
-        name = f"{BUILD}/batch-{len(names):06}.safetensors"
-        storage.write(name, batch.to_bytes())
-        names.append(storage.path(name))
-        rows += len(batch)
-        sizes.add(batch.vocab_size)
-    if len(sizes) != 1:
-        raise InputError(
-            f"expected batches over one vocabulary, found vocabulary sizes {sorted(sizes)}; "
-            "encode all documents with one encoder"
-        )
-    return (lambda: map(SparseVectors.load, names)), rows, sizes.pop()

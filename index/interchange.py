@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import zipfile
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -113,21 +114,28 @@ class JsonVectors:
                 largest = max(largest, max(map(int, vector)))
         return JsonVectors(files, tuple(ids), numbered, largest)
 
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What a build that goes on must find unchanged."""
+        sizes = {str(file): file.stat().st_size for file in self.files}
+        return {"files": sizes, "documents": len(self.ids), "batch_documents": _ROWS}
+
     def batches(
-        self, vocab_size: int, term_id: Callable[[str], int | None] = int
+        self, vocab_size: int, term_id: Callable[[str], int | None] = int, first: int = 0
     ) -> Iterator[SparseVectors]:
-        """The vectors; weights of 0 are left out.
+        """The vectors in batches; weights of 0 are left out.
 
         Args:
             vocab_size: number of terms there are.
             term_id: the number of a term, None where it is unknown; `int` for numbered ones.
+            first: the document to begin with.
 
         Raises:
             InputError: a term is unknown or comes twice, or a weight is negative or no finite
                 number; the message names the line.
         """
         rows: list[SparseVectors] = []
-        for place, _, vector in _documents(self.files):
+        for place, _, vector in islice(_documents(self.files), first, None):
             rows.append(_row(place, vector, vocab_size, term_id))
             if len(rows) == _ROWS:
                 yield SparseVectors.concatenate(rows)

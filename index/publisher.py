@@ -227,9 +227,7 @@ class Publisher:
             return 0
         return small_tail(self.index.parts, documents)
 
-    def _mark_deleted(
-        self, draft: Draft, left: Sequence[Part], change: NDArray[np.int64]
-    ) -> None:
+    def _mark_deleted(self, draft: Draft, left: Sequence[Part], change: NDArray[np.int64]) -> None:
         """Mark what parts have lost; take it off the terms' frequencies."""
         for before, now in zip(self.index.parts, left, strict=False):
             if now is not before:
@@ -294,4 +292,3 @@ class Publisher:
             folder = f"{SEGMENTS}/{self._last_folder:06}"
             self._busy.add(folder)
         return folder
-

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import numpy as np
 
+from tamis.index.build_plan import begin_or_go_on
 from tamis.index.calibration import SMALL, Sample
 from tamis.index.collection import QUERY_SIDE, Collection, open_dictionary
 from tamis.index.columns import ColumnType, columns_of, write_columns
@@ -29,7 +30,6 @@ from tamis.index.lock import FolderLock, refuse_foreign
 from tamis.index.manifest import BUILD
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.build_plan import begin_or_go_on
 from tamis.retriever.chunking import CHUNKING, Chunking, chunked, counter_of
 from tamis.retriever.corpus_warnings import count_cut, warn_of_cut, warn_of_language
 from tamis.retriever.fields import typed

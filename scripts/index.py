@@ -32,14 +32,14 @@ from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_s
 from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tamis.retriever.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
     "lexical", "language", "id_field", "title_field", "text_field", "fields", "chunk", "memory",
-    "resume", "check",
+    "check",
 )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def index(
     began = perf_counter()
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
-            _index_vectors(vectors, out, encoder, vocab_size)
+            _index_vectors(vectors, out, encoder, vocab_size, resume)
         elif corpus is not None:
             settings = TextSettings(language if lexical else None, fields, chunk, reading)
             index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
@@ -144,7 +144,7 @@ def _check_options(
 
     if (corpus is None) == (context.params["vectors"] is None):
         raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
-    refuse_beside(context, "vectors", OF_TEXTS, "vectors have no texts, and are indexed at once")
+    refuse_beside(context, "vectors", OF_TEXTS, "vectors have no texts")
     require_beside(context, "vectors", ["vocab_size"])
     require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
     if fields:
@@ -209,7 +209,10 @@ def _lexical_config(language: str | None) -> "LexicalConfig | None":
     return None if language is None else LexicalConfig(language=language)
 
 
-def _index_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
+def _index_vectors(
+    path: Path, out: Path, encoder: str, vocab_size: int | None, resume: bool
+) -> None:
+    """Index a file or folder of vectors; what is read at once is read again when resuming."""
     from tamis.index import Index, SparseVectors
     from tamis.index.ciff import CIFF
     from tamis.index.errors import InputError
@@ -227,7 +230,7 @@ def _index_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) 
     elif path.name.endswith(CIFF):
         _index_ciff(path, out, encoder, vocab_size)
     else:
-        _index_json_vectors(path, out, encoder, vocab_size)
+        _index_json_vectors(path, out, encoder, vocab_size, resume)
 
 
 def _index_ciff(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
@@ -247,20 +250,26 @@ def _index_ciff(path: Path, out: Path, encoder: str, vocab_size: int | None) -> 
     Index.build(out, vectors, found.ids)
 
 
-def _index_json_vectors(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
+def _index_json_vectors(
+    path: Path, out: Path, encoder: str, vocab_size: int | None, resume: bool
+) -> None:
     """Index a JsonVectorCollection whose terms are numbers, or else spelled as the encoder does."""
     from tamis.index import Index
     from tamis.index.interchange import JsonVectors
+    from tamis.index.spool import Source
 
     found = JsonVectors.survey(path)
+    term_id: Callable[[str], int | None] = int
     if found.numbered:
-        batches = found.batches(vocab_size or max(found.largest + 1, 1))
+        terms, speller = vocab_size or max(found.largest + 1, 1), None
     else:
         from tamis.retriever.encoder import load_query_encoder
 
         model = load_query_encoder(encoder)
-        batches = found.batches(model.description.vocab_size, model.term_id)
-    Index.build(out, batches, found.ids)
+        terms, term_id, speller = model.description.vocab_size, model.term_id, encoder
+    plan = {**found.plan, "vocab_size": terms, "encoder": speller}
+    source = Source(lambda first: found.batches(terms, term_id, first), plan, resume)
+    Index.build(out, source, found.ids)
 
 
 def _print_summary(out: Path, took_s: float, json: bool) -> None:
@@ -285,6 +294,6 @@ def _saying_how_to_go_on(vectors: Path | None) -> "Iterator[None]":
     try:
         yield
     except KeyboardInterrupt:
-        again = "nothing can be searched yet; run the same command again"
+        again = "nothing can be searched yet; run the same command with --resume"
         kept = "what is done is kept; run the same command with --resume to go on"
         raise KeyboardInterrupt(kept if vectors is None else again) from None
