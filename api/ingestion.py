@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tamis.api.living_index import LivingIndex
     from tamis.api.service import Service
-    from tamis.index.writer import Wait
+    from tamis.index.waiting import Wait
 
 BATCH_LINES = 256
 BATCH_BYTES = 4 << 20

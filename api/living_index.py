@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tamis.index.writer import Wait
+    from tamis.index.waiting import Wait
     from tamis.retriever.encoder import Encoder, QueryEncoder
     from tamis.retriever.indexing import Progress
     from tamis.retriever.types import Passage

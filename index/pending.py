@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tamis.index.columns import ColumnType
 
 BATCH_ROWS = 4096  # rows of a batch that a segment is built from
+MOST_BYTES = 64 << 20  # held in memory
 OVERHEAD_BYTES = 200  # of one id in memory, about
 
 
@@ -145,6 +146,11 @@ class Pending:
 
     def __bool__(self) -> bool:
         return bool(self._rows)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they are committed unasked."""
+        return self.size_bytes > MOST_BYTES
 
     def apply(self, write: Write) -> None:
         """Take a write; its deletions come before its documents."""

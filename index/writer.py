@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from tamis.index.pending import Pending, Write, checked
 from tamis.index.publisher import Publisher
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
+from tamis.index.waiting import Place, check_wait
 from tamis.index.wal import Log, log_name, read_logs
 
 if TYPE_CHECKING:
@@ -33,16 +34,7 @@ if TYPE_CHECKING:
 
     from tamis.index.dictionary import Dictionary, DictionaryWriter
     from tamis.index.index import Index
-
-Wait = Literal["none", "durable", "searchable"]
-PENDING_BYTES = 64 << 20  # writes held in memory before they are committed unasked
-
-
-class Place(NamedTuple):
-    """Where a write ends in the log."""
-
-    log: Log
-    end: int
+    from tamis.index.waiting import Wait
 
 
 class CollectionWriter:
@@ -179,7 +171,7 @@ class CollectionWriter:
 
     def wait(self, place: Place, wait: Wait) -> None:
         """Wait for what `stage` began. Holding the words meanwhile would be a deadlock."""
-        if wait == "searchable" or self._pending.size_bytes > PENDING_BYTES:
+        if wait == "searchable" or self._pending.is_full:
             self.commit()
         elif wait == "durable":
             place.log.sync(place.end)
@@ -404,10 +396,3 @@ class CollectionWriter:
         self._publisher.remove_unused()
         self._publisher.close()
         self._lock.release()
-
-
-def check_wait(wait: str) -> None:
-    """Refuse a word that `Wait` does not have, before anything is written."""
-    if wait not in get_args(Wait):
-        known = ", ".join(get_args(Wait))
-        raise InputError(f"expected wait to be {known}, found {wait!r}; use durable to be safe")

@@ -31,6 +31,7 @@ SEISMIC_GRID = (
     *((2, 1.0), (3, 1.0), (3, 0.9), (4, 1.0), (4, 0.9), (5, 0.9), (6, 0.9), (8, 0.8)),
     *((12, 0.8), (20, 0.8), (20, 0.7)),  # query cut, heap factor
 )
+SEISMIC_TERMS = 65_536  # it takes no vectors of more different ones
 BMP_BLOCKS = (16, 32)  # documents a block
 BMP_LEVELS = 255
 PISA_ALGORITHMS = ("maxscore", "block_max_maxscore", "block_max_wand")
@@ -163,7 +164,7 @@ def build_peers(folder: Path, corpus: SparseVectors) -> tuple[list[Engine], list
     """Every peer that is installed, over these documents; files go into ``folder``."""
     peers: list[Engine] = [Exhaustive(corpus)] if find_spec("scipy") else []
     built = []
-    if find_spec("seismic"):
+    if find_spec("seismic") and np.unique(corpus.terms).size <= SEISMIC_TERMS:
         index, took = _build_seismic(folder, corpus)
         built.append(took)
         peers += [Seismic(index, cut, factor) for cut, factor in SEISMIC_GRID]

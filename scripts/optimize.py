@@ -31,7 +31,7 @@ def optimize(
     the reranker are stored anew only when asked for; texts that are newer are read meanwhile.
     """
     from tamis.index.writer import CollectionWriter
-    from tamis.retriever.editor import renew
+    from tamis.retriever.renewal import renew
     from tamis.scripts.info import read_info
 
     began, before = perf_counter(), read_info(collection)
