@@ -31,14 +31,19 @@ class _Turns:
         with self._mutex:
             if self._writers == 0:
                 self._before_s = sys.getswitchinterval()
-                sys.setswitchinterval(min(self._before_s, SHORT_TURN_S))
+                _set_interval(min(self._before_s, SHORT_TURN_S))
             self._writers += 1
 
     def restore(self) -> None:
         with self._mutex:
             self._writers -= 1
             if self._writers == 0:
-                sys.setswitchinterval(self._before_s)
+                _set_interval(self._before_s)
+
+
+def _set_interval(seconds: float) -> None:
+    """Set what `sys.getswitchinterval` gave; Python cuts off, not rounds, to microseconds."""
+    sys.setswitchinterval(seconds + 0.5e-6)
 
 
 _turns = _Turns()

@@ -76,6 +76,47 @@ def test_a_write_happens_as_a_whole_or_not_at_all(tmp_path):
         assert not writer.has("c")
 
 
+def test_small_writes_are_gathered_in_one_segment_until_it_is_large(tmp_path):
+    """Replaced, deleted and new documents; at 129 a second segment is begun."""
+    create(tmp_path / "c")
+    truth = {}
+    with checks.opened(tmp_path / "c", gather=True) as writer:
+        for number in range(60):
+            documents = [(f"d{number}", number), (f"d{number // 2}", number + 100)]
+            put(writer, documents, wait="searchable")
+            truth |= dict(documents)
+            if number % 7 == 6:
+                writer.delete([f"d{number}"], wait="searchable")
+                del truth[f"d{number}"]
+            assert len(writer.index.parts) == 1
+        with Collection.open(tmp_path / "c") as collection:
+            assert held(collection) == truth
+            check_consistent(collection)
+        more = [(f"e{number}", number) for number in range(129 - len(truth))]
+        put(writer, more, wait="searchable")
+        assert [part.live_docs.size for part in writer.index.parts] == [len(truth), len(more)]
+        put(writer, [("f", 1)], wait="searchable")
+        assert [part.live_docs.size for part in writer.index.parts][1] == len(more) + 1
+    with Collection.open(tmp_path / "c") as collection:
+        assert held(collection) == {**truth, **dict(more), "f": 1}
+        check_consistent(collection)
+
+
+def test_rounded_weights_are_not_written_again_with_every_commit(tmp_path):
+    config = IndexConfig("u8")
+    create_collection(
+        tmp_path / "c",
+        vocab_size=LEARNED,
+        settings=SETTINGS,
+        dictionary=NO_WORDS,
+        config=config,
+    )
+    with checks.opened(tmp_path / "c", gather=True) as writer:
+        for number in range(3):
+            put(writer, [(f"d{number}", number)], wait="searchable")
+        assert len(writer.index.parts) == 3
+
+
 def test_segments_of_few_terms_number_their_own(tmp_path):
     """A small write over a large vocabulary costs what it holds, not what there could be."""
     create(tmp_path / "c")
@@ -88,6 +129,9 @@ def test_segments_of_few_terms_number_their_own(tmp_path):
         assert sum(entry.size_bytes for entry in part.stored.files.values()) < 20_000
     with Collection.open(tmp_path / "c") as collection:
         check_consistent(collection)
+
+
+WRITTEN = 8  # documents of each generation
 
 
 def switch_under_load(path, switches, documents=300, seconds=0.0):
@@ -114,7 +158,8 @@ def switch_under_load(path, switches, documents=300, seconds=0.0):
     for thread in threads:
         thread.start()
     for version in range(switches):
-        put(writer, [(f"d{version % documents}", version + 1000)], wait="searchable")
+        ids = [f"d{(version * WRITTEN + row) % documents}" for row in range(WRITTEN)]
+        put(writer, [(doc_id, version + 1000) for doc_id in ids], wait="searchable")
         current[0] = current[0].refresh()
     time.sleep(seconds)
     ended.set()
@@ -256,7 +301,8 @@ def test_a_merge_that_is_told_to_stop_leaves_nothing_behind(tmp_path):
 def test_a_merge_that_fails_in_the_background_is_told_when_the_writer_closes(tmp_path, monkeypatch):
     create(tmp_path / "c")
     monkeypatch.setattr("tamis.index.merging.FAN", 2)
-    writer = CollectionWriter.open(tmp_path / "c", storage=Quick(tmp_path / "c"))
+    storage = Quick(tmp_path / "c")
+    writer = CollectionWriter.open(tmp_path / "c", gather=False, storage=storage)
 
     def fails(*arguments):
         raise ValueError("cannot merge")
