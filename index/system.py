@@ -9,6 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,14 @@ def most_used_bytes() -> int:
         return 0
     kilobytes: int = _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss
     return kilobytes if sys.platform == "darwin" else kilobytes * 1024
+
+
+def step_back(niceness: int) -> None:
+    """Let the system prefer other threads to this one and to those that it starts.
+
+    On Linux alone a thread has a priority of its own; elsewhere, and where the system refuses,
+    nothing happens.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -6,11 +6,12 @@ A thread that computes in Python keeps the interpreter from the others for `sys.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from tamis.index import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +67,6 @@ def step_back() -> None:
     """Let the system prefer other threads to this one and to those that it starts.
 
     There is no way back for a thread without privileges, so only a thread that ends with its
-    background work calls this. On Linux alone a thread has a priority of its own; elsewhere, and
-    where the system refuses, nothing happens.
+    background work calls this.
     """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
+    system.step_back(BACKGROUND_NICENESS)
