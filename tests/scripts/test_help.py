@@ -63,8 +63,8 @@ def refusal(tamis, *arguments):
         (["search", "i", "text", "--exact", "--recall", "0.99"], ["--exact", "--recall"]),
         (["search", "i", "text", "--group-size", "3"], ["--group-by", "--group-size"]),
         (
-            ["index", "--vectors", "v", "--out", "i", "--resume", "--no-lexical"],
-            ["--vectors", "--resume", "--no-lexical"],
+            ["index", "--vectors", "v", "--out", "i", "--memory", "1GiB", "--no-lexical"],
+            ["--vectors", "--memory", "--no-lexical"],
         ),
         (["index", "corpus", "--out", "i", "--vocab-size", "9"], ["--vectors", "--vocab-size"]),
         (["index", "corpus", "--out", "i", "--rerank-bits", "4"], ["--rerank-cache"]),
