@@ -109,7 +109,18 @@ def serve(
             kept = DataFolder(Path(settings.data), settings.encoders)
         searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
         names = [*folders, *(kept.indexes if kept is not None else ())]
+        if not names:  # else each index is asked once before the first request
+            _compile()
         run_server(searchers, door, partial(_say, names, json), settings, kept)
+
+
+def _compile() -> None:
+    """Have the loops compiled now, which takes half a minute once, not under the first search."""
+    from tamis.scripts.doctor import warm_up
+
+    if sys.stderr.isatty():
+        typer.echo("Loading compiled loops (half a minute the first time)", err=True)
+    warm_up()
 
 
 def _say(names: "Sequence[str]", json: bool, address: str) -> None:
