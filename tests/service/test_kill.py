@@ -30,4 +30,4 @@ def test_five_kills_lose_nothing_acknowledged(tmp_path):
 def test_two_hundred_kills_lose_nothing_acknowledged(tmp_path, proof):
     found = kills(tmp_path, 200, "long")
     proof("kill -9 under ingestion", **found)
-    assert found["acknowledged_requests"] > 2000
+    assert found["acknowledged_requests"] > 1000
