@@ -10,6 +10,7 @@ they name any, and what a request removes is put back: otherwise nearly all woul
 import json
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -85,6 +86,10 @@ class Fuzz:
         loaded.config.update(base_url=address)
         self._operations = [found.ok() for found in loaded.get_all_operations()]
 
+    def close(self):
+        """Let go of the connection."""
+        self._client.close()
+
     def send(self, cases, chance):
         """Send so many requests, each operation its share."""
         each = -(-cases // len(self._operations))
@@ -147,10 +152,10 @@ def fuzz(folder, cases, chance):
     server = Server(folder, {}, QUICK)
     try:
         load_model(server)
-        found = Fuzz(server.address)
-        found.send(cases // 10, chance)  # what is loaded once is loaded now
-        before = server.memory_bytes()
-        found.send(cases - cases // 10, chance + 1)
+        with closing(Fuzz(server.address)) as found:
+            found.send(cases // 10, chance)  # what is loaded once is loaded now
+            before = server.memory_bytes()
+            found.send(cases - cases // 10, chance + 1)
         grown = server.memory_bytes("VmHWM") - before
     finally:
         server.stop()
