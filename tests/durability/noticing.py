@@ -24,8 +24,8 @@ def power(folder):
 def faults(folder):
     script = Script(seeded("defect"), 6)
     assert {"searchable", "commit"} & {kind for kind, _, _ in script.operations}
-    for at in range(1, steps_of(folder / "whole", script) + 1):
-        check_fault(folder / str(at), script, at)
+    for at in range(1, steps_of(folder / "whole", script, gather=False) + 1):
+        check_fault(folder / str(at), script, at, gather=False)
 
 
 def short_writes(folder):

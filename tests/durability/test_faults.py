@@ -9,19 +9,19 @@ from workload import Script, create, held, reopened
 from tamis.index import Collection, CollectionWriter, TamisError
 
 
-def steps_of(folder, script):
+def steps_of(folder, script, gather):
     """How many steps a script takes when nothing fails."""
     create(folder)
     storage = Failing(folder, at=0)
     with (
         Collection.open(folder),
-        CollectionWriter.open(folder, merge=False, storage=storage) as writer,
+        CollectionWriter.open(folder, merge=False, gather=gather, storage=storage) as writer,
     ):
         script.run(writer)
     return storage.steps
 
 
-def check_fault(folder, script, at, **fault):
+def check_fault(folder, script, at, gather, **fault):
     """One step fails; the error is clear, readers go on, and the next writer too."""
     create(folder)
     reader, acked, issued = Collection.open(folder), 0, 0
@@ -34,7 +34,7 @@ def check_fault(folder, script, at, **fault):
     storage = Failing(folder, at, **fault)
     message = ""
     try:
-        with CollectionWriter.open(folder, merge=False, storage=storage) as writer:
+        with CollectionWriter.open(folder, merge=False, gather=gather, storage=storage) as writer:
             script.run(writer, told)
     except (OSError, TamisError) as error:
         message = str(error)
@@ -58,19 +58,21 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_any_step_may_fail(tmp_path, name):
+    gather = "lasting" in name or "disk" in name
     script = Script(seeded("fault", name), 10)
-    total = steps_of(tmp_path / "whole", script)
+    total = steps_of(tmp_path / "whole", script, gather)
     for at in seeded("at", name).sample(range(1, total + 1), 25):
-        check_fault(tmp_path / str(at), script, at, **FAULTS[name])
+        check_fault(tmp_path / str(at), script, at, gather, **FAULTS[name])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("gather", [False, True])
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_step_may_fail(tmp_path, name, proof):
+def test_every_step_may_fail(tmp_path, name, gather, proof):
     script = Script(seeded("every fault", name), 25)
-    total = steps_of(tmp_path / "whole", script)
+    total = steps_of(tmp_path / "whole", script, gather)
     for at in range(1, total + 1):
-        check_fault(tmp_path / str(at), script, at, **FAULTS[name])
+        check_fault(tmp_path / str(at), script, at, gather, **FAULTS[name])
     proof("failing steps", steps=total, generations_lost=0)
 
 

@@ -11,21 +11,21 @@ from tamis.index import CollectionWriter
 TENDER = ("rename", "unlink", "size", "ack")  # half of all cuts come right after one of these
 
 
-def recorded(path, script):
+def recorded(path, script, gather):
     """The trace of a script, with its issues and acknowledgements among the steps."""
     storage = Recording(path)
     path.mkdir()
     create(path, storage)
     storage.trace.append(("ack", 0))
-    with CollectionWriter.open(path, merge=False, storage=storage) as writer:
+    with CollectionWriter.open(path, merge=False, gather=gather, storage=storage) as writer:
         script.run(writer, lambda event, number: storage.trace.append((event, number)))
     return storage.trace
 
 
 def check_power_cuts(folder, states, seed, length=25):
-    """Cut the power ``states`` times; how many different states were there."""
+    """Cut the power ``states`` times; every other seed's commits gather small segments."""
     script = Script(seeded("power", seed), length)
-    trace = recorded(folder / "whole", script)
+    trace = recorded(folder / "whole", script, gather=seed % 2 == 1)
     begin = trace.index(("ack", 0)) + 1
     rng = seeded("cuts", seed)
     tender = [

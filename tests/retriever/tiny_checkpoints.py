@@ -186,11 +186,25 @@ def _write(
 
 
 def _wordpiece() -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Letters and words as they come: the library's trainer breaks ties differently in each run."""
+    normalizer, splitter = (
+        normalizers.BertNormalizer(lowercase=True),
+        pre_tokenizers.BertPreTokenizer(),
+    )
+    words = [
+        word
+        for text in TEXTS
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    ]
+    letters = sorted(set("".join(words)))
+    whole = sorted(set(words) - set(letters), key=lambda word: (-words.count(word), word))
+    halves = [half for word in whole if word[3:] for half in (word[:3], f"##{word[3:]}")]
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *whole, *halves]
+    vocabulary = {piece: number for number, piece in enumerate([*dict.fromkeys(pieces)][:211])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.decoder = decoders.WordPiece()
-    return _trained(tokenizer, trainers.WordPieceTrainer(vocab_size=211, special_tokens=[*SPECIAL]))
+    return _between_specials(tokenizer)
 
 
 def _byte_pairs() -> Tokenizer:
@@ -211,6 +225,10 @@ def _unigram() -> Tokenizer:
 def _trained(tokenizer: Tokenizer, trainer: Any) -> Tokenizer:
     trainer.show_progress = False
     tokenizer.train_from_iterator(TEXTS, trainer)
+    return _between_specials(tokenizer)
+
+
+def _between_specials(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )

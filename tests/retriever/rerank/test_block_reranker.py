@@ -275,7 +275,7 @@ def test_stored_keys_give_uncached_scores_within_a_bound(trained, tmp_path):
         places = opened.find([DOCUMENTS[one] for one in at])
         held = opened.keys(places, torch.device("cpu"), torch.float32)
         found = reranker.score_held(QUERY, held)
-        np.testing.assert_allclose(found, wanted[at], atol=0.02 * wanted.std() + 0.01)
+        np.testing.assert_allclose(found, wanted[at], atol=0.1 * wanted.std())
         assert not np.array_equal(found, wanted[at])  # int8 rounds
 
 
