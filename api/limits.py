@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
+from tamis.index.system import usable_cores
 
 MAY_BE_NONE = ("waiting", "reranking", "writing", "offset", "listeners")
-
-
-def _cores() -> int:
-    """That this process may run on, which can be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,7 @@ class Limits:
     filter_depth: int = 8
     delete_ids: int = 10_000
     indexes: int = 256
-    workers: int = field(default_factory=_cores)
+    workers: int = field(default_factory=usable_cores)
     waiting: int = 256
     reranking: int = 16
     writers: int = 4
