@@ -23,7 +23,7 @@ from tamis.retriever.checkpoint import (
     read_checkpoint,
 )
 from tamis.retriever.inference_free import TableQueryEncoder, read_weight_table
-from tamis.retriever.tokenizer import Tokenizer
+from tamis.retriever.tokenizer import TokenCounter, Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +39,7 @@ __all__ = [
     "SparseEncoder",
     "load_encoder",
     "load_query_encoder",
+    "load_token_counter",
 ]
 
 WINDOW_TEXTS = 1024  # tokenised at once
@@ -125,6 +126,19 @@ def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
     return SparseEncoder(checkpoint)
 
 
+def load_token_counter(name_or_path: str = "default") -> tuple[TokenCounter, EncoderDescription]:
+    """What counts the tokens of an encoder's documents, and whose it is; loads no model.
+
+    Raises:
+        InputError: there is no such model.
+        FormatError: the model is of no format that can be read.
+    """
+    checkpoint = read_checkpoint(name_or_path)
+    side = checkpoint.document
+    tokenizer = Tokenizer.load(side.folder, side.max_length)
+    return TokenCounter(tokenizer, side.prompt), checkpoint.description
+
+
 class SparseEncoder:
     """Any Hugging Face masked or causal language model as an encoder.
 
@@ -182,8 +196,7 @@ class SparseEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of documents as the model would read them uncut, special ones included."""
-        prompt = self.checkpoint.document.prompt
-        return [len(ids) for ids in self._uncut.document_ids([prompt + text for text in texts])]
+        return self._counter(texts)
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """The vectors of queries, one row each."""
@@ -214,8 +227,8 @@ class SparseEncoder:
         return self._queries if isinstance(self._queries, TableQueryEncoder) else self
 
     @cached_property
-    def _uncut(self) -> Tokenizer:
-        return self.tokenizer.untruncated()
+    def _counter(self) -> TokenCounter:
+        return TokenCounter(self.tokenizer, self.checkpoint.document.prompt)
 
     @property
     def document_model(self) -> SpladeModel:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tamis.index.errors import MismatchError
-from tamis.retriever.encoder import load_encoder
+from tamis.retriever.encoder import load_encoder, load_token_counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tamis.index.vectors import SparseVectors
     from tamis.retriever.checkpoint import EncoderDescription
     from tamis.retriever.encoder import Encoder, QueryEncoder
+    from tamis.retriever.tokenizer import TokenCounter
 
 
 class LazyEncoder:
@@ -61,9 +63,13 @@ class LazyEncoder:
             return self._encoder().encode_documents(texts, progress=progress)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of documents as the model would read them; raises as `encode_documents`."""
-        with self._lock:
-            return self._encoder().count_tokens(texts)
+        """Tokens of documents as the model would read them; loads no model.
+
+        Raises:
+            InputError: there is no such model any more.
+            MismatchError: the model is another one by now.
+        """
+        return self._counter(texts)
 
     def term_string(self, term: int) -> str:
         """The piece of text that a term stands for."""
@@ -77,14 +83,23 @@ class LazyEncoder:
         """The terms that a text itself holds."""
         return self._query_side.terms_of(text)
 
+    @cached_property
+    def _counter(self) -> TokenCounter:
+        counter, description = load_token_counter(self.location)
+        self._check(description)
+        return counter
+
     def _encoder(self) -> Encoder:
         if self._loaded is None:
             loaded = load_encoder(self.location)
-            expected, found = self.description.fingerprint, loaded.description.fingerprint
-            if found != expected:
-                raise MismatchError(
-                    f"expected encoder {self.location} with fingerprint {expected}, found {found}; "
-                    "restore that version of the model, or index the corpus anew"
-                )
+            self._check(loaded.description)
             self._loaded = loaded
         return self._loaded
+
+    def _check(self, found: EncoderDescription) -> None:
+        expected = self.description.fingerprint
+        if found.fingerprint != expected:
+            raise MismatchError(
+                f"expected encoder {self.location} with fingerprint {expected}, found "
+                f"{found.fingerprint}; restore that version of the model, or index the corpus anew"
+            )

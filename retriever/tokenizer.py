@@ -85,6 +85,25 @@ class Tokenizer:
         self.backend.save(str(folder / "tokenizer.json"))
 
 
+class TokenCounter:
+    """Counts the tokens of documents as their model would read them uncut; needs no model."""
+
+    def __init__(self, tokenizer: Tokenizer, prompt: str = "") -> None:
+        """Count with a tokenizer.
+
+        Args:
+            tokenizer: of the document side.
+            prompt: stands before every document.
+        """
+        self._tokenizer = tokenizer.untruncated()
+        self._prompt = prompt
+
+    def __call__(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special ones included."""
+        prompted = [self._prompt + text for text in texts]
+        return [len(ids) for ids in self._tokenizer.document_ids(prompted)]
+
+
 def _read_json(path: Path) -> Any:  # noqa: ANN401  tokenizers has no types
     try:
         return tokenizers.Tokenizer.from_file(str(path))

@@ -142,16 +142,10 @@ class Fuzz:
             prepare(self._client)
 
 
-def load_model(server):
-    """Have the encoder of documents loaded, which is done once and is no request's memory."""
-    server.ask("PUT", "/v1/indexes/more", json={"chunk": {"tokens": 64, "overlap": 8}})
-
-
 def fuzz(folder, cases, chance):
     """Send requests to a server of its own; what was found."""
     server = Server(folder, {}, QUICK)
     try:
-        load_model(server)
         with closing(Fuzz(server.address)) as found:
             found.send(cases // 10, chance)  # what is loaded once is loaded now
             before = server.memory_bytes()
