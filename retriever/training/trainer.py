@@ -32,7 +32,7 @@ from tamis.retriever.training.processes import Processes
 from tamis.retriever.training.records import identity
 from tamis.retriever.training.student import Student, base_table, load_student
 from tamis.retriever.training.training_set import TrainingSet
-from tamis.retriever.training.validation import DevRanking, Point, validate
+from tamis.retriever.training.validation import DevRanking, Point, means, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,11 +208,11 @@ class Trainer:
     def _write_log(self, seconds: float) -> None:
         """Write the means since the last line, check them, steer the penalty."""
         steps = self.config.run.log_steps
-        means = self._log.means(steps)
-        check_health(means, self.step)
-        self.objective.penalty.steer(means["terms"], steps)
+        seen = self._log.means(steps)
+        check_health(seen, self.step)
+        self.objective.penalty.steer(seen["terms"], steps)
         student = self.student
-        means |= {
+        seen |= {
             "strength": self.objective.penalty.strength(self.step),
             "channel": float(student.log_channel.detach().exp()),
             "temperature": float(student.log_temperatures[0].detach().exp()),
@@ -220,7 +220,7 @@ class Trainer:
             "passages_per_s": steps * self.config.batch.passages / seconds,
             "to_go_s": (self.config.optimiser.steps - self.step) * seconds / steps,
         }
-        self._log.write(self.step, self.config.optimiser.steps, means)
+        self._log.write(self.step, self.config.optimiser.steps, seen)
 
     def _ends_early(self) -> bool:
         """Validate; whether it has not been better for too long."""
@@ -233,11 +233,15 @@ class Trainer:
 
     def validate(self) -> dict[str, dict[str, float]]:
         """nDCG@10 of the averaged weights on the development collections; see `validation`."""
-        points = [Point(terms, weight) for terms in DEV_TERMS for weight in DEV_CHANNELS]
-        with self.optimiser.averaged(), self._autocast():
-            table = validate(self.student, self._dev, points, self.config.data.passage_tokens)
+        table = means(self.validate_queries())
         self._log.write_dev(self.step, table)
         return table
+
+    def validate_queries(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The same of each query, as `validation.validate` gives it."""
+        points = [Point(terms, weight) for terms in DEV_TERMS for weight in DEV_CHANNELS]
+        with self.optimiser.averaged(), self._autocast():
+            return validate(self.student, self._dev, points, self.config.data.passage_tokens)
 
     def save(self) -> None:
         """Write a checkpoint: exact, or portable where the configuration says so."""

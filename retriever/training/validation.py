@@ -72,12 +72,12 @@ class DevRanking:
 
 def validate(
     student: Student, dev: list[DevRanking], points: list[Point], longest: int
-) -> dict[str, dict[str, float]]:
-    """nDCG@10 of each collection at each operating point.
+) -> dict[str, dict[str, torch.Tensor]]:
+    """nDCG@10 of each query of each collection at each operating point.
 
     Returns:
-        Collection (and ``mean``) to point, spelled ``terms/channel``, to nDCG@10; the point
-        ``bm25`` is the words alone.
+        Collection to point, spelled ``terms/channel``, to nDCG@10 of its queries that have a gain,
+        [Q] float32; the point ``bm25`` is the words alone.
     """
     terms = sorted({point.terms for point in points})
     table = {}
@@ -88,13 +88,22 @@ def validate(
             scores = learned[terms.index(point.terms)] + point.channel * one.bm25
             row[f"{point.terms}/{point.channel:g}"] = ndcg(scores, one.gains)
         table[one.name] = row
-    names = next(iter(table.values())) if table else {}
-    table["mean"] = {key: sum(row[key] for row in table.values()) / len(table) for key in names}
     return table
 
 
-def ndcg(scores: torch.Tensor, gains: torch.Tensor, cut: int = CUT) -> float:
-    """Mean nDCG with linear gains, over queries that have a gain.
+def means(table: dict[str, dict[str, torch.Tensor]]) -> dict[str, dict[str, float]]:
+    """What `validate` gave, averaged over the queries; ``mean`` is that over the collections."""
+    rows = {
+        name: {point: float(values.mean()) for point, values in row.items()}
+        for name, row in table.items()
+    }
+    points = next(iter(rows.values())) if rows else {}
+    mean = {point: sum(row[point] for row in rows.values()) / len(rows) for point in points}
+    return rows | {"mean": mean}
+
+
+def ndcg(scores: torch.Tensor, gains: torch.Tensor, cut: int = CUT) -> torch.Tensor:
+    """Linear-gain nDCG of each query that has a gain, [Q] float32.
 
     Args:
         scores: [Q, P]; a passage that scores 0 or less is not retrieved.
@@ -107,7 +116,7 @@ def ndcg(scores: torch.Tensor, gains: torch.Tensor, cut: int = CUT) -> float:
     found = gains.gather(1, best.indices) * (best.values > 0)
     ideal = (gains.topk(cut, dim=1).values * discount).sum(1)
     judged = ideal > 0
-    return float(((found * discount).sum(1)[judged] / ideal[judged]).mean())
+    return (found * discount).sum(1)[judged] / ideal[judged]
 
 
 def rounded_width(length: int, longest: int) -> int:
