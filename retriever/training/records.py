@@ -1,6 +1,7 @@
 """TOML tables to frozen records, and records back to what identifies them.
 
-An unknown key or a value of another kind is an error that names the nearest that would do.
+An unknown key or a value of another kind is an error that names the nearest that would do. A file
+that begins with ``extends = "other.toml"`` holds only what differs from that one beside it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tamis.index.errors import InputError
 
 Record = TypeVar("Record")
 Setting = TypeVar("Setting")
+EXTENDS = "extends"  # key of a file that says only what differs
 Later = Annotated[Setting, "later"]  # older checkpoints do not know it: see `identity`
 
 
@@ -53,14 +55,37 @@ def read_record(kind: type[Record], path: str | Path) -> Record:
     Raises:
         InputError: no such file, not TOML, or a key or value that is not one of the record's.
     """
+    return _record(kind, _read_tables(Path(path), ()), str(path), "")
+
+
+def _read_tables(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """What a file says, over what the file that it extends says."""
     try:
-        table = tomllib.loads(Path(path).read_text("utf-8"))
+        tables = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: expected a training configuration in TOML, found none ({error}); "
             "start from one of scripts/recipes"
         ) from error
-    return _record(kind, table, str(path), "")
+    other = tables.pop(EXTENDS, None)
+    if other is None:
+        return tables
+    below = path.parent / str(other)
+    if not isinstance(other, str) or below.resolve() in (*extending, path.resolve()):
+        raise InputError(
+            f"{path}: expected {EXTENDS} to be the path of another configuration, found {other!r}; "
+            "name one that does not extend this one"
+        )
+    return _over(tables, _read_tables(below, (*extending, path.resolve())))
+
+
+def _over(tables: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Tables joined key by key; anything else is replaced."""
+    joined = dict(below)
+    for key, value in tables.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict)
+        joined[key] = _over(value, below[key]) if both else value
+    return joined
 
 
 def _record(kind: type[Record], table: Any, path: str, section: str) -> Record:  # noqa: ANN401

@@ -67,6 +67,32 @@ def test_a_setting_added_later_leaves_old_identities_alone(tmp_path):
     assert other["model"]["query"] == {"base": "x", "double_log": True}
 
 
+def test_a_configuration_extends_another_by_what_differs(tmp_path):
+    whole = LEAST + "[optimiser]\nsteps = 7\nrate = 0.5\n[batch]\npassages = 8\n"
+    (tmp_path / "whole.toml").write_text(whole)
+    leg = 'extends = "whole.toml"\n[optimiser]\nsteps = 3\n[model]\ntable_from_base = true\n'
+    found = read_config(written(tmp_path, leg))
+    assert (found.optimiser.steps, found.optimiser.rate, found.batch.passages) == (3, 0.5, 8)
+    assert found.model.table_from_base
+    assert found.data == read_config(tmp_path / "whole.toml").data
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ('extends = "two.toml"', 'extends = "one.toml"', "does not extend this one"),
+        ('extends = "one.toml"', "", "does not extend this one"),
+        ("extends = 3", "", "expected extends to be the path"),
+        ('extends = "none.toml"', "", "none.toml: expected a training configuration"),
+    ],
+)
+def test_what_cannot_be_extended_is_named(tmp_path, first, second, told):
+    (tmp_path / "one.toml").write_text(first)
+    (tmp_path / "two.toml").write_text(second)
+    with pytest.raises(InputError, match=told):
+        read_config(tmp_path / "one.toml")
+
+
 def test_a_missing_key_or_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"run\.out"):
         read_config(written(tmp_path, LEAST.replace('out = "x"', "")))
