@@ -15,7 +15,14 @@ import numpy as np
 from tamis.index import system
 from tamis.index.errors import InputError
 from tamis.index.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
-from tamis.index.loops.lists import count_slices, fill_rare, fill_window, measure, sort_slices
+from tamis.index.loops.lists import (
+    count_slices,
+    count_weaker,
+    fill_rare,
+    fill_window,
+    measure,
+    sort_slices,
+)
 from tamis.index.quantize import impacts_of, record_entry, term_scales, term_steps
 
 if TYPE_CHECKING:
@@ -161,10 +168,11 @@ def _write_common(
     postings = storage.create_array(ranked, POSTING, (count,))
     slices = storage.create_array(starts, np.uint32, (windows, int(rows.max(initial=-1)) + 2))
     bases = _fill_common(records, steps, rows, postings, slices)
+    weaker = count_weaker(postings, bases, slices)
     return {
         ranked: storage.seal(ranked, postings),
         starts: storage.seal(starts, slices),
-        **storage.write_arrays(f"{folder}/lists.", {"bases": bases}),
+        **storage.write_arrays(f"{folder}/lists.", {"bases": bases, "weaker": weaker}),
     }
 
 

@@ -17,6 +17,7 @@ from tamis.index.loops.arrays import (
     Scratch,
     new_scratch,
 )
+from tamis.index.loops.lists import count_weaker
 from tamis.index.loops.search import search
 from tamis.index.quantize import Precision, image_error, record_entry, term_scales
 from tamis.index.topk import TopK
@@ -59,11 +60,15 @@ class Segment:
             mapped("records.entries").view(record_entry(steps.size, precision)),
             term_scales(steps, precision),
         )
+        bases, slices, postings = map(mapped, ("lists.bases", "lists.starts", "lists.ranked"))
+        postings = postings.view(POSTING)
+        counted = f"{folder}/lists.weaker" in files  # later indexes of format 2 are
         self._lists = Lists(
             rows=mapped("lists.rows"),
-            bases=mapped("lists.bases"),
-            slices=mapped("lists.starts"),
-            postings=mapped("lists.ranked").view(POSTING),
+            bases=bases,
+            slices=slices,
+            postings=postings,
+            weaker=mapped("lists.weaker") if counted else count_weaker(postings, bases, slices),
             rare_starts=mapped("lists.rare_starts"),
             rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
             steps=steps,

@@ -47,6 +47,7 @@ CHUNKS_A_WORD = 2  # spellings of a word
 BYTES_A_VECTOR_ENTRY = 8  # of the chunks kept while building
 BYTES_A_WORD = 29  # of the dictionary on disk
 BYTES_A_TERM_ON_DISK = 20
+BYTES_A_COMMON_TERM_ON_DISK = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +222,11 @@ def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float)
     entries = int(frequencies.sum())
     common = int((frequencies * factor >= COMMON).sum() * (words / max(sampled_words, 1)) ** 0.5)
     once_bytes = index.size_bytes_of("query/", "/documents.dictionary")
-    of_terms_bytes = index.size_bytes_of("dictionary/", "/terms.", "/lists.rows", "rare_starts")
+    of_terms = ("dictionary/", "/terms.", "/lists.rows", "rare_starts", "/lists.weaker")
+    of_terms_bytes = index.size_bytes_of(*of_terms)
     disk = (index.size_bytes - once_bytes - of_terms_bytes) * factor + once_bytes
     disk += words * BYTES_A_WORD + (words + learned) * BYTES_A_TERM_ON_DISK
+    disk += common * BYTES_A_COMMON_TERM_ON_DISK
     memory = builds.memory_bytes + documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
     memory += min(words * CHUNKS_A_WORD, REMEMBERED_CHUNKS) * BYTES_A_CHUNK
     memory += common * BYTES_A_COMMON_TERM

@@ -6,6 +6,7 @@ import numpy as np
 
 WINDOW = 1 << 16  # documents of a window: a document's place in its window is two bytes
 IMAGE_MAX = 255
+LEVELS, LEVEL_IMAGES = 8, 32  # images are counted by level, to tell what a cut leaves unread
 GROUPS = 1024  # of the documents of a window, to find good sums without looking at all
 CACHE_LINE_BYTES = 64
 BUCKET_BITS = 5  # sums are counted in buckets of 2 ** 5 units
@@ -30,6 +31,7 @@ class Lists(NamedTuple):
     bases: Any  # [windows + 1] int64
     slices: Any  # [windows, rows + 1] uint32
     postings: Any  # [common postings] POSTING; images fall within a slice, then places rise
+    weaker: Any  # [rows, LEVELS] uint32, postings of images up to (level + 1) * LEVEL_IMAGES
     rare_starts: Any  # [vocab_size + 1] int64; empty for a common term
     rare_postings: Any  # [rare postings] RARE_POSTING; documents rise within a list
     steps: Any  # [vocab_size] float32, 0 for a term that no document holds
@@ -56,8 +58,9 @@ class Scratch(NamedTuple):
     cuts: Any  # [MAX_QUERY_TERMS] uint8, the least image to read of each chosen term
     units: Any  # [MAX_QUERY_TERMS] uint32, what an image step of each adds
     begins: Any  # [MAX_QUERY_TERMS] int64, where a term's postings of this window begin
-    ends: Any  # [MAX_QUERY_TERMS] int64, and end
-    rare_ends: Any  # [MAX_QUERY_TERMS] int64, where the rare postings read so far end
+    ends: Any  # [MAX_QUERY_TERMS] int64, and end, or those that were read
+    rare_begins: Any  # [MAX_QUERY_TERMS] int64, where a term's rare postings of this window begin
+    rare_ends: Any  # [MAX_QUERY_TERMS] int64, and end
 
 
 class Knobs(NamedTuple):
@@ -84,5 +87,6 @@ def new_scratch(documents: int, vocab_size: int) -> Scratch:
         units=np.empty(MAX_QUERY_TERMS, np.uint32),
         begins=np.empty(MAX_QUERY_TERMS, np.int64),
         ends=np.empty(MAX_QUERY_TERMS, np.int64),
+        rare_begins=np.empty(MAX_QUERY_TERMS, np.int64),
         rare_ends=np.empty(MAX_QUERY_TERMS, np.int64),
     )

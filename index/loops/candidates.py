@@ -8,6 +8,8 @@ from tamis.index.loops.prefetch import prefetch_range
 from tamis.index.loops.query import FRACTION_BITS
 
 _SCAN = 64  # sums looked at together: one cache line pair, a few vector registers
+_TOGETHER = 8  # postings added between two tests for the end
+_FEW_POSTINGS = 2000  # of a window: to go through them again takes less than clearing all sums
 _AHEAD_TERMS = 8  # lists begun to load before they are read
 _AHEAD_POSTINGS = 84  # of each: four cache lines, then the processor's own prefetcher follows
 
@@ -46,7 +48,7 @@ def find_candidates(lists, terms, reach, documents, allowed, scratch):
             state = (0, 0, 0, max(1, np.int64(kth * slack) - margin))
             hot = _scan(scratch.sums, size, np.uint16(state[3]), scratch.hot)
         state = _take(scratch, first_doc, hot, allowed, reach, state)
-        scratch.sums[:size] = 0
+        _clear(lists, first_doc, terms, postings + more, scratch)
         read += postings + more
     found, _, _, least_sum = state
     return _drop_below(scratch.docs, scratch.marks, found, least_sum), least_sum, read
@@ -74,6 +76,7 @@ def _add_common(lists, window, terms, least, scratch):
             reads = (begins[at], ends[at], scratch.cuts[at], scratch.units[at])
             stop, hot = _add(lists.postings, reads, least, scratch.sums, scratch.hot, hot)
             read += stop - begins[at]
+            ends[at] = stop
     return read, hot
 
 
@@ -82,14 +85,17 @@ def _add(postings, reads, least, sums, hot_places, hot):
     """Add postings until their images fall below a cut; where that is, how many are hot."""
     at, end, cut, unit = reads
     while at < end and postings[at].image >= cut:
-        place = postings[at].place
-        before = sums[place]
-        after = np.uint16(before + _product(unit, postings[at].image))
-        sums[place] = after
-        if after >= least and before < least:
-            hot_places[hot] = place
-            hot += 1
-        at += 1
+        last = at + _TOGETHER - 1
+        stop = last + 1 if last < end and postings[last].image >= cut else at + 1
+        for i in range(np.uint64(at), np.uint64(stop)):  # an unsigned index: no test for signs
+            place = postings[i].place
+            before = sums[place]
+            after = np.uint16(before + _product(unit, postings[i].image))
+            sums[place] = after
+            if after >= least and before < least:
+                hot_places[hot] = place
+                hot += 1
+        at = stop
     return at, hot
 
 
@@ -115,9 +121,22 @@ def _add_rare(lists, first_doc, terms, least, hot, scratch):
                 scratch.hot[hot] = place
                 hot += 1
             at += 1
-        scratch.rare_ends[j] = at
+        scratch.rare_begins[j], scratch.rare_ends[j] = begin, at
         read += at - begin
     return read, hot
+
+
+@compiled
+def _clear(lists, first_doc, terms, read, scratch):
+    """Make all sums of a window zero again, one by one where ``read`` few postings were added."""
+    if read > _FEW_POSTINGS:
+        scratch.sums[:] = 0
+        return
+    for j in range(terms.size):
+        for at in range(np.uint64(scratch.begins[j]), np.uint64(scratch.ends[j])):
+            scratch.sums[lists.postings[at].place] = 0
+        for at in range(scratch.rare_begins[j], scratch.rare_ends[j]):
+            scratch.sums[lists.rare_postings[at].doc - first_doc] = 0
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tamis.index.loops.arrays import IMAGE_MAX, WINDOW
+from tamis.index.loops.arrays import IMAGE_MAX, LEVEL_IMAGES, LEVELS, WINDOW
 from tamis.index.loops.compiled import compiled
 
 
@@ -92,6 +92,26 @@ def sort_slices(postings, base, slices):
             at = IMAGE_MAX - aside[i].image
             postings[begin + starts[at]] = aside[i]
             starts[at] += 1
+
+
+@compiled
+def count_weaker(postings, bases, slices):
+    """Count each row's postings by level: ``weaker`` of `Lists`.
+
+    Args:
+        postings: ``[common postings]`` POSTING.
+        bases: ``[windows + 1]`` int64.
+        slices: ``[windows, rows + 1]`` uint32.
+    """
+    weaker = np.zeros((slices.shape[1] - 1, LEVELS), np.uint32)
+    for window in range(slices.shape[0]):
+        for row in range(slices.shape[1] - 1):
+            begin, end = slices[window, row], slices[window, row + 1]
+            for at in range(bases[window] + begin, bases[window] + end):
+                weaker[row, (postings[at].image - 1) // LEVEL_IMAGES] += 1
+    for level in range(1, LEVELS):
+        weaker[:, level] += weaker[:, level - 1]
+    return weaker
 
 
 @compiled

@@ -9,30 +9,21 @@ largest sum less the margin.
 
 import numpy as np
 
-from tamis.index.loops.arrays import IMAGE_MAX, SUM_LIMIT
+from tamis.index.loops.arrays import IMAGE_MAX, LEVEL_IMAGES, LEVELS, SUM_LIMIT
 from tamis.index.loops.compiled import compiled
 
 FRACTION_BITS = np.uint32(16)  # of a unit: product of a term's unit and an image
 SAFE_REST = 0.25  # of the largest contribution: what an exact search may leave unread
+_FINEST = 0.95  # the last factor by which prices are tried
 
 
 @compiled
-def least_contribution(terms, weights, steps, cut):
-    """The contribution to a score below which postings are not read.
-
-    Args:
-        terms: ``[n]`` int32.
-        weights: ``[n]`` float32.
-        steps: ``[vocab_size]`` float32.
-        cut: the share of the query's largest contribution; 0 for the share of a safe search,
-            which bounds what is left unread.
-    """
-    largest, held = 0.0, 0
+def largest_contribution(terms, weights, steps):
+    """The most that one posting adds to a score: ``[n]`` terms int32, weights float32."""
+    largest = 0.0
     for i in range(terms.size):
-        step = np.float64(weights[i]) * steps[terms[i]]
-        largest = max(largest, step * IMAGE_MAX)
-        held += step > 0.0
-    return largest * (cut if cut > 0.0 else SAFE_REST / max(held, 1))
+        largest = max(largest, np.float64(weights[i]) * steps[terms[i]] * IMAGE_MAX)
+    return largest
 
 
 @compiled
@@ -43,7 +34,7 @@ def choose_images(terms, weights, steps, least, chosen, cuts):
         terms: ``[n]`` int32.
         weights: ``[n]`` float32.
         steps: ``[vocab_size]`` float32.
-        least: of `least_contribution`; 0 to read everything.
+        least: 0 to read everything.
         chosen: ``[n]`` int64, written: places in the query of the terms to read.
         cuts: ``[n]`` uint8, written: the least image to read of each, from 1.
 
@@ -61,6 +52,69 @@ def choose_images(terms, weights, steps, least, chosen, cuts):
             chosen[count], cuts[count] = i, np.uint8(first)
             count += 1
     return count, rest
+
+
+@compiled
+def choose_for_exact(terms, weights, lists, chosen, cuts):
+    """Choose images so that few postings are read, and what is left unread adds little.
+
+    Each term leaves the level unread that spares it most postings, less a price for what they
+    might add; at the least price at which all terms together leave no more than `SAFE_REST`.
+    (Lagrange's multiplier: no other choice of levels with as small a rest spares more.)
+
+    Args and returns as `choose_images`, with `Lists` for their steps. Rare terms are read.
+    """
+    allowed = SAFE_REST * largest_contribution(terms, weights, lists.steps)
+    price, factor = _highest_price(terms, lists, allowed), 0.5
+    if _rest_at(terms, weights, lists, 0.0) <= allowed:
+        price, factor = 0.0, 1.0
+    while factor < _FINEST:
+        if _rest_at(terms, weights, lists, price * factor) <= allowed:
+            price *= factor
+        else:
+            factor = np.sqrt(factor)
+    count, rest = 0, 0.0
+    for i in range(terms.size):
+        step = np.float64(weights[i]) * lists.steps[terms[i]]
+        unread = _unread_images(lists, terms[i], price * step)
+        rest += step * unread
+        if step > 0.0 and unread < IMAGE_MAX:
+            chosen[count], cuts[count] = i, np.uint8(unread + 1)
+            count += 1
+    return count, rest
+
+
+@compiled
+def _highest_price(terms, lists, allowed):
+    """A price at which no more than ``allowed`` stays unread: all postings are not worth more."""
+    postings = 0.0
+    for term in terms:
+        if lists.rows[term] >= 0:
+            postings += lists.weaker[lists.rows[term], LEVELS - 1]
+    return postings / allowed if allowed > 0.0 else 0.0
+
+
+@compiled
+def _rest_at(terms, weights, lists, price):
+    """What all terms together leave unread at a price of a unit of the score."""
+    rest = 0.0
+    for i in range(terms.size):
+        step = np.float64(weights[i]) * lists.steps[terms[i]]
+        rest += step * _unread_images(lists, terms[i], price * step)
+    return rest
+
+
+@compiled
+def _unread_images(lists, term, price):
+    """How many images of a term to leave unread, from the weakest, at a price of an image."""
+    best, most, row = 0, 0.0, lists.rows[term]
+    if row >= 0:
+        for level in range(LEVELS):
+            images = min(IMAGE_MAX, (level + 1) * LEVEL_IMAGES)
+            gain = lists.weaker[row, level] - price * images
+            if gain > most:
+                best, most = images, gain
+    return best
 
 
 @compiled

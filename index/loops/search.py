@@ -5,7 +5,12 @@ import numpy as np
 from tamis.index.loops.candidates import find_candidates
 from tamis.index.loops.compiled import compiled
 from tamis.index.loops.prefetch import prefetch_item, prefetch_range
-from tamis.index.loops.query import choose_images, least_contribution, scale_query
+from tamis.index.loops.query import (
+    choose_for_exact,
+    choose_images,
+    largest_contribution,
+    scale_query,
+)
 from tamis.index.loops.topk import offer, sort_best
 
 _AHEAD_DOCUMENTS = 6  # records begun to load before they are read
@@ -56,23 +61,25 @@ def _find(terms, weights, reach, image_error, lists, records, allowed, scratch):
     """
     k, cut, slack = reach
     documents, held = records.starts.size - 1, np.empty(terms.size, np.int64)
-    threshold = least_contribution(terms, weights, lists.steps, cut)
+    if cut > 0.0:
+        least = cut * largest_contribution(terms, weights, lists.steps)
+        count, rest = choose_images(terms, weights, lists.steps, least, held, scratch.cuts)
+    else:
+        count, rest = choose_for_exact(terms, weights, lists, held, scratch.cuts)
     read = 0
-    while True:
-        count, rest = choose_images(terms, weights, lists.steps, threshold, held, scratch.cuts)
-        if count == 0:
-            return 0, read
+    while count > 0:
         chosen, unsafe = held[:count], rest if cut == 0.0 else 0.0
         margin = scale_query(
             terms, weights, lists.steps, chosen, unsafe, image_error, scratch.units
         )
-        found, least, more = find_candidates(
+        found, least_sum, more = find_candidates(
             lists, terms[chosen], (k, slack, margin), documents, allowed, scratch
         )
         read += more
-        if rest == 0.0 or (found >= k and (cut > 0.0 or least > 1)):
+        if rest == 0.0 or (found >= k and (cut > 0.0 or least_sum > 1)):
             return found, read
-        threshold = 0.0
+        count, rest = choose_images(terms, weights, lists.steps, 0.0, held, scratch.cuts)
+    return 0, read
 
 
 @compiled
@@ -110,6 +117,7 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
 @compiled
 def _dot(records, doc, dense):
     score = 0.0
-    for at in range(records.starts[doc], records.starts[doc + 1]):
+    # unsigned indices: no test for negative ones
+    for at in range(np.uint64(records.starts[doc]), np.uint64(records.starts[doc + 1])):
         score += dense[records.entries[at].term] * records.entries[at].impact
     return score

@@ -16,9 +16,19 @@ from tamis.index import (
     reference,
 )
 from tamis.index.builder import COMMON, _checked_slices
-from tamis.index.loops.arrays import MAX_QUERY_TERMS, POSTING, WINDOW
+from tamis.index.loops.arrays import (
+    IMAGE_MAX,
+    LEVEL_IMAGES,
+    LEVELS,
+    MAX_QUERY_TERMS,
+    POSTING,
+    WINDOW,
+)
+from tamis.index.loops.lists import count_weaker
 from tamis.index.loops.prefetch import prefetch_range
-from tamis.index.segment import EXACT
+from tamis.index.loops.query import SAFE_REST, choose_for_exact
+from tamis.index.segment import EXACT, Segment
+from tamis.index.storage import Storage
 
 PRECISIONS = ("f32", "u16", "u8")
 
@@ -174,6 +184,70 @@ def test_knobs_at_their_ends_are_the_exact_search(tmp_path):
     found = index.search(queries, 10, recall=0.5, params=everything)
     exact = index.search(queries, 10, exact=True)
     assert np.array_equal(found.docs, exact.docs)
+
+
+def test_an_exact_search_spares_the_long_lists_of_weak_terms(tmp_path):
+    """Every document holds term 0, 70 hold term 1: half of all postings could matter, few do."""
+    rows = [{0: 1.0 + doc % 97 / 97} | ({1: 9.0} if doc % 60 == 7 else {}) for doc in range(4200)]
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts(rows, 2))
+    queries = SparseVectors.from_dicts([{0: 1.0, 1: 1.0}], 2)
+    assert_exact(index, queries, 10)
+    _, postings = segment_of(index).search(queries, 10)
+    assert postings.tolist() == [70]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_an_exact_search_leaves_unread_is_bounded_and_spares_the_most(tmp_path, seed):
+    corpus = random_vectors(3001, 41, seed=seed)
+    lists = segment_of(Index.build(tmp_path / "index", corpus))._lists
+    terms, weights = random_vectors(1, 41, seed=seed + 90, longest=40).row(0)
+    chosen, cuts = np.empty(terms.size, np.int64), np.empty(terms.size, np.uint8)
+    count, rest = choose_for_exact(terms, weights, lists, chosen, cuts)
+    steps = weights.astype(np.float64) * lists.steps[terms]
+    unread = np.full(terms.size, IMAGE_MAX)
+    unread[chosen[:count]] = cuts[:count] - 1
+    assert rest == pytest.approx(unread @ steps)
+    assert rest <= SAFE_REST * steps.max() * IMAGE_MAX
+    rows = lists.rows[terms]
+    assert (unread[rows < 0] == 0).all()
+    spared = sum(spared_by(lists, row, images) for row, images in zip(rows, unread, strict=True))
+    equal = [int(rest / terms.size / step) // LEVEL_IMAGES * LEVEL_IMAGES for step in steps]
+    assert spared >= sum(spared_by(lists, *each) for each in zip(rows, equal, strict=True))
+
+
+def spared_by(lists, row, images):
+    level = min(-(-int(images) // LEVEL_IMAGES), LEVELS) - 1
+    return 0 if row < 0 or level < 0 else int(lists.weaker[row, level])
+
+
+def test_weak_postings_are_counted_by_level(tmp_path):
+    segment = segment_of(Index.build(tmp_path / "index", random_vectors(3001, 41, seed=3)))
+    lists = segment._lists
+    for row in range(lists.weaker.shape[0]):
+        images = lists.postings["image"][lists.slices[0, row] : lists.slices[0, row + 1]]
+        below = [int((images <= (level + 1) * LEVEL_IMAGES).sum()) for level in range(LEVELS)]
+        assert lists.weaker[row].tolist() == below
+
+
+def test_an_index_without_counts_by_level_is_counted_when_opened(tmp_path):
+    """As format 2 was at first."""
+    corpus, queries = random_vectors(3001, 41, seed=3), random_vectors(31, 41, seed=4)
+    index = Index.build(tmp_path / "index", corpus)
+    segment, storage = segment_of(index), Storage(tmp_path / "index")
+    files = dict(index.manifest.files)
+    del files["segments/000001/lists.weaker"]
+    old = Segment(storage, "segments/000001", files, len(index), "f32")
+    assert np.array_equal(old._lists.weaker, segment._lists.weaker)
+    found, expected = old.search(queries, 10)[0], reference.search(corpus, queries, 10)
+    assert np.array_equal(found.docs, expected.docs)
+
+
+def test_counts_by_level_add_up_over_windows():
+    postings = np.zeros(6, POSTING)
+    postings["image"] = [255, 33, 32, 200, 1, 64]
+    slices = np.array([[0, 2, 3], [0, 2, 3]], np.uint32)  # rows of 2 and 1 postings, twice
+    weaker = count_weaker(postings, np.array([0, 3, 6]), slices)
+    assert weaker.tolist() == [[1, 2, 2, 2, 2, 2, 3, 4], [1, 2, 2, 2, 2, 2, 2, 2]]
 
 
 def test_a_larger_cut_reads_less(tmp_path):
