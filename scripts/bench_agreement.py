@@ -48,7 +48,7 @@ class Bound:
 
 BOUNDS = {
     torch.float32: Bound(weight=0.0001, terms=0.0002, measure=0.0005),
-    torch.bfloat16: Bound(weight=0.1, terms=0.03, measure=0.003),
+    torch.bfloat16: Bound(weight=0.1, terms=0.04, measure=0.003),
 }
 
 

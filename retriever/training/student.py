@@ -28,7 +28,7 @@ class Scores(NamedTuple):
     """Scores of a batch.
 
     ranked: [Q, P] what an index would rank by, learned terms and words.
-    scaled: [Q, P] the same in units of the query's weight, times a learned temperature.
+    scaled: [Q, P] the same in units of a query's weight, times a learned temperature.
     """
 
     ranked: torch.Tensor
@@ -45,6 +45,8 @@ class Student(nn.Module):
         log_table: [V] log of the query weights, or None where a model encodes queries.
         log_channel: log of the weight of words in the score.
         log_temperatures: [2] with words and without.
+        first_mass: mean sum of the weights of a query that a model encoded, in the first batch; 0
+            before it.
         around: special ids before and after every text.
         padding_id: id of padding.
     """
@@ -66,6 +68,7 @@ class Student(nn.Module):
         self.log_table = nn.Parameter(torch.zeros(size)) if query_model is None else None
         self.log_channel = nn.Parameter(torch.tensor(max(channel, 1e-4)).log())
         self.log_temperatures = nn.Parameter(torch.full((2,), FIRST_TEMPERATURE).log())
+        self.first_mass = 0.0
         self.around = _special_ids_around(tokenizer)
         config: Any = documents.model.config
         self.padding_id = int(config.pad_token_id or 0)
@@ -136,13 +139,25 @@ class Student(nn.Module):
             word_mass: [Q] sums of the queries' word weights, with ``words``.
         """
         ranked = learned
-        mass = queries.detach().float().sum(1)
+        mass = self._mass(queries.detach().float().sum(1))
         if words is not None and word_mass is not None:
             channel = self.log_channel.exp()
             ranked = ranked + channel * words
             mass = mass + channel.detach() * word_mass
         temperature = self.log_temperatures[int(words is None)].exp()
         return Scores(ranked, ranked * (temperature / (mass[:, None] + 1e-6)))
+
+    def _mass(self, mass: torch.Tensor) -> torch.Tensor:
+        """The unit of the learned scores, [Q], from the sums of the queries' weights [Q].
+
+        Of a table it is each query's own sum. A model must find the scale of its queries: in units
+        of their own sum, which passes no gradient on, smaller queries would never score less, and a
+        loss that wants smaller scores would shrink them until none has a term.
+        """
+        if self.query_model is None:
+            return mass
+        self.first_mass = self.first_mass or float(mass.mean())
+        return torch.full_like(mass, self.first_mass)
 
 
 def load_student(config: TrainingConfig, device: torch.device) -> Student:

@@ -289,6 +289,7 @@ class Trainer:
             parts = [groups["negatives"][name].to(self._device) for name in HARD]
             self._data.batches.hard = unflatten(parts)
         penalty.steering = state["steering"]
+        self.student.first_mass = state["first_mass"]
         self._best, self._since_best = state["best"], state["since_best"]
 
     def _state(self) -> dict[str, Any]:
@@ -297,6 +298,7 @@ class Trainer:
             "step": self.step,
             "started_at": self.optimiser.started_at,
             "steering": self.objective.penalty.steering,
+            "first_mass": self.student.first_mass,
             "best": self._best,
             "since_best": self._since_best,
         }

@@ -70,7 +70,7 @@ def test_a_passage_keeps_its_rarer_words_and_gains_others(bundled):
         terms = set(vectors.row(i)[0].tolist())
         (words,) = bundled.encode_queries([text]).to_dicts()
         rare = {term for term, weight in words.items() if weight > 4}
-        assert len(rare & terms) >= 0.9 * len(rare) > 0
+        assert len(rare & terms) >= 0.8 * len(rare) > 0
         assert len(terms) < 400
     assert vectors.nnz > sum(len(set(ids)) for ids in bundled.tokenizer.bare_ids(PASSAGES)) / 2
 

@@ -62,7 +62,7 @@ def test_the_default_encoder_is_written(tmp_path):
         texts, convert_to_sparse_tensor=False
     )
     # the bundled weights are int8; a processor may multiply them in bfloat16
-    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=0.03)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=0.1)
 
 
 def test_what_no_module_computes_is_refused(tmp_path):
