@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tamis.index.build_process import BuildProcess
     from tamis.retriever.encoder import QueryEncoder
 
 LOG = logging.getLogger("tamis.api")
@@ -53,12 +54,18 @@ class DataFolder:
         tasks: long work.
     """
 
-    def __init__(self, path: Path, encoders: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        encoders: Mapping[str, str] | None = None,
+        builder: BuildProcess | None = None,
+    ) -> None:
         """Open all collections; one that is damaged does not keep the others from being served.
 
         Args:
             path: the folder, made if there is none.
             encoders: where the encoders that clients may name lie, beside ``default``.
+            builder: writes segments in a process of its own, and is closed with this.
 
         Raises:
             InputError: it cannot be made or written to.
@@ -71,10 +78,13 @@ class DataFolder:
         self._locations = {"default": "default", **(encoders or {})}
         self._encoders: dict[tuple[str, str], LazyEncoder] = {}
         self._changing = threading.RLock()
+        self._builder = builder
         _make_folders(path)
         with ExitStack() as stack:
             stack.enter_context(FolderLock(Storage(path)))
             self.catalog = stack.enter_context(Catalog(path))
+            if builder is not None:
+                stack.enter_context(builder)
             self._open = stack.pop_all()
         self._remove_leavings()
         self.indexes: dict[str, LivingIndex] = {}
@@ -172,7 +182,7 @@ class DataFolder:
 
     def _open_index(self, name: str) -> None:
         try:
-            self.indexes[name] = LivingIndex(name, self.folder(name), self._encoder)
+            self.indexes[name] = LivingIndex(name, self.folder(name), self._encoder, self._builder)
             self.broken.pop(name, None)
         except TamisError as error:
             LOG.error("index %s is not served: %s", name, error)

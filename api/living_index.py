@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tamis.index.build_process import BuildProcess
     from tamis.index.waiting import Wait
     from tamis.retriever.encoder import Encoder, QueryEncoder
     from tamis.retriever.indexing import Progress
@@ -31,7 +32,11 @@ class LivingIndex:
     """
 
     def __init__(
-        self, name: str, path: Path, encoder_of: Callable[[str, QueryEncoder], Encoder]
+        self,
+        name: str,
+        path: Path,
+        encoder_of: Callable[[str, QueryEncoder], Encoder],
+        builder: BuildProcess | None = None,
     ) -> None:
         """Take up the folder; what its log holds becomes searchable.
 
@@ -39,6 +44,7 @@ class LivingIndex:
             name: of the collection.
             path: its folder.
             encoder_of: the document side of a location and query side.
+            builder: writes the segments in a process of its own.
 
         Raises:
             LockedError: another process writes there.
@@ -47,7 +53,7 @@ class LivingIndex:
         """
         self.name = name
         self.path = path
-        writer = CollectionWriter.open(path)
+        writer = CollectionWriter.open(path, builder=builder)
         try:
             writer.commit()
             self.searcher = Searcher.open(path, "lazy")

@@ -1,11 +1,9 @@
-"""Repeater: a thread of low priority that does a kind of work whenever there may be some."""
+"""Repeater: a thread that does a kind of work whenever there may be some."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
-
-from tamis.index.turns import step_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +46,6 @@ class Repeater:
             raise self._failure
 
     def _run(self) -> None:
-        step_back()
         try:
             while not self._closing:
                 self._woken.wait()

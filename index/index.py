@@ -161,6 +161,10 @@ class Index:
         """Let the generation's files be removed when another has taken its place."""
         self._pin.release()
 
+    def again(self) -> Index:
+        """The same generation, which stays open when this one is closed."""
+        return Index(self.path, self.manifest, self.parts, self._pin.again())
+
     def locate(self, doc: int) -> tuple[Part, int]:
         """The part that holds a document number, and the number there."""
         part = self.parts[bisect_right(self._firsts, doc) - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Self
 
 from tamis.index import system
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tamis.index.storage import Storage
 
 LOCK = "LOCK"
+ORPHANS_END_WITHIN_S = 5.0
 
 
 def refuse_foreign(storage: Storage) -> None:
@@ -33,8 +35,14 @@ def refuse_foreign(storage: Storage) -> None:
         )
 
 
+def _has_ended(holder: str) -> bool:
+    return holder.isdigit() and not system.is_running(int(holder))
+
+
 class FolderLock:
     """Held while a ``with`` block runs; the system lets go of it when the process ends.
+
+    A process that built segments for the holder ends a moment after it, and is waited for.
 
     Raises:
         InputError: the system has no such locks.
@@ -47,11 +55,14 @@ class FolderLock:
     def __enter__(self) -> Self:
         system.refuse_unless_writing()
         self._file = self._path.open("a+")
-        if not system.lock_alone(self._file.fileno()):
+        patience_until = time.monotonic() + ORPHANS_END_WITHIN_S
+        while not system.lock_alone(self._file.fileno()):
             self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise self._refusal(f"process {holder}")
+            if not _has_ended(holder) or time.monotonic() > patience_until:
+                self._file.close()
+                raise self._refusal(f"process {holder}")
+            time.sleep(0.005)
         if not self._is_in_place():  # its last holder removed it between our two calls
             self._file.close()
             raise self._refusal("a process that has just ended")
@@ -59,6 +70,11 @@ class FolderLock:
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()
         return self
+
+    @property
+    def handle(self) -> int:
+        """What holds the lock; a process that is given it too goes on holding it."""
+        return self._file.fileno()
 
     def remove_with_folder(self) -> None:
         """Delete the lock's file, and the folder if nothing else is in it, while holding it."""

@@ -148,7 +148,12 @@ class Pin:
     """Keeps the files of a generation in place until it is released, or forgotten."""
 
     def __init__(self, handle: int) -> None:
+        self._handle = handle
         self._close = weakref.finalize(self, os.close, handle)
+
+    def again(self) -> Pin:
+        """A second one, which keeps the files when this one is released."""
+        return Pin(os.dup(self._handle))
 
     def release(self) -> None:
         """Let go; a second time does nothing."""

@@ -6,6 +6,8 @@ Knows nothing of the log, nor of who writes: it is given what changed, and publi
 from __future__ import annotations
 
 import threading
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from tamis.index.index import Index
 from tamis.index.manifest import pin_current
 from tamis.index.merging import choose, rows_of, small_tail
 from tamis.index.part_writer import Rows, write_part
-from tamis.index.parts import open_parts
+from tamis.index.parts import Part, Stored, open_parts
+from tamis.index.segment_order import SegmentOrder, Written
 from tamis.index.turns import short_turns
 
 if TYPE_CHECKING:
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
 
     from tamis.index.dictionary import Dictionary
     from tamis.index.manifest import Manifest
-    from tamis.index.parts import Part
     from tamis.index.pending import Pending
+    from tamis.index.segment_order import Check
     from tamis.index.storage import Storage
     from tamis.index.vectors import SparseVectors
 
@@ -49,6 +52,7 @@ class Publisher:
         dictionary: Dictionary | None,
         on_failure: Callable[[BaseException], None],
         gather: bool,
+        write: Callable[..., Written],
     ) -> None:
         """Begin with the current generation.
 
@@ -59,11 +63,13 @@ class Publisher:
             on_failure: told when a step of publishing fails, after which nobody knows which
                 generation is the current one until the folder is opened again.
             gather: whether a commit takes small segments before it into its own.
+            write: carries out an order of a segment, calling ``check`` often.
         """
         self.index = index
         self._storage = storage
         self._on_failure = on_failure
         self._gather = gather
+        self._write = write
         self._publishing = threading.RLock()
         self._merging = threading.Lock()
         self._busy: set[str] = set()
@@ -100,11 +106,10 @@ class Publisher:
                 kept = len(left) - (self._tail(len(ids)) if ids else 0)
                 self._mark_deleted(draft, left[:kept], change)
                 if ids:
-                    rows = Rows(pending.ids, pending.records, lambda: pending.batches(vocab_size))
-                    if kept < len(left):
-                        self._take_out(draft, self.index.parts[kept:], change)
-                        rows = rows_of(left[kept:], vocab_size).then(rows)
-                    self._append(draft, rows, vocab_size, change)
+                    self._take_out(draft, self.index.parts[kept:], change)
+                    logs = range(self.manifest.log, log)
+                    order = self._order(self._new_folder(), left[kept:], vocab_size)
+                    self._append(draft, replace(order, pending=pending, logs=logs), change)
                 if self._frequency is not None:
                     frequency = change[self._first_term :]
                     frequency[: self._frequency.size] += self._frequency
@@ -133,33 +138,30 @@ class Publisher:
                 draft.drop(entry.name)
             if len(self.index):
                 rows = Rows(every.ids, every.records, batches)
-                self._append(draft, rows, vocab_size, np.zeros(vocab_size, np.int64))
+                draft.insert(0, *self._written(rows, vocab_size))
             if dictionary is not None:
                 draft.put_dictionary(dictionary.arrays())
                 words = np.arange(dictionary.first_term, dictionary.vocab_size)
                 self._frequency = dictionary.document_frequency(words)
             self._publish(draft, vocab_size, self.manifest.log, settings)
 
-    def merge_next(self, check: Callable[[], None]) -> bool:
+    def merge_next(self, check: Check) -> bool:
         """Merge what is due; whether there was something.
 
         Args:
             check: called often; what it raises stops the merge, which leaves nothing behind.
         """
-        with self._merging:
-            parts = self.index.parts
-            due = choose([part.entry for part in parts])
-            if due is None:
-                return False
-            self._merge(parts[due], check)
-            return True
+        with self._merging, closing(self._held()) as held:
+            due = choose(held.manifest.segments)
+            if due is not None:
+                self._merge(held, held.parts[due], check)
+            return due is not None
 
-    def merge_all(self, check: Callable[[], None]) -> None:
+    def merge_all(self, check: Check) -> None:
         """Make one segment without deleted documents of all."""
-        with self._merging:
-            parts = self.index.parts
-            if len(parts) > 1 or any(part.entry.deleted for part in parts):
-                self._merge(parts, check)
+        with self._merging, closing(self._held()) as held:
+            if len(held.parts) > 1 or any(part.entry.deleted for part in held.parts):
+                self._merge(held, held.parts, check)
 
     def remove_unused(self) -> None:
         """Remove the files of generations that nobody reads any more."""
@@ -171,15 +173,19 @@ class Publisher:
         """Let go of the current generation."""
         self.index.close()
 
-    def _merge(self, parts: Sequence[Part], check: Callable[[], None]) -> None:
-        vocab_size, folder = self.manifest.vocab_size, self._new_folder()
-        rows = rows_of(parts, vocab_size, check)
+    def _held(self) -> Index:
+        """The present generation, whose files stay in place until it is closed."""
+        with self._publishing:
+            return self.index.again()
+
+    def _merge(self, held: Index, parts: Sequence[Part], check: Check) -> None:
+        """Put one segment in place of parts of a generation, which is let go of."""
+        folder = self._new_folder()
+        order = self._order(folder, parts, self.manifest.vocab_size)
         try:
-            precision = self.manifest.precision
             with short_turns():
-                entry, files = write_part(
-                    self._storage, folder, rows, vocab_size, precision, self.index.columns
-                )
+                entry, files = self._write(order, check=check)
+            held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()
                 live = np.concatenate([self._still_live(part) for part in parts])
@@ -244,23 +250,29 @@ class Publisher:
             vocab_size = self.manifest.vocab_size
             change[:vocab_size] -= part.document_frequency(vocab_size)
 
-    def _append(self, draft: Draft, rows: Rows, vocab_size: int, change: NDArray[np.int64]) -> None:
-        """Write a segment; add it to the draft and its documents to the terms' frequencies."""
-        folder = self._new_folder()
+    def _order(self, folder: str, parts: Sequence[Part], vocab_size: int) -> SegmentOrder:
+        precision, columns = self.manifest.precision, self.index.columns
+        return SegmentOrder(folder, vocab_size, precision, columns, parts)
+
+    def _written(self, rows: Rows, vocab_size: int) -> Written:
+        """Write rows of anything as a segment."""
+        folder, precision = self._new_folder(), self.manifest.precision
         try:
-            written = write_part(
-                self._storage,
-                folder,
-                rows,
-                vocab_size,
-                self.manifest.precision,
-                self.index.columns,
+            return Written(
+                *write_part(self._storage, folder, rows, vocab_size, precision, self.index.columns)
             )
         finally:
             self._busy.discard(folder)  # a publish comes next, under the same lock
-        draft.insert(len(draft.segments), *written)
-        for batch in rows.batches():
-            change += np.bincount(batch.terms, minlength=change.size)
+
+    def _append(self, draft: Draft, order: SegmentOrder, change: NDArray[np.int64]) -> None:
+        """Write a segment; add it to the draft and its documents to the terms' frequencies."""
+        try:
+            entry, files = self._write(order, check=lambda: None)
+        finally:
+            self._busy.discard(order.folder)  # a publish comes next, under the same lock
+        draft.insert(len(draft.segments), entry, files)
+        stored = Stored.open(self._storage, entry, files, self.manifest.precision)
+        change += Part(stored, entry, 0, None).document_frequency(change.size)
 
     def _publish(
         self, draft: Draft, vocab_size: int, log: int, settings: Mapping[str, Any]

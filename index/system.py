@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -125,11 +124,18 @@ def most_used_bytes() -> int:
 
 
 def step_back(niceness: int) -> None:
-    """Let the system prefer other threads to this one and to those that it starts.
-
-    On Linux alone a thread has a priority of its own; elsewhere, and where the system refuses,
-    nothing happens.
-    """
-    if sys.platform == "linux":
+    """Let the system prefer other processes to this one; where it refuses, nothing happens."""
+    if hasattr(os, "nice"):
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+            os.nice(niceness)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number, as far as can be seen from here."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

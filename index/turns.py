@@ -2,6 +2,8 @@
 
 A thread that computes in Python keeps the interpreter from the others for `sys.getswitchinterval`,
 5 ms unless set: much longer than a search takes, which needs the interpreter a few times.
+Threads keep one priority: one of a lower priority that is held up by other processes while it has
+the interpreter would hold up all.
 """
 
 from __future__ import annotations
@@ -11,13 +13,10 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tamis.index import system
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHORT_TURN_S = 0.0005
-BACKGROUND_NICENESS = 10
 
 
 class _Turns:
@@ -61,12 +60,3 @@ def short_turns() -> Iterator[None]:
         yield
     finally:
         _turns.restore()
-
-
-def step_back() -> None:
-    """Let the system prefer other threads to this one and to those that it starts.
-
-    There is no way back for a thread without privileges, so only a thread that ends with its
-    background work calls this.
-    """
-    system.step_back(BACKGROUND_NICENESS)

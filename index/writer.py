@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from tamis.index.logged_words import LoggedWords
 from tamis.index.manifest import BUILD, read_current_line
 from tamis.index.pending import Pending, Write, checked
 from tamis.index.publisher import Publisher
+from tamis.index.segment_order import carry_out
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
 from tamis.index.waiting import Place, check_wait
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tamis.index.build_process import BuildProcess
     from tamis.index.dictionary import Dictionary, DictionaryWriter
     from tamis.index.index import Index
+    from tamis.index.segment_order import Written
     from tamis.index.waiting import Wait
 
 
@@ -55,6 +59,7 @@ class CollectionWriter:
         verify: Literal["full", "lazy"] = "lazy",
         merge: bool = True,
         gather: bool | None = None,
+        builder: BuildProcess | None = None,
         storage: Storage | None = None,
     ) -> CollectionWriter:
         """Become the writer of a folder and take up what is in its log.
@@ -64,6 +69,8 @@ class CollectionWriter:
             verify: as for `Index.open`.
             merge: merge segments in the background; else call `merge`.
             gather: let a commit take small segments before it into its own; None: as ``merge``.
+            builder: writes the segments in a process of its own, so that searches in this one
+                go on undisturbed; None: they are written here.
             storage: how to reach the folder's files, when not in the plain way.
 
         Raises:
@@ -78,20 +85,20 @@ class CollectionWriter:
             collection = Collection.open(path, verify, storage=storage)
             stack.callback(collection.close)
             gather = merge if gather is None else gather
-            writer = CollectionWriter(storage, collection, lock, merge, gather)
+            write = partial(carry_out, storage=storage)
+            if builder is not None:
+                write = partial(builder.write, storage=storage, lock=lock.handle)
+            writer = CollectionWriter(storage, collection, lock, write, merge, gather)
             stack.pop_all()
         return writer
 
     def __init__(
-        self,
-        storage: Storage,
-        collection: Collection,
-        lock: FolderLock,
-        merge: bool,
-        gather: bool,
-    ) -> None:
+        self, storage: Storage, collection: Collection, lock: FolderLock,
+        write: Callable[..., Written], merge: bool, gather: bool,
+    ) -> None:  # fmt: skip
         """Take over an open collection whose lock is held; `open` is the way in."""
         self._storage = storage
+        self._lock = lock
         self._mutex = threading.RLock()  # the pending writes, the log and the words
         self._committing = threading.RLock()  # taken before the mutex by who needs both
         self._pending, self._frozen = Pending(), Pending()
@@ -101,12 +108,12 @@ class CollectionWriter:
             collection.dictionary,
             lambda error: self._log.stop(error),
             gather,
+            write,
         )
         self._publisher.remove_unused()
         storage.remove_folder(BUILD)
         self._words = LoggedWords(collection.dictionary)
         self._log = self._recover()
-        self._lock = lock
         self._merger = Repeater(self.merge) if merge else None
         if self._merger is not None:
             self._merger.wake()
@@ -341,23 +348,18 @@ class CollectionWriter:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if kind is None:
             self.close()
         else:
             self.abandon()
 
     def _append(
-        self,
-        deleted: Sequence[str],
-        ids: Sequence[str],
-        records: Sequence[bytes],
+        self, deleted: Sequence[str], ids: Sequence[str], records: Sequence[bytes],
         vectors: SparseVectors,
-    ) -> Place:
+    ) -> Place:  # fmt: skip
         """Put a write into the log and among the pending ones, its new words with it."""
         write = Write.of(self._words.to_log(), deleted, ids, records, vectors)
         end = self._log.append(write.encoded())

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tamis.index.build_process import BuildProcess
     from tamis.index.columns import ColumnType
     from tamis.index.waiting import Wait
     from tamis.retriever.encoder import Encoder
@@ -135,13 +136,20 @@ class Editor:
         self._take_words()
 
     @staticmethod
-    def open(path: str | Path, encoder: Encoder | None = None, *, merge: bool = True) -> Editor:
+    def open(
+        path: str | Path,
+        encoder: Encoder | None = None,
+        *,
+        merge: bool = True,
+        builder: BuildProcess | None = None,
+    ) -> Editor:
         """Become the writer of an index.
 
         Args:
             path: its folder.
             encoder: the one it was made with; None loads it.
             merge: merge segments in the background.
+            builder: as for `CollectionWriter.open`.
 
         Raises:
             LockedError: another writer is there; the message names its process.
@@ -149,7 +157,7 @@ class Editor:
             CorruptionError: a file or the log is damaged.
             MismatchError: the encoder has changed since.
         """
-        writer = CollectionWriter.open(path, merge=merge)
+        writer = CollectionWriter.open(path, merge=merge, builder=builder)
         try:
             recorded = writer.settings.get("encoder")
             if encoder is None and recorded is not None:

@@ -102,11 +102,12 @@ def serve(
         logs.start(settings.log_level)
         from tamis.api.data_folder import DataFolder
         from tamis.api.heap import share_heaps
+        from tamis.index.build_process import BuildProcess
 
         share_heaps()
         kept = None
         if settings.data is not None:
-            kept = DataFolder(Path(settings.data), settings.encoders)
+            kept = DataFolder(Path(settings.data), settings.encoders, BuildProcess())
         searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
         names = [*folders, *(kept.indexes if kept is not None else ())]
         if not names:  # else each index is asked once before the first request

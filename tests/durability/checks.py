@@ -6,7 +6,7 @@ import threading
 import time
 
 from storages import Quick
-from workload import check_consistent, create, held, put, stop
+from workload import FromBytes, check_consistent, create, held, put, stop
 
 from tamis.index import Collection, CollectionWriter, CorruptionError, LockedError
 
@@ -72,6 +72,33 @@ def check_merge_under_changes(path):
     del truth["d1"], truth["e1"]
     with Collection.open(path) as collection:
         assert held(collection) == {**truth, "d4": 44, "new": 45}
+        check_consistent(collection)
+
+
+class _Late(FromBytes):
+    """Something happens before it opens the files of a merge."""
+
+    def __init__(self, happens):
+        self._happens = happens
+
+    def write(self, order, storage, lock, check):
+        if order.pending is None:
+            self._happens()
+        return super().write(order, storage, lock, check)
+
+
+def check_held(path):
+    """What a merge reads stays in place though commits take it into theirs meanwhile."""
+    create(path)
+    builder = _Late(lambda: put(writer, [("late", 9)], wait="searchable"))
+    with opened(path, builder=builder) as writer:
+        for number in range(4):
+            put(writer, [(f"d{number}", number), (f"e{number}", number)], wait="searchable")
+        writer.delete([f"e{number}" for number in range(4)], wait="searchable")
+        writer._publisher._gather = True
+        writer.optimize()
+    with Collection.open(path) as collection:
+        assert held(collection) == {**{f"d{number}": number for number in range(4)}, "late": 9}
         check_consistent(collection)
 
 

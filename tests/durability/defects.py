@@ -1,15 +1,19 @@
 """Defects to put in on purpose, each with the check that must notice it."""
 
+from types import SimpleNamespace
+
 import pytest
+import workload
 from noticing import corruption, faults, lazy_corruption, nothing, power, promise, short_writes
 from storages import Failing, Recording
 from test_corruption import (
     test_a_damaged_write_in_the_log_is_an_error_and_a_torn_one_is_not as damaged_log,
 )
 
-from tamis.index import TamisError, manifest, merging, parts, publisher, wal, writer
+from tamis.index import TamisError, manifest, merging, parts, publisher, segment_order, wal, writer
 from tamis.index.documents import Documents
 from tamis.index.draft import Draft
+from tamis.index.index import Index
 from tamis.index.lock import FolderLock
 from tamis.index.pending import Pending
 from tamis.index.storage import ArrayFile, Storage
@@ -295,6 +299,27 @@ def frequencies_keep_deleted_documents(patch):
     )
 
 
+@defect(promise("held"))
+def a_merge_does_not_hold_what_it_reads(patch):
+    patch.setattr(Index, "again", lambda index: SimpleNamespace(**vars(index), close=nothing))
+
+
+@defect(promise("held"))
+def an_order_forgets_its_writes(patch):
+    patch.setattr("tamis.index.segment_order._pending_of", lambda storage, logs: Pending())
+
+
+@defect(promise("held"))
+def an_order_forgets_deletions(patch):
+    encode = workload.encode_order
+
+    def forgetting(order, storage):
+        parts = [publisher.replace(part, live=None) for part in order.parts]
+        return encode(publisher.replace(order, parts=parts), storage)
+
+    patch.setattr(workload, "encode_order", forgetting)
+
+
 @defect(promise("order"))
 def replaced_documents_stay(patch):
     patch.setattr(Draft, "set_live", nothing)
@@ -304,7 +329,7 @@ def replaced_documents_stay(patch):
 def a_merge_turns_the_order_round(patch):
     rows_of = merging.rows_of
     patch.setattr(
-        publisher, "rows_of", lambda parts, *others: rows_of(tuple(reversed(parts)), *others)
+        segment_order, "rows_of", lambda parts, *others: rows_of(tuple(reversed(parts)), *others)
     )
 
 

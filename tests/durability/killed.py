@@ -21,6 +21,7 @@ from pathlib import Path
 from workload import check_consistent, create, held, put
 
 from tamis.index import Collection, CollectionWriter
+from tamis.index.build_process import BuildProcess
 from tamis.index.catalog import Catalog
 from tamis.index.snapshot import restore, write_snapshot
 
@@ -44,9 +45,11 @@ def apply(state, thread, number):
             state.pop(doc_id, None)
 
 
-def work(folder, starts, acknowledge):
+def work(folder, starts, builder, acknowledge):
     """Write until killed."""
-    writer = CollectionWriter.open(folder / "c")
+    writer = CollectionWriter.open(folder / "c", builder=builder)
+    if builder is not None:
+        builder.start(30)
     acknowledge(b"opened\n")
 
     def write(thread):
@@ -75,13 +78,17 @@ def work(folder, starts, acknowledge):
         writer.optimize() if swap % 3 == 0 else time.sleep(0.005)
 
 
-def life(folder, starts, rng):
-    """Fork a process, let it work, kill it; the operations it acknowledged, a thread each."""
+def life(folder, starts, rng, apart):
+    """Fork a process, let it work, kill it; the operations it acknowledged, a thread each.
+
+    If ``apart``, segments are built in a process of its own, which nobody kills.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            work(folder, starts, lambda line: os.write(write, line))
+            builder = BuildProcess() if apart else None
+            work(folder, starts, builder, lambda line: os.write(write, line))
         finally:
             os._exit(1)
     os.close(write)
@@ -143,7 +150,7 @@ def main(folder, kills, seed):
     starts, truth = [1] * THREADS, [{} for _ in range(THREADS)]
     acknowledged, snapshots, recoveries = 0, 0, []
     for killed in range(1, kills + 1):
-        last, taken = life(folder, starts, rng)
+        last, taken = life(folder, starts, rng, killed % 5 == 0)
         for thread in range(THREADS):
             for number in range(starts[thread], last[thread] + 1):
                 apply(truth[thread], thread, number)

@@ -4,9 +4,14 @@ import errno
 
 import pytest
 from storages import Failing, Quick, seeded
-from workload import Script, create, held, reopened
+from workload import FromBytes, Script, create, held, reopened
 
 from tamis.index import Collection, CollectionWriter, TamisError
+
+
+def options(gather):
+    """Those that gather are built of orders' bytes too."""
+    return {"merge": False, "gather": gather, "builder": FromBytes() if gather else None}
 
 
 def steps_of(folder, script, gather):
@@ -15,7 +20,7 @@ def steps_of(folder, script, gather):
     storage = Failing(folder, at=0)
     with (
         Collection.open(folder),
-        CollectionWriter.open(folder, merge=False, gather=gather, storage=storage) as writer,
+        CollectionWriter.open(folder, **options(gather), storage=storage) as writer,
     ):
         script.run(writer)
     return storage.steps
@@ -34,7 +39,7 @@ def check_fault(folder, script, at, gather, **fault):
     storage = Failing(folder, at, **fault)
     message = ""
     try:
-        with CollectionWriter.open(folder, merge=False, gather=gather, storage=storage) as writer:
+        with CollectionWriter.open(folder, **options(gather), storage=storage) as writer:
             script.run(writer, told)
     except (OSError, TamisError) as error:
         message = str(error)

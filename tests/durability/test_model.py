@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from storages import Quick
-from workload import check_consistent, create, held, put, record, stop, vectors_of
+from workload import FromBytes, check_consistent, create, held, put, record, stop, vectors_of
 
 from tamis.index import Collection, CollectionWriter, InputError
 
@@ -31,10 +31,12 @@ class Living(RuleBasedStateMachine):
         self.pinned = {}
 
     def opened(self):
-        """Half of the writers take small segments into their commits."""
-        gather = self.version % 2 == 1
-        storage = Quick(self.path)
-        return CollectionWriter.open(self.path, merge=False, gather=gather, storage=storage)
+        """Half of the writers gather small segments, a third build them of orders' bytes."""
+        options = {
+            "gather": self.version % 2 == 1,
+            "builder": FromBytes() if self.version % 3 == 1 else None,
+        }
+        return CollectionWriter.open(self.path, merge=False, storage=Quick(self.path), **options)
 
     @rule(ids=st.lists(IDS, min_size=1, max_size=5))
     def put(self, ids):

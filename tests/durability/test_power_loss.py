@@ -4,28 +4,34 @@ import shutil
 
 import pytest
 from storages import Recording, after_power_cut, seeded
-from workload import Script, create, reopened
+from workload import FromBytes, Script, create, reopened
 
 from tamis.index import CollectionWriter
 
 TENDER = ("rename", "unlink", "size", "ack")  # half of all cuts come right after one of these
 
 
-def recorded(path, script, gather):
+def recorded(path, script, gather, builder):
     """The trace of a script, with its issues and acknowledgements among the steps."""
     storage = Recording(path)
     path.mkdir()
     create(path, storage)
     storage.trace.append(("ack", 0))
-    with CollectionWriter.open(path, merge=False, gather=gather, storage=storage) as writer:
+    options = {"merge": False, "gather": gather, "builder": builder, "storage": storage}
+    with CollectionWriter.open(path, **options) as writer:
         script.run(writer, lambda event, number: storage.trace.append((event, number)))
     return storage.trace
 
 
 def check_power_cuts(folder, states, seed, length=25):
-    """Cut the power ``states`` times; every other seed's commits gather small segments."""
+    """Cut the power ``states`` times.
+
+    Every other seed's commits gather small segments; every third's are built of orders' bytes.
+    """
     script = Script(seeded("power", seed), length)
-    trace = recorded(folder / "whole", script, gather=seed % 2 == 1)
+    trace = recorded(
+        folder / "whole", script, seed % 2 == 1, FromBytes() if seed % 3 == 0 else None
+    )
     begin = trace.index(("ack", 0)) + 1
     rng = seeded("cuts", seed)
     tender = [

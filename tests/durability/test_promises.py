@@ -36,7 +36,7 @@ from tamis.index.creation import create_collection
 
 @pytest.mark.parametrize(
     "name",
-    ["pins", "lock", "merge_under_changes", "order", "words", "group_commit"],
+    ["pins", "lock", "merge_under_changes", "held", "order", "words", "group_commit"],
 )
 def test_promise(tmp_path, name):
     getattr(checks, f"check_{name}")(tmp_path / "c")
@@ -307,7 +307,7 @@ def test_a_merge_that_fails_in_the_background_is_told_when_the_writer_closes(tmp
     def fails(*arguments):
         raise ValueError("cannot merge")
 
-    monkeypatch.setattr("tamis.index.publisher.rows_of", fails)
+    monkeypatch.setattr("tamis.index.publisher.Publisher._merge", fails)
     for number in range(3):
         put(writer, [(f"d{number}", number)], wait="searchable")
     with pytest.raises(ValueError, match="cannot merge"):

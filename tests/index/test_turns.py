@@ -1,12 +1,9 @@
 """A writer's work gives way to the searches of its interpreter."""
 
-import os
 import sys
-import threading
 
 import pytest
 
-from tamis.index.background import Repeater
 from tamis.index.turns import SHORT_TURN_S, short_turns
 
 
@@ -43,27 +40,3 @@ def test_turns_that_are_short_already_stay_the_same():
         with short_turns():
             assert sys.getswitchinterval() == before
         assert sys.getswitchinterval() == before
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities on Linux alone")
-def test_background_work_and_its_threads_step_back_and_nobody_else_does():
-    found = []
-
-    def niceness():
-        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    def work(check):
-        niceness()
-        helper = threading.Thread(target=niceness)
-        helper.start()
-        helper.join()
-        return False
-
-    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    repeater = Repeater(work)
-    repeater.wake()
-    while len(found) < 2:
-        pass
-    repeater.close()
-    assert found == [10, 10] or before >= 10
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

@@ -1,0 +1,227 @@
+"""BuildProcess: segments are written in a process of their own, beside the one that searches.
+
+In the searching process every line of Python that writes keeps a search waiting; so does, without
+a priority of its own, every core it takes. One process serves all collections of its owner. The
+collections' files do not depend on it: it writes segments that nothing names yet, and where it
+cannot be had, is not ready or ends in the middle, the work is done here.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tamis.index import errors
+from tamis.index.segment_order import Written, carry_out, encode_order
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from tamis.index.segment_order import Check, SegmentOrder
+    from tamis.index.storage import Storage
+
+CHECK_EVERY_S = 0.1
+END_WITHIN_S = 5.0
+READY = b"r"
+_LENGTH = struct.Struct("<Q")
+_CHILD = "from tamis.index.build_worker import main; main({})"
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """An answer: the segment is written."""
+
+    written: Written
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """An answer: what was raised."""
+
+    kind: str
+    message: str
+    number: int | None = None  # of an OSError
+
+    @staticmethod
+    def of(error: BaseException) -> Failed:
+        """What another process is told of an error."""
+        if isinstance(error, OSError) and error.errno is not None:
+            return Failed("OSError", f"{error.strerror} ({error.filename})", error.errno)
+        return Failed(type(error).__name__, str(error))
+
+    def error(self) -> Exception:
+        """The error, or one that says the same."""
+        if self.number is not None:
+            return OSError(self.number, self.message)
+        found = getattr(errors, self.kind, None)
+        if found is not None:
+            error: Exception = found(self.message)
+            return error
+        return RuntimeError(f"{self.kind}: {self.message}")
+
+
+class BuildProcess:
+    """A process that writes segments for this one; safe to use from many threads.
+
+    It starts with the first segment that is to be written, holds each folder's lock while it
+    writes there, and ends when this process does, however that ends.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._ready = False
+        self._closed = False
+
+    def start(self, timeout_s: float = 0.0) -> bool:
+        """Start the process if there is none, and wait so long; whether it is ready."""
+        with self._mutex:
+            if self._closed:
+                return False
+            if self._process is None:
+                self._begin()
+            return self._is_ready(timeout_s)
+
+    def write(self, order: SegmentOrder, storage: Storage, lock: int, check: Check) -> Written:
+        """Carry out an order, there if that can be and else here.
+
+        Args:
+            order: what to write.
+            storage: of the collection's folder.
+            lock: a handle that holds the folder's lock.
+            check: called often; what it raises stops the work.
+        """
+        line = self._connect(lock)
+        if line is None:
+            return carry_out(order, storage, check)
+        with line:
+            answer = _asked(line, encode_order(order, storage), check)
+        if answer is None:
+            self._end()
+            return carry_out(order, storage, check)
+        found = msgspec.msgpack.decode(answer, type=Done | Failed)
+        if isinstance(found, Failed):
+            raise found.error()
+        return found.written
+
+    def close(self) -> None:
+        """End the process; what is asked of it afterwards is done here."""
+        self._closed = True
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        ours, theirs = socket.socketpair()
+        path = os.pathsep.join(place for place in sys.path if place)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _CHILD.format(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHONPATH": path},
+                    start_new_session=True,  # Ctrl-C is for the one that was started by hand
+                )
+            except OSError:  # no such program, or no room for one more
+                ours.close()
+            else:
+                self._control = ours
+
+    def _is_ready(self, timeout_s: float) -> bool:
+        if self._control is None:
+            return False
+        if not self._ready and is_readable(self._control, timeout_s):
+            self._ready = self._control.recv(1) == READY
+        return self._ready
+
+    def _connect(self, lock: int) -> socket.socket | None:
+        """A line to the process for one order; None while there is no process to take it."""
+        if not self.start():
+            return None
+        ours, theirs = socket.socketpair()
+        with theirs, self._mutex:
+            if self._control is not None:
+                with suppress(OSError):  # it has ended
+                    socket.send_fds(self._control, [b"o"], [theirs.fileno(), lock])
+                    return ours
+        ours.close()
+        return None
+
+    def _end(self) -> None:
+        """Have the process end, and wait for that: nobody else may write where it wrote."""
+        with self._mutex:
+            if self._control is not None:
+                self._control.close()
+            if self._process is not None:
+                try:
+                    self._process.wait(END_WITHIN_S)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+            self._process, self._control, self._ready = None, None, False
+
+
+def _asked(line: socket.socket, request: bytes, check: Check) -> bytes | None:
+    """The answer to a request; None where the process ends instead."""
+    with suppress(OSError):  # it has ended, as is seen next
+        send(line, request)
+    try:
+        while not is_readable(line, CHECK_EVERY_S):
+            check()
+    except BaseException:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_WR)  # stop
+        receive(line)
+        raise
+    return receive(line)
+
+
+def is_readable(line: socket.socket, timeout_s: float) -> bool:
+    """Whether something has come by a line, or its other side has hung up."""
+    watch = select.poll()
+    watch.register(line, select.POLLIN)
+    return bool(watch.poll(1000 * timeout_s))
+
+
+def send(line: socket.socket, payload: bytes) -> None:
+    """Send a message."""
+    line.sendall(_LENGTH.pack(len(payload)) + payload)
+
+
+def receive(line: socket.socket) -> bytes | None:
+    """The next message; None where the line ends instead."""
+    try:
+        head = _exactly(line, _LENGTH.size)
+        return None if head is None else _exactly(line, *_LENGTH.unpack(head))
+    except ConnectionError:
+        return None
+
+
+def _exactly(line: socket.socket, size: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < size:
+        piece = line.recv(min(size - len(found), 1 << 20))
+        if not piece:
+            return None
+        found += piece
+    return bytes(found)

@@ -1,0 +1,84 @@
+"""What a `BuildProcess` runs: orders come in, each by a line of its own; answers go out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tamis.index import system
+from tamis.index.build_process import READY, Done, Failed, is_readable, receive, send
+from tamis.index.segment_order import carry_out, decode_order
+from tamis.index.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NICENESS = 10
+CHECK_EVERY_S = 0.02
+
+
+class _Stopped(Exception):  # noqa: N818  no error: the other side asked for it
+    """The other side has hung up."""
+
+
+def main(control: int) -> None:
+    """Carry out orders until the other process ends or hangs up; then end at once.
+
+    Args:
+        control: a socket's handle, on which each order's line comes, with the lock of its folder.
+    """
+    system.step_back(NICENESS)
+    with socket.socket(fileno=control) as lines:
+        lines.sendall(READY)
+        while True:
+            message, handles, _, _ = socket.recv_fds(lines, 1, 2)
+            if not message:
+                os._exit(0)  # whatever is being written: nobody would name it
+            line, lock = handles
+            threading.Thread(target=_serve, args=(line, lock), daemon=True).start()
+
+
+def _serve(line: int, lock: int) -> None:
+    try:
+        with socket.socket(fileno=line) as connection:
+            answer(connection)
+    finally:
+        os.close(lock)
+
+
+def answer(line: socket.socket, storage_of: Callable[[str], Storage] = Storage) -> None:
+    """Carry out the order that comes by a line, and say what came of it."""
+    request = receive(line)
+    if request is None:
+        return
+    found: Done | Failed
+    try:
+        order, storage = decode_order(request, storage_of)
+        found = Done(carry_out(order, storage, _checking(line)))
+    except Exception as error:  # noqa: BLE001  the other side raises it
+        found = Failed.of(error)
+    try:
+        send(line, msgspec.msgpack.encode(found))
+    except ConnectionError:  # hung up
+        return
+
+
+def _checking(line: socket.socket) -> Callable[[], None]:
+    """Raises when the other side of a line hangs up; looks now and then."""
+    looked = time.monotonic()
+
+    def check() -> None:
+        nonlocal looked
+        now = time.monotonic()
+        if now < looked + CHECK_EVERY_S:
+            return
+        looked = now
+        if is_readable(line, 0):
+            raise _Stopped
+
+    return check

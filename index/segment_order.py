@@ -1,0 +1,157 @@
+"""SegmentOrder: what a new segment is to hold, told so that another process can write it too.
+
+Everything that an order names is on disk already: segments of the current generation, and logs
+that are whole. Its message holds no documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from tamis.index.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
+from tamis.index.manifest import SegmentEntry  # noqa: TC001
+from tamis.index.merging import rows_of
+from tamis.index.part_writer import Rows, write_part
+from tamis.index.parts import Part, Stored
+from tamis.index.pending import Pending, Write
+from tamis.index.quantize import Precision  # noqa: TC001
+from tamis.index.storage import FileEntry, Storage
+from tamis.index.wal import read_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Check = Callable[[], None]
+
+
+class Written(NamedTuple):
+    """What the manifest says of a new segment, and its files."""
+
+    entry: SegmentEntry
+    files: dict[str, FileEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOrder:
+    """One segment to be written.
+
+    Attributes:
+        folder: where; it does not exist.
+        vocab_size: number of the collection's terms.
+        precision: how weights are stored.
+        columns: the declared fields.
+        parts: whose documents come first, without the deleted ones.
+        pending: writes whose documents come after them; None for none.
+        logs: what these writes are in, and nothing else is.
+    """
+
+    folder: str
+    vocab_size: int
+    precision: Precision
+    columns: Mapping[str, ColumnType]
+    parts: Sequence[Part]
+    pending: Pending | None = None
+    logs: range = range(0)
+
+    def rows(self, check: Check) -> Rows:
+        """The documents of the segment."""
+        rows, pending = rows_of(self.parts, self.vocab_size, check), self.pending
+        if pending is None:
+            return rows
+        written = Rows(pending.ids, pending.records, lambda: pending.batches(self.vocab_size))
+        return rows.then(written)
+
+
+def carry_out(order: SegmentOrder, storage: Storage, check: Check = lambda: None) -> Written:
+    """Write the segment, all on disk when this returns.
+
+    Args:
+        order: what to write.
+        storage: of the collection's folder.
+        check: called often; what it raises stops the work.
+    """
+    rows = order.rows(check)
+    written = write_part(
+        storage, order.folder, rows, order.vocab_size, order.precision, order.columns
+    )
+    return Written(*written)
+
+
+class _PartMessage(msgspec.Struct, frozen=True, array_like=True):
+    entry: SegmentEntry
+    files: dict[str, FileEntry]
+    live: bytes | None  # one bit a document
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True):
+    root: str
+    folder: str
+    vocab_size: int
+    precision: Precision
+    columns: dict[str, ColumnType]
+    parts: list[_PartMessage]
+    logs: tuple[int, int] | None
+
+
+def encode_order(order: SegmentOrder, storage: Storage) -> bytes:
+    """An order as bytes, for a process that reaches the same files."""
+    message = _Message(
+        str(storage.root.absolute()),
+        order.folder,
+        order.vocab_size,
+        order.precision,
+        dict(order.columns),
+        [_message_of(part) for part in order.parts],
+        None if order.pending is None else (order.logs.start, order.logs.stop),
+    )
+    return msgspec.msgpack.encode(message)
+
+
+def _message_of(part: Part) -> _PartMessage:
+    live = None if part.live is None else np.packbits(part.live).tobytes()
+    return _PartMessage(part.entry, dict(part.stored.files), live)
+
+
+def decode_order(
+    payload: bytes, storage_of: Callable[[str], Storage] = Storage
+) -> tuple[SegmentOrder, Storage]:
+    """The order of `encode_order`, its files open and its logs read.
+
+    Raises:
+        CorruptionError: a file is missing, or a log is damaged.
+    """
+    message = msgspec.msgpack.decode(payload, type=_Message)
+    storage = storage_of(message.root)
+    logs = range(*message.logs) if message.logs is not None else range(0)
+    order = SegmentOrder(
+        message.folder,
+        message.vocab_size,
+        message.precision,
+        message.columns,
+        [_part_of(part, storage, message.precision) for part in message.parts],
+        _pending_of(storage, logs) if message.logs is not None else None,
+        logs,
+    )
+    return order, storage
+
+
+def _part_of(message: _PartMessage, storage: Storage, precision: Precision) -> Part:
+    stored, live = Stored.open(storage, message.entry, message.files, precision), None
+    if message.live is not None:
+        bits = np.frombuffer(message.live, np.uint8)
+        live = np.unpackbits(bits, count=message.entry.documents).astype(np.bool_)
+    return Part(stored, message.entry, 0, live)
+
+
+def _pending_of(storage: Storage, logs: range) -> Pending:
+    """The writes of logs that are whole on disk."""
+    pending = Pending()
+    for number in logs:
+        for payload in read_log(storage, number).payloads:
+            pending.apply(Write.decoded(payload))
+    return pending
