@@ -137,7 +137,7 @@ class LivingIndex:
     def _publish(self) -> None:
         self._editor.commit()
         with self._publishing:
-            self.searcher = self.searcher.refresh("lazy")
+            self.searcher = self.searcher.refresh("lazy", self._editor.writer.index)
 
     @contextmanager
     def _write(self) -> Iterator[None]:

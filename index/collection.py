@@ -72,19 +72,24 @@ class Collection:
         index = Index(storage.root, manifest, open_parts(storage, manifest), pin)
         return Collection(storage, index, _checked_dictionary(storage, manifest))
 
-    def refresh(self, verify: Literal["full", "lazy"] = "full") -> Collection:
+    def refresh(
+        self, verify: Literal["full", "lazy"] = "full", known: Index | None = None
+    ) -> Collection:
         """The newest generation: this very object when there is no newer one.
 
-        Files that both share are neither read nor mapped again. Raises as `open`.
+        Files that both share are neither read nor mapped again, nor are those of a ``known``
+        generation that is open. Raises as `open`.
         """
         manifest, pin = pin_current(self.storage)
         if manifest.generation == self.generation:
             pin.release()
             return self
         old = self.index.manifest.files
-        check_files(self.storage, manifest, verify, old)
-        known = {part.entry.name: part.stored for part in self.index.parts}
-        index = Index(self.path, manifest, open_parts(self.storage, manifest, known), pin)
+        newer = known.manifest.files if known is not None else {}
+        check_files(self.storage, manifest, verify, {**old, **newer})
+        parts = [*self.index.parts, *(known.parts if known is not None else ())]
+        stored = {part.entry.name: part.stored for part in parts}
+        index = Index(self.path, manifest, open_parts(self.storage, manifest, stored), pin)
         if _of_dictionary(manifest.files) == _of_dictionary(old):
             return Collection(self.storage, index, self.dictionary)
         return Collection(self.storage, index, _checked_dictionary(self.storage, manifest))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ class Draft:
         manifest = Manifest(
             generation=self.generation,
             created=now(),
-            written_by=version("tamis"),
+            written_by=_version(),
             documents=sum(entry.live for entry in self.segments),
             vocab_size=vocab_size,
             segments=tuple(self.segments),
@@ -96,6 +97,11 @@ class Draft:
     def _make_folder(self, name: str) -> None:
         self._storage.make_folder(name)
         self._folders.add(name)
+
+
+@cache
+def _version() -> str:
+    return version("tamis")  # looks through the whole of `sys.path`
 
 
 def dictionary_prefix(generation: int) -> str:

@@ -13,40 +13,31 @@ overrides them sees every change there is, can record it, and can make it fail.
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
 from tamis.index import system
+from tamis.index.array_file import BUFFER_BYTES, ArrayFile, FileEntry, little_endian
 from tamis.index.errors import CorruptionError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
 
+__all__ = ["RESTORE", "ArrayFile", "FileEntry", "Storage", "link_or_copy"]
+
 HASH_CHUNK_BYTES = 1 << 22
 SYNCS_AT_ONCE = 8
-BUFFER_BYTES = 1 << 18  # what an `ArrayFile` gathers before it writes
 RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """What a finished file must be: its size, its xxh3-64, and its array type if it has one."""
-
-    size_bytes: int
-    xxh3: str  # 16 hexadecimal digits
-    dtype: str | None = None  # little-endian NumPy code such as "<i4"
-    shape: tuple[int, ...] | None = None
 
 
 class Storage:
@@ -139,7 +130,11 @@ class Storage:
 
     def read(self, name: str) -> bytes:
         """All bytes of a file."""
-        return self.path(name).read_bytes()
+        handle = self._open(name)
+        try:
+            return _read_all(handle)
+        finally:
+            os.close(handle)
 
     def size(self, name: str) -> int | None:
         """A file's bytes, None where there is no such file."""
@@ -147,34 +142,56 @@ class Storage:
         return path.stat().st_size if path.is_file() else None
 
     def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
-        """The array of a file, mapped read-only.
+        """The array of a file, read-only: mapped, or read where it is no larger than a page.
 
         Raises:
             CorruptionError: the file is missing or of another size.
         """
-        self.check_size(name, entry)
         dtype, shape = np.dtype(entry.dtype), entry.shape or ()
         if entry.size_bytes == 0:
+            self.check_size(name, entry)
             return np.zeros(shape, dtype)
-        mapped = np.memmap(self.path(name), dtype, "r", shape=shape)
-        return mapped.view(np.ndarray)  # a memmap takes ten times as long to index
+        try:
+            handle = self._open(name)
+        except FileNotFoundError:
+            raise self._wrong_size(name, entry, None) from None
+        try:
+            found = os.fstat(handle).st_size
+            if found != entry.size_bytes:
+                raise self._wrong_size(name, entry, found)
+            data: Any
+            if found <= mmap.PAGESIZE:
+                data = _read_all(handle)
+            else:
+                data = mmap.mmap(handle, found, access=mmap.ACCESS_READ)
+        finally:
+            os.close(handle)
+        return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls
 
     def checksum(self, name: str) -> str:
         """The xxh3-64 of a file as 16 hexadecimal digits."""
-        digest = xxhash.xxh3_64()
-        with self.path(name).open("rb") as file:
-            while chunk := file.read(HASH_CHUNK_BYTES):
+        digest, handle = xxhash.xxh3_64(), self._open(name)
+        try:
+            while chunk := os.read(handle, HASH_CHUNK_BYTES):
                 digest.update(chunk)
+        finally:
+            os.close(handle)
         return digest.hexdigest()
+
+    def _open(self, name: str) -> int:
+        return os.open(self.path(name), os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def check_size(self, name: str, entry: FileEntry) -> None:
         """Refuse a file that is missing or of another size than its entry says."""
         found = self.size(name)
         if found != entry.size_bytes:
-            what = "no file" if found is None else f"{found} bytes"
-            raise CorruptionError(
-                f"{self.path(name)}: expected {entry.size_bytes} bytes, found {what}; {RESTORE}"
-            )
+            raise self._wrong_size(name, entry, found)
+
+    def _wrong_size(self, name: str, entry: FileEntry, found: int | None) -> CorruptionError:
+        what = "no file" if found is None else f"{found} bytes"
+        return CorruptionError(
+            f"{self.path(name)}: expected {entry.size_bytes} bytes, found {what}; {RESTORE}"
+        )
 
     def check(self, name: str, entry: FileEntry) -> None:
         """Refuse a file whose bytes are not those that were written."""
@@ -223,15 +240,16 @@ class Storage:
             InputError: the storage's own folder, or one above it, is a file, or the system
                 cannot write collections.
         """
+        system.refuse_unless_writing()
+        if self.path(name).is_dir():
+            return
         if name:
             self.make_folder(str(Path(name).parent) if "/" in name else "")
         else:
-            system.refuse_unless_writing()
             self._refuse_file()
             self.root.parent.mkdir(parents=True, exist_ok=True)
-        if not self.path(name).is_dir():
-            self.make_one_folder(name)
-            self.sync_folder(str(Path(name).parent) if name else "..")
+        self.make_one_folder(name)
+        self.sync_folder(str(Path(name).parent) if name else "..")
 
     def _refuse_file(self) -> None:
         nearest = next(place for place in (self.root, *self.root.parents) if place.exists())
@@ -244,9 +262,11 @@ class Storage:
         """Delete a folder with all it holds; a missing one is fine."""
         if not self.path(name).is_dir():
             return
-        for entry in self.names(name):
-            inside = f"{name}/{entry}"
-            if self.path(inside).is_dir():
+        with os.scandir(self.path(name)) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            inside = f"{name}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
                 self.remove_folder(inside)
             else:
                 self.remove(inside)
@@ -301,7 +321,7 @@ class Storage:
 
     def create_array(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
         """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
-        kind = _little_endian(dtype)
+        kind = little_endian(dtype)
         size_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
         handle = self.create(name)
         try:
@@ -336,63 +356,11 @@ def link_or_copy(storage: Storage, source: Path, name: str) -> None:
         storage.copy(source, name)
 
 
-class ArrayFile:
-    """A file that grows by arrays of one dtype: a context manager that syncs when it closes.
-
-    After the ``with`` block, `entry` describes the file.
-    """
-
-    entry: FileEntry
-
-    def __init__(
-        self, storage: Storage, name: str, dtype: DTypeLike, row_shape: tuple[int, ...] = ()
-    ) -> None:
-        self._storage, self._name = storage, name
-        self._handle = storage.create(name)
-        self._dtype = _little_endian(dtype)
-        self._row_shape = row_shape
-        self._rows = 0
-        self._size_bytes = 0
-        self._digest = xxhash.xxh3_64()
-        self._waiting = bytearray()
-
-    def append(self, rows: NDArray[Any]) -> None:
-        """Add rows ``[n, *row_shape]`` at the end."""
-        data = np.ascontiguousarray(rows, self._dtype).tobytes()
-        self._digest.update(data)
-        self._rows += len(rows)
-        self._size_bytes += len(data)
-        self._waiting += data
-        if len(self._waiting) >= BUFFER_BYTES:
-            self._write_waiting()
-
-    def _write_waiting(self) -> None:
-        self._storage.write_all(self._handle, bytes(self._waiting))
-        self._waiting.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._write_waiting()
-        finally:
-            self._storage.close(self._handle)
-        if kind is None:
-            self._storage.finish(self._name)
-        self.entry = FileEntry(
-            self._size_bytes,
-            self._digest.hexdigest(),
-            self._dtype.str,
-            (self._rows, *self._row_shape),
-        )
-
-
-def _little_endian(dtype: DTypeLike) -> np.dtype[Any]:
-    return np.dtype(dtype).newbyteorder("<")
+def _read_all(handle: int) -> bytes:
+    """All bytes of an open file."""
+    pieces = list[bytes]()
+    while piece := os.read(
+        handle, max(os.fstat(handle).st_size, 1) if not pieces else BUFFER_BYTES
+    ):
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

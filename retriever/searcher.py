@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.index import Index
     from tamis.index.topk import TopK
     from tamis.retriever.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
@@ -65,12 +66,14 @@ class Searcher:
         collection = Collection.open(path, verify)
         return Searcher(_query_encoder(collection), collection, _lexical_queries(collection))
 
-    def refresh(self, verify: Literal["full", "lazy"] = "full") -> Searcher:
+    def refresh(
+        self, verify: Literal["full", "lazy"] = "full", known: Index | None = None
+    ) -> Searcher:
         """A searcher of the collection's newest generation; this one if there is no newer.
 
-        The encoder is kept. Raises as `open`.
+        The encoder is kept. Arguments and errors are those of `Collection.refresh`.
         """
-        collection = self.collection.refresh(verify)
+        collection = self.collection.refresh(verify, known)
         if collection is self.collection:
             return self
         encoder = self.encoder
