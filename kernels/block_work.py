@@ -125,12 +125,12 @@ def _lists(
     b0 = np.minimum.reduceat(spans[:, 0], start)
     b1 = np.maximum.reduceat(spans[:, 1], start)
     share = int((full + b1 - b0).sum()) // (SHARE * max(lanes, 1))
-    pieces = np.maximum(1, cdiv(full, max(least, share)))
+    step = cdiv(cdiv(full, np.maximum(1, cdiv(full, max(least, share)))), 64) * 64
+    pieces = np.maximum(1, cdiv(full, np.maximum(step, 1)))  # of like length, none of them empty
     of = np.repeat(np.arange(len(start)), pieces)
     piece = np.arange(len(of)) - np.repeat(pieces.cumsum() - pieces, pieces)
-    step = cdiv(cdiv(full, pieces), 64)[of] * 64  # pieces of like length
-    from_, end = a0[of] + piece * step, a0[of] + full[of]
-    low, high = np.minimum(from_, end), np.minimum(from_ + step, end)
+    from_, end = a0[of] + piece * step[of], a0[of] + full[of]
+    low, high = from_, np.minimum(from_ + step[of], end)
     slot = np.where(pieces[of] > 1, np.cumsum(pieces[of] > 1) - 1, DIRECT)
     until = np.where(piece == pieces[of] - 1, b1[of], b0[of])
     items = np.stack([start[of], stop[of], low, high, b0[of], until, slot, 0 * slot], 1)
