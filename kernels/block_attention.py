@@ -250,7 +250,11 @@ def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch
 
 
 def segment_scores(
-    q: torch.Tensor, k: torch.Tensor, segments: NDArray[np.int32], scale: float
+    q: torch.Tensor,
+    k: torch.Tensor,
+    segments: NDArray[np.int32],
+    scale: float,
+    table: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """See `tamis.kernels.block_ops.segment_scores`."""
     heads, width = q.shape[1:]
@@ -259,7 +263,7 @@ def segment_scores(
     rows = min(64, max(16, next_power_of_2(most * group), next_power_of_2(group)))
     tokens = rows // group
     q, k = rows_last(q), rows_last(k)
-    table = torch.from_numpy(segments).to(q.device)
+    table = torch.from_numpy(segments).to(q.device) if table is None else table
     out = torch.empty(len(segments), most, heads, dtype=torch.float32, device=q.device)
     with on(q.device):
         _segment_scores[(len(segments), kv_heads, triton.cdiv(most, tokens))](

@@ -52,7 +52,11 @@ def block_attention(
 
 
 def segment_scores(
-    q: torch.Tensor, k: torch.Tensor, segments: NDArray[np.int32], scale: float
+    q: torch.Tensor,
+    k: torch.Tensor,
+    segments: NDArray[np.int32],
+    scale: float,
+    table: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """How strongly signal rows attend to segments of keys; differentiable.
 
@@ -62,6 +66,8 @@ def segment_scores(
         segments: ``[segments, 4]`` int32 of s0, s1, k0, k1: query rows s0 to s1 score keys k0 to
             k1; segments of the same rows stand together.
         scale: factor of the products.
+        table: ``segments`` on the device of ``q``, where it is there already; the kernel reads it
+            when it runs.
 
     Returns:
         ``[segments, most signals, heads]`` float32: the log of the sum over the segment's keys of
@@ -75,7 +81,7 @@ def segment_scores(
     fused = _fused(q)
     if fused is None or q.requires_grad or k.requires_grad:  # few rows: torch's own backward
         return block_reference.segment_scores(q, k, segments, scale)
-    out: torch.Tensor = fused.segment_scores(q, k, segments, scale)
+    out: torch.Tensor = fused.segment_scores(q, k, segments, scale, table)
     return out
 
 

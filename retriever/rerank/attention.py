@@ -14,7 +14,7 @@ import itertools
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -71,6 +71,32 @@ class DocumentKeys(NamedTuple):
     bounds: NDArray[np.int32]
     layers: dict[int, tuple[torch.Tensor, torch.Tensor | None]]
 
+    def between(
+        self, layer: int, prefix: int, k: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One layer's keys and values between those of ``prefix`` rows and those of a query."""
+        keys, values = self.layers[layer]
+        assert values is not None
+        joined = torch.cat([k[:prefix], keys, k[prefix:]])
+        return joined, torch.cat([v[:prefix], values, v[prefix:]])
+
+
+class Held(Protocol):
+    """Documents whose keys are known, as `DocumentKeys`."""
+
+    @property
+    def bounds(self) -> NDArray[np.int32]:
+        """See `DocumentKeys`."""
+
+    @property
+    def layers(self) -> dict[int, tuple[torch.Tensor, torch.Tensor | None]]:
+        """See `DocumentKeys`."""
+
+    def between(
+        self, layer: int, prefix: int, k: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `DocumentKeys`."""
+
 
 @dataclass(eq=False)
 class ForwardPass:
@@ -79,18 +105,21 @@ class ForwardPass:
     Attributes:
         layout: the packed batch.
         reading: how the layers read.
-        held: documents whose keys are known; the layout then has one list, without documents.
+        held: documents whose keys are known; the layout then has one list, without documents, and
+            segments are of the held keys.
         kept: where to leave the documents' keys and values, None for nowhere.
         segments: what is scored, if not the documents; see `BlockLayout.segments`.
+        table: the same segments where the model runs, None to send them there.
         to_the_end: whether later layers run as well; the scores are then left in ``scores``.
         scores: ``[documents, most signals, heads]``, once the scoring layer has run.
     """
 
     layout: BlockLayout
     reading: Reading
-    held: DocumentKeys | None = None
+    held: Held | None = None
     kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] | None = None
     segments: NDArray[np.int32] | None = None
+    table: torch.Tensor | None = None
     to_the_end: bool = False
     scores: torch.Tensor | None = None
     _rows: dict[torch.device, torch.Tensor] = field(default_factory=dict)
@@ -116,32 +145,18 @@ class ForwardPass:
                 causal=self.reading.causal, query_reads=reads, window=window
             )
             return block_attention(q, k, v, ranges, scale)
-        return self._attend_held(self.held.layers[layer], q, k, v, scale)
+        prefix = int(self.layout.bounds[1])
+        ranges = self._held_ranges(prefix, int(self.held.bounds[-1]), len(k) - prefix)
+        return block_attention(q, *self.held.between(layer, prefix, k, v), ranges, scale)
 
     def _scores(self, q: torch.Tensor, k: torch.Tensor, scale: float) -> torch.Tensor:
-        if self.held is None:
-            segments = self.layout.segments if self.segments is None else self.segments
-            return segment_scores(q, k, segments, scale)
-        keys, bounds = self.held.layers[self.reading.scoring_layer][0], self.held.bounds
-        signals = np.repeat(self.layout.signals, len(bounds) - 1, 0)
-        segments = np.concatenate([signals, np.stack([bounds[:-1], bounds[1:]], 1)], 1)
-        return segment_scores(q, keys, segments.astype(np.int32), scale)
-
-    def _attend_held(
-        self,
-        held: tuple[torch.Tensor, torch.Tensor | None],
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
-        prefix = int(self.layout.bounds[1])
-        keys, values = held
-        assert values is not None
-        ranges = self._held_ranges(prefix, len(keys), len(k) - prefix)
-        k = torch.cat([k[:prefix], keys, k[prefix:]])
-        v = torch.cat([v[:prefix], values, v[prefix:]])
-        return block_attention(q, k, v, ranges, scale)
+        segments = self.segments
+        if self.held is not None:
+            k = self.held.layers[self.reading.scoring_layer][0]
+            segments = held_segments(self.layout, self.held) if segments is None else segments
+        elif segments is None:
+            segments = self.layout.segments
+        return segment_scores(q, k, segments, scale, self.table)
 
     def _held_ranges(self, prefix: int, documents: int, query: int) -> Ranges:
         """Made once for all layers: it carries their work lists."""
@@ -160,6 +175,13 @@ class ForwardPass:
         at = self._rows[k.device]
         last = layer == self.reading.scoring_layer
         self.kept[layer] = (k[at], None if last else v[at])
+
+
+def held_segments(layout: BlockLayout, held: Held) -> NDArray[np.int32]:
+    """What a query scores of held documents: its signal rows, and each document's keys."""
+    ends = np.stack([held.bounds[:-1], held.bounds[1:]], 1)
+    signals = np.repeat(layout.signals, len(ends), 0)
+    return np.concatenate([signals, ends], 1).astype(np.int32)
 
 
 def attend(

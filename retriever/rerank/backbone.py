@@ -107,7 +107,7 @@ class Backbone(nn.Module):
             segments: what to score, if not documents: single tokens, say; rows as
                 `BlockLayout.segments`.
         """
-        return self._run(ForwardPass(layout, self.reading, segments=segments))
+        return self.run(ForwardPass(layout, self.reading, segments=segments))
 
     def to_the_end(self, layout: BlockLayout) -> tuple[torch.Tensor, torch.Tensor]:
         """What `forward` gives, and the last hidden states ``[tokens, D]``: no layer is left out.
@@ -122,32 +122,49 @@ class Backbone(nn.Module):
 
     def with_held(self, layout: BlockLayout, held: DocumentKeys) -> torch.Tensor:
         """The same for documents whose keys are known; the layout has one list, without any."""
-        return self._run(ForwardPass(layout, self.reading, held=held))
+        return self.run(ForwardPass(layout, self.reading, held=held))
 
     def document_keys(self, layout: BlockLayout) -> DocumentKeys:
         """The keys and values of a batch's documents, in the layers where the query reads them."""
         kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = {}
-        self._run(ForwardPass(layout, self.reading, kept=kept))
+        self.run(ForwardPass(layout, self.reading, kept=kept))
         lengths = torch.from_numpy(layout.segments[:, 3] - layout.segments[:, 2])
         bounds = nn.functional.pad(lengths.cumsum(0), (1, 0)).int().numpy()
         return DocumentKeys(bounds, kept)
 
-    def _run(self, forward_pass: ForwardPass) -> torch.Tensor:
+    def run(
+        self,
+        forward_pass: ForwardPass,
+        ids: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The log mass of one forward.
+
+        Args:
+            forward_pass: what it reads and scores.
+            ids: ``[tokens]`` where the model runs; None for the layout's.
+            positions: the same.
+        """
         try:
-            self._forward(forward_pass)
+            self._forward(forward_pass, ids, positions)
         except ScoresReady as ready:
             return ready.scores
         raise AssertionError("the scoring layer never ran")
 
-    def _forward(self, forward_pass: ForwardPass) -> Any:  # noqa: ANN401  a model's output
+    def _forward(
+        self,
+        forward_pass: ForwardPass,
+        ids: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> Any:  # noqa: ANN401  a model's output
         layout = forward_pass.layout
+        ids = torch.from_numpy(layout.ids).to(self.device) if ids is None else ids
+        if positions is None:
+            positions = torch.from_numpy(layout.positions).to(self.device)
         options: dict[str, Any] = {"use_cache": False} if self.reading.causal else {}
         with running(forward_pass):
             return self.model(
-                input_ids=torch.from_numpy(layout.ids)[None].to(self.device),
-                position_ids=torch.from_numpy(layout.positions)[None].to(self.device),
-                blocks=forward_pass,
-                **options,
+                input_ids=ids[None], position_ids=positions[None], blocks=forward_pass, **options
             )
 
 

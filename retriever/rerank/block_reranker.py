@@ -14,6 +14,7 @@ import torch
 
 from tamis.index.errors import FormatError, InputError
 from tamis.retriever.rerank.checkpoint import LoadedReranker, load_reranker
+from tamis.retriever.rerank.held_queries import HeldQueries
 from tamis.retriever.rerank.layout import Block, BlockLayout
 from tamis.retriever.rerank.readout import Readout
 
@@ -206,9 +207,21 @@ class BlockReranker:
             BlockLayout.pack([block], self.parts.prompts.sizes)
         )
 
+    def hold(self, held: DocumentKeys) -> HeldQueries:
+        """Documents that many queries are going to be scored against by `score_held`.
+
+        On a GPU their keys are copied at the first query, and later queries replay what the first
+        of their length launched.
+        """
+        return HeldQueries(self.parts.backbone, held, self.parts.prompts.sizes.query)
+
     @torch.inference_mode()
-    def score_held(self, query: str, held: DocumentKeys) -> NDArray[np.float32]:
+    def score_held(self, query: str, held: DocumentKeys | HeldQueries) -> NDArray[np.float32]:
         """The scores ``[documents]`` of documents whose keys are known; no document is read.
+
+        Args:
+            query: its text.
+            held: what `document_keys` gave for them, or, for many queries, `hold`.
 
         Raises:
             FormatError: the model gave scores that are not finite.
@@ -221,10 +234,15 @@ class BlockReranker:
         found: NDArray[np.float32] = scores.cpu().numpy()
         return found
 
-    def _held_scores(self, query: str, held: DocumentKeys, readout: Readout) -> torch.Tensor:
+    def _held_scores(
+        self, query: str, held: DocumentKeys | HeldQueries, readout: Readout
+    ) -> torch.Tensor:
         block = self.parts.prompts.build(query, (), "none")
         layout = BlockLayout.pack([block], self.parts.prompts.sizes)
-        mass = self.parts.backbone.with_held(layout, held)
+        if isinstance(held, HeldQueries):
+            mass = held(layout)
+        else:
+            mass = self.parts.backbone.with_held(layout, held)
         lengths = torch.from_numpy(np.diff(held.bounds)).to(mass.device)
         return _finite(readout.scores(mass, lengths))
 

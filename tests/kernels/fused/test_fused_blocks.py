@@ -167,6 +167,15 @@ def test_segment_scores_equal_a_log_sum_of_exponentials(heads):
         assert (one[len(wanted) :] == 0).all()
 
 
+def test_segments_are_read_where_their_table_lies():
+    bounds, _, (q, k, _) = batch(6, (4, 2, 32), counts=(3,))
+    segments = np.array([[0, 3, bounds[b], bounds[b + 1]] for b in (1, 2, 3)], np.int32)
+    other = segments[::-1].copy()
+    found = segment_scores(q, k, segments, 0.4, torch.from_numpy(other).to(DEVICE))
+    assert torch.equal(found, segment_scores(q, k, other, 0.4))
+    assert not torch.equal(found, segment_scores(q, k, segments, 0.4))
+
+
 def test_two_runs_give_the_same_bits():
     bounds, lists, (q, k, v) = batch(8, (2, 1, 16), counts=(2,))
     runs = []
