@@ -29,6 +29,7 @@ from tamis.index.errors import InputError
 from tamis.index.interchange import stored_vectors
 from tamis.retriever.searcher import Searcher
 from tamis.scripts.bench_peers import EXACT, Answers, Built, Engine, build_peers
+from tamis.scripts.bench_reach import filtered, recalls
 from tamis.scripts.bench_vectors import Topics
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def measure_search(
         peers, built = build_peers(folder, corpus)
         engines = [*(Ours(index, recall) for recall in (None, *RECALLS)), *peers]
         measured = _interleave(engines, fresh, k, repeats)
+        reached, allowed = recalls(index, fresh), filtered(index, fresh, k)
         threaded = [_threaded(index, recall, fresh, k) for recall in (None, 0.95)]
         lucene = _against_lucene(folder, corpus, fresh) if find_spec("pyserini") else None
     finally:
@@ -150,6 +152,8 @@ def measure_search(
         "built": [asdict(each) for each in (took, *built)],
         "engines": measured,
         "ratios": _ratios(measured),
+        "recalls": reached,
+        "filtered": allowed,
         "two_threads": threaded,
         "lucene": lucene,
         "provenance": provenance(SEED),

@@ -13,6 +13,7 @@ from tamis.index import (
     MismatchError,
     SearchParams,
     SparseVectors,
+    builder,
     reference,
 )
 from tamis.index.builder import COMMON, _checked_slices
@@ -296,6 +297,13 @@ def test_a_window_of_too_many_entries_is_refused():
     assert _checked_slices(np.array([0, 2**32 - 1])).tolist() == [0, 2**32 - 1]
     with pytest.raises(InputError, match="expected fewer than"):
         _checked_slices(np.array([0, 2**32]))
+
+
+def test_more_documents_than_can_be_numbered_are_refused(tmp_path, monkeypatch):
+    assert builder.MAX_DOCUMENTS == 2**31 - 1  # documents are int32
+    monkeypatch.setattr(builder, "MAX_DOCUMENTS", 2)
+    with pytest.raises(InputError, match="expected at most 2 documents in a segment, found 3"):
+        Index.build(tmp_path / "index", SparseVectors.from_dicts([{0: 1.0}] * 3, 1))
 
 
 def test_prefetching_reads_nothing_even_outside_an_array():

@@ -7,6 +7,7 @@ from tamis.index import Index, InputError, SparseVectors
 from tamis.retriever import Passage, index_corpus
 from tamis.scripts import bench_search
 from tamis.scripts.bench_peers import BlockMax, Exhaustive, _build_bmp
+from tamis.scripts.bench_reach import recalls
 from tamis.scripts.bench_search import _gate, _overlap, from_collection, measure_search, synthetic
 from tamis.scripts.bench_vectors import VOCAB_SIZE, Topics
 
@@ -44,6 +45,23 @@ def test_the_report_compares_every_engine_with_exact_search():
     assert report["provenance"]["seed"] == bench_search.SEED
     assert [row["setting"] for row in report["two_threads"]] == ["exact", "recall=0.95"]
     assert all(row["queries_per_s"]["2"] > 0 for row in report["two_threads"])
+    assert {row["reached"] for row in report["recalls"]} == {1.0}
+    assert [row["allowed"] for row in report["filtered"]] == [1.0, 0.5, 0.05, 0.005, 0.0005]
+    assert [row["full"] for row in report["filtered"]][:3] == [1.0] * 3  # 35 documents and more
+
+
+def test_the_recall_that_is_reached_is_compared_by_score(topics, tmp_path):
+    corpus = topics.vectors(20_011, 60, 0.8, seed=5)
+    queries = topics.vectors(151, bench_search.QUERY_TERMS, 0.25, seed=6)
+    index = Index.build(tmp_path / "index", corpus, calibration=queries.rows(0, 100))
+    fresh = queries.rows(100, 151)
+    rows = {(row["k"], row["asked"]): row for row in recalls(index, fresh)}
+    assert list(rows) == [(k, asked) for k in (10, 100) for asked in (0.9, 0.95, 0.97, 0.99)]
+    found, truth = index.search(fresh, 10, recall=0.9), index.search(fresh, 10, exact=True)
+    mean = np.mean([np.isin(*pair).sum() / 10 for pair in zip(found.docs, truth.docs, strict=True)])
+    assert rows[10, 0.9]["reached"] == pytest.approx(mean, abs=1e-4)
+    assert 0.8 < rows[10, 0.9]["at_least"] < rows[10, 0.9]["reached"] < 1
+    assert rows[10, 0.9]["percentile_5"] < rows[10, 0.9]["reached"]
 
 
 @pytest.mark.skipif(find_spec("bmp") is None, reason="needs bmp")
