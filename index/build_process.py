@@ -76,7 +76,7 @@ class BuildProcess:
     """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._ready = False
@@ -87,6 +87,8 @@ class BuildProcess:
         with self._mutex:
             if self._closed:
                 return False
+            if self._ready and self._process is not None and self._process.poll() is not None:
+                self._end()  # it was killed while there was nothing to do
             if self._process is None:
                 self._begin()
             return self._is_ready(timeout_s)
@@ -131,7 +133,7 @@ class BuildProcess:
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()
-        path = os.pathsep.join(place for place in sys.path if place)
+        path = os.pathsep.join(place for place in sys.path if place and isinstance(place, str))
         with theirs:
             try:
                 self._process = subprocess.Popen(

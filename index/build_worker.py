@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,28 +45,37 @@ def main(control: int) -> None:
 
 
 def _serve(line: int, lock: int) -> None:
+    with socket.socket(fileno=line) as connection:
+        answer(connection, lock)
+
+
+def answer(line: socket.socket, lock: int, storage_of: Callable[[str], Storage] = Storage) -> None:
+    """Carry out the order that comes by a line, and say what came of it.
+
+    Args:
+        line: where the order comes from, and the answer goes.
+        lock: a handle of the folder's lock, closed before the answer goes: who has it may let
+            another writer in at once.
+        storage_of: how to reach a folder's files.
+    """
     try:
-        with socket.socket(fileno=line) as connection:
-            answer(connection)
+        found = _carried_out(line, storage_of)
     finally:
         os.close(lock)
+    if found is not None:
+        with suppress(ConnectionError):  # hung up
+            send(line, msgspec.msgpack.encode(found))
 
 
-def answer(line: socket.socket, storage_of: Callable[[str], Storage] = Storage) -> None:
-    """Carry out the order that comes by a line, and say what came of it."""
+def _carried_out(line: socket.socket, storage_of: Callable[[str], Storage]) -> Done | Failed | None:
     request = receive(line)
     if request is None:
-        return
-    found: Done | Failed
+        return None
     try:
         order, storage = decode_order(request, storage_of)
-        found = Done(carry_out(order, storage, _checking(line)))
+        return Done(carry_out(order, storage, _checking(line)))
     except Exception as error:  # noqa: BLE001  the other side raises it
-        found = Failed.of(error)
-    try:
-        send(line, msgspec.msgpack.encode(found))
-    except ConnectionError:  # hung up
-        return
+        return Failed.of(error)
 
 
 def _checking(line: socket.socket) -> Callable[[], None]:

@@ -6,6 +6,7 @@ that are whole. Its message holds no documents.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -89,7 +90,7 @@ class _PartMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True):
-    root: str
+    root: bytes  # as the system has it: a path need not be UTF-8
     folder: str
     vocab_size: int
     precision: Precision
@@ -101,7 +102,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
 def encode_order(order: SegmentOrder, storage: Storage) -> bytes:
     """An order as bytes, for a process that reaches the same files."""
     message = _Message(
-        str(storage.root.absolute()),
+        os.fsencode(storage.root.absolute()),
         order.folder,
         order.vocab_size,
         order.precision,
@@ -126,7 +127,7 @@ def decode_order(
         CorruptionError: a file is missing, or a log is damaged.
     """
     message = msgspec.msgpack.decode(payload, type=_Message)
-    storage = storage_of(message.root)
+    storage = storage_of(os.fsdecode(message.root))
     logs = range(*message.logs) if message.logs is not None else range(0)
     order = SegmentOrder(
         message.folder,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from storages import Quick
@@ -17,6 +18,7 @@ from workload import check_consistent, create, held, put
 from tamis.index import Collection, CollectionWriter, CorruptionError, LockedError
 from tamis.index.build_process import BuildProcess, Failed, receive, send
 from tamis.index.build_worker import answer
+from tamis.index.lock import FolderLock
 from tamis.index.segment_order import encode_order
 from tamis.index.storage import Storage
 
@@ -111,6 +113,60 @@ def test_when_it_is_killed_the_work_is_done_here_and_another_is_started(tmp_path
         assert len(writer.index) == 2
 
 
+def test_when_it_was_killed_between_two_orders_another_is_started(tmp_path):
+    create(tmp_path / "c")
+    with (
+        BuildProcess() as process,
+        CollectionWriter.open(tmp_path / "c", builder=process) as writer,
+    ):
+        assert process.start(60)
+        first = process._process
+        first.kill()
+        first.wait()
+        put(writer, [("a", 1)], wait="searchable")
+        assert len(writer.index) == 1
+        assert process._process is not first
+        assert process.start(60)
+
+
+def test_it_holds_no_lock_when_its_answer_comes(tmp_path, monkeypatch):
+    """Who has the answer may close the collection, and open it again at once."""
+    create(tmp_path / "c")
+    found = []
+
+    def checked(line, payload):
+        with FolderLock(Storage(tmp_path / "c")):
+            found.append(payload)
+
+    monkeypatch.setattr("tamis.index.build_worker.send", checked)
+    with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
+        put(writer, [("a", 1)], wait="searchable")
+        order = writer._publisher._order("segments/000009", writer.index.parts, 30)
+        request = encode_order(order, Storage(tmp_path / "c"))
+        lock = os.dup(writer._lock.handle)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send(ours, request)
+        answer(theirs, lock)
+    assert len(found) == 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="all paths are text there")
+def test_it_writes_where_a_path_is_no_text(tmp_path, builder, monkeypatch):
+    path = tmp_path / os.fsdecode(b"caf\xe9 ")
+    create(path)
+    monkeypatch.setattr("tamis.index.build_process.carry_out", None)  # nothing is written here
+    with CollectionWriter.open(path, builder=builder) as writer:
+        put(writer, [("a", 1)], wait="searchable")
+        assert len(writer.index) == 1
+
+
+def test_it_starts_where_the_search_path_holds_more_than_text(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("elsewhere"), None])
+    with BuildProcess() as process:
+        assert process.start(60)
+
+
 def test_its_errors_are_raised_here(tmp_path, builder):
     create(tmp_path / "c")
     with CollectionWriter.open(tmp_path / "c", merge=False, builder=builder) as writer:
@@ -170,7 +226,9 @@ def test_an_order_ends_when_nobody_waits_for_it(tmp_path):
 
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            thread = threading.Thread(target=answer, args=(theirs, Slow))
+            thread = threading.Thread(
+                target=answer, args=(theirs, os.open(os.devnull, os.O_RDONLY), Slow)
+            )
             thread.start()
             send(ours, orders[0])
             begun.wait()
