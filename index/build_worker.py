@@ -35,7 +35,8 @@ def main(control: int) -> None:
     """
     system.step_back(NICENESS)
     with socket.socket(fileno=control) as lines:
-        lines.sendall(READY)
+        with suppress(ConnectionError):  # hung up by now, as the next line finds
+            lines.sendall(READY)
         while True:
             message, handles, _, _ = socket.recv_fds(lines, 1, 2)
             if not message:

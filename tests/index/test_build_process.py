@@ -129,6 +129,21 @@ def test_when_it_was_killed_between_two_orders_another_is_started(tmp_path):
         assert process.start(60)
 
 
+def test_it_ends_without_a_word_when_nobody_waits_for_it_to_be_ready():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+        code = f"from tamis.index.build_worker import main; main({theirs.fileno()})"
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_it_holds_no_lock_when_its_answer_comes(tmp_path, monkeypatch):
     """Who has the answer may close the collection, and open it again at once."""
     create(tmp_path / "c")
