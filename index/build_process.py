@@ -54,7 +54,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     def of(error: BaseException) -> Failed:
         """What another process is told of an error."""
         if isinstance(error, OSError) and error.errno is not None:
-            return Failed("OSError", f"{error.strerror} ({error.filename})", error.errno)
+            where = "" if error.filename is None else f" ({error.filename})"
+            return Failed("OSError", f"{error.strerror}{where}", error.errno)
         return Failed(type(error).__name__, str(error))
 
     def error(self) -> Exception:

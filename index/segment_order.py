@@ -15,14 +15,15 @@ import msgspec
 import numpy as np
 
 from tamis.index.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
+from tamis.index.errors import CorruptionError
 from tamis.index.manifest import SegmentEntry  # noqa: TC001
 from tamis.index.merging import rows_of
 from tamis.index.part_writer import Rows, write_part
 from tamis.index.parts import Part, Stored
 from tamis.index.pending import Pending, Write
 from tamis.index.quantize import Precision  # noqa: TC001
-from tamis.index.storage import FileEntry, Storage
-from tamis.index.wal import read_log
+from tamis.index.storage import RESTORE, FileEntry, Storage
+from tamis.index.wal import log_name, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,6 +154,12 @@ def _pending_of(storage: Storage, logs: range) -> Pending:
     """The writes of logs that are whole on disk."""
     pending = Pending()
     for number in logs:
-        for payload in read_log(storage, number).payloads:
+        contents = read_log(storage, number)
+        if contents.torn_bytes:
+            raise CorruptionError(
+                f"{storage.path(log_name(number))}: expected a log that is whole, found it torn "
+                f"after {contents.whole_bytes} bytes; {RESTORE}"
+            )
+        for payload in contents.payloads:
             pending.apply(Write.decoded(payload))
     return pending

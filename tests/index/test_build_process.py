@@ -15,12 +15,18 @@ import pytest
 from storages import Quick
 from workload import check_consistent, create, held, put
 
-from tamis.index import Collection, CollectionWriter, CorruptionError, LockedError
+from tamis.index import (
+    Collection,
+    CollectionWriter,
+    CorruptionError,
+    LockedError,
+)
 from tamis.index.build_process import BuildProcess, Failed, receive, send
 from tamis.index.build_worker import answer
 from tamis.index.lock import FolderLock
 from tamis.index.segment_order import encode_order
 from tamis.index.storage import Storage
+from tamis.index.wal import log_name
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +200,26 @@ def test_its_errors_are_raised_here(tmp_path, builder):
         assert not list((tmp_path / "c/segments").glob("000003/*"))
 
 
+def test_it_refuses_a_log_whose_end_is_damaged(tmp_path, builder):
+    """The writes before the damage alone would be a segment without the others."""
+    create(tmp_path / "c")
+    writer = CollectionWriter.open(tmp_path / "c", merge=False, builder=builder)
+    for number in range(2):
+        put(writer, [(f"d{number}", number)], wait="none")
+    with (tmp_path / "c" / log_name(writer._log.number)).open("r+b") as log:
+        log.seek(-1, os.SEEK_END)
+        log.write(b"?")
+    with pytest.raises(CorruptionError, match="whole"):
+        writer.commit()
+    writer.abandon()
+
+
 def test_an_error_keeps_its_kind():
     full = Failed.of(OSError(errno.ENOSPC, "no space", "file")).error()
     assert (type(full), full.errno) == (OSError, errno.ENOSPC)
     assert "no space (file)" in str(full)
+    nameless = OSError(errno.ENOSPC, "no space")
+    assert str(Failed.of(nameless).error()) == str(nameless)
     assert repr(Failed.of(CorruptionError("bad")).error()) == "CorruptionError('bad')"
     assert (
         repr(Failed.of(ZeroDivisionError("oh")).error()) == "RuntimeError('ZeroDivisionError: oh')"
