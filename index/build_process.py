@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tamis.index import errors
+from tamis.index.closing import Closing
 from tamis.index.segment_order import Written, carry_out, encode_order
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from tamis.index.segment_order import Check, SegmentOrder
     from tamis.index.storage import Storage
 
@@ -69,7 +67,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
         return RuntimeError(f"{self.kind}: {self.message}")
 
 
-class BuildProcess:
+class BuildProcess(Closing):
     """A process that writes segments for this one; safe to use from many threads.
 
     It starts with the first segment that is to be written, holds each folder's lock while it
@@ -120,17 +118,6 @@ class BuildProcess:
         """End the process; what is asked of it afterwards is done here."""
         self._closed = True
         self._end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import xxhash
 
+from tamis.index.closing import Closing
 from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.storage import RESTORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
-    from typing import Self
 
 CATALOG = "catalog.sqlite"
 CATALOG_FORMAT = 1
@@ -89,7 +88,7 @@ def check_name(name: str) -> str:
     return name
 
 
-class Catalog:
+class Catalog(Closing):
     """One file, opened by one process or several; safe to use from many threads."""
 
     def __init__(self, folder: str | Path) -> None:
@@ -132,17 +131,6 @@ class Catalog:
         """Let go of the file."""
         with self._lock:
             self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def settings(self) -> dict[str, Any]:
         """All settings."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from tamis.index.closing import Closing
 from tamis.index.dictionary import Dictionary
 from tamis.index.draft import dictionary_part
 from tamis.index.errors import InputError
@@ -22,8 +23,6 @@ from tamis.index.storage import Storage
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
 
 
-class Collection:
+class Collection(Closing):
     """The read side of a folder written by ``tamis index``; safe to use from many threads.
 
     It stays with its generation, whose files stay in place until `close`, or until the collection
@@ -97,17 +96,6 @@ class Collection:
     def close(self) -> None:
         """Let the generation's files be removed when another has taken its place."""
         self.index.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self.index)

@@ -18,7 +18,6 @@ from tamis.index.storage import RESTORE, ArrayFile, FileEntry, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -97,18 +96,13 @@ class DocumentWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
             if self._compressor is None:
                 self._train()
             self._offsets.append(np.array([self._at]))
         for file in (self._data, self._offsets, self._checksums):
-            file.__exit__(kind, error, trace)
+            file.__exit__(kind)
         if kind is None:
             name = f"{self._folder}/documents.dictionary"
             self.entries = {

@@ -10,8 +10,6 @@ from tamis.index import system
 from tamis.index.errors import InputError, LockedError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tamis.index.storage import Storage
 
 LOCK = "LOCK"
@@ -96,10 +94,5 @@ class FolderLock:
         """Let another writer in."""
         self._file.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.release()

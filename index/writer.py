@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tamis.index.background import Repeater
+from tamis.index.closing import Closing
 from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.lock import FolderLock
@@ -31,8 +32,6 @@ from tamis.index.wal import Log, log_name, read_logs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from tamis.index.build_process import BuildProcess
     from tamis.index.dictionary import Dictionary, DictionaryWriter
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from tamis.index.waiting import Wait
 
 
-class CollectionWriter:
+class CollectionWriter(Closing):
     """The one writer of a collection; safe to use from many threads.
 
     ``wait`` says when a write returns: "none", at once; "durable", when a power cut cannot lose
@@ -93,9 +92,14 @@ class CollectionWriter:
         return writer
 
     def __init__(
-        self, storage: Storage, collection: Collection, lock: FolderLock,
-        write: Callable[..., Written], merge: bool, gather: bool,
-    ) -> None:  # fmt: skip
+        self,
+        storage: Storage,
+        collection: Collection,
+        lock: FolderLock,
+        write: Callable[..., Written],
+        merge: bool,
+        gather: bool,
+    ) -> None:
         """Take over an open collection whose lock is held; `open` is the way in."""
         self._storage = storage
         self._lock = lock
@@ -344,22 +348,16 @@ class CollectionWriter:
                 stack.callback(self._merger.close)
             self._log.sync_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        (self.close if kind is None else self.abandon)()
 
     def _append(
-        self, deleted: Sequence[str], ids: Sequence[str], records: Sequence[bytes],
+        self,
+        deleted: Sequence[str],
+        ids: Sequence[str],
+        records: Sequence[bytes],
         vectors: SparseVectors,
-    ) -> Place:  # fmt: skip
+    ) -> Place:
         """Put a write into the log and among the pending ones, its new words with it."""
         write = Write.of(self._words.to_log(), deleted, ids, records, vectors)
         end = self._log.append(write.encoded())

@@ -52,7 +52,6 @@ from tamis.retriever.renewal import renew
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from tamis.index.build_process import BuildProcess
@@ -279,13 +278,8 @@ class Editor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.writer.__exit__(kind, error, trace)
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.writer.__exit__(kind)
 
     def _take_words(self) -> None:
         recorded = self.writer.settings.get("lexical")
