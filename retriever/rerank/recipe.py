@@ -6,6 +6,7 @@ encoder's training; `students`, `mining` and `trainer` do the work.
 
 from __future__ import annotations
 
+import copy
 import json
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import BertModel
 
 from tamis.index.errors import InputError
@@ -27,7 +27,7 @@ from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.mining import mine, vectors, word_weights
 from tamis.retriever.rerank.objective import LearnedReadout
 from tamis.retriever.rerank.prompt import ENCODER, PromptBuilder
-from tamis.retriever.rerank.saving import bundled_embeddings, save_reranker
+from tamis.retriever.rerank.saving import WORDS, bundled_embeddings, save_reranker
 from tamis.retriever.rerank.starting_model import start_from_bi_encoder
 from tamis.retriever.rerank.students import BlockStudent, PackedModel
 from tamis.retriever.rerank.trainer import ListData, ListTrainer, ListTraining
@@ -37,7 +37,7 @@ from tamis.retriever.training.prepared import Pairs, TrainingData, load_or_prepa
 from tamis.retriever.training.records import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -63,7 +63,11 @@ class RerankerConfig:
         null_query: weight of the scores under an empty query that are taken off, likewise,
         null_none: and where documents do not read the query.
         mined: candidates of each query by cosine, and as many more by BM25.
-        unlabelled: how often a question without a passage is drawn, against 1 for a pair.
+        unlabelled: how often a question without a passage is drawn, against 1 for a judged pair.
+        invented: how often a pair is drawn that nobody judged, such as a title and its text.
+        start_share: share of the starting weights in those that are saved: less fitted to the
+            training texts, often better on others (Wortsman et al., 2022, "Robust fine-tuning of
+            zero-shot models"); chosen on development data, not learned.
         shared_embeddings: save int8 rows without the word embeddings, which are then the bundled
             encoder's, and accept its matrix up to this far from today's; 0 saves a whole model.
     """
@@ -81,6 +85,8 @@ class RerankerConfig:
     null_none: float = 0.0
     mined: int = 16
     unlabelled: float = 1.0
+    invented: float = 1.0
+    start_share: float = 0.0
     shared_embeddings: float = 0.0
 
 
@@ -137,10 +143,11 @@ def train_reranker(
     """
     where, config = choose_device(device), recipe.reranker
     base, tokenizer = _load_base(config)
+    student = _student(base, tokenizer, recipe)
     prepared, seed = Path(recipe.data.prepared), recipe.training.seed
     texts = load_or_prepare(recipe.data, tokenizer, root, prepared, seed)
     data = mined_lists(texts, PackedModel(base.to(where).eval()), tokenizer, config)
-    student = _student(base.cpu(), tokenizer, recipe).to(where)
+    start = copy.deepcopy(student.state_dict())
     new = ("readout", f"backbone.model.encoder.layer.{student.backbone.reading.scoring_layer}.")
     folder = Path(config.out) / MODEL
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +157,8 @@ def train_reranker(
             log.write(json.dumps(line) + "\n")
             report(line)
 
-        ListTrainer(student, data, recipe.training, new).run(write)
+        ListTrainer(student.to(where), data, recipe.training, new).run(write)
+    _take_share(student, start, config.start_share)
     save_reranker(folder, student.backbone.model, tokenizer, _settings(student, config))
     return folder
 
@@ -176,7 +184,9 @@ def mined_lists(
         query_vectors = vectors(model, texts.queries, around)[torch.from_numpy(asked).to(device)]
     words = word_weights(texts.passages, model.model.config.vocab_size, device)
     found = mine(queries, positives, (dense, words), query_vectors, config.mined)
-    weights = np.where(positives[:, 0] >= 0, 1.0, config.unlabelled)
+    lone = len(asked) - len(texts.pairs)
+    drawn = np.where(texts.pairs.judged, 1.0, config.invented)
+    weights = np.concatenate([drawn, np.full(lone, config.unlabelled)])
     return ListData(queries, texts.passages, found, weights)
 
 
@@ -214,8 +224,6 @@ def _load_base(config: RerankerConfig) -> tuple[Any, Tokenizer]:
             f"{type(model).__name__}; choose another reranker.base"
         )
     check_positions(model.config, config.sizes)
-    if config.shared_embeddings:
-        model.embeddings.word_embeddings.weight = nn.Parameter(bundled_embeddings(model.config))
     return model, Tokenizer.load(folder, model.config.max_position_embeddings)
 
 
@@ -227,12 +235,21 @@ def _student(base: Any, tokenizer: Tokenizer, recipe: RerankerRecipe) -> BlockSt
     """The block reranker that scores as the bi-encoder does; its word embeddings stay frozen."""
     config, layers = recipe.reranker, base.config.num_hidden_layers
     weights = base.state_dict()
+    if config.shared_embeddings:
+        weights[WORDS] = bundled_embeddings(base.config)
     model = start_from_bi_encoder(weights, base.config, config.sizes, config.sharpness)
     model.embeddings.word_embeddings.weight.requires_grad_(False)
     heads = base.config.num_attention_heads
     readout = LearnedReadout(heads, config.head_weight, recipe.training.conditionings)
     prompts = PromptBuilder(tokenizer.backend, ENCODER, config.sizes)
     return BlockStudent(Backbone(model, layers, layers), prompts, readout)
+
+
+@torch.no_grad()
+def _take_share(student: BlockStudent, start: Mapping[str, torch.Tensor], share: float) -> None:
+    """Mix the weights with those of the start, in place."""
+    for name, weight in student.state_dict().items():
+        weight.lerp_(start[name].to(weight.device), share)
 
 
 def _settings(student: BlockStudent, config: RerankerConfig) -> RerankerSettings:

@@ -1,6 +1,8 @@
 """A recipe, from texts to a folder that ranks: on a tiny BERT whose words mean nothing yet."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +10,22 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from tamis.retriever.language_model import load_headless
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.recipe import (
     is_reranker_recipe,
     labelled_lists,
+    mined_lists,
     read_recipe,
     train_reranker,
 )
 from tamis.retriever.rerank.saving import save_reranker
-from tamis.retriever.training.prepared import Pairs
+from tamis.retriever.rerank.students import PackedModel
+from tamis.retriever.tokenizer import Tokenizer
+from tamis.retriever.training.prepared import Pairs, load_or_prepare
 from tamis.scripts.main import command_line
 
 RECIPES = Path(__file__).parents[3] / "scripts" / "recipes" / "reranker"
@@ -131,6 +138,40 @@ def test_equal_recipes_train_equal_weights(workplace):
         folders.append(train_reranker(recipe, workplace, device="cpu"))
     one, other = ((folder / "model.safetensors").read_bytes() for folder in folders)
     assert one == other
+
+
+def trained_weights(workplace, **settings):
+    """What a short training saves, under other values of a recipe's keys."""
+    text = RECIPE.replace("steps = 60", "steps = 3")
+    for key, value in settings.items():
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    (workplace / "recipe.toml").write_text(text)
+    folder = train_reranker(read_recipe(workplace / "recipe.toml"), workplace, device="cpu")
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_share_of_the_start_lies_between_it_and_the_end(workplace):
+    end = trained_weights(workplace)
+    start = trained_weights(workplace, rate=0.0, new_rate=0.0)
+    prior = "prior_query"  # the key before which the share is put
+    quarter = trained_weights(workplace, **{prior: "0.5\nstart_share = 0.25"})
+    assert any((end[name] != start[name]).any() for name in end)
+    for name, weight in quarter.items():
+        np.testing.assert_allclose(weight, 0.75 * end[name] + 0.25 * start[name], atol=1e-6)
+
+
+def test_invented_pairs_and_lone_questions_are_drawn_as_often_as_the_recipe_says(workplace):
+    trained_weights(workplace)
+    recipe = read_recipe(workplace / "recipe.toml")
+    base = load_headless(workplace / "base")
+    tokenizer = Tokenizer.load(workplace / "base", base.config.max_position_embeddings)
+    texts = load_or_prepare(recipe.data, tokenizer, workplace, workplace / "prepared", 0)
+    judged = np.arange(len(texts.pairs)) % 2 == 0
+    queries = texts.queries.take(np.append(np.arange(len(texts.queries)), 0))  # one more, unpaired
+    texts = replace(texts, pairs=replace(texts.pairs, judged=judged), queries=queries)
+    config = replace(recipe.reranker, unlabelled=0.5, invented=0.2)
+    weights = mined_lists(texts, PackedModel(base.eval()), tokenizer, config).weights
+    assert weights.tolist() == [*np.where(judged, 1.0, 0.2).tolist(), 0.5]
 
 
 def test_each_pair_is_a_list_and_knows_the_other_answers_of_its_query():
