@@ -19,7 +19,6 @@ from tamis.index.filters import matching
 from tamis.index.identifiers import Identifiers
 from tamis.index.segment import Segment
 from tamis.index.topk import TopK
-from tamis.index.vectors import SparseVectors
 from tamis.index.wal import read_logs
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tamis.index.manifest import Manifest, SegmentEntry
     from tamis.index.quantize import Precision
     from tamis.index.storage import FileEntry, Storage
+    from tamis.index.vectors import SparseVectors
 
 TERM_IDS = "terms.ids"
 
@@ -173,9 +173,9 @@ class Part:
             if vectors.vocab_size == vocab_size:
                 return vectors
             return vectors.below(vocab_size)
-        places = np.minimum(np.searchsorted(terms, vectors.terms), terms.size - 1)
-        found = terms[places] == vectors.terms
-        return _kept(vectors, found, places.astype(np.int32), vocab_size)
+        places = terms.searchsorted(vectors.terms)
+        found = terms.take(places, mode="clip") == vectors.terms
+        return vectors.where(found, places.astype(np.int32), vocab_size)
 
     def rows(self, docs: NDArray[np.int64], vocab_size: int) -> SparseVectors:
         """The stored vectors ``[docs]`` over the collection's terms."""
@@ -253,19 +253,6 @@ def _live(
     return live
 
 
-def _kept(
-    vectors: SparseVectors, kept: NDArray[np.bool_], terms: NDArray[np.int32], vocab_size: int
-) -> SparseVectors:
-    """The entries where ``kept`` is set, with these terms in place of their own."""
-    before = np.concatenate([[0], np.cumsum(kept)])
-    return SparseVectors(
-        before[vectors.offsets].astype(np.int64),
-        terms[kept],
-        vectors.weights[kept],
-        max(vocab_size, 1),
-    )
-
-
 def best_of(found: Sequence[tuple[int, TopK]], queries: int, k: int) -> TopK:
     """The k best of several parts' results.
 
@@ -276,15 +263,17 @@ def best_of(found: Sequence[tuple[int, TopK]], queries: int, k: int) -> TopK:
     """
     if len(found) == 1 and found[0][0] == 0:
         return found[0][1]
-    empty = np.full((queries, k), -1, np.int32)
-    docs = np.hstack([empty, *(np.where(top.docs < 0, -1, top.docs + at) for at, top in found)])
-    scores = np.hstack([np.zeros((queries, k), np.float32), *(top.scores for _, top in found)])
+    if not found:
+        nothing = np.full((queries, k), -1, np.int32), np.zeros((queries, k), np.float32)
+        return TopK(*nothing, np.zeros(queries, np.int64))
+    firsts, tops = zip(*found, strict=True)
+    docs = np.concatenate([top.docs for top in tops], axis=1)
+    scores = np.concatenate([top.scores for top in tops], axis=1)
     missing = docs < 0
+    docs += np.repeat(np.array(firsts, np.int32), k)
+    docs[missing] = -1
     # A column's place rises with the document number, so a stable sort settles ties.
-    order = np.argsort(np.where(missing, np.inf, -scores), axis=1, kind="stable")[:, :k]
-    work = sum((top.work for _, top in found), np.zeros(queries, np.int64))
-    return TopK(
-        np.take_along_axis(docs, order, 1).astype(np.int32),
-        np.take_along_axis(scores, order, 1),
-        work,
-    )
+    order = np.where(missing, np.inf, -scores).argsort(axis=1, kind="stable")[:, :k]
+    rows = np.arange(queries)[:, None]
+    work = sum((top.work for top in tops[1:]), tops[0].work)
+    return TopK(docs[rows, order], scores[rows, order], work)

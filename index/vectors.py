@@ -102,10 +102,22 @@ class SparseVectors:
 
     def below(self, vocab_size: int) -> SparseVectors:
         """The entries of terms below ``vocab_size``, over that vocabulary."""
-        kept = self.terms < vocab_size
-        before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        return self.where(self.terms < vocab_size, self.terms, vocab_size)
+
+    def where(
+        self, kept: NDArray[np.bool_], terms: NDArray[np.int32], vocab_size: int
+    ) -> SparseVectors:
+        """Some entries, with other terms, which keep every rule.
+
+        Args:
+            kept: ``[nnz]``, set for these entries.
+            terms: ``[nnz]``, in place of their own.
+            vocab_size: number of these terms.
+        """
+        before = np.zeros(kept.size + 1, np.int64)
+        kept.cumsum(out=before[1:])
         return SparseVectors.trusted(
-            before[self.offsets], self.terms[kept], self.weights[kept], max(vocab_size, 1)
+            before[self.offsets], terms[kept], self.weights[kept], max(vocab_size, 1)
         )
 
     def over(self, vocab_size: int) -> SparseVectors:
