@@ -1,9 +1,10 @@
-"""BuildProcess: segments are written in a process of their own, beside the one that searches.
+"""BuildProcess: a process that writes segments and clears away, beside the one that searches.
 
 In the searching process every line of Python that writes keeps a search waiting; so does, without
 a priority of its own, every core it takes. One process serves all collections of its owner. The
-collections' files do not depend on it: it writes segments that nothing names yet, and where it
-cannot be had, is not ready or ends in the middle, the work is done here.
+collections' files do not depend on it: it writes segments that nothing names yet, removes what
+nothing names any more, and where it cannot be had, is not ready or ends in the middle, the work is
+done here.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ import msgspec
 
 from tamis.index import errors
 from tamis.index.closing import Closing
-from tamis.index.segment_order import Written, carry_out, encode_order
+from tamis.index.garbage import Sweep, remove_unused
+from tamis.index.segment_order import Written, carry_out, message_of
 
 if TYPE_CHECKING:
-    from tamis.index.segment_order import Check, SegmentOrder
+    from collections.abc import Callable
+    from collections.abc import Collection as Names
+
+    from tamis.index.manifest import Manifest
+    from tamis.index.segment_order import Check, SegmentMessage, SegmentOrder
     from tamis.index.storage import Storage
 
 CHECK_EVERY_S = 0.1
@@ -36,9 +42,13 @@ _CHILD = "from tamis.index.build_worker import main; main({})"
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """An answer: the segment is written."""
+    """An answer: the order is carried out.
 
-    written: Written
+    Attributes:
+        written: the segment, if the order was for one.
+    """
+
+    written: Written | None
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -68,9 +78,9 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class BuildProcess(Closing):
-    """A process that writes segments for this one; safe to use from many threads.
+    """A process that works for this one's writers; safe to use from many threads.
 
-    It starts with the first segment that is to be written, holds each folder's lock while it
+    It starts with the first order, holds each folder's lock while it
     writes there, and ends when this process does, however that ends.
     """
 
@@ -101,23 +111,43 @@ class BuildProcess(Closing):
             lock: a handle that holds the folder's lock.
             check: called often; what it raises stops the work.
         """
-        line = self._connect(lock)
-        if line is None:
+        done = self._carried_out(lambda: message_of(order, storage), lock, check)
+        if done is None:
             return carry_out(order, storage, check)
-        with line:
-            answer = _asked(line, encode_order(order, storage), check)
-        if answer is None:
-            self._end()
-            return carry_out(order, storage, check)
-        found = msgspec.msgpack.decode(answer, type=Done | Failed)
-        if isinstance(found, Failed):
-            raise found.error()
-        return found.written
+        assert done.written is not None
+        return done.written
+
+    def remove_unused(
+        self, storage: Storage, lock: int, current: Manifest, busy: Names[str]
+    ) -> None:
+        """`garbage.remove_unused`, there if that can be and else here."""
+        if self._carried_out(lambda: Sweep.of(storage, busy), lock) is None:
+            remove_unused(storage, current, busy)
 
     def close(self) -> None:
         """End the process; what is asked of it afterwards is done here."""
         self._closed = True
         self._end()
+
+    def _carried_out(
+        self,
+        message: Callable[[], SegmentMessage | Sweep],
+        lock: int,
+        check: Check = lambda: None,
+    ) -> Done | None:
+        """The answer to an order; None where there is no process to take it, or it has ended."""
+        line = self._connect(lock)
+        if line is None:
+            return None
+        with line:
+            answer = _asked(line, msgspec.msgpack.encode(message()), check)
+        if answer is None:
+            self._end()
+            return None
+        found = msgspec.msgpack.decode(answer, type=Done | Failed)
+        if isinstance(found, Failed):
+            raise found.error()
+        return found
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()

@@ -13,11 +13,14 @@ import msgspec
 
 from tamis.index import system
 from tamis.index.build_process import READY, Done, Failed, is_readable, receive, send
-from tamis.index.segment_order import carry_out, decode_order
+from tamis.index.garbage import Sweep
+from tamis.index.segment_order import SegmentMessage, carry_out, order_of
 from tamis.index.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tamis.index.segment_order import Check, Written
 
 NICENESS = 10
 CHECK_EVERY_S = 0.02
@@ -73,10 +76,19 @@ def _carried_out(line: socket.socket, storage_of: Callable[[str], Storage]) -> D
     if request is None:
         return None
     try:
-        order, storage = decode_order(request, storage_of)
-        return Done(carry_out(order, storage, _checking(line)))
+        return Done(perform(request, storage_of, _checking(line)))
     except Exception as error:  # noqa: BLE001  the other side raises it
         return Failed.of(error)
+
+
+def perform(request: bytes, storage_of: Callable[[str], Storage], check: Check) -> Written | None:
+    """Carry out an encoded order; what was written, if that was the order."""
+    message = msgspec.msgpack.decode(request, type=SegmentMessage | Sweep)
+    storage = storage_of(os.fsdecode(message.root))
+    if isinstance(message, Sweep):
+        message.carry_out(storage)
+        return None
+    return carry_out(order_of(message, storage), storage, check)
 
 
 def _checking(line: socket.socket) -> Callable[[], None]:

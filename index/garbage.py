@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tamis.index.draft import DELETIONS, DICTIONARY, SEGMENTS
+from tamis.index.errors import FormatError
 from tamis.index.manifest import (
     CURRENT,
     Manifest,
     generations,
     manifest_name,
+    read_current,
     remove_unpinned,
 )
 from tamis.index.wal import log_name, log_numbers
@@ -42,6 +45,28 @@ def remove_unused(storage: Storage, current: Manifest, busy: Names[str] = ()) ->
             if not remove_unpinned(storage, generation):
                 kept.append(_manifest(storage, generation))
         _sweep(storage, kept, busy)
+
+
+class Sweep(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """An order to remove what is unused in a folder, for another process.
+
+    Attributes:
+        root: the folder, as the system has it.
+        busy: folders of segments in the making.
+    """
+
+    root: bytes
+    busy: list[str]
+
+    @staticmethod
+    def of(storage: Storage, busy: Names[str]) -> Sweep:
+        """The order for a folder."""
+        return Sweep(os.fsencode(storage.root.absolute()), list(busy))
+
+    def carry_out(self, storage: Storage) -> None:
+        """`remove_unused`; nothing where the current manifest cannot be read."""
+        with suppress(OSError, FormatError):
+            remove_unused(storage, read_current(storage), self.busy)
 
 
 def _manifest(storage: Storage, generation: int) -> Manifest:

@@ -14,7 +14,6 @@ import numpy as np
 
 from tamis.index.draft import FREQUENCY, SEGMENTS, Draft
 from tamis.index.errors import StoppedError
-from tamis.index.garbage import remove_unused
 from tamis.index.index import Index
 from tamis.index.manifest import pin_current
 from tamis.index.merging import choose, rows_of, small_tail
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.build_here import BuildHere
+    from tamis.index.build_process import BuildProcess
     from tamis.index.dictionary import Dictionary
     from tamis.index.manifest import Manifest
     from tamis.index.pending import Pending
@@ -52,7 +53,8 @@ class Publisher:
         dictionary: Dictionary | None,
         on_failure: Callable[[BaseException], None],
         gather: bool,
-        write: Callable[..., Written],
+        builder: BuildProcess | BuildHere,
+        lock: int,
     ) -> None:
         """Begin with the current generation.
 
@@ -63,13 +65,14 @@ class Publisher:
             on_failure: told when a step of publishing fails, after which nobody knows which
                 generation is the current one until the folder is opened again.
             gather: whether a commit takes small segments before it into its own.
-            write: carries out an order of a segment, calling ``check`` often.
+            builder: writes segments and clears away.
+            lock: a handle that holds the folder's lock.
         """
         self.index = index
         self._storage = storage
         self._on_failure = on_failure
         self._gather = gather
-        self._write = write
+        self._builder, self._lock = builder, lock
         self._publishing = threading.RLock()
         self._merging = threading.Lock()
         self._busy: set[str] = set()
@@ -168,7 +171,7 @@ class Publisher:
         """Remove the files of generations that nobody reads any more."""
         with self._publishing:
             if self._failure is None:  # else the current generation may be another
-                remove_unused(self._storage, self.manifest, self._busy)
+                self._builder.remove_unused(self._storage, self._lock, self.manifest, self._busy)
 
     def close(self) -> None:
         """Let go of the current generation."""
@@ -185,7 +188,7 @@ class Publisher:
         order = self._order(folder, parts, self.manifest.vocab_size)
         try:
             with short_turns():
-                entry, files = self._write(order, check=check)
+                entry, files = self._builder.write(order, self._storage, self._lock, check)
             held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()
@@ -268,7 +271,7 @@ class Publisher:
     def _append(self, draft: Draft, order: SegmentOrder, change: NDArray[np.int64]) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
         try:
-            entry, files = self._write(order, check=lambda: None)
+            entry, files = self._builder.write(order, self._storage, self._lock, lambda: None)
         finally:
             self._busy.discard(order.folder)  # a publish comes next, under the same lock
         draft.insert(len(draft.segments), entry, files)

@@ -84,53 +84,52 @@ def carry_out(order: SegmentOrder, storage: Storage, check: Check = lambda: None
     return Written(*written)
 
 
-class _PartMessage(msgspec.Struct, frozen=True, array_like=True):
+class PartMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A part whose documents an order names."""
+
     entry: SegmentEntry
     files: dict[str, FileEntry]
     live: bytes | None  # one bit a document
 
 
-class _Message(msgspec.Struct, frozen=True, array_like=True):
+class SegmentMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A `SegmentOrder` for a process that reaches the same files."""
+
     root: bytes  # as the system has it: a path need not be UTF-8
     folder: str
     vocab_size: int
     precision: Precision
     columns: dict[str, ColumnType]
-    parts: list[_PartMessage]
+    parts: list[PartMessage]
     logs: tuple[int, int] | None
 
 
-def encode_order(order: SegmentOrder, storage: Storage) -> bytes:
-    """An order as bytes, for a process that reaches the same files."""
-    message = _Message(
+def message_of(order: SegmentOrder, storage: Storage) -> SegmentMessage:
+    """An order for a process that reaches the same files."""
+    return SegmentMessage(
         os.fsencode(storage.root.absolute()),
         order.folder,
         order.vocab_size,
         order.precision,
         dict(order.columns),
-        [_message_of(part) for part in order.parts],
+        [_part_message(part) for part in order.parts],
         None if order.pending is None else (order.logs.start, order.logs.stop),
     )
-    return msgspec.msgpack.encode(message)
 
 
-def _message_of(part: Part) -> _PartMessage:
+def _part_message(part: Part) -> PartMessage:
     live = None if part.live is None else np.packbits(part.live).tobytes()
-    return _PartMessage(part.entry, dict(part.stored.files), live)
+    return PartMessage(part.entry, dict(part.stored.files), live)
 
 
-def decode_order(
-    payload: bytes, storage_of: Callable[[str], Storage] = Storage
-) -> tuple[SegmentOrder, Storage]:
-    """The order of `encode_order`, its files open and its logs read.
+def order_of(message: SegmentMessage, storage: Storage) -> SegmentOrder:
+    """The order of a message, its files open and its logs read.
 
     Raises:
         CorruptionError: a file is missing, or a log is damaged.
     """
-    message = msgspec.msgpack.decode(payload, type=_Message)
-    storage = storage_of(os.fsdecode(message.root))
     logs = range(*message.logs) if message.logs is not None else range(0)
-    order = SegmentOrder(
+    return SegmentOrder(
         message.folder,
         message.vocab_size,
         message.precision,
@@ -139,10 +138,9 @@ def decode_order(
         _pending_of(storage, logs) if message.logs is not None else None,
         logs,
     )
-    return order, storage
 
 
-def _part_of(message: _PartMessage, storage: Storage, precision: Precision) -> Part:
+def _part_of(message: PartMessage, storage: Storage, precision: Precision) -> Part:
     stored, live = Stored.open(storage, message.entry, message.files, precision), None
     if message.live is not None:
         bits = np.frombuffer(message.live, np.uint8)

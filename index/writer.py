@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tamis.index.background import Repeater
+from tamis.index.build_here import BuildHere
 from tamis.index.closing import Closing
 from tamis.index.collection import Collection
 from tamis.index.errors import InputError
@@ -23,7 +23,6 @@ from tamis.index.logged_words import LoggedWords
 from tamis.index.manifest import BUILD, read_current_line
 from tamis.index.pending import Pending, Write, checked
 from tamis.index.publisher import Publisher
-from tamis.index.segment_order import carry_out
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
 from tamis.index.waiting import Place, check_wait
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from tamis.index.build_process import BuildProcess
     from tamis.index.dictionary import Dictionary, DictionaryWriter
     from tamis.index.index import Index
-    from tamis.index.segment_order import Written
     from tamis.index.waiting import Wait
 
 
@@ -58,7 +56,7 @@ class CollectionWriter(Closing):
         verify: Literal["full", "lazy"] = "lazy",
         merge: bool = True,
         gather: bool | None = None,
-        builder: BuildProcess | None = None,
+        builder: BuildProcess | BuildHere | None = None,
         storage: Storage | None = None,
     ) -> CollectionWriter:
         """Become the writer of a folder and take up what is in its log.
@@ -68,8 +66,8 @@ class CollectionWriter(Closing):
             verify: as for `Index.open`.
             merge: merge segments in the background; else call `merge`.
             gather: let a commit take small segments before it into its own; None: as ``merge``.
-            builder: writes the segments in a process of its own, so that searches in this one
-                go on undisturbed; None: they are written here.
+            builder: writes the segments, and clears away, in a process of its own, so that
+                searches in this one go on undisturbed; None: in this one.
             storage: how to reach the folder's files, when not in the plain way.
 
         Raises:
@@ -84,10 +82,8 @@ class CollectionWriter(Closing):
             collection = Collection.open(path, verify, storage=storage)
             stack.callback(collection.close)
             gather = merge if gather is None else gather
-            write = partial(carry_out, storage=storage)
-            if builder is not None:
-                write = partial(builder.write, storage=storage, lock=lock.handle)
-            writer = CollectionWriter(storage, collection, lock, write, merge, gather)
+            builder = builder or BuildHere()
+            writer = CollectionWriter(storage, collection, lock, builder, merge, gather)
             stack.pop_all()
         return writer
 
@@ -96,7 +92,7 @@ class CollectionWriter(Closing):
         storage: Storage,
         collection: Collection,
         lock: FolderLock,
-        write: Callable[..., Written],
+        builder: BuildProcess | BuildHere,
         merge: bool,
         gather: bool,
     ) -> None:
@@ -112,7 +108,8 @@ class CollectionWriter(Closing):
             collection.dictionary,
             lambda error: self._log.stop(error),
             gather,
-            write,
+            builder,
+            lock.handle,
         )
         self._publisher.remove_unused()
         storage.remove_folder(BUILD)
@@ -348,8 +345,8 @@ class CollectionWriter(Closing):
                 stack.callback(self._merger.close)
             self._log.sync_all()
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        (self.close if kind is None else self.abandon)()
+    def __exit__(self, *error: object) -> None:
+        (self.abandon if any(error) else self.close)()
 
     def _append(
         self,

@@ -10,7 +10,17 @@ from test_corruption import (
     test_a_damaged_write_in_the_log_is_an_error_and_a_torn_one_is_not as damaged_log,
 )
 
-from tamis.index import TamisError, manifest, merging, parts, publisher, segment_order, wal, writer
+from tamis.index import (
+    TamisError,
+    build_here,
+    manifest,
+    merging,
+    parts,
+    publisher,
+    segment_order,
+    wal,
+    writer,
+)
 from tamis.index.documents import Documents
 from tamis.index.draft import Draft
 from tamis.index.index import Index
@@ -233,7 +243,7 @@ def a_failed_publication_is_forgotten(patch):
     patch.setattr(
         publisher.Publisher,
         "remove_unused",
-        lambda self: publisher.remove_unused(self._storage, self.manifest, self._busy),
+        lambda self: build_here.remove_unused(self._storage, self.manifest, self._busy),
     )
 
 
@@ -268,7 +278,7 @@ def readers_are_not_asked(patch):
 
 @defect(promise("pins"))
 def unread_files_are_kept(patch):
-    patch.setattr(publisher, "remove_unused", nothing)
+    patch.setattr(build_here, "remove_unused", nothing)
 
 
 @defect(promise("lock"))
@@ -311,13 +321,13 @@ def an_order_forgets_its_writes(patch):
 
 @defect(promise("held"))
 def an_order_forgets_deletions(patch):
-    encode = workload.encode_order
+    message_of = workload.message_of
 
     def forgetting(order, storage):
         parts = [publisher.replace(part, live=None) for part in order.parts]
-        return encode(publisher.replace(order, parts=parts), storage)
+        return message_of(publisher.replace(order, parts=parts), storage)
 
-    patch.setattr(workload, "encode_order", forgetting)
+    patch.setattr(workload, "message_of", forgetting)
 
 
 @defect(promise("order"))

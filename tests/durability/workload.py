@@ -1,22 +1,30 @@
 """A collection under change, and a plain dictionary beside it that says what it must hold."""
 
+import msgspec
 import numpy as np
 from storages import Quick
 
 from tamis.index import Collection, SparseVectors
+from tamis.index.build_worker import perform
 from tamis.index.creation import create_collection
 from tamis.index.dictionary import DictionaryWriter
+from tamis.index.garbage import Sweep
 from tamis.index.reference import search
-from tamis.index.segment_order import carry_out, decode_order, encode_order
+from tamis.index.segment_order import message_of
 from tamis.index.writer import CollectionWriter
 
 
 class FromBytes:
-    """Writes segments of what their orders' bytes say, as another process does; no other is."""
+    """Does what orders' bytes say, as another process does; no other is."""
 
     def write(self, order, storage, lock, check):
-        found, _ = decode_order(encode_order(order, storage), lambda root: storage)
-        return carry_out(found, storage, check)
+        return self._perform(message_of(order, storage), storage, check)
+
+    def remove_unused(self, storage, lock, current, busy):
+        self._perform(Sweep.of(storage, busy), storage, None)
+
+    def _perform(self, message, storage, check):
+        return perform(msgspec.msgpack.encode(message), lambda root: storage, check)
 
 
 LEARNED = 23  # terms below are learned, the others words

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from storages import Quick
 from workload import check_consistent, create, held, put
@@ -24,7 +25,7 @@ from tamis.index import (
 from tamis.index.build_process import BuildProcess, Failed, receive, send
 from tamis.index.build_worker import answer
 from tamis.index.lock import FolderLock
-from tamis.index.segment_order import encode_order
+from tamis.index.segment_order import message_of
 from tamis.index.storage import Storage
 from tamis.index.wal import log_name
 
@@ -119,6 +120,48 @@ def test_when_it_is_killed_the_work_is_done_here_and_another_is_started(tmp_path
         assert len(writer.index) == 2
 
 
+def test_it_clears_away_what_would_be_cleared_away_here(tmp_path, builder, monkeypatch):
+    """When the last reader has let go, not before."""
+    monkeypatch.setattr("tamis.index.build_process.remove_unused", None)  # nothing is done here
+    create(tmp_path / "c")
+    with CollectionWriter.open(tmp_path / "c", merge=False, gather=True, builder=builder) as writer:
+        put(writer, [("a", 1)], wait="searchable")
+        with Collection.open(tmp_path / "c"):
+            put(writer, [("a", 2)], wait="searchable")
+            put(writer, [("b", 3)], wait="searchable")
+            assert len(list((tmp_path / "c").glob("manifest-*"))) == 2
+            assert len(list((tmp_path / "c/segments").iterdir())) == 2
+        put(writer, [("c", 4)], wait="searchable")
+        assert len(list((tmp_path / "c").glob("manifest-*"))) == 1
+        assert len(list((tmp_path / "c").glob("log-*"))) == 1
+        assert len(list((tmp_path / "c/dictionary").glob("*.document_frequency"))) == 1
+        assert [f"segments/{path.name}" for path in (tmp_path / "c/segments").iterdir()] == [
+            part.entry.name for part in writer.index.parts
+        ]
+
+
+def test_when_it_is_killed_while_it_clears_away_that_is_done_here(tmp_path):
+    create(tmp_path / "c")
+    with (
+        BuildProcess() as process,
+        CollectionWriter.open(tmp_path / "c", merge=False, builder=process) as writer,
+    ):
+        assert process.start(60)
+        put(writer, [("a", 1)], wait="searchable")
+        reader = Collection.open(tmp_path / "c")
+        put(writer, [("a", 2)], wait="searchable")
+        reader.close()
+        os.kill(process._process.pid, signal.SIGSTOP)
+        thread = threading.Thread(target=writer.remove_unused)
+        thread.start()
+        time.sleep(0.1)
+        assert thread.is_alive()
+        assert len(list((tmp_path / "c").glob("manifest-*"))) == 2
+        process._process.kill()
+        thread.join()
+        assert len(list((tmp_path / "c").glob("manifest-*"))) == 1
+
+
 def test_when_it_was_killed_between_two_orders_another_is_started(tmp_path):
     create(tmp_path / "c")
     with (
@@ -163,7 +206,7 @@ def test_it_holds_no_lock_when_its_answer_comes(tmp_path, monkeypatch):
     with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
         put(writer, [("a", 1)], wait="searchable")
         order = writer._publisher._order("segments/000009", writer.index.parts, 30)
-        request = encode_order(order, Storage(tmp_path / "c"))
+        request = msgspec.msgpack.encode(message_of(order, Storage(tmp_path / "c")))
         lock = os.dup(writer._lock.handle)
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -253,7 +296,8 @@ def test_an_order_ends_when_nobody_waits_for_it(tmp_path):
     with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
         put(writer, [(f"d{number}", number) for number in range(50)], wait="searchable")
         order = writer._publisher._order("segments/000009", writer.index.parts, 30)
-        orders.append(encode_order(order, Storage(tmp_path / "c")))
+        message = message_of(order, Storage(tmp_path / "c"))
+        orders.append(msgspec.msgpack.encode(message))
 
         class Slow(Quick):
             def create(self, name):

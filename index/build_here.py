@@ -1,0 +1,29 @@
+"""BuildHere: in the place of a `BuildProcess` where this process has nothing else to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tamis.index.garbage import remove_unused
+from tamis.index.segment_order import carry_out
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as Names
+
+    from tamis.index.manifest import Manifest
+    from tamis.index.segment_order import Check, SegmentOrder, Written
+    from tamis.index.storage import Storage
+
+
+class BuildHere:
+    """Writes segments, and clears away, in this process."""
+
+    def write(self, order: SegmentOrder, storage: Storage, lock: int, check: Check) -> Written:
+        """`carry_out`; the lock is held already."""
+        return carry_out(order, storage, check)
+
+    def remove_unused(
+        self, storage: Storage, lock: int, current: Manifest, busy: Names[str]
+    ) -> None:
+        """`garbage.remove_unused`; the lock is held already."""
+        remove_unused(storage, current, busy)
