@@ -87,8 +87,7 @@ class Collection(Closing):
         newer = known.manifest.files if known is not None else {}
         check_files(self.storage, manifest, verify, {**old, **newer})
         parts = [*self.index.parts, *(known.parts if known is not None else ())]
-        stored = {part.entry.name: part.stored for part in parts}
-        index = Index(self.path, manifest, open_parts(self.storage, manifest, stored), pin)
+        index = Index(self.path, manifest, open_parts(self.storage, manifest, parts), pin)
         if _of_dictionary(manifest.files) == _of_dictionary(old):
             return Collection(self.storage, index, self.dictionary)
         return Collection(self.storage, index, _checked_dictionary(self.storage, manifest))

@@ -22,7 +22,7 @@ from tamis.index.topk import TopK
 from tamis.index.wal import read_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -227,18 +227,21 @@ def check_files(
         read_logs(storage, manifest.log)
 
 
-def open_parts(
-    storage: Storage, manifest: Manifest, known: Mapping[str, Stored] | None = None
-) -> list[Part]:
-    """The parts of a generation; segments in ``known`` with the same files are not mapped again."""
-    parts, first = list[Part](), 0
+def open_parts(storage: Storage, manifest: Manifest, known: Iterable[Part] = ()) -> list[Part]:
+    """The parts of a generation; files that ``known`` parts have open are not opened again."""
+    by_name, parts, first = {part.entry.name: part for part in known}, list[Part](), 0
     for entry in manifest.segments:
-        stored = (known or {}).get(entry.name)
-        if stored is None or any(
-            manifest.files.get(name) != file for name, file in stored.files.items()
+        same = by_name.get(entry.name)
+        if same is None or any(
+            manifest.files.get(name) != file for name, file in same.stored.files.items()
         ):
             stored = Stored.open(storage, entry, manifest.files, manifest.precision)
-        parts.append(Part(stored, entry, first, _live(storage, entry, manifest.files)))
+            parts.append(Part(stored, entry, first, _live(storage, entry, manifest.files)))
+        elif same.entry.deletions == entry.deletions:
+            parts.append(replace(same, entry=entry, first=first))
+        else:
+            live = _live(storage, entry, manifest.files)
+            parts.append(Part(same.stored, entry, first, live))
         first += entry.documents
     return parts
 

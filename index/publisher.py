@@ -76,7 +76,7 @@ class Publisher:
         self._publishing = threading.RLock()
         self._merging = threading.Lock()
         self._busy: set[str] = set()
-        self._opened: dict[str, Stored] = {}  # of the draft
+        self._opened: list[Part] = []  # of the draft
         self._failure: BaseException | None = None
         self._last_folder = max((int(name) for name in storage.names(SEGMENTS)), default=0)
         self._first_term = dictionary.first_term if dictionary is not None else 0
@@ -276,8 +276,9 @@ class Publisher:
             self._busy.discard(order.folder)  # a publish comes next, under the same lock
         draft.insert(len(draft.segments), entry, files)
         stored = Stored.open(self._storage, entry, files, self.manifest.precision)
-        self._opened[order.folder] = stored
-        change += Part(stored, entry, 0, None).document_frequency(change.size)
+        part = Part(stored, entry, 0, None)
+        self._opened.append(part)
+        change += part.document_frequency(change.size)
 
     def _publish(
         self, draft: Draft, vocab_size: int, log: int, settings: Mapping[str, Any]
@@ -289,7 +290,7 @@ class Publisher:
             self._failure = error
             self._on_failure(error)
             raise
-        known = {part.entry.name: part.stored for part in self.index.parts} | self._opened
+        known = [*self.index.parts, *self._opened]
         self._opened.clear()
         old, parts = self.index, open_parts(self._storage, manifest, known)
         self.index = Index(self._storage.root, manifest, parts, pin)

@@ -19,13 +19,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
 from tamis.index import system
-from tamis.index.array_file import BUFFER_BYTES, ArrayFile, FileEntry, little_endian
+from tamis.index.array_file import ArrayFile, FileEntry, little_endian
 from tamis.index.errors import CorruptionError, InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = ["RESTORE", "ArrayFile", "FileEntry", "Storage", "link_or_copy"]
 
 HASH_CHUNK_BYTES = 1 << 22
 SYNCS_AT_ONCE = 8
+FEW_SYNCS = 2
 RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
 
 
@@ -132,14 +134,17 @@ class Storage:
         """All bytes of a file."""
         handle = self._open(name)
         try:
-            return _read_all(handle)
+            return _first_bytes(handle, os.fstat(handle).st_size)
         finally:
             os.close(handle)
 
     def size(self, name: str) -> int | None:
         """A file's bytes, None where there is no such file."""
-        path = self.path(name)
-        return path.stat().st_size if path.is_file() else None
+        try:
+            found = self.path(name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if S_ISREG(found.st_mode) else None
 
     def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
         """The array of a file, read-only: mapped, or read where it is no larger than a page.
@@ -161,7 +166,7 @@ class Storage:
                 raise self._wrong_size(name, entry, found)
             data: Any
             if found <= mmap.PAGESIZE:
-                data = _read_all(handle)
+                data = _first_bytes(handle, found)
             else:
                 data = mmap.mmap(handle, found, access=mmap.ACCESS_READ)
         finally:
@@ -208,7 +213,8 @@ class Storage:
     def together(self) -> Iterator[None]:
         """Sync the files that the ``with`` block writes at its end, side by side.
 
-        A disk takes hardly longer for twenty than for one. Blocks may lie in one another.
+        A disk takes hardly longer for twenty than for one, and a thread longer than a sync for
+        two. Blocks may lie in one another.
         """
         if self._waiting is not None:
             yield
@@ -218,6 +224,10 @@ class Storage:
             yield
         finally:
             self._local.waiting = None
+        if len(waiting) <= FEW_SYNCS:
+            for name in waiting:
+                self.sync_name(name)
+            return
         with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
             list(pool.map(self.sync_name, waiting))
 
@@ -356,11 +366,9 @@ def link_or_copy(storage: Storage, source: Path, name: str) -> None:
         storage.copy(source, name)
 
 
-def _read_all(handle: int) -> bytes:
-    """All bytes of an open file."""
-    pieces = list[bytes]()
-    while piece := os.read(
-        handle, max(os.fstat(handle).st_size, 1) if not pieces else BUFFER_BYTES
-    ):
-        pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def _first_bytes(handle: int, size_bytes: int) -> bytes:
+    """So many bytes of an open file, or all it has; one call of the system for a small one."""
+    pieces = [os.read(handle, size_bytes)]
+    while pieces[-1] and (rest := size_bytes - sum(map(len, pieces))):
+        pieces.append(os.read(handle, rest))
+    return b"".join(pieces)
