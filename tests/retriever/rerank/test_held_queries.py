@@ -64,6 +64,7 @@ def test_a_reranker_scores_documents_held_for_many_queries(tmp_path, device):
     parts = open_parts(tmp_path, "qwen3", device)
     reranker = BlockReranker(parts)
     held = reranker.document_keys(DOCUMENTS)
+    assert not any(keys.requires_grad for keys, _ in held.layers.values())
     many = reranker.hold(held)
     for query in QUERIES:
         wanted, found = reranker.score_held(query, held), reranker.score_held(query, many)
