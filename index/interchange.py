@@ -265,6 +265,11 @@ def _write_npz(path: Path, vectors: SparseVectors) -> None:
         )
 
 
+def read_vectors(path: Path) -> SparseVectors:
+    """Read a file of one batch: ``.safetensors`` of `tamis encode`, else as `read_csr`."""
+    return SparseVectors.load(path) if path.suffix == ".safetensors" else read_csr(path)
+
+
 def read_csr(path: Path) -> SparseVectors:
     """Read a ``.npz`` file of ``scipy.sparse.save_npz``; rows may be unsorted, with zeros.
 

@@ -126,6 +126,12 @@ def search(
     lexical_weight: Annotated[
         float | None, typer.Option(min=0.0, help="Factor on the words of questions; 0: no words.")
     ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Take these vectors instead, .safetensors or .npz.")
+    ] = None,
+    asked: Annotated[
+        Path | None, typer.Option(help="Vectors of questions to ask --vectors.")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Turns that a minimum is taken of.")] = 5,
     precision: Annotated[
         Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
@@ -135,12 +141,16 @@ def search(
 ) -> None:
     """Measure the index against the peers that are installed, behind a correctness gate."""
     require("eval")
-    from tamis.scripts.bench_search import from_collection, measure_search, synthetic
+    from tamis.scripts.bench_search import from_collection, from_vectors, measure_search, synthetic
 
-    if (index is None) != (questions is None):
-        raise typer.BadParameter("give --index and --questions together, or neither")
+    if (index is None) != (questions is None) or (vectors is None) != (asked is None):
+        raise typer.BadParameter("give --index and --questions, or --vectors and --asked, or none")
+    if index is not None and vectors is not None:
+        raise typer.BadParameter("give --index or --vectors, one of the two")
     if index is not None and questions is not None:
         work = from_collection(index, questions, queries, lexical_weight)
+    elif vectors is not None and asked is not None:
+        work = from_vectors(vectors, asked, queries)
     else:
         work = synthetic(documents, queries)
     found = measure_search(work, repeats=repeats, precision=precision)

@@ -26,7 +26,7 @@ from tamis.eval.provenance import provenance
 from tamis.index import Index, IndexConfig, SparseVectors, reference
 from tamis.index.calibration import RECALLS
 from tamis.index.errors import InputError
-from tamis.index.interchange import stored_vectors
+from tamis.index.interchange import read_vectors, stored_vectors
 from tamis.retriever.searcher import Searcher
 from tamis.scripts.bench_peers import EXACT, Answers, Built, Engine, build_peers
 from tamis.scripts.bench_reach import filtered, recalls
@@ -34,6 +34,8 @@ from tamis.scripts.bench_vectors import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from tamis.index.quantize import Precision
 
@@ -101,13 +103,7 @@ def from_collection(
     """
     searcher = Searcher.open(folder)
     texts = list(dict.fromkeys(filter(None, map(str.strip, questions.read_text().splitlines()))))
-    wanted = queries + CALIBRATION_QUERIES
-    if len(texts) < wanted:
-        raise InputError(
-            f"{questions}: expected at least {wanted} questions, one a line, found {len(texts)}; "
-            "give more or set --queries lower"
-        )
-    drawn = np.random.default_rng(SEED).choice(len(texts), wanted, replace=False)
+    drawn = _drawn(len(texts), queries, questions)
     index = searcher.collection.index
     corpus = SparseVectors.concatenate([vectors for _, vectors in stored_vectors(index)])
     asked = searcher.encode([texts[number] for number in drawn], lexical_weight)
@@ -115,6 +111,28 @@ def from_collection(
         learned = searcher.encoder.description.vocab_size
         corpus, asked = corpus.below(learned), asked.below(learned)
     return Workload(corpus, asked, f"{folder.name}, lexical weight {lexical_weight}")
+
+
+def from_vectors(documents: Path, questions: Path, queries: int) -> Workload:
+    """Vectors encoded beforehand, each a file of one batch; see `read_vectors`.
+
+    Raises:
+        InputError: there are too few questions.
+    """
+    asked = read_vectors(questions)
+    asked = asked.take(_drawn(len(asked), queries, questions))
+    return Workload(read_vectors(documents), asked, f"{documents.name}, asked {questions.name}")
+
+
+def _drawn(questions: int, queries: int, place: Path) -> NDArray[np.int64]:
+    """Which of all questions to take, ``queries`` and as many as calibrate (InputError)."""
+    wanted = queries + CALIBRATION_QUERIES
+    if questions < wanted:
+        raise InputError(
+            f"{place}: expected at least {wanted} questions, found {questions}; "
+            "give more or set --queries lower"
+        )
+    return np.random.default_rng(SEED).choice(questions, wanted, replace=False)
 
 
 def measure_search(

@@ -213,20 +213,18 @@ def _index_vectors(
     path: Path, out: Path, encoder: str, vocab_size: int | None, resume: bool
 ) -> None:
     """Index a file or folder of vectors; what is read at once is read again when resuming."""
-    from tamis.index import Index, SparseVectors
+    from tamis.index import Index
     from tamis.index.ciff import CIFF
     from tamis.index.errors import InputError
-    from tamis.index.interchange import NPZ, read_csr, read_ids
+    from tamis.index.interchange import NPZ, read_ids, read_vectors
 
     if not path.exists():
         raise InputError(
             f"{path}: expected vectors (.safetensors, .npz, .ciff, .jsonl or a folder of those), "
             "found no such file; check the path"
         )
-    if path.suffix == ".safetensors":
-        Index.build(out, SparseVectors.load(path), read_ids(path))
-    elif path.suffix == NPZ:
-        Index.build(out, read_csr(path), read_ids(path))
+    if path.suffix in (".safetensors", NPZ):
+        Index.build(out, read_vectors(path), read_ids(path))
     elif path.name.endswith(CIFF):
         _index_ciff(path, out, encoder, vocab_size)
     else:

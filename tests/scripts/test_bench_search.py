@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 
 from tamis.index import Index, InputError, SparseVectors
+from tamis.index.interchange import write_csr
 from tamis.retriever import Passage, index_corpus
 from tamis.scripts import bench_search
 from tamis.scripts.bench_peers import BlockMax, Exhaustive, _build_bmp
 from tamis.scripts.bench_reach import recalls
-from tamis.scripts.bench_search import _gate, _overlap, from_collection, measure_search, synthetic
+from tamis.scripts.bench_search import (
+    _gate,
+    _overlap,
+    from_collection,
+    from_vectors,
+    measure_search,
+    synthetic,
+)
 from tamis.scripts.bench_vectors import VOCAB_SIZE, Topics
 
 
@@ -108,3 +116,19 @@ def test_a_collection_gives_its_vectors_and_encodes_questions(tmp_path, monkeypa
     assert best.docs[moon].tolist() == [0]
     with pytest.raises(InputError, match="at least 5 questions"):
         from_collection(tmp_path / "tiny", questions, 4, None)
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_vectors_encoded_beforehand_are_measured(topics, tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(bench_search, "CALIBRATION_QUERIES", 2)
+    corpus = topics.vectors(101, 60, 0.8, seed=5)
+    questions = topics.vectors(7, bench_search.QUERY_TERMS, 0.25, seed=6)
+    files = tmp_path / f"documents.{ending}", tmp_path / f"questions.{ending}"
+    for file, vectors in zip(files, (corpus, questions), strict=True):
+        write_csr(file, vectors, [str(row) for row in range(len(vectors))])
+    work = from_vectors(*files, queries=5)
+    assert work.corpus.to_dicts() == corpus.to_dicts()
+    every = questions.to_dicts()
+    assert sorted(map(every.index, work.asked.to_dicts())) == list(range(7))  # each of them once
+    with pytest.raises(InputError, match="expected at least 8 questions, found 7"):
+        from_vectors(*files, queries=6)
