@@ -3,8 +3,8 @@
 In the searching process every line of Python that writes keeps a search waiting; so does, without
 a priority of its own, every core it takes. One process serves all collections of its owner. The
 collections' files do not depend on it: it writes segments that nothing names yet, removes what
-nothing names any more, and where it cannot be had, is not ready or ends in the middle, the work is
-done here.
+nothing names any more, and where it cannot be had, is not ready, ends in the middle or gives no
+sign of life for `SILENT_S`, the work is done here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
 CHECK_EVERY_S = 0.1
 END_WITHIN_S = 5.0
+SIGN_EVERY_S = 1.0
+SILENT_S = 30.0  # without a sign of life: stopped, or starved
 READY = b"r"
+SIGN_OF_LIFE = b""
 _LENGTH = struct.Struct("<Q")
 _CHILD = "from tamis.index.build_worker import main; main({})"
 
@@ -140,7 +144,7 @@ class BuildProcess(Closing):
         if line is None:
             return None
         with line:
-            answer = _asked(line, msgspec.msgpack.encode(message()), check)
+            answer = self._asked(line, msgspec.msgpack.encode(message()), check)
         if answer is None:
             self._end()
             return None
@@ -148,6 +152,20 @@ class BuildProcess(Closing):
         if isinstance(found, Failed):
             raise found.error()
         return found
+
+    def _asked(self, line: socket.socket, request: bytes, check: Check) -> bytes | None:
+        """As `awaited`; what ``check`` raises stops the work."""
+        line.settimeout(SILENT_S)
+        with suppress(OSError):  # it has ended, as is seen next
+            send(line, request)
+        try:
+            return awaited(line, check)
+        except BaseException:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_WR)  # stop
+            if awaited(line, lambda: None) is None:
+                self._end()
+            raise
 
     def _begin(self) -> None:
         ours, theirs = socket.socketpair()
@@ -201,19 +219,23 @@ class BuildProcess(Closing):
             self._process, self._control, self._ready = None, None, False
 
 
-def _asked(line: socket.socket, request: bytes, check: Check) -> bytes | None:
-    """The answer to a request; None where the process ends instead."""
-    with suppress(OSError):  # it has ended, as is seen next
-        send(line, request)
-    try:
-        while not is_readable(line, CHECK_EVERY_S):
-            check()
-    except BaseException:
-        with suppress(OSError):
-            line.shutdown(socket.SHUT_WR)  # stop
-        receive(line)
-        raise
-    return receive(line)
+def awaited(line: socket.socket, check: Check) -> bytes | None:
+    """The answer that comes by a line; None where the process ends, or stands still, instead.
+
+    Args:
+        line: with a timeout.
+        check: called often; what it raises ends the waiting.
+    """
+    heard = time.monotonic()
+    while time.monotonic() < heard + SILENT_S:
+        check()
+        if not is_readable(line, CHECK_EVERY_S):
+            continue
+        answer = receive(line)
+        if answer != SIGN_OF_LIFE:
+            return answer
+        heard = time.monotonic()
+    return None
 
 
 def is_readable(line: socket.socket, timeout_s: float) -> bool:
@@ -233,7 +255,7 @@ def receive(line: socket.socket) -> bytes | None:
     try:
         head = _exactly(line, _LENGTH.size)
         return None if head is None else _exactly(line, *_LENGTH.unpack(head))
-    except ConnectionError:
+    except (ConnectionError, TimeoutError):
         return None
 
 

@@ -6,19 +6,28 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tamis.index import system
-from tamis.index.build_process import READY, Done, Failed, is_readable, receive, send
+from tamis.index.build_process import (
+    READY,
+    SIGN_EVERY_S,
+    SIGN_OF_LIFE,
+    Done,
+    Failed,
+    is_readable,
+    receive,
+    send,
+)
 from tamis.index.garbage import Sweep
 from tamis.index.segment_order import SegmentMessage, carry_out, order_of
 from tamis.index.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tamis.index.segment_order import Check, Written
 
@@ -63,12 +72,32 @@ def answer(line: socket.socket, lock: int, storage_of: Callable[[str], Storage] 
         storage_of: how to reach a folder's files.
     """
     try:
-        found = _carried_out(line, storage_of)
+        with _signs_of_life(line):
+            found = _carried_out(line, storage_of)
     finally:
         os.close(lock)
     if found is not None:
         with suppress(ConnectionError):  # hung up
             send(line, msgspec.msgpack.encode(found))
+
+
+@contextmanager
+def _signs_of_life(line: socket.socket) -> Iterator[None]:
+    """Tells the other side now and then that this process runs, until the block ends."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        with suppress(OSError):  # hung up
+            while not ended.wait(SIGN_EVERY_S):
+                send(line, SIGN_OF_LIFE)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _carried_out(line: socket.socket, storage_of: Callable[[str], Storage]) -> Done | Failed | None:

@@ -22,7 +22,7 @@ from tamis.index import (
     CorruptionError,
     LockedError,
 )
-from tamis.index.build_process import BuildProcess, Failed, receive, send
+from tamis.index.build_process import BuildProcess, Failed, awaited, receive, send
 from tamis.index.build_worker import answer
 from tamis.index.lock import FolderLock
 from tamis.index.segment_order import message_of
@@ -160,6 +160,63 @@ def test_when_it_is_killed_while_it_clears_away_that_is_done_here(tmp_path):
         process._process.kill()
         thread.join()
         assert len(list((tmp_path / "c").glob("manifest-*"))) == 1
+
+
+def test_when_it_stands_still_it_is_ended_and_the_work_is_done_here(tmp_path, monkeypatch):
+    def stop(process):
+        os.kill(process._process.pid, signal.SIGSTOP)
+        monkeypatch.setattr("tamis.index.build_process.SILENT_S", 0.3)
+        monkeypatch.setattr("tamis.index.build_process.END_WITHIN_S", 0.1)
+
+    create(tmp_path / "c")
+    with (
+        BuildProcess() as process,
+        CollectionWriter.open(tmp_path / "c", merge=False, builder=process) as writer,
+    ):
+        assert process.start(60)
+        first = process._process
+        stop(process)
+        put(writer, [("a", 1)], wait="searchable")
+        assert len(writer.index) == 1
+        assert first.poll() == -signal.SIGKILL
+        monkeypatch.undo()
+        assert process.start(60)
+        put(writer, [("b", 1)], wait="searchable")
+        stop(process)
+
+        def check():
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            writer.optimize(check)
+        assert process._process is None
+    with Collection.open(tmp_path / "c") as collection:
+        assert held(collection) == {"a": 1, "b": 1}
+
+
+def test_however_long_it_takes_it_is_waited_for_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.index.build_worker.SIGN_EVERY_S", 0.02)
+    monkeypatch.setattr("tamis.index.build_process.SILENT_S", 0.3)
+
+    class Slow(Quick):
+        def create(self, name):
+            time.sleep(0.05)
+            return super().create(name)
+
+    create(tmp_path / "c")
+    with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
+        put(writer, [("a", 1)], wait="searchable")
+        order = writer._publisher._order("segments/000009", writer.index.parts, 30)
+        request = msgspec.msgpack.encode(message_of(order, Storage(tmp_path / "c")))
+        lock, began = os.open(os.devnull, os.O_RDONLY), time.monotonic()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            thread = threading.Thread(target=answer, args=(theirs, lock, Slow))
+            thread.start()
+            send(ours, request)
+            assert b"Done" in awaited(ours, lambda: None)
+            thread.join()
+    assert time.monotonic() > began + 0.6
 
 
 def test_when_it_was_killed_between_two_orders_another_is_started(tmp_path):
