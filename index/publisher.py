@@ -20,7 +20,6 @@ from tamis.index.merging import choose, rows_of, small_tail
 from tamis.index.part_writer import Rows, write_part
 from tamis.index.parts import Part, Stored, open_parts
 from tamis.index.segment_order import SegmentOrder, Written
-from tamis.index.turns import short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -101,7 +100,7 @@ class Publisher:
             vocab_size: number of terms with them.
             log: the first log whose writes are not among these.
         """
-        with short_turns(), self._publishing:
+        with self._publishing:
             draft = self._draft()
             change = np.zeros(vocab_size, np.int64)
             with self._storage.together():
@@ -187,8 +186,7 @@ class Publisher:
         folder = self._new_folder()
         order = self._order(folder, parts, self.manifest.vocab_size)
         try:
-            with short_turns():
-                entry, files = self._builder.write(order, self._storage, self._lock, check)
+            entry, files = self._builder.write(order, self._storage, self._lock, check)
             held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()

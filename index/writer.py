@@ -24,6 +24,7 @@ from tamis.index.manifest import BUILD, read_current_line
 from tamis.index.pending import Pending, Write, checked
 from tamis.index.publisher import Publisher
 from tamis.index.storage import Storage
+from tamis.index.turns import short_turns
 from tamis.index.vectors import SparseVectors
 from tamis.index.waiting import Place, check_wait
 from tamis.index.wal import Log, log_name, read_logs
@@ -115,6 +116,12 @@ class CollectionWriter(Closing):
         storage.remove_folder(BUILD)
         self._words = LoggedWords(collection.dictionary)
         self._log = self._recover()
+        self._held = ExitStack()  # what is let go of, the last first
+        self._held.callback(lock.release)
+        self._held.callback(self._publisher.close)
+        self._held.callback(self._publisher.remove_unused)
+        self._held.callback(lambda: self._log.close())
+        self._held.enter_context(short_turns())
         self._merger = Repeater(self.merge) if merge else None
         if self._merger is not None:
             self._merger.wake()
@@ -332,7 +339,7 @@ class CollectionWriter(Closing):
             StoppedError: the disk has failed. The lock is let go of all the same.
         """
         with ExitStack() as stack:
-            stack.callback(self._release)
+            stack.callback(self._held.close)
             if self._merger is not None:
                 stack.callback(self._merger.close)
             self.commit()
@@ -340,7 +347,7 @@ class CollectionWriter(Closing):
     def abandon(self) -> None:
         """Let another writer in; writes that are not searchable yet stay in the log."""
         with ExitStack() as stack:
-            stack.callback(self._release)
+            stack.callback(self._held.close)
             if self._merger is not None:
                 stack.callback(self._merger.close)
             self._log.sync_all()
@@ -387,9 +394,3 @@ class CollectionWriter(Closing):
                 self._words.replay(write.words)
                 self._pending.apply(write)
         return Log.resume(self._storage, last, logs[last])
-
-    def _release(self) -> None:
-        self._log.close()
-        self._publisher.remove_unused()
-        self._publisher.close()
-        self._lock.release()
