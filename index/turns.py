@@ -1,4 +1,4 @@
-"""Turns: a writer's work lets the searches in the same interpreter go first.
+"""Turns: short ones, while a collection is open for writing, so that searches get theirs soon.
 
 A thread that computes in Python keeps the interpreter from the others for `sys.getswitchinterval`,
 5 ms unless set: much longer than a search takes, which needs the interpreter a few times.
