@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tamis.index.garbage import remove_unused
 from tamis.index.segment_order import carry_out
+from tamis.index.turns import short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Names
@@ -19,8 +20,9 @@ class BuildHere:
     """Writes segments, and clears away, in this process."""
 
     def write(self, order: SegmentOrder, storage: Storage, lock: int, check: Check) -> Written:
-        """`carry_out`; the lock is held already."""
-        return carry_out(order, storage, check)
+        """`carry_out`, in short turns; the lock is held already."""
+        with short_turns():
+            return carry_out(order, storage, check)
 
     def remove_unused(
         self, storage: Storage, lock: int, current: Manifest, busy: Names[str]

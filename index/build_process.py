@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tamis.index import errors
+from tamis.index.build_here import BuildHere
 from tamis.index.closing import Closing
-from tamis.index.garbage import Sweep, remove_unused
-from tamis.index.segment_order import Written, carry_out, message_of
+from tamis.index.garbage import Sweep
+from tamis.index.segment_order import Written, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,7 @@ class BuildProcess(Closing):
         self._control: socket.socket | None = None
         self._ready = False
         self._closed = False
+        self._here = BuildHere()
 
     def start(self, timeout_s: float = 0.0) -> bool:
         """Start the process if there is none, and wait so long; whether it is ready."""
@@ -117,8 +119,9 @@ class BuildProcess(Closing):
         """
         done = self._carried_out(lambda: message_of(order, storage), lock, check)
         if done is None:
-            return carry_out(order, storage, check)
+            return self._here.write(order, storage, lock, check)
         assert done.written is not None
+        storage.hand(done.written.contents)
         return done.written
 
     def remove_unused(
@@ -126,7 +129,7 @@ class BuildProcess(Closing):
     ) -> None:
         """`garbage.remove_unused`, there if that can be and else here."""
         if self._carried_out(lambda: Sweep.of(storage, busy), lock) is None:
-            remove_unused(storage, current, busy)
+            self._here.remove_unused(storage, lock, current, busy)
 
     def close(self) -> None:
         """End the process; what is asked of it afterwards is done here."""

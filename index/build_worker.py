@@ -117,7 +117,8 @@ def perform(request: bytes, storage_of: Callable[[str], Storage], check: Check) 
     if isinstance(message, Sweep):
         message.carry_out(storage)
         return None
-    return carry_out(order_of(message, storage), storage, check)
+    written = carry_out(order_of(message, storage), storage, check)
+    return written._replace(contents=storage.small(written.files))
 
 
 def _checking(line: socket.socket) -> Callable[[], None]:

@@ -19,7 +19,8 @@ from tamis.index.manifest import pin_current
 from tamis.index.merging import choose, rows_of, small_tail
 from tamis.index.part_writer import Rows, write_part
 from tamis.index.parts import Part, Stored, open_parts
-from tamis.index.segment_order import SegmentOrder, Written
+from tamis.index.segment_order import SegmentOrder
+from tamis.index.turns import short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from tamis.index.build_here import BuildHere
     from tamis.index.build_process import BuildProcess
     from tamis.index.dictionary import Dictionary
-    from tamis.index.manifest import Manifest
+    from tamis.index.manifest import Manifest, SegmentEntry
     from tamis.index.pending import Pending
     from tamis.index.segment_order import Check
-    from tamis.index.storage import Storage
+    from tamis.index.storage import FileEntry, Storage
     from tamis.index.vectors import SparseVectors
 
 
@@ -186,7 +187,7 @@ class Publisher:
         folder = self._new_folder()
         order = self._order(folder, parts, self.manifest.vocab_size)
         try:
-            entry, files = self._builder.write(order, self._storage, self._lock, check)
+            entry, files, _ = self._builder.write(order, self._storage, self._lock, check)
             held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()
@@ -256,20 +257,21 @@ class Publisher:
         precision, columns = self.manifest.precision, self.index.columns
         return SegmentOrder(folder, vocab_size, precision, columns, parts)
 
-    def _written(self, rows: Rows, vocab_size: int) -> Written:
+    def _written(self, rows: Rows, vocab_size: int) -> tuple[SegmentEntry, dict[str, FileEntry]]:
         """Write rows of anything as a segment."""
         folder, precision = self._new_folder(), self.manifest.precision
         try:
-            return Written(
-                *write_part(self._storage, folder, rows, vocab_size, precision, self.index.columns)
-            )
+            with short_turns():
+                return write_part(
+                    self._storage, folder, rows, vocab_size, precision, self.index.columns
+                )
         finally:
             self._busy.discard(folder)  # a publish comes next, under the same lock
 
     def _append(self, draft: Draft, order: SegmentOrder, change: NDArray[np.int64]) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
         try:
-            entry, files = self._builder.write(order, self._storage, self._lock, lambda: None)
+            entry, files, _ = self._builder.write(order, self._storage, self._lock, lambda: None)
         finally:
             self._busy.discard(order.folder)  # a publish comes next, under the same lock
         draft.insert(len(draft.segments), entry, files)

@@ -18,7 +18,7 @@ from tamis.index.loops.arrays import (
     new_scratch,
 )
 from tamis.index.loops.lists import count_weaker
-from tamis.index.loops.search import search, search_brief
+from tamis.index.loops.search import search
 from tamis.index.quantize import Precision, image_error, record_entry, term_scales
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 EXACT = Knobs(cut=0.0, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
 _FEW = 100  # documents to each allowed one
-_BRIEF = 1000  # documents that are searched with the interpreter held, in some microseconds
 _ROWS_A_TASK = 16  # queries that a thread takes at a time
 
 
@@ -108,11 +107,10 @@ class Segment:
         arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
         permitted = _ALL if allowed is None else allowed
         few = _few(permitted)
-        loop = search_brief if self.documents <= _BRIEF else search
 
         def answer(first: int) -> None:
             rows = slice(first, first + _ROWS_A_TASK)
-            loop(
+            search(
                 (arrays[0][first : first + _ROWS_A_TASK + 1], *arrays[1:]),
                 Knobs(*(knob[rows] for knob in of_each)),
                 image_error(self.precision),

@@ -32,10 +32,17 @@ Check = Callable[[], None]
 
 
 class Written(NamedTuple):
-    """What the manifest says of a new segment, and its files."""
+    """A new segment.
+
+    Attributes:
+        entry: what the manifest says of it.
+        files: its files.
+        contents: what the small ones hold, where another process wrote them; see `Storage.hand`.
+    """
 
     entry: SegmentEntry
     files: dict[str, FileEntry]
+    contents: dict[str, bytes] = {}  # noqa: RUF012  never changed
 
 
 @dataclass(frozen=True, slots=True)

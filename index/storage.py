@@ -48,6 +48,7 @@ class Storage:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._local = threading.local()  # a thread's files that wait to be synced together
+        self._handed: dict[str, bytes] = {}
 
     def path(self, name: str) -> Path:
         """Where the file of this name lies."""
@@ -130,8 +131,25 @@ class Storage:
         path = self.path(folder)
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
+    def hand(self, contents: Mapping[str, bytes]) -> None:
+        """Give what small files hold that another process has just written: no need to read it.
+
+        Each is used once, by `read` or `map_array`.
+        """
+        self._handed.update(contents)
+
+    def small(self, files: Mapping[str, FileEntry]) -> dict[str, bytes]:
+        """What to `hand` of some files: all of those that `map_array` reads."""
+        return {
+            name: self.read(name)
+            for name, entry in files.items()
+            if entry.size_bytes <= mmap.PAGESIZE
+        }
+
     def read(self, name: str) -> bytes:
         """All bytes of a file."""
+        if (handed := self._handed.pop(name, None)) is not None:
+            return handed
         handle = self._open(name)
         try:
             return _first_bytes(handle, os.fstat(handle).st_size)
@@ -152,10 +170,18 @@ class Storage:
         Raises:
             CorruptionError: the file is missing or of another size.
         """
+        data: Any = self._handed.pop(name, None)
+        if data is None or len(data) != entry.size_bytes:
+            data = self._mapped(name, entry)
         dtype, shape = np.dtype(entry.dtype), entry.shape or ()
         if entry.size_bytes == 0:
-            self.check_size(name, entry)
             return np.zeros(shape, dtype)
+        return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls
+
+    def _mapped(self, name: str, entry: FileEntry) -> bytes | mmap.mmap:
+        if entry.size_bytes == 0:
+            self.check_size(name, entry)
+            return b""
         try:
             handle = self._open(name)
         except FileNotFoundError:
@@ -164,14 +190,11 @@ class Storage:
             found = os.fstat(handle).st_size
             if found != entry.size_bytes:
                 raise self._wrong_size(name, entry, found)
-            data: Any
             if found <= mmap.PAGESIZE:
-                data = _first_bytes(handle, found)
-            else:
-                data = mmap.mmap(handle, found, access=mmap.ACCESS_READ)
+                return _first_bytes(handle, found)
+            return mmap.mmap(handle, found, access=mmap.ACCESS_READ)
         finally:
             os.close(handle)
-        return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls
 
     def checksum(self, name: str) -> str:
         """The xxh3-64 of a file as 16 hexadecimal digits."""

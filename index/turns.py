@@ -1,4 +1,4 @@
-"""Turns: short ones, while a collection is open for writing, so that searches get theirs soon.
+"""Turns: a writer's work lets the searches in the same interpreter go first.
 
 A thread that computes in Python keeps the interpreter from the others for `sys.getswitchinterval`,
 5 ms unless set: much longer than a search takes, which needs the interpreter a few times.
@@ -53,6 +53,8 @@ _turns = _Turns()
 def short_turns() -> Iterator[None]:
     """Threads give way to each other every half millisecond while the ``with`` block runs.
 
+    Worth it where the block computes: among threads that let go all the time, two that take turns
+    keep a third waiting, the longer the shorter their turns.
     The interval is the interpreter's own again when the last such block of any thread ends.
     """
     _turns.shorten()

@@ -24,7 +24,6 @@ from tamis.index.manifest import BUILD, read_current_line
 from tamis.index.pending import Pending, Write, checked
 from tamis.index.publisher import Publisher
 from tamis.index.storage import Storage
-from tamis.index.turns import short_turns
 from tamis.index.vectors import SparseVectors
 from tamis.index.waiting import Place, check_wait
 from tamis.index.wal import Log, log_name, read_logs
@@ -121,7 +120,6 @@ class CollectionWriter(Closing):
         self._held.callback(self._publisher.close)
         self._held.callback(self._publisher.remove_unused)
         self._held.callback(lambda: self._log.close())
-        self._held.enter_context(short_turns())
         self._merger = Repeater(self.merge) if merge else None
         if self._merger is not None:
             self._merger.wake()

@@ -25,26 +25,13 @@ _settings: Any = config  # Numba names its settings at run time
 
 
 def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401  Numba's dispatcher
-    """Compile a loop at its first call, or load what is kept; it runs without the interpreter."""
-    return _compiled(function, nogil=True)
-
-
-def compiled_brief(function: Callable[..., Any]) -> Any:  # noqa: ANN401  Numba's dispatcher
-    """As `compiled`, for what takes microseconds: it runs with the interpreter held.
-
-    Letting go wakes a thread that waits, too late to get it; and that thread begins to wait for
-    its turn anew, each time.
-    """
-    return _compiled(function, nogil=False)
-
-
-def _compiled(function: Callable[..., Any], nogil: bool) -> Any:  # noqa: ANN401
+    """Compile a loop at its first call, without the interpreter lock, or load what is kept."""
     folder, before = cache_folder(), _settings.CACHE_DIR
     if folder is None:
-        return numba.njit(nogil=nogil)(function)
+        return numba.njit(nogil=True)(function)
     _settings.CACHE_DIR = str(folder)
     try:
-        return numba.njit(cache=True, nogil=nogil)(function)
+        return numba.njit(cache=True, nogil=True)(function)
     finally:
         _settings.CACHE_DIR = before
 

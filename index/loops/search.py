@@ -3,7 +3,7 @@
 import numpy as np
 
 from tamis.index.loops.candidates import find_candidates
-from tamis.index.loops.compiled import compiled, compiled_brief
+from tamis.index.loops.compiled import compiled
 from tamis.index.loops.prefetch import prefetch_item, prefetch_range
 from tamis.index.loops.query import (
     choose_for_exact,
@@ -50,27 +50,6 @@ def search(
             )
         work[row], postings[row] = found, read
         _score(terms, weights, records, scratch, work[row], docs[row], scores[row])
-
-
-@compiled_brief
-def search_brief(
-    queries, knobs, image_error, lists, records, allowed, few, scratch, docs, scores, work, postings
-):
-    """`search` where there is little to search."""
-    search(
-        queries,
-        knobs,
-        image_error,
-        lists,
-        records,
-        allowed,
-        few,
-        scratch,
-        docs,
-        scores,
-        work,
-        postings,
-    )
 
 
 @compiled

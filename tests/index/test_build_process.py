@@ -57,7 +57,7 @@ def segment_files(path):
 
 def test_it_writes_what_would_be_written_here(tmp_path, builder, monkeypatch):
     here = [segment_files(tmp_path / "here") for _ in write_all(tmp_path / "here", None)]
-    monkeypatch.setattr("tamis.index.build_process.carry_out", None)  # nothing is written here
+    monkeypatch.setattr("tamis.index.build_here.carry_out", None)  # nothing is written here
     there = [segment_files(tmp_path / "there") for _ in write_all(tmp_path / "there", builder)]
     assert there == here
     assert [len(files) > 0 for files in there] == [True, True]
@@ -122,7 +122,7 @@ def test_when_it_is_killed_the_work_is_done_here_and_another_is_started(tmp_path
 
 def test_it_clears_away_what_would_be_cleared_away_here(tmp_path, builder, monkeypatch):
     """When the last reader has let go, not before."""
-    monkeypatch.setattr("tamis.index.build_process.remove_unused", None)  # nothing is done here
+    monkeypatch.setattr("tamis.index.build_here.remove_unused", None)  # nothing is done here
     create(tmp_path / "c")
     with CollectionWriter.open(tmp_path / "c", merge=False, gather=True, builder=builder) as writer:
         put(writer, [("a", 1)], wait="searchable")
@@ -276,7 +276,7 @@ def test_it_holds_no_lock_when_its_answer_comes(tmp_path, monkeypatch):
 def test_it_writes_where_a_path_is_no_text(tmp_path, builder, monkeypatch):
     path = tmp_path / os.fsdecode(b"caf\xe9 ")
     create(path)
-    monkeypatch.setattr("tamis.index.build_process.carry_out", None)  # nothing is written here
+    monkeypatch.setattr("tamis.index.build_here.carry_out", None)  # nothing is written here
     with CollectionWriter.open(path, builder=builder) as writer:
         put(writer, [("a", 1)], wait="searchable")
         assert len(writer.index) == 1

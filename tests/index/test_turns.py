@@ -4,8 +4,6 @@ import sys
 
 import pytest
 
-from tamis.index import CollectionWriter
-from tamis.index.creation import create_collection
 from tamis.index.turns import SHORT_TURN_S, short_turns
 
 
@@ -22,14 +20,6 @@ def test_turns_are_short_until_the_last_writer_ends():
     with short_turns():
         with short_turns():
             assert sys.getswitchinterval() == pytest.approx(SHORT_TURN_S)
-        assert sys.getswitchinterval() == pytest.approx(SHORT_TURN_S)
-    assert sys.getswitchinterval() == pytest.approx(0.004)
-
-
-@pytest.mark.usefixtures("interval")
-def test_turns_are_short_while_a_collection_is_open_for_writing(tmp_path):
-    create_collection(tmp_path / "c", vocab_size=3, settings={})
-    with CollectionWriter.open(tmp_path / "c"):
         assert sys.getswitchinterval() == pytest.approx(SHORT_TURN_S)
     assert sys.getswitchinterval() == pytest.approx(0.004)
 
