@@ -13,7 +13,7 @@ import orjson
 
 from tamis.index.closing import Closing
 from tamis.index.dictionary import Dictionary
-from tamis.index.draft import dictionary_part
+from tamis.index.draft import FREQUENCY, dictionary_part
 from tamis.index.errors import InputError
 from tamis.index.index import Index
 from tamis.index.manifest import pin_current
@@ -88,9 +88,23 @@ class Collection(Closing):
         check_files(self.storage, manifest, verify, {**old, **newer})
         parts = [*self.index.parts, *(known.parts if known is not None else ())]
         index = Index(self.path, manifest, open_parts(self.storage, manifest, parts), pin)
-        if _of_dictionary(manifest.files) == _of_dictionary(old):
-            return Collection(self.storage, index, self.dictionary)
-        return Collection(self.storage, index, _checked_dictionary(self.storage, manifest))
+        return Collection(self.storage, index, self._dictionary_of(manifest))
+
+    def _dictionary_of(self, manifest: Manifest) -> Dictionary | None:
+        """That of another generation; files that both share are neither opened nor read again."""
+        if self.dictionary is None:
+            return _checked_dictionary(self.storage, manifest)
+        before, arrays = self.index.manifest.files, self.dictionary.arrays()
+        same = {
+            part: arrays[part]
+            for name, entry in manifest.files.items()
+            if (part := dictionary_part(name)) is not None and before.get(name) == entry
+        }
+        if arrays.keys() - same.keys() <= {FREQUENCY} and (
+            manifest.settings["lexical"] == self.settings["lexical"]
+        ):
+            return open_dictionary(self.storage, manifest.files, same)  # checked already
+        return _checked_dictionary(self.storage, manifest)
 
     def close(self) -> None:
         """Let the generation's files be removed when another has taken its place."""
@@ -148,10 +162,12 @@ class Collection(Closing):
         return self.index.weights_of(doc, terms)
 
 
-def open_dictionary(storage: Storage, files: Mapping[str, FileEntry]) -> Dictionary | None:
-    """The words of the lexical channel; None for a collection without it."""
+def open_dictionary(
+    storage: Storage, files: Mapping[str, FileEntry], known: Mapping[str, NDArray[Any]] = {}
+) -> Dictionary | None:
+    """The words of the lexical channel, but for ``known`` arrays; None where there is none."""
     arrays = {
-        part: storage.map_array(name, entry)
+        part: known[part] if part in known else storage.map_array(name, entry)
         for name, entry in files.items()
         if (part := dictionary_part(name)) is not None
     }
@@ -164,10 +180,6 @@ def _checked_dictionary(storage: Storage, manifest: Manifest) -> Dictionary | No
         recorded = manifest.settings["lexical"]
         dictionary.check_prefix(recorded["words"], recorded["fingerprint"])
     return dictionary
-
-
-def _of_dictionary(files: Mapping[str, FileEntry]) -> dict[str, FileEntry]:
-    return {name: entry for name, entry in files.items() if dictionary_part(name) is not None}
 
 
 def _refuse_vectors_alone(storage: Storage, manifest: Manifest) -> None:

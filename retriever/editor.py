@@ -18,6 +18,7 @@ from tamis.index.dictionary import DictionaryWriter
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.index import COLUMNS
 from tamis.index.storage import Storage
+from tamis.index.turns import short_turns
 from tamis.index.vectors import SparseVectors
 from tamis.index.waiting import check_wait
 from tamis.index.writer import CollectionWriter
@@ -267,7 +268,7 @@ class Editor:
 
     def optimize(self, progress: Progress | None = None) -> None:
         """Rebuild the index as `index_corpus` would; see `renew`."""
-        with self.writer.alone():
+        with self.writer.alone(), short_turns():
             renew(self.writer, progress)
             self._take_words()
 
@@ -293,8 +294,9 @@ class Editor:
         chunk = [converted(passage, self.writer.index.columns) for passage in self._divided(chunk)]
         texts = [passage.content for passage in chunk]
         warn_of_cut(self.encoder, chunk[0].file, count_cut(self.encoder, texts), len(texts))
-        learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
-        with self.writer.words_held():
+        with short_turns():
+            learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
+        with self.writer.words_held(), short_turns():
             vectors = self._joined(texts, learned)
             gone = [old for parent in parents for old in present_chunks(parent, self.writer.has)]
             place = self.writer.stage([passage.record() for passage in chunk], vectors, gone)
