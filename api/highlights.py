@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SNIPPET_CHARACTERS = 320
 LEAD_CHARACTERS = 48  # kept before the first matched word of a snippet
 LONGEST_TEXT = 20_000  # characters looked at
-KNOWN_WORDS = 1 << 15  # whose stems are remembered
+KNOWN_WORDS = 1 << 13  # whose stems are remembered: soon full, so that memory stays level
 LONGEST_KNOWN = 64  # characters
 ELLIPSIS = "…"
 _WORD = re.compile(r"[^\W_]+")
