@@ -30,17 +30,16 @@ if TYPE_CHECKING:
     from tamis.index.segment import Segment
 
 RECALLS = (0.90, 0.95, 0.97, 0.99)
-SAMPLES = {10: 100, 100: 50}  # queries of a sample, by number of results; for more, all is read
+SAMPLES = {10: 200, 100: 100, 1000: 50}  # queries of a sample, by results; for more, all is read
 SMALL = 20_000  # documents below which a search is exact: reading all takes microseconds
 LONG = 16  # a query of more terms is long
 POSTINGS_A_DOCUMENT = 200  # scoring one document in full takes as long as reading so many
-CUTS = (0.3, 0.25, 0.2, 0.15, 0.125, 0.1, 0.075, 0.05, 0.03, 0.02)
-SLACKS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+CUTS = (0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
+SLACKS = (0.975, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65)
 _ONE_SIDED_95 = 1.645  # standard errors taken from a mean for its lower 95 % bound
-_MOST_WORK = 2000  # documents scored for the truth; more means ties, which knobs cannot thin out
+_TIED = 100  # documents scored for each wanted one, as a rule: ties, which knobs cannot thin out
 _WORTH = 0.8  # of the cost of an exact search: what saves less is not worth a miss
 FEWEST = 50  # queries of one class below which it is not calibrated
-_NO_DOCUMENT = -2  # differs from the -1 of an empty place
 _SHORT_TERMS, _LONG_TERMS = 8, 32
 
 
@@ -162,10 +161,9 @@ class _Trial:
 def _rows_for(segment: Segment, samples: Sequence[Sample], k: int, long: bool) -> list[Row]:
     samples = [sample.take(np.arange(min(SAMPLES[k], len(sample.queries)))) for sample in samples]
     truths = [_best(segment, sample, k, EXACT) for sample in samples]
-    if max(truth.work for truth in truths) > _MOST_WORK:
+    if max(truth.work for truth in truths) > _TIED * k:
         return []
-    limit = _WORTH * max(truth.cost for truth in truths)
-    trials = [trial for trial in _trials(segment, samples, truths, k) if trial.cost < limit]
+    trials = list(_trials(segment, samples, truths, k))
     rows = []
     for recall in RECALLS:
         good = [trial for trial in trials if trial.bound >= recall]
@@ -178,30 +176,36 @@ def _rows_for(segment: Segment, samples: Sequence[Sample], k: int, long: bool) -
 def _trials(
     segment: Segment, samples: Sequence[Sample], truths: Sequence[_Best], k: int
 ) -> Iterator[_Trial]:
-    """Measure the grid; less slack is not tried where the most already misses every recall."""
+    """Measure the grid, but for what costs more than knobs that reach every recall."""
+    limit = _WORTH * max(truth.cost for truth in truths)
     for cut in CUTS:
         for slack in SLACKS:
             trial = _try(segment, samples, truths, k, Knobs(cut, slack))
-            if trial.bound < min(RECALLS):
+            if trial.cost >= limit:
                 break
             yield trial
+            if trial.bound >= max(RECALLS):
+                limit = trial.cost
+                break
 
 
 @dataclass(frozen=True, slots=True)
 class _Best:
     scores: NDArray[np.float32]  # [queries, k], the own documents left out
     cost: float
-    work: float  # documents scored in full, a query
+    work: float  # documents scored in full for half of the queries, at most
 
 
 def _best(segment: Segment, sample: Sample, k: int, knobs: Knobs) -> _Best:
     """The k best documents but the query's own."""
-    top, postings = segment.search(sample.queries, k + 1, knobs)
-    own = np.full(len(top), _NO_DOCUMENT) if sample.own is None else sample.own
-    foreign = top.docs != own[:, None]
-    foreign[foreign.all(axis=1), -1] = False  # its own is not among them: the last one is too many
+    top, postings = segment.search(sample.queries, k + (sample.own is not None), knobs)
+    scores = top.scores
+    if sample.own is not None:
+        foreign = top.docs != sample.own[:, None]
+        foreign[foreign.all(axis=1), -1] = False  # its own is not there: the last is too many
+        scores = scores[foreign].reshape(len(top), k)
     cost = float((postings + POSTINGS_A_DOCUMENT * top.work).mean())
-    return _Best(top.scores[foreign].reshape(len(top), k), cost, float(top.work.mean()))
+    return _Best(scores, cost, float(np.median(top.work)))
 
 
 def _try(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 
 MAX_K = 10_000
+_SCARCE = 10  # documents to each one that a filter allows
 SEGMENT = "segments/000001"
 COLUMNS = "columns"  # setting: the declared fields and their types
 
@@ -285,10 +286,15 @@ class Index:
 
 
 def _depth(k: int, allowed: NDArray[np.bool_] | None) -> int:
-    """How many of all documents hold about k of the allowed ones: knobs must reach so deep."""
+    """How many of all documents hold about k of the allowed ones: knobs must reach so deep.
+
+    Deeper than any table where few are allowed: an exact search, which has few to score, then
+    reads less than knobs for so many results.
+    """
     if allowed is None or allowed.size == 0:
         return k
-    return -(-k * allowed.size // max(int(np.count_nonzero(allowed)), 1))
+    depth = -(-k * allowed.size // max(int(np.count_nonzero(allowed)), 1))
+    return depth if depth <= _SCARCE * k else MAX_K + 1
 
 
 def _knobs(

@@ -2,13 +2,18 @@ import numpy as np
 import pytest
 from vectors_of import random_vectors
 
-from tamis.index import Index, InputError, SparseVectors
+from tamis.index import Column, Index, InputError, SparseVectors, calibration
 from tamis.index.calibration import (
+    CUTS,
     LONG,
     RECALLS,
+    SAMPLES,
+    SLACKS,
     SMALL,
     Calibration,
     Row,
+    Sample,
+    calibrate,
     recall_by_score,
 )
 from tamis.index.loops.arrays import Knobs
@@ -35,7 +40,7 @@ def index(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize("k", [10, 100, 300, 1000])
 @pytest.mark.parametrize("recall", RECALLS)
 def test_fresh_queries_reach_the_recall_asked_for(index, k, recall):
     """1,000 queries that the calibration has not seen; the lower 95 % bound, less 0.01."""
@@ -43,6 +48,71 @@ def test_fresh_queries_reach_the_recall_asked_for(index, k, recall):
     truth = index.search(fresh, k, exact=True)
     reached = recall_by_score(index.search(fresh, k, recall=recall).scores, truth.scores)
     assert reached.mean() - 1.645 * reached.std() / np.sqrt(1000) >= recall - 0.01
+
+
+def of_class(queries, long):
+    return queries.take(np.flatnonzero((np.diff(queries.offsets) > LONG) == long))
+
+
+def test_a_row_tells_the_recall_of_as_many_results_as_it_is_for(index):
+    segment, queries = index.parts[0].stored.segment, queries_of(2, 400)
+    assert {row.k for row in index.calibration.rows} == set(SAMPLES)
+    for row in index.calibration.rows:
+        own_class = of_class(queries, row.long)
+        sample = own_class.rows(0, min(SAMPLES[row.k], len(own_class)))
+        truth, _ = segment.search(sample, row.k, EXACT)
+        found, _ = segment.search(sample, row.k, row.knobs)
+        reached = recall_by_score(found.scores, truth.scores)
+        assert row.measured == pytest.approx(reached.mean(), abs=1e-4)
+
+
+def test_no_knobs_of_the_grid_reach_a_recall_for_less(index):
+    segment, sample = index.parts[0].stored.segment, of_class(queries_of(2, 400), long=True)
+    rows = [row for row in index.calibration.rows if row.long and row.k == 10]
+    truth, _ = segment.search(sample, 10, EXACT)
+    assert len(sample) <= SAMPLES[10]
+    for cut in CUTS:
+        for slack in SLACKS:
+            found, postings = segment.search(sample, 10, Knobs(cut, slack))
+            reached = recall_by_score(found.scores, truth.scores)
+            bound = reached.mean() - 1.645 * reached.std() / np.sqrt(reached.size)
+            cost = (postings + calibration.POSTINGS_A_DOCUMENT * found.work).mean()
+            assert all(row.cost <= round(cost) for row in rows if row.recall <= bound)
+
+
+def test_one_query_of_many_ties_does_not_take_the_table_away(tmp_path):
+    terms = np.full(DOCUMENTS, TERMS - 1, np.int32)
+    everywhere = SparseVectors(
+        np.arange(DOCUMENTS + 1), terms, np.ones(DOCUMENTS, np.float32), TERMS
+    )
+    rows = random_vectors(DOCUMENTS, TERMS - 1, seed=1, longest=30).over(TERMS)
+    index = Index.build(tmp_path / "index", SparseVectors.join(rows, everywhere, TERMS))
+    tied = SparseVectors.from_dicts([{TERMS - 1: 1.0}], TERMS)
+    assert index.search(tied, 10, exact=True).work[0] == DOCUMENTS
+    usual = random_vectors(80, TERMS - 1, seed=2, longest=9).over(TERMS)
+    mixed = SparseVectors.concatenate([usual, tied, tied])
+    table = calibrate(index.parts[0].stored.segment, Sample(mixed))
+    assert {row.k for row in table.rows} == set(SAMPLES)
+    every = SparseVectors.concatenate([tied] * 80)
+    assert calibrate(index.parts[0].stored.segment, Sample(every)).rows == ()
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_a_filter_that_few_documents_pass_is_searched_exactly(tmp_path, k):
+    corpus = random_vectors(DOCUMENTS, TERMS, seed=1, longest=60)
+    tenths = Column.of("twentieth", "integer", [doc % 20 for doc in range(DOCUMENTS)])
+    index = Index.build(
+        tmp_path / "index", corpus, calibration=queries_of(2, 400), columns=[tenths]
+    )
+    fresh, where = queries_of(7, 100), {"field": "twentieth", "in": [3]}
+    found = index.search(fresh, k, recall=0.9, where=where)
+    assert np.array_equal(found.docs, index.search(fresh, k, exact=True, where=where).docs)
+    half = {"field": "twentieth", "range": {"lt": 10}}
+    work = [
+        index.search(fresh, 10, **how, where=half).work.sum()
+        for how in ({"recall": 0.9}, {"exact": True})
+    ]
+    assert work[0] < work[1]
 
 
 def test_less_recall_reads_less(index):
@@ -69,7 +139,7 @@ def test_documents_stand_in_for_queries_and_are_named(tmp_path):
     corpus = random_vectors(DOCUMENTS, TERMS, seed=1, longest=30)
     calibration = Index.build(tmp_path / "index", corpus).calibration
     assert calibration.source == "documents"
-    assert calibration.queries == 300
+    assert calibration.queries == 600
     assert {row.long for row in calibration.rows} <= {False, True}
 
 

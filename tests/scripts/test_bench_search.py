@@ -64,7 +64,7 @@ def test_the_recall_that_is_reached_is_compared_by_score(topics, tmp_path):
     index = Index.build(tmp_path / "index", corpus, calibration=queries.rows(0, 100))
     fresh = queries.rows(100, 151)
     rows = {(row["k"], row["asked"]): row for row in recalls(index, fresh)}
-    assert list(rows) == [(k, asked) for k in (10, 100) for asked in (0.9, 0.95, 0.97, 0.99)]
+    assert list(rows) == [(k, asked) for k in (10, 100, 1000) for asked in (0.9, 0.95, 0.97, 0.99)]
     found, truth = index.search(fresh, 10, recall=0.9), index.search(fresh, 10, exact=True)
     mean = np.mean([np.isin(*pair).sum() / 10 for pair in zip(found.docs, truth.docs, strict=True)])
     assert rows[10, 0.9]["reached"] == pytest.approx(mean, abs=1e-4)
