@@ -134,9 +134,9 @@ class Storage:
     def hand(self, contents: Mapping[str, bytes]) -> None:
         """Give what small files hold that another process has just written: no need to read it.
 
-        Each is used once, by `read` or `map_array`.
+        Each is used once, by `read` or `map_array`, or forgotten when others are handed.
         """
-        self._handed.update(contents)
+        self._handed = dict(contents)
 
     def small(self, files: Mapping[str, FileEntry]) -> dict[str, bytes]:
         """What to `hand` of some files: all of those that `map_array` reads."""

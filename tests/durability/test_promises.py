@@ -33,6 +33,7 @@ from tamis.index import (
 )
 from tamis.index.build_process import BuildProcess
 from tamis.index.creation import create_collection
+from tamis.index.storage import Storage
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,30 @@ def test_a_hundred_switches_under_load_fail_no_search(tmp_path, proof):
     assert merges > 5
     ratio = float(np.quantile(took_s, 0.99) / np.quantile(steady_s, 0.99))
     proof("switches", switches=100, merges=merges, searches=len(took_s), failed=0, p99_ratio=ratio)
+
+
+def test_a_refresh_opens_words_again_only_when_there_are_more(tmp_path, monkeypatch):
+    create(tmp_path / "c")
+    opened, map_array = [], Storage.map_array
+
+    def noting(storage, name, entry):
+        opened.append(name)
+        return map_array(storage, name, entry)
+
+    with checks.opened(tmp_path / "c") as writer:
+        put(writer, [("a", 1), ("b", 2)], wait="searchable")
+        collection = Collection.open(tmp_path / "c")
+        monkeypatch.setattr(Storage, "map_array", noting)
+        for documents, again in (([("a", 2)], False), ([("a", 2), ("c", 3)], True), ([], False)):
+            writer.delete(["b"], wait="none")
+            put(writer, documents, wait="searchable")
+            opened.clear()
+            collection = collection.refresh(known=writer.index)
+            assert any(name.startswith("dictionary/") for name in opened)
+            assert any(name.endswith(".text") and "dict" in name for name in opened) == again
+            check_consistent(collection)
+            put(writer, [("b", 2)], wait="searchable")
+            collection = collection.refresh(known=writer.index)
 
 
 MERGE_IN_LITTLE_MEMORY = """

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from vectors_of import random_vectors
 
@@ -116,3 +117,23 @@ def test_errors_a_caller_can_tell_apart_share_one_base():
     assert issubclass(CorruptionError, FormatError)
     assert issubclass(FormatError, TamisError)
     assert issubclass(LockedError, TamisError)
+
+
+def test_what_is_handed_is_not_read_and_serves_once(tmp_path):
+    writer, reader = Storage(tmp_path), Storage(tmp_path)
+    arrays = {"a": np.arange(7), "empty": np.zeros(0, np.int32), "large": np.arange(5000)}
+    files = writer.write_arrays("x.", arrays)
+    contents = writer.small(files)
+    assert contents.keys() == {"x.a", "x.empty"}
+    reader.hand(contents)
+    moved = (tmp_path / "x.a").rename(tmp_path / "aside")
+    for name, array in arrays.items():
+        assert (reader.map_array(f"x.{name}", files[f"x.{name}"]) == array).all()
+    with pytest.raises(CorruptionError, match="found no file"):
+        reader.map_array("x.a", files["x.a"])
+    moved.rename(tmp_path / "x.a")
+    reader.hand({"x.a": contents["x.a"][:-1]})
+    assert (reader.map_array("x.a", files["x.a"]) == arrays["a"]).all()
+    reader.hand(contents)
+    reader.hand({})
+    assert reader._handed == {}
