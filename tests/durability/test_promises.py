@@ -136,8 +136,13 @@ def test_segments_of_few_terms_number_their_own(tmp_path):
 WRITTEN = 8  # documents of each generation
 
 
-def switch_under_load(path, switches, builder=None, documents=300, seconds=0.0):
-    """Generations change while two threads search; (failed searches, latencies in seconds)."""
+def switch_under_load(path, switches, builder=None, *, each=WRITTEN, pause_s=0.0, seconds=0.0):
+    """Generations change while two threads search; (failed searches, latencies in s, merges).
+
+    Each generation writes ``each`` documents and is followed by a pause; ``seconds`` without
+    generations come at the end.
+    """
+    documents = 300
     create(path)
     writer = CollectionWriter.open(path, storage=Quick(path), builder=builder)
     put(writer, [(f"d{number}", number) for number in range(documents)], wait="searchable")
@@ -160,9 +165,10 @@ def switch_under_load(path, switches, builder=None, documents=300, seconds=0.0):
     for thread in threads:
         thread.start()
     for version in range(switches):
-        ids = [f"d{(version * WRITTEN + row) % documents}" for row in range(WRITTEN)]
+        ids = [f"d{(version * each + row) % documents}" for row in range(each)]
         put(writer, [(doc_id, version + 1000) for doc_id in ids], wait="searchable")
         current[0] = current[0].refresh(known=writer.index)
+        time.sleep(pause_s)
     time.sleep(seconds)
     ended.set()
     for thread in threads:
@@ -183,12 +189,18 @@ def test_a_hundred_switches_under_load_fail_no_search(tmp_path, proof):
     with BuildProcess() as builder:
         assert builder.start(60)
         switch_under_load(tmp_path / "first", 3, builder)  # all is loaded now
-        _, steady_s, _ = switch_under_load(tmp_path / "steady", 0, builder, seconds=5.0)
-        failures, took_s, merges = switch_under_load(tmp_path / "c", 100, builder)
-    assert not failures
-    assert merges > 5
-    ratio = float(np.quantile(took_s, 0.99) / np.quantile(steady_s, 0.99))
-    proof("switches", switches=100, merges=merges, searches=len(took_s), failed=0, p99_ratio=ratio)
+        forms = [{"each": each, "pause_s": pause} for pause in (0.25, 0.0) for each in (1, WRITTEN)]
+        for number, form in enumerate(forms):
+            _, steady_s, _ = switch_under_load(tmp_path / f"s{number}", 0, builder, seconds=4.0)
+            failures, took_s, merges = switch_under_load(
+                tmp_path / f"{number}", 100, builder, **form
+            )
+            assert not failures
+            assert merges > 5 or form["each"] == 1
+            slow, steady = (1000 * float(np.quantile(all_s, 0.99)) for all_s in (took_s, steady_s))
+            found = {"p99_ms": slow, "steady_p99_ms": steady, "p99_ratio": slow / steady}
+            name = f"switches of {form['each']} documents, {form['pause_s']} s apart"
+            proof(name, switches=100, merges=merges, searches=len(took_s), **found)
 
 
 def test_a_refresh_opens_words_again_only_when_there_are_more(tmp_path, monkeypatch):
