@@ -200,7 +200,7 @@ class BlockReranker:
             ]
         return found
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def document_keys(self, documents: Sequence[str]) -> DocumentKeys:
         """The keys and values of documents, as a store keeps them; see `DocumentStore`."""
         block = self.parts.prompts.build("", documents, "none")
