@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.index.build_process import BuildProcess
+    from tamis.index.progress import Progress
     from tamis.index.waiting import Wait
     from tamis.retriever.encoder import Encoder, QueryEncoder
-    from tamis.retriever.indexing import Progress
     from tamis.retriever.types import Passage
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tamis.index.progress import Progress
+
 
 class Stopped(Exception):  # noqa: N818  no error: the owner asked for it
     """The work was told to end."""
@@ -19,12 +21,12 @@ class Repeater:
     Work that fails ends the thread; `close` raises what it raised.
     """
 
-    def __init__(self, work: Callable[[Callable[[], None]], bool]) -> None:
+    def __init__(self, work: Callable[[Progress], bool]) -> None:
         """Start the thread.
 
         Args:
-            work: does a piece and says whether there may be more; calls its argument often,
-                which raises when the work is to end.
+            work: does a piece and says whether there may be more; tells its argument how far it
+                has come, which raises when the work is to end.
         """
         self._work = work
         self._woken = threading.Event()
@@ -50,13 +52,13 @@ class Repeater:
             while not self._closing:
                 self._woken.wait()
                 self._woken.clear()
-                while not self._closing and self._work(self._check):
+                while not self._closing and self._work(self._progress):
                     pass
         except Stopped:
             return
         except BaseException as error:  # noqa: BLE001  raised again by `close`
             self._failure = error
 
-    def _check(self) -> None:
+    def _progress(self, step: str, done: int, total: int | None) -> None:
         if self._closing:
             raise Stopped

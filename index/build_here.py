@@ -12,17 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Collection as Names
 
     from tamis.index.manifest import Manifest
-    from tamis.index.segment_order import Check, SegmentOrder, Written
+    from tamis.index.progress import Progress
+    from tamis.index.segment_order import SegmentOrder, Written
     from tamis.index.storage import Storage
 
 
 class BuildHere:
     """Writes segments, and clears away, in this process."""
 
-    def write(self, order: SegmentOrder, storage: Storage, lock: int, check: Check) -> Written:
+    def write(
+        self, order: SegmentOrder, storage: Storage, lock: int, progress: Progress
+    ) -> Written:
         """`carry_out`, in short turns; the lock is held already."""
         with short_turns():
-            return carry_out(order, storage, check)
+            return carry_out(order, storage, progress)
 
     def remove_unused(
         self, storage: Storage, lock: int, current: Manifest, busy: Names[str]

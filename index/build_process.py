@@ -2,7 +2,7 @@
 
 In the searching process every line of Python that writes keeps a search waiting; so does, without
 a priority of its own, every core it takes. One process serves all collections of its owner. The
-collections' files do not depend on it: it writes segments that nothing names yet, removes what
+collections' files do not depend on it: it writes what nothing names yet, removes what
 nothing names any more, and where it cannot be had, is not ready, ends in the middle or gives no
 sign of life for `SILENT_S`, the work is done here.
 """
@@ -26,6 +26,7 @@ from tamis.index import errors
 from tamis.index.build_here import BuildHere
 from tamis.index.closing import Closing
 from tamis.index.garbage import Sweep
+from tamis.index.progress import Progress, silent
 from tamis.index.segment_order import Written, message_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as Names
 
     from tamis.index.manifest import Manifest
-    from tamis.index.segment_order import Check, SegmentMessage, SegmentOrder
+    from tamis.index.segment_order import SegmentMessage, SegmentOrder
     from tamis.index.storage import Storage
 
 CHECK_EVERY_S = 0.1
@@ -41,9 +42,16 @@ END_WITHIN_S = 5.0
 SIGN_EVERY_S = 1.0
 SILENT_S = 30.0  # without a sign of life: stopped, or starved
 READY = b"r"
-SIGN_OF_LIFE = b""
 _LENGTH = struct.Struct("<Q")
 _CHILD = "from tamis.index.build_worker import main; main({})"
+
+
+class Alive(msgspec.Struct, frozen=True, tag=True):
+    """A sign of life, before the answer: how far the work has come."""
+
+    step: str = "read"
+    done: int = 0
+    total: int | None = None
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -108,18 +116,20 @@ class BuildProcess(Closing):
                 self._begin()
             return self._is_ready(timeout_s)
 
-    def write(self, order: SegmentOrder, storage: Storage, lock: int, check: Check) -> Written:
+    def write(
+        self, order: SegmentOrder, storage: Storage, lock: int, progress: Progress
+    ) -> Written:
         """Carry out an order, there if that can be and else here.
 
         Args:
             order: what to write.
             storage: of the collection's folder.
             lock: a handle that holds the folder's lock.
-            check: called often; what it raises stops the work.
+            progress: told how far the work has come.
         """
-        done = self._carried_out(lambda: message_of(order, storage), lock, check)
+        done = self._carried_out(lambda: message_of(order, storage), lock, progress)
         if done is None:
-            return self._here.write(order, storage, lock, check)
+            return self._here.write(order, storage, lock, progress)
         assert done.written is not None
         storage.hand(done.written.contents)
         return done.written
@@ -140,33 +150,33 @@ class BuildProcess(Closing):
         self,
         message: Callable[[], SegmentMessage | Sweep],
         lock: int,
-        check: Check = lambda: None,
+        progress: Progress = silent,
     ) -> Done | None:
         """The answer to an order; None where there is no process to take it, or it has ended."""
         line = self._connect(lock)
         if line is None:
             return None
         with line:
-            answer = self._asked(line, msgspec.msgpack.encode(message()), check)
-        if answer is None:
+            found = self._asked(line, msgspec.msgpack.encode(message()), progress)
+        if found is None:
             self._end()
-            return None
-        found = msgspec.msgpack.decode(answer, type=Done | Failed)
         if isinstance(found, Failed):
             raise found.error()
         return found
 
-    def _asked(self, line: socket.socket, request: bytes, check: Check) -> bytes | None:
-        """As `awaited`; what ``check`` raises stops the work."""
+    def _asked(
+        self, line: socket.socket, request: bytes, progress: Progress
+    ) -> Done | Failed | None:
+        """As `awaited`; what ``progress`` raises stops the work."""
         line.settimeout(SILENT_S)
         with suppress(OSError):  # it has ended, as is seen next
             send(line, request)
         try:
-            return awaited(line, check)
+            return awaited(line, progress)
         except BaseException:
             with suppress(OSError):
                 line.shutdown(socket.SHUT_WR)  # stop
-            if awaited(line, lambda: None) is None:
+            if awaited(line, silent) is None:
                 self._end()
             raise
 
@@ -222,22 +232,25 @@ class BuildProcess(Closing):
             self._process, self._control, self._ready = None, None, False
 
 
-def awaited(line: socket.socket, check: Check) -> bytes | None:
+def awaited(line: socket.socket, progress: Progress) -> Done | Failed | None:
     """The answer that comes by a line; None where the process ends, or stands still, instead.
 
     Args:
         line: with a timeout.
-        check: called often; what it raises ends the waiting.
+        progress: told, often, how far the work has come; what it raises ends the waiting.
     """
-    heard = time.monotonic()
+    heard, sign = time.monotonic(), Alive()
     while time.monotonic() < heard + SILENT_S:
-        check()
+        progress(sign.step, sign.done, sign.total)
         if not is_readable(line, CHECK_EVERY_S):
             continue
-        answer = receive(line)
-        if answer != SIGN_OF_LIFE:
-            return answer
-        heard = time.monotonic()
+        message = receive(line)
+        if message is None:
+            return None
+        found: Alive | Done | Failed = msgspec.msgpack.decode(message, type=Alive | Done | Failed)
+        if not isinstance(found, Alive):
+            return found
+        heard, sign = time.monotonic(), found
     return None
 
 

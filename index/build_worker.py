@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tamis.index import system
 from tamis.index.build_process import (
     READY,
     SIGN_EVERY_S,
-    SIGN_OF_LIFE,
+    Alive,
     Done,
     Failed,
     is_readable,
@@ -27,9 +27,10 @@ from tamis.index.segment_order import SegmentMessage, carry_out, order_of
 from tamis.index.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from tamis.index.segment_order import Check, Written
+    from tamis.index.progress import Progress
+    from tamis.index.segment_order import Written
 
 NICENESS = 10
 CHECK_EVERY_S = 0.02
@@ -72,8 +73,8 @@ def answer(line: socket.socket, lock: int, storage_of: Callable[[str], Storage] 
         storage_of: how to reach a folder's files.
     """
     try:
-        with _signs_of_life(line):
-            found = _carried_out(line, storage_of)
+        with _Waiting(line) as waiting:
+            found = _carried_out(line, storage_of, waiting.progress)
     finally:
         os.close(lock)
     if found is not None:
@@ -81,57 +82,59 @@ def answer(line: socket.socket, lock: int, storage_of: Callable[[str], Storage] 
             send(line, msgspec.msgpack.encode(found))
 
 
-@contextmanager
-def _signs_of_life(line: socket.socket) -> Iterator[None]:
-    """Tells the other side now and then that this process runs, until the block ends."""
-    ended = threading.Event()
+class _Waiting:
+    """Whoever waits at the other side: told now and then that this process runs, and how far."""
 
-    def tell() -> None:
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._sign, self._looked = Alive(), time.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._give_signs, daemon=True)
+
+    def progress(self, step: str, done: int, total: int | None) -> None:
+        """Take note of how far the work has come; raises when the other side hangs up."""
+        self._sign = Alive(step, done, total)
+        now = time.monotonic()
+        if now < self._looked + CHECK_EVERY_S:
+            return
+        self._looked = now
+        if is_readable(self._line, 0):
+            raise _Stopped
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _give_signs(self) -> None:
         with suppress(OSError):  # hung up
-            while not ended.wait(SIGN_EVERY_S):
-                send(line, SIGN_OF_LIFE)
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+            while not self._ended.wait(SIGN_EVERY_S):
+                send(self._line, msgspec.msgpack.encode(self._sign))
 
 
-def _carried_out(line: socket.socket, storage_of: Callable[[str], Storage]) -> Done | Failed | None:
+def _carried_out(
+    line: socket.socket, storage_of: Callable[[str], Storage], progress: Progress
+) -> Done | Failed | None:
     request = receive(line)
     if request is None:
         return None
     try:
-        return Done(perform(request, storage_of, _checking(line)))
+        return Done(perform(request, storage_of, progress))
     except Exception as error:  # noqa: BLE001  the other side raises it
         return Failed.of(error)
 
 
-def perform(request: bytes, storage_of: Callable[[str], Storage], check: Check) -> Written | None:
+def perform(
+    request: bytes, storage_of: Callable[[str], Storage], progress: Progress
+) -> Written | None:
     """Carry out an encoded order; what was written, if that was the order."""
     message = msgspec.msgpack.decode(request, type=SegmentMessage | Sweep)
     storage = storage_of(os.fsdecode(message.root))
     if isinstance(message, Sweep):
         message.carry_out(storage)
         return None
-    written = carry_out(order_of(message, storage), storage, check)
-    return written._replace(contents=storage.small(written.files))
-
-
-def _checking(line: socket.socket) -> Callable[[], None]:
-    """Raises when the other side of a line hangs up; looks now and then."""
-    looked = time.monotonic()
-
-    def check() -> None:
-        nonlocal looked
-        now = time.monotonic()
-        if now < looked + CHECK_EVERY_S:
-            return
-        looked = now
-        if is_readable(line, 0):
-            raise _Stopped
-
-    return check
+    written = carry_out(order_of(message, storage), storage, progress)
+    return written._replace(contents=storage.small({**written.files, **written.words}))

@@ -70,10 +70,16 @@ class Draft:
 
     def put_dictionary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write some arrays of the dictionary anew, in place of those of the same names."""
-        self._make_folder(DICTIONARY)
-        for name in [name for name in self.files if dictionary_part(name) in arrays]:
+        self._storage.make_folder(DICTIONARY)
+        self.take_dictionary(self._storage.write_arrays(dictionary_prefix(self.generation), arrays))
+
+    def take_dictionary(self, files: Mapping[str, FileEntry]) -> None:
+        """Have files of the dictionary's folder in place of those of the same arrays."""
+        self._folders.add(DICTIONARY)
+        parts = {dictionary_part(name) for name in files}
+        for name in [name for name in self.files if dictionary_part(name) in parts]:
             del self.files[name]
-        self.files |= self._storage.write_arrays(dictionary_prefix(self.generation), arrays)
+        self.files |= files
 
     def publish(self, vocab_size: int, log: int, settings: Mapping[str, Any]) -> Manifest:
         """Make this the current generation."""

@@ -12,7 +12,7 @@ from tamis.index.part_writer import Rows
 from tamis.index.pending import BATCH_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tamis.index.manifest import SegmentEntry
     from tamis.index.parts import Part
@@ -64,15 +64,12 @@ def _level(live: int) -> int:
     return level
 
 
-def rows_of(
-    parts: Sequence[Part], vocab_size: int, check: Callable[[], None] = lambda: None
-) -> Rows:
+def rows_of(parts: Sequence[Part], vocab_size: int) -> Rows:
     """The documents of parts that are not deleted, in order.
 
     Args:
         parts: of a collection with documents.
         vocab_size: number of the collection's terms.
-        check: called often; what it raises stops the reading.
     """
 
     def ids() -> Iterator[str]:
@@ -82,14 +79,11 @@ def rows_of(
     def records() -> Iterator[bytes]:
         for part in parts:
             assert part.stored.documents is not None
-            for doc in part.live_docs.tolist():
-                check()
-                yield part.stored.documents.encoded(doc)
+            yield from map(part.stored.documents.encoded, part.live_docs.tolist())
 
     def batches() -> Iterator[SparseVectors]:
         for part in parts:
             for first in range(0, part.live_docs.size, BATCH_ROWS):
-                check()
                 yield part.rows(part.live_docs[first : first + BATCH_ROWS], vocab_size)
 
-    return Rows(ids, records, batches)
+    return Rows(sum(part.live_docs.size for part in parts), ids, records, batches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.columns import ColumnType
+    from tamis.index.progress import Progress
     from tamis.index.quantize import Precision
     from tamis.index.storage import FileEntry, Storage
 
@@ -32,14 +33,16 @@ _COMPACT_SHARE = 2  # a segment that uses less than one in so many terms numbers
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Documents in order; each attribute gives all of them anew at each call.
+    """Documents in order; each attribute but the first gives all of them anew at each call.
 
     Attributes:
+        count: how many there are.
         ids: their ids.
         records: their records as JSON.
         batches: their vectors over the collection's terms.
     """
 
+    count: int
     ids: Callable[[], Iterable[str]]
     records: Callable[[], Iterable[bytes]]
     batches: Callable[[], Iterable[SparseVectors]]
@@ -47,10 +50,28 @@ class Rows:
     def then(self, more: Rows) -> Rows:
         """These documents, and others after them."""
         return Rows(
+            self.count + more.count,
             lambda: chain(self.ids(), more.ids()),
             lambda: chain(self.records(), more.records()),
             lambda: chain(self.batches(), more.batches()),
         )
+
+    def told_to(self, progress: Progress) -> Rows:
+        """The same documents, whose reading is told of."""
+
+        def records() -> Iterator[bytes]:
+            for done, record in enumerate(self.records()):
+                progress("read", done, self.count)
+                yield record
+
+        def batches() -> Iterator[SparseVectors]:
+            done = 0
+            for batch in self.batches():
+                progress("build", done, self.count)
+                yield batch
+                done += len(batch)
+
+        return replace(self, records=records, batches=batches)
 
 
 def write_part(

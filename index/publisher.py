@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.index.draft import FREQUENCY, SEGMENTS, Draft
+from tamis.index.collection import open_dictionary
+from tamis.index.draft import FREQUENCY, SEGMENTS, Draft, dictionary_prefix
 from tamis.index.errors import StoppedError
 from tamis.index.index import Index
 from tamis.index.manifest import pin_current
-from tamis.index.merging import choose, rows_of, small_tail
-from tamis.index.part_writer import Rows, write_part
+from tamis.index.merging import choose, small_tail
 from tamis.index.parts import Part, Stored, open_parts
-from tamis.index.segment_order import SegmentOrder
-from tamis.index.turns import short_turns
+from tamis.index.progress import Progress, silent
+from tamis.index.segment_order import SegmentOrder, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from tamis.index.build_here import BuildHere
     from tamis.index.build_process import BuildProcess
     from tamis.index.dictionary import Dictionary
-    from tamis.index.manifest import Manifest, SegmentEntry
+    from tamis.index.manifest import Manifest
     from tamis.index.pending import Pending
-    from tamis.index.segment_order import Check
-    from tamis.index.storage import FileEntry, Storage
-    from tamis.index.vectors import SparseVectors
+    from tamis.index.revision import Revision
+    from tamis.index.storage import Storage
 
 
 class Publisher:
@@ -82,8 +81,7 @@ class Publisher:
         self._first_term = dictionary.first_term if dictionary is not None else 0
         self._frequency: NDArray[np.int64] | None = None
         if dictionary is not None:
-            words = np.arange(dictionary.first_term, dictionary.vocab_size)
-            self._frequency = dictionary.document_frequency(words)
+            self._frequency = _frequency(dictionary)
 
     @property
     def manifest(self) -> Manifest:
@@ -127,45 +125,47 @@ class Publisher:
             draft = self._draft()
             self._publish(draft, self.manifest.vocab_size, self.manifest.log, settings)
 
-    def rewrite(
-        self,
-        batches: Callable[[], Iterable[SparseVectors]],
-        dictionary: Dictionary | None,
-        vocab_size: int,
-        settings: Mapping[str, Any],
-    ) -> None:
-        """Publish the same documents with other vectors and words, as one segment."""
+    def rewrite(self, revision: Revision, progress: Progress) -> Dictionary:
+        """Publish the same documents with other vectors and words, as one segment; the words.
+
+        Args:
+            revision: works them out.
+            progress: told how far the work has come.
+        """
         with self._merging, self._publishing:
-            every = rows_of(self.index.parts, self.manifest.vocab_size)
             draft = self._draft()
+            order = self._order(self._new_folder(), self.index.parts, self.manifest.vocab_size)
+            prefix = dictionary_prefix(draft.generation)
+            written = self._written(replace(order, revision=revision, words=prefix), progress)
             for entry in tuple(draft.segments):
                 draft.drop(entry.name)
-            if len(self.index):
-                rows = Rows(every.ids, every.records, batches)
-                draft.insert(0, *self._written(rows, vocab_size))
-            if dictionary is not None:
-                draft.put_dictionary(dictionary.arrays())
-                words = np.arange(dictionary.first_term, dictionary.vocab_size)
-                self._frequency = dictionary.document_frequency(words)
-            self._publish(draft, vocab_size, self.manifest.log, settings)
+            if written.entry.documents:
+                draft.insert(0, written.entry, written.files)
+            draft.take_dictionary(written.words)
+            dictionary = open_dictionary(self._storage, written.words)
+            assert dictionary is not None
+            self._frequency = _frequency(dictionary)
+            settings = {**self.manifest.settings, **written.settings}
+            self._publish(draft, max(dictionary.vocab_size, 1), self.manifest.log, settings)
+            return dictionary
 
-    def merge_next(self, check: Check) -> bool:
+    def merge_next(self, progress: Progress) -> bool:
         """Merge what is due; whether there was something.
 
         Args:
-            check: called often; what it raises stops the merge, which leaves nothing behind.
+            progress: told how far the work has come; stopped, it leaves nothing behind.
         """
         with self._merging, closing(self._held()) as held:
             due = choose(held.manifest.segments)
             if due is not None:
-                self._merge(held, held.parts[due], check)
+                self._merge(held, held.parts[due], progress)
             return due is not None
 
-    def merge_all(self, check: Check) -> None:
+    def merge_all(self, progress: Progress) -> None:
         """Make one segment without deleted documents of all."""
         with self._merging, closing(self._held()) as held:
             if len(held.parts) > 1 or any(part.entry.deleted for part in held.parts):
-                self._merge(held, held.parts, check)
+                self._merge(held, held.parts, progress)
 
     def remove_unused(self) -> None:
         """Remove the files of generations that nobody reads any more."""
@@ -182,12 +182,12 @@ class Publisher:
         with self._publishing:
             return self.index.again()
 
-    def _merge(self, held: Index, parts: Sequence[Part], check: Check) -> None:
+    def _merge(self, held: Index, parts: Sequence[Part], progress: Progress) -> None:
         """Put one segment in place of parts of a generation, which is let go of."""
         folder = self._new_folder()
         order = self._order(folder, parts, self.manifest.vocab_size)
         try:
-            entry, files, _ = self._builder.write(order, self._storage, self._lock, check)
+            written = self._builder.write(order, self._storage, self._lock, progress)
             held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()
@@ -196,7 +196,7 @@ class Publisher:
                 place = draft.place_of(left[0]) if left else 0
                 for name in left:
                     draft.drop(name)
-                draft.insert(place, entry, files)
+                draft.insert(place, written.entry, written.files)
                 if not live.all():
                     draft.set_live(folder, live)
                 self._publish(
@@ -257,23 +257,16 @@ class Publisher:
         precision, columns = self.manifest.precision, self.index.columns
         return SegmentOrder(folder, vocab_size, precision, columns, parts)
 
-    def _written(self, rows: Rows, vocab_size: int) -> tuple[SegmentEntry, dict[str, FileEntry]]:
-        """Write rows of anything as a segment."""
-        folder, precision = self._new_folder(), self.manifest.precision
+    def _written(self, order: SegmentOrder, progress: Progress) -> Written:
+        """Write a segment that is published next, under the same lock."""
         try:
-            with short_turns():
-                return write_part(
-                    self._storage, folder, rows, vocab_size, precision, self.index.columns
-                )
+            return self._builder.write(order, self._storage, self._lock, progress)
         finally:
-            self._busy.discard(folder)  # a publish comes next, under the same lock
+            self._busy.discard(order.folder)
 
     def _append(self, draft: Draft, order: SegmentOrder, change: NDArray[np.int64]) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
-        try:
-            entry, files, _ = self._builder.write(order, self._storage, self._lock, lambda: None)
-        finally:
-            self._busy.discard(order.folder)  # a publish comes next, under the same lock
+        entry, files, *_ = self._written(order, silent)
         draft.insert(len(draft.segments), entry, files)
         stored = Stored.open(self._storage, entry, files, self.manifest.precision)
         part = Part(stored, entry, 0, None)
@@ -311,3 +304,8 @@ class Publisher:
             folder = f"{SEGMENTS}/{self._last_folder:06}"
             self._busy.add(folder)
         return folder
+
+
+def _frequency(dictionary: Dictionary) -> NDArray[np.int64]:
+    """How many documents hold each word, ``[words]``."""
+    return dictionary.document_frequency(np.arange(dictionary.first_term, dictionary.vocab_size))

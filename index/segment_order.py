@@ -1,47 +1,55 @@
 """SegmentOrder: what a new segment is to hold, told so that another process can write it too.
 
 Everything that an order names is on disk already: segments of the current generation, and logs
-that are whole. Its message holds no documents.
+that are whole. Its message holds no documents. A commit, a merge and a rewrite order alike.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from tamis.index.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
 from tamis.index.errors import CorruptionError
-from tamis.index.manifest import SegmentEntry  # noqa: TC001
+from tamis.index.manifest import BUILD, SegmentEntry
 from tamis.index.merging import rows_of
 from tamis.index.part_writer import Rows, write_part
 from tamis.index.parts import Part, Stored
 from tamis.index.pending import Pending, Write
+from tamis.index.progress import silent
 from tamis.index.quantize import Precision  # noqa: TC001
+from tamis.index.revision import RevisionMessage
 from tamis.index.storage import RESTORE, FileEntry, Storage
 from tamis.index.wal import log_name, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Check = Callable[[], None]
+    from tamis.index.progress import Progress
+    from tamis.index.revision import Revision
 
 
 class Written(NamedTuple):
     """A new segment.
 
     Attributes:
-        entry: what the manifest says of it.
+        entry: what the manifest says of it; one without documents is not to be kept.
         files: its files.
-        contents: what the small ones hold, where another process wrote them; see `Storage.hand`.
+        words: those of the dictionary, where a revision gave one.
+        settings: what a revision puts in place of those of the same names.
+        contents: what the small ones of all files hold, where another process wrote them; see
+            `Storage.hand`.
     """
 
     entry: SegmentEntry
     files: dict[str, FileEntry]
+    words: dict[str, FileEntry] = {}  # noqa: RUF012  never changed
+    settings: dict[str, Any] = {}  # noqa: RUF012  never changed
     contents: dict[str, bytes] = {}  # noqa: RUF012  never changed
 
 
@@ -57,6 +65,8 @@ class SegmentOrder:
         parts: whose documents come first, without the deleted ones.
         pending: writes whose documents come after them; None for none.
         logs: what these writes are in, and nothing else is.
+        revision: gives all these documents other vectors and words; None keeps theirs.
+        words: what the names of the dictionary's files begin with, where a revision gives one.
     """
 
     folder: str
@@ -66,29 +76,51 @@ class SegmentOrder:
     parts: Sequence[Part]
     pending: Pending | None = None
     logs: range = range(0)
+    revision: Revision | None = None
+    words: str = ""
 
-    def rows(self, check: Check) -> Rows:
-        """The documents of the segment."""
-        rows, pending = rows_of(self.parts, self.vocab_size, check), self.pending
+    def rows(self) -> Rows:
+        """The documents of the segment, before they are revised."""
+        rows, pending = rows_of(self.parts, self.vocab_size), self.pending
         if pending is None:
             return rows
-        written = Rows(pending.ids, pending.records, lambda: pending.batches(self.vocab_size))
-        return rows.then(written)
+        batches = partial(pending.batches, self.vocab_size)
+        return rows.then(Rows(len(pending.ids()), pending.ids, pending.records, batches))
 
 
-def carry_out(order: SegmentOrder, storage: Storage, check: Check = lambda: None) -> Written:
+def carry_out(order: SegmentOrder, storage: Storage, progress: Progress = silent) -> Written:
     """Write the segment, all on disk when this returns.
 
     Args:
         order: what to write.
         storage: of the collection's folder.
-        check: called often; what it raises stops the work.
+        progress: told how far the work has come.
     """
-    rows = order.rows(check)
-    written = write_part(
-        storage, order.folder, rows, order.vocab_size, order.precision, order.columns
+    if order.revision is not None:
+        return _revised(order, order.revision, storage, progress)
+    rows = order.rows().told_to(progress)
+    return Written(
+        *write_part(storage, order.folder, rows, order.vocab_size, order.precision, order.columns)
     )
-    return Written(*written)
+
+
+def _revised(
+    order: SegmentOrder, revision: Revision, storage: Storage, progress: Progress
+) -> Written:
+    """Write the segment with the vectors, and the dictionary, that a revision gives."""
+    storage.make_folder(BUILD)
+    try:
+        found = revision.revise(order.rows(), storage, progress)
+        with storage.together():
+            words = storage.write_arrays(order.words, found.dictionary.arrays())
+        rows = replace(order.rows(), batches=found.batches).told_to(progress)
+        vocab_size = max(found.dictionary.vocab_size, 1)
+        entry, files = write_part(
+            storage, order.folder, rows, vocab_size, order.precision, order.columns
+        )
+    finally:
+        storage.remove_folder(BUILD)
+    return Written(entry, files, words, dict(found.settings))
 
 
 class PartMessage(msgspec.Struct, frozen=True, array_like=True):
@@ -109,6 +141,8 @@ class SegmentMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     columns: dict[str, ColumnType]
     parts: list[PartMessage]
     logs: tuple[int, int] | None
+    revision: RevisionMessage | None
+    words: str
 
 
 def message_of(order: SegmentOrder, storage: Storage) -> SegmentMessage:
@@ -121,6 +155,8 @@ def message_of(order: SegmentOrder, storage: Storage) -> SegmentMessage:
         dict(order.columns),
         [_part_message(part) for part in order.parts],
         None if order.pending is None else (order.logs.start, order.logs.stop),
+        None if order.revision is None else RevisionMessage.of(order.revision),
+        order.words,
     )
 
 
@@ -144,6 +180,8 @@ def order_of(message: SegmentMessage, storage: Storage) -> SegmentOrder:
         [_part_of(part, storage, message.precision) for part in message.parts],
         _pending_of(storage, logs) if message.logs is not None else None,
         logs,
+        message.revision.revision() if message.revision is not None else None,
+        message.words,
     )
 
 

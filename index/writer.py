@@ -22,6 +22,7 @@ from tamis.index.lock import FolderLock
 from tamis.index.logged_words import LoggedWords
 from tamis.index.manifest import BUILD, read_current_line
 from tamis.index.pending import Pending, Write, checked
+from tamis.index.progress import Progress, silent
 from tamis.index.publisher import Publisher
 from tamis.index.storage import Storage
 from tamis.index.vectors import SparseVectors
@@ -29,12 +30,13 @@ from tamis.index.waiting import Place, check_wait
 from tamis.index.wal import Log, log_name, read_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tamis.index.build_process import BuildProcess
-    from tamis.index.dictionary import Dictionary, DictionaryWriter
+    from tamis.index.dictionary import DictionaryWriter
     from tamis.index.index import Index
+    from tamis.index.revision import Revision
     from tamis.index.waiting import Wait
 
 
@@ -287,40 +289,28 @@ class CollectionWriter(Closing):
             self._merger.wake()
         return generation
 
-    def merge(self, check: Callable[[], None] = lambda: None) -> bool:
+    def merge(self, progress: Progress = silent) -> bool:
         """Merge segments of like size, or one with many deletions; whether any were due."""
-        return self._publisher.merge_next(check)
+        return self._publisher.merge_next(progress)
 
-    def optimize(self, check: Callable[[], None] = lambda: None) -> None:
+    def optimize(self, progress: Progress = silent) -> None:
         """Commit, and make one segment without deleted documents of all.
 
         Args:
-            check: called often; what it raises stops the work, which leaves nothing behind.
+            progress: told how far the work has come; stopped, it leaves nothing behind.
         """
         self.commit()
-        self._publisher.merge_all(check)
+        self._publisher.merge_all(progress)
 
-    def rewrite(
-        self,
-        batches: Callable[[], Iterable[SparseVectors]],
-        dictionary: Dictionary | None,
-        settings: Mapping[str, Any],
-    ) -> None:
-        """Give all documents other vectors and words, in one step.
-
-        Call it in a ``with alone()`` block, in which the documents were read too.
+    def rewrite(self, revision: Revision, progress: Progress = silent) -> None:
+        """Commit, and give all documents other vectors and words, as one segment, in one step.
 
         Args:
-            batches: gives the vectors of `Index.live_docs`, the same at each call.
-            dictionary: the words in place of the present ones, with their frequencies.
-            settings: in place of the present ones.
+            revision: works them out, of a collection with words.
+            progress: told how far the work has come; stopped, it leaves nothing behind.
         """
-        with self._mutex:
-            vocab_size = self._publisher.manifest.vocab_size
-            if dictionary is not None:
-                vocab_size = max(dictionary.vocab_size, 1)
-            self._publisher.rewrite(batches, dictionary, vocab_size, settings)
-            self._words = LoggedWords(dictionary)
+        with self.alone():
+            self._words = LoggedWords(self._publisher.rewrite(revision, progress))
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Publish a generation with other settings."""

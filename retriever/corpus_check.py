@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tamis.index.columns import ColumnType
     from tamis.index.errors import InputError
-    from tamis.retriever.indexing import Progress
+    from tamis.index.progress import Progress
     from tamis.retriever.types import Passage
 
 SHOWN = 10  # examples of each kind

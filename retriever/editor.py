@@ -17,6 +17,7 @@ from tamis.index.creation import create_collection
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.index import COLUMNS
+from tamis.index.progress import Progress, silent
 from tamis.index.storage import Storage
 from tamis.index.turns import short_turns
 from tamis.index.vectors import SparseVectors
@@ -35,9 +36,7 @@ from tamis.retriever.encoder import load_encoder
 from tamis.retriever.fields import check_fields, converted
 from tamis.retriever.indexing import (
     CHUNK_DOCUMENTS,
-    Progress,
     encoder_settings,
-    silent,
     write_query_side,
 )
 from tamis.retriever.lexical import (
@@ -268,7 +267,7 @@ class Editor:
 
     def optimize(self, progress: Progress | None = None) -> None:
         """Rebuild the index as `index_corpus` would; see `renew`."""
-        with self.writer.alone(), short_turns():
+        with self.writer.alone():
             renew(self.writer, progress)
             self._take_words()
 

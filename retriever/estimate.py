@@ -19,7 +19,7 @@ from tamis.index.errors import InputError
 from tamis.index.system import most_used_bytes
 from tamis.retriever.chunking import Chunking, chunked, counter_of
 from tamis.retriever.corpus_warnings import CorpusWarning
-from tamis.retriever.indexing import CHUNK_DOCUMENTS, Progress, index_corpus
+from tamis.retriever.indexing import CHUNK_DOCUMENTS, index_corpus
 from tamis.retriever.lexical import REMEMBERED_CHUNKS, LexicalConfig
 from tamis.retriever.memory import (
     BYTES_A_CHUNK,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tamis.index.collection import Collection
+    from tamis.index.progress import Progress
     from tamis.retriever.encoder import Encoder
     from tamis.retriever.types import Passage
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from tamis.index.identifiers import IdentifiersBuilder
 from tamis.index.index import COLUMNS, SEGMENT, refuse_existing, write_index
 from tamis.index.lock import FolderLock, refuse_foreign
 from tamis.index.manifest import BUILD
+from tamis.index.progress import Progress, silent
 from tamis.index.storage import FileEntry, Storage
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.chunking import CHUNKING, Chunking, chunked, counter_of
@@ -56,13 +57,6 @@ if TYPE_CHECKING:
 LANGUAGE_SAMPLE = 200  # documents whose language is guessed
 CHUNK_DOCUMENTS = 256  # what a stop may cost: a minute where a model does five a second
 CORPUS = f"{BUILD}/corpus.json"  # written when the corpus has been read to its end
-
-
-class Progress(Protocol):
-    """Told how far a step has come."""
-
-    def __call__(self, step: str, done: int, total: int | None) -> None:
-        """``done`` of ``total`` documents; None while the corpus's size is not known."""
 
 
 class _Corpus(msgspec.Struct, frozen=True):
@@ -376,7 +370,3 @@ def _chunk_count(documents: int) -> int:
 
 def _chunk_name(channel: str, number: int) -> str:
     return f"{BUILD}/{channel}-{number:06}.safetensors"
-
-
-def silent(step: str, done: int, total: int | None) -> None:
-    """Progress that nobody watches."""

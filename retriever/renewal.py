@@ -5,20 +5,24 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+import orjson
 
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.manifest import BUILD
-from tamis.index.merging import rows_of
-from tamis.index.storage import Storage
+from tamis.index.progress import Progress, silent
+from tamis.index.revision import Revised
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.indexing import CHUNK_DOCUMENTS, Progress, silent
+from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
+    from tamis.index.part_writer import Rows
+    from tamis.index.storage import Storage
     from tamis.index.writer import CollectionWriter
 
 
@@ -30,83 +34,82 @@ def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
     searches do not.
     """
     recorded = writer.settings.get("lexical")
-    if recorded is None:
-        writer.optimize()
+    if recorded is None or writer.dictionary is None:
+        writer.optimize(progress or silent)
         return
-    with writer.alone():
-        _Renewal(writer, LexicalConfig.from_json(recorded), progress or silent).run()
+    renewal = Renewal(LexicalConfig.from_json(recorded), writer.dictionary.first_term)
+    writer.rewrite(renewal, progress or silent)
 
 
-class _Renewal:
-    """Counts the words of all documents anew and rewrites the collection with them."""
+class Renewal(msgspec.Struct, frozen=True):
+    """Counts the words of all documents anew; a `Revision`.
 
-    def __init__(
-        self, writer: CollectionWriter, lexical: LexicalConfig, progress: Progress
-    ) -> None:
-        assert writer.dictionary is not None
-        self._writer = writer
-        self._lexical = lexical
-        self._progress = progress
-        self._storage = Storage(writer.index.path)
-        self._first_term = writer.dictionary.first_term
-        self._dictionary = DictionaryWriter(self._first_term)
+    Attributes:
+        lexical: how words are made and weighed.
+        first_term: terms below are learned, and kept.
+    """
 
-    def run(self) -> None:
-        """Rewrite; the collection must not change meanwhile."""
-        self._storage.make_folder(BUILD)
-        analyzer = Analyzer(self._lexical)
-        words = self._count(analyzer)
-        documents = len(self._writer.index)
-        dictionary = self._dictionary.dictionary()
-        average = words / max(documents, 1)
+    lexical: LexicalConfig
+    first_term: int
+
+    def revise(self, rows: Rows, storage: Storage, progress: Progress) -> Revised:
+        """The documents' learned terms as they are, and their words with new numbers and weights.
+
+        Args:
+            rows: the documents.
+            storage: of their collection's folder.
+            progress: told of the documents whose words are counted.
+        """
+        analyzer, words = Analyzer(self.lexical), DictionaryWriter(self.first_term)
+        texts = _texts(rows.told_to(progress))
+        total = _count(texts, WordCounter(analyzer, words), storage)
+        average, dictionary = total / max(rows.count, 1), words.dictionary()
         recorded = {
-            **self._lexical.to_json(),
+            **self.lexical.to_json(),
             "average_length": average,
             "words": len(dictionary),
             "words_cut": analyzer.words_cut,
             "fingerprint": dictionary.fingerprint,
         }
-        settings = {**self._writer.settings, "lexical": recorded}
-        self._writer.rewrite(self._batches(average), dictionary, settings)
-        self._storage.remove_folder(BUILD)
-
-    def _count(self, analyzer: Analyzer) -> int:
-        """Count the words of all stored texts, chunk by chunk; how many there are in all."""
-        counter, words, done = WordCounter(analyzer, self._dictionary), 0, 0
-        for number, chunk in enumerate(self._texts()):
-            counts = counter.count(chunk)
-            words += int(counts.weights.sum(dtype=np.float64))
-            self._storage.write(_counts_name(number), counts.to_bytes())
-            done += len(chunk)
-            self._progress("read", done, len(self._writer.index))
-        return words
-
-    def _texts(self) -> Iterator[list[str]]:
-        stream = (
-            content_of(part.stored.documents[doc])
-            for part in self._writer.index.parts
-            if part.stored.documents is not None
-            for doc in part.live_docs.tolist()
-        )
-        while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
-            yield chunk
-
-    def _batches(self, average: float) -> Callable[[], Iterator[SparseVectors]]:
-        """The vectors of both channels, chunk by chunk, anew at each call."""
-        index, vocab_size = self._writer.index, max(self._dictionary.vocab_size, 1)
-        old = rows_of(index.parts, index.vocab_size)
 
         def batches() -> Iterator[SparseVectors]:
-            learned = _rechunked(old.batches(), self._first_term)
-            for number, first in enumerate(range(0, len(index), CHUNK_DOCUMENTS)):
-                rows = min(CHUNK_DOCUMENTS, len(index) - first)
-                counts = SparseVectors.load(self._storage.path(_counts_name(number)))
-                words = saturate(counts, average, self._lexical)
-                kept = next(learned) if self._first_term else SparseVectors.empty(1, rows)
-                yield SparseVectors.join(kept, words, vocab_size)
-                self._progress("build", first + rows, len(index))
+            counts = _counted(rows.count, storage)
+            weighed = (saturate(chunk, average, self.lexical) for chunk in counts)
+            return self._joined(rows, weighed, max(dictionary.vocab_size, 1))
 
-        return batches
+        return Revised(batches, dictionary, {"lexical": recorded})
+
+    def _joined(
+        self, rows: Rows, words: Iterable[SparseVectors], vocab_size: int
+    ) -> Iterator[SparseVectors]:
+        """The vectors of both channels, chunk by chunk."""
+        learned = _rechunked(rows.batches(), self.first_term)
+        for chunk in words:
+            kept = next(learned) if self.first_term else SparseVectors.empty(1, len(chunk))
+            yield SparseVectors.join(kept, chunk, vocab_size)
+
+
+def _texts(rows: Rows) -> Iterator[list[str]]:
+    """The texts of all documents, chunk by chunk."""
+    stream = map(content_of, map(orjson.loads, rows.records()))
+    while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
+        yield chunk
+
+
+def _count(texts: Iterable[list[str]], counter: WordCounter, storage: Storage) -> int:
+    """Keep the counts of each chunk's words; how many words there are in all."""
+    words = 0
+    for number, chunk in enumerate(texts):
+        counts = counter.count(chunk)
+        words += int(counts.weights.sum(dtype=np.float64))
+        storage.write(_counts_name(number), counts.to_bytes())
+    return words
+
+
+def _counted(documents: int, storage: Storage) -> Iterator[SparseVectors]:
+    """What `_count` kept."""
+    for number in range(-(-documents // CHUNK_DOCUMENTS)):
+        yield SparseVectors.load(storage.path(_counts_name(number)))
 
 
 def _rechunked(batches: Iterable[SparseVectors], first_term: int) -> Iterator[SparseVectors]:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tamis.index import SparseVectors
+    from tamis.index.progress import Progress as Report
     from tamis.retriever.encoder import Encoder
-    from tamis.retriever.indexing import Progress as Report
     from tamis.retriever.types import Passage
 
 CHUNK_DOCUMENTS = 2048

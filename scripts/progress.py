@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from tamis.retriever.indexing import Progress as Report
+    from tamis.index.progress import Progress as Report
 
 
 @contextmanager

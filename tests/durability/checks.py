@@ -63,7 +63,7 @@ def check_merge_under_changes(path):
             lambda: put(writer, [("d4", 44), ("new", 45)], wait="searchable"),
         ]
 
-        def change():
+        def change(*told):
             if changes:
                 changes.pop()()
 
@@ -81,10 +81,10 @@ class _Late(FromBytes):
     def __init__(self, happens):
         self._happens = happens
 
-    def write(self, order, storage, lock, check):
+    def write(self, order, storage, lock, progress):
         if order.pending is None:
             self._happens()
-        return super().write(order, storage, lock, check)
+        return super().write(order, storage, lock, progress)
 
 
 def check_held(path):

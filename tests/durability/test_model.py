@@ -9,7 +9,17 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from storages import Quick
-from workload import FromBytes, check_consistent, create, held, put, record, stop, vectors_of
+from workload import (
+    Forgetting,
+    FromBytes,
+    check_consistent,
+    create,
+    held,
+    put,
+    record,
+    stop,
+    vectors_of,
+)
 
 from tamis.index import Collection, CollectionWriter, InputError
 
@@ -90,6 +100,12 @@ class Living(RuleBasedStateMachine):
     @rule()
     def optimize(self):
         self.writer.optimize()
+        self.seen = dict(self.truth)
+        assert len(self.writer.index.parts) <= 1
+
+    @rule()
+    def rewrite(self):
+        self.writer.rewrite(Forgetting())
         self.seen = dict(self.truth)
         assert len(self.writer.index.parts) <= 1
 

@@ -2,6 +2,7 @@
 
 import msgspec
 import numpy as np
+import orjson
 from storages import Quick
 
 from tamis.index import Collection, SparseVectors
@@ -9,7 +10,10 @@ from tamis.index.build_worker import perform
 from tamis.index.creation import create_collection
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.garbage import Sweep
+from tamis.index.manifest import BUILD
+from tamis.index.progress import silent
 from tamis.index.reference import search
+from tamis.index.revision import Revised
 from tamis.index.segment_order import message_of
 from tamis.index.writer import CollectionWriter
 
@@ -17,14 +21,14 @@ from tamis.index.writer import CollectionWriter
 class FromBytes:
     """Does what orders' bytes say, as another process does; no other is."""
 
-    def write(self, order, storage, lock, check):
-        return self._perform(message_of(order, storage), storage, check)
+    def write(self, order, storage, lock, progress):
+        return self._perform(message_of(order, storage), storage, progress)
 
     def remove_unused(self, storage, lock, current, busy):
-        self._perform(Sweep.of(storage, busy), storage, None)
+        self._perform(Sweep.of(storage, busy), storage, silent)
 
-    def _perform(self, message, storage, check):
-        return perform(msgspec.msgpack.encode(message), lambda root: storage, check)
+    def _perform(self, message, storage, progress):
+        return perform(msgspec.msgpack.encode(message), lambda root: storage, progress)
 
 
 LEARNED = 23  # terms below are learned, the others words
@@ -55,12 +59,32 @@ def entries(doc_id, version):
 
 def vectors_of(writer, documents):
     """The vectors of (id, version) pairs; new words join the dictionary."""
-    rows = []
-    for doc_id, version in documents:
-        learned, words = entries(doc_id, version)
-        ids = writer.dictionary.add(words).tolist()
-        rows.append({**learned, **dict.fromkeys(ids, 1.5)})
+    rows = [entry_of(writer.dictionary, *document) for document in documents]
     return SparseVectors.from_dicts(rows, writer.vocab_size)
+
+
+def entry_of(dictionary, doc_id, version):
+    learned, words = entries(doc_id, version)
+    return {**learned, **dict.fromkeys(dictionary.add(words).tolist(), 1.5)}
+
+
+class Forgetting(msgspec.Struct):
+    """A revision that forgets the words that no document holds."""
+
+    def revise(self, rows, storage, progress):
+        words, found = DictionaryWriter(LEARNED), []
+        for each in map(orjson.loads, rows.told_to(progress).records()):
+            found.append(entry_of(words, each["_id"], each["version"]))
+            words.count_documents(np.array([term for term in found[-1] if term >= LEARNED]))
+        vectors = SparseVectors.from_dicts(found, words.vocab_size)
+        storage.write(f"{BUILD}/vectors", vectors.to_bytes())
+        dictionary = words.dictionary()
+        recorded = {"words": len(dictionary), "fingerprint": dictionary.fingerprint}
+
+        def batches():
+            return [SparseVectors.load(storage.path(f"{BUILD}/vectors"))]
+
+        return Revised(batches, dictionary, {"lexical": recorded})
 
 
 def record(doc_id, version):
@@ -180,9 +204,17 @@ class Script:
             elif kind == "commit":
                 writer.commit()
             elif kind == "merge":
-                writer.optimize() if version % 2 else writer.merge()
+                self._merge(writer, version)
             else:
                 wait = {"searchable": "searchable", "loose": "none"}.get(kind, "durable")
                 put(writer, [(doc_id, version) for doc_id in chosen], wait)
             if kind not in ("loose", "commit", "merge"):
                 told("ack", number)  # and with it all before
+
+    def _merge(self, writer, version):
+        if version % 3 == 0:
+            writer.rewrite(Forgetting())
+        elif version % 3 == 1:
+            writer.optimize()
+        else:
+            writer.merge()

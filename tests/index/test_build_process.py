@@ -22,9 +22,10 @@ from tamis.index import (
     CorruptionError,
     LockedError,
 )
-from tamis.index.build_process import BuildProcess, Failed, awaited, receive, send
+from tamis.index.build_process import BuildProcess, Done, Failed, awaited, receive, send
 from tamis.index.build_worker import answer
 from tamis.index.lock import FolderLock
+from tamis.index.progress import silent
 from tamis.index.segment_order import message_of
 from tamis.index.storage import Storage
 from tamis.index.wal import log_name
@@ -184,7 +185,7 @@ def test_when_it_stands_still_it_is_ended_and_the_work_is_done_here(tmp_path, mo
         put(writer, [("b", 1)], wait="searchable")
         stop(process)
 
-        def check():
+        def check(*told):
             raise InterruptedError
 
         with pytest.raises(InterruptedError):
@@ -214,7 +215,7 @@ def test_however_long_it_takes_it_is_waited_for_while_it_runs(tmp_path, monkeypa
             thread = threading.Thread(target=answer, args=(theirs, lock, Slow))
             thread.start()
             send(ours, request)
-            assert b"Done" in awaited(ours, lambda: None)
+            assert isinstance(awaited(ours, silent), Done)
             thread.join()
     assert time.monotonic() > began + 0.6
 
@@ -334,7 +335,7 @@ def test_a_merge_is_stopped_and_leaves_nothing_behind(tmp_path, builder):
         before = sorted((tmp_path / "c/segments").iterdir())
         os.kill(builder._process.pid, signal.SIGSTOP)
 
-        def check():
+        def check(*told):
             os.kill(builder._process.pid, signal.SIGCONT)
             raise InterruptedError
 
