@@ -5,6 +5,7 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis.index import Collection, InputError, MismatchError
+from tamis.index.build_process import BuildProcess
 from tamis.index.verification import examine
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
 from tamis.retriever.lexical import LexicalQueries
@@ -53,6 +54,44 @@ def test_changes_then_optimize_equal_one_build_to_the_byte(tmp_path):
     assert living.settings == fresh.settings
     assert files_of(living) == files_of(fresh)
     assert not (tmp_path / "living/build").exists()
+
+
+def test_another_process_optimizes_to_the_byte_alike(tmp_path, monkeypatch):
+    found = {}
+    with BuildProcess() as process:
+        assert process.start(60)
+        for name, builder in (("here", None), ("there", process)):
+            build(tmp_path / name, passages(*range(20))).close()
+            with Editor.open(tmp_path / name, LetterEncoder(), builder=builder) as editor:
+                editor.put(passages(3, 21, word="hears"))
+                editor.delete(["d0"], wait="searchable")
+                if builder is not None:  # nothing is written here
+                    monkeypatch.setattr("tamis.index.build_here.carry_out", None)
+                editor.optimize()
+            with Collection.open(tmp_path / name) as collection:
+                found[name] = files_of(collection), collection.settings
+    assert found["there"] == found["here"]
+
+
+@pytest.mark.parametrize("place", [("read", 3, 19), ("build", 0, 19)])
+def test_optimizing_tells_how_far_it_has_come_and_can_be_stopped(tmp_path, place):
+    told = []
+
+    def progress(*step):
+        told.append(step)
+        if step == place:
+            raise InterruptedError
+
+    build(tmp_path / "c", passages(*range(20)), encoder=None).close()
+    with Editor.open(tmp_path / "c") as editor:
+        editor.delete(["d0"], wait="searchable")
+        with pytest.raises(InterruptedError):
+            editor.optimize(progress)
+        assert told[0] == ("read", 0, 19)
+        assert not (tmp_path / "c/build").exists()
+        assert len(editor.writer.index.parts[0].stored.ids) == 20
+        editor.optimize()
+    assert len(Collection.open(tmp_path / "c").index.live_docs()) == 19
 
 
 def test_many_segments_score_as_one_build_of_the_same_average_length(tmp_path):
