@@ -46,13 +46,21 @@ class Identifiers:
         """The document number of an id, or None."""
         wanted = doc_id.encode()
         digest = np.uint64(xxhash.xxh3_64_intdigest(wanted))
-        at = int(np.searchsorted(self.hashes, digest))
+        at = int(self.hashes.searchsorted(digest))
         while at < len(self) and self.hashes[at] == digest:
             doc = int(self.docs[at])
             if self._bytes(doc) == wanted:
                 return doc
             at += 1
         return None
+
+    def may_hold(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of the ids with these `hashes_of` may be there; the others are not."""
+        if not len(self):
+            return np.zeros(hashes.size, np.bool_)
+        places = self.hashes.searchsorted(hashes)
+        found: NDArray[np.bool_] = self.hashes.take(places, mode="clip") == hashes
+        return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays to store, by name."""
@@ -113,6 +121,11 @@ class IdentifiersBuilder:
         )
         identifiers.refuse_duplicates()
         return identifiers
+
+
+def hashes_of(ids: Iterable[str]) -> NDArray[np.uint64]:
+    """The xxh3-64 of each id."""
+    return np.fromiter((xxhash.xxh3_64_intdigest(doc_id.encode()) for doc_id in ids), np.uint64)
 
 
 def check_id(doc_id: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from tamis.index.collection import open_dictionary
 from tamis.index.draft import FREQUENCY, SEGMENTS, Draft, dictionary_prefix
 from tamis.index.errors import StoppedError
+from tamis.index.identifiers import hashes_of
 from tamis.index.index import Index
 from tamis.index.manifest import pin_current
 from tamis.index.merging import choose, small_tail
@@ -219,13 +220,14 @@ class Publisher:
 
     def _without(self, ids: Iterable[str]) -> list[Part]:
         """The parts without the documents of these ids; those that hold none are the same."""
-        docs: list[list[int]] = [[] for _ in self.index.parts]
-        for doc_id in ids:
-            for place, part in enumerate(self.index.parts):
-                if (doc := part.doc(doc_id)) is not None:
-                    docs[place].append(doc)
-        pairs = zip(self.index.parts, docs, strict=True)
-        return [part.without(gone) if gone else part for part, gone in pairs]
+        names, left = list(ids), []
+        hashes = hashes_of(names)
+        for part in self.index.parts:
+            places = np.flatnonzero(part.stored.ids.may_hold(hashes)).tolist()
+            found = [part.doc(names[place]) for place in places]
+            gone = [doc for doc in found if doc is not None]
+            left.append(part.without(gone) if gone else part)
+        return left
 
     def _tail(self, documents: int) -> int:
         """How many of the last parts are written anew with a commit of so many documents.
