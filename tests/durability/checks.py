@@ -6,7 +6,7 @@ import threading
 import time
 
 from storages import Quick
-from workload import FromBytes, check_consistent, create, held, put, stop
+from workload import Forgetting, FromBytes, check_consistent, create, held, put, stop
 
 from tamis.index import Collection, CollectionWriter, CorruptionError, LockedError
 
@@ -99,6 +99,21 @@ def check_held(path):
         writer.optimize()
     with Collection.open(path) as collection:
         assert held(collection) == {**{f"d{number}": number for number in range(4)}, "late": 9}
+        check_consistent(collection)
+
+
+def check_rewrite(path):
+    """A rewrite forgets the words that no document holds; all goes on with the others."""
+    create(path)
+    with opened(path, builder=FromBytes()) as writer:
+        for number in range(4):
+            put(writer, [(f"d{number}", number), (f"e{number}", number)], wait="searchable")
+        writer.delete(["d1", "e1", "d2"])
+        writer.rewrite(Forgetting())
+        assert len(writer.dictionary) == 3 + 5  # word0, word2, word3 and a name each
+        put(writer, [("d3", 5), ("new", 2)], wait="searchable")
+    with Collection.open(path) as collection:
+        assert held(collection) == {"d0": 0, "e0": 0, "e2": 2, "e3": 3, "d3": 5, "new": 2}
         check_consistent(collection)
 
 

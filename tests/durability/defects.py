@@ -330,6 +330,32 @@ def an_order_forgets_deletions(patch):
     patch.setattr(workload, "message_of", forgetting)
 
 
+@defect(promise("rewrite"))
+def frequencies_outlive_a_rewrite(patch):
+    rewrite = publisher.Publisher.rewrite
+
+    def keeping(self, *arguments):
+        before = self._frequency
+        words = rewrite(self, *arguments)
+        self._frequency = before[: len(words)]
+        return words
+
+    patch.setattr(publisher.Publisher, "rewrite", keeping)
+
+
+@defect(promise("rewrite"))
+def a_rewrite_keeps_all_words(patch):
+    revise = workload.Forgetting.revise
+
+    def adding(self, rows, storage, progress):
+        found = revise(self, rows, storage, progress)
+        words = workload.DictionaryWriter(workload.LEARNED, found.dictionary)
+        words.add(["word1"])
+        return publisher.replace(found, dictionary=words.dictionary())
+
+    patch.setattr(workload.Forgetting, "revise", adding)
+
+
 @defect(promise("order"))
 def replaced_documents_stay(patch):
     patch.setattr(Draft, "set_live", nothing)

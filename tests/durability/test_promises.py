@@ -38,7 +38,7 @@ from tamis.index.storage import Storage
 
 @pytest.mark.parametrize(
     "name",
-    ["pins", "lock", "merge_under_changes", "held", "order", "words", "group_commit"],
+    ["pins", "lock", "merge_under_changes", "held", "rewrite", "order", "words", "group_commit"],
 )
 def test_promise(tmp_path, name):
     getattr(checks, f"check_{name}")(tmp_path / "c")
