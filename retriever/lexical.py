@@ -92,6 +92,10 @@ class WordCounter:
         self._dictionary.count_documents(counted.terms)
         return counted
 
+    def forget(self) -> None:
+        """Let go of the chunks it has seen."""
+        self._seen.forget_beyond(0)
+
 
 class _SeenChunks(dict[str, int]):
     """Chunk -> its ordinal in a list of term ids, made when the chunk is first asked for."""
@@ -213,15 +217,25 @@ class LexicalQueries:
 
     @staticmethod
     def from_settings(
-        settings: Mapping[str, Any], dictionary: Dictionary, documents: int
+        settings: Mapping[str, Any],
+        dictionary: Dictionary,
+        documents: int,
+        known: Analyzer | None = None,
     ) -> LexicalQueries:
         """The query side of a collection whose manifest holds ``LexicalConfig.to_json()``.
+
+        Args:
+            settings: the manifest's.
+            dictionary: of the generation.
+            documents: in the generation.
+            known: taken over, with the words it remembers, if it is one of these settings.
 
         Raises:
             MismatchError: another version of the analyser made the words.
         """
         config = LexicalConfig.from_json(settings)
-        return LexicalQueries(Analyzer(config), dictionary, documents, config.weight)
+        analyzer = known if known is not None and known.config == config else Analyzer(config)
+        return LexicalQueries(analyzer, dictionary, documents, config.weight)
 
     def encode(self, texts: Sequence[str], weight: float | None = None) -> SparseVectors:
         """One row a text: each known word's idf times its count times the weight.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tamis.index.index import Index
     from tamis.index.topk import TopK
+    from tamis.retriever.analysis import Analyzer
     from tamis.retriever.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
 
@@ -71,7 +72,8 @@ class Searcher:
     ) -> Searcher:
         """A searcher of the collection's newest generation; this one if there is no newer.
 
-        The encoder is kept. Arguments and errors are those of `Collection.refresh`.
+        The encoder and what is remembered of words are kept. Arguments and errors are those of
+        `Collection.refresh`.
         """
         collection = self.collection.refresh(verify, known)
         if collection is self.collection:
@@ -79,7 +81,8 @@ class Searcher:
         encoder = self.encoder
         if collection.settings.get("encoder") != self.collection.settings.get("encoder"):
             encoder = _query_encoder(collection)
-        return Searcher(encoder, collection, _lexical_queries(collection), self.reranker)
+        analyzer = self.lexical.analyzer if self.lexical is not None else None
+        return Searcher(encoder, collection, _lexical_queries(collection, analyzer), self.reranker)
 
     def search(
         self,
@@ -326,8 +329,10 @@ def _query_encoder(collection: Collection) -> QueryEncoder | None:
     return encoder
 
 
-def _lexical_queries(collection: Collection) -> LexicalQueries | None:
+def _lexical_queries(
+    collection: Collection, known: Analyzer | None = None
+) -> LexicalQueries | None:
     recorded = collection.settings.get("lexical")
     if recorded is None or collection.dictionary is None:
         return None
-    return LexicalQueries.from_settings(recorded, collection.dictionary, len(collection))
+    return LexicalQueries.from_settings(recorded, collection.dictionary, len(collection), known)
