@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tamis.api.problems import RequestError
@@ -121,6 +122,12 @@ class Library:
                 self._note(name, error)
             except RequestError:  # it has just been removed
                 self._failing.pop(name, None)
+
+    def rest(self) -> None:
+        """Let go of what indexes remember for the next documents' sake alone."""
+        for living in list(self.data.indexes.values()) if self.data is not None else []:
+            with suppress(RequestError):  # it has just been removed
+                living.rest()
 
     def faults(self) -> dict[str, str]:
         """What is wrong with which index; empty when all is well."""

@@ -120,6 +120,11 @@ class LivingIndex:
             self._editor.optimize(progress)
             self._publish()
 
+    def rest(self) -> None:
+        """Let go of what is remembered for the next documents' sake alone."""
+        with self._write():
+            self._editor.rest()
+
     def close(self) -> None:
         """Commit, and let go of the folder, once the writes under way are done."""
         self._end_writes()

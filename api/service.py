@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tamis.retriever.searcher import Searcher
 
 REFRESH_S = 1.0  # between two looks for newer generations
-GIVE_BACK_AFTER = 60  # looks
+GIVE_BACK_AFTER = 10  # looks
+REST_AFTER = 60
 
 
 class Service:
@@ -73,11 +74,13 @@ class Service:
     async def follow(self) -> None:
         """Publish what was written, and serve each index's newest generation, until cancelled.
 
-        What merges leave free goes back to the system now and then.
+        What writes and merges leave behind goes back to the system now and then.
         """
         for turn in count(1):
             await asyncio.sleep(REFRESH_S)
             await asyncio.to_thread(self.library.refresh)
+            if turn % REST_AFTER == 0:
+                await asyncio.to_thread(self.library.rest)
             if turn % GIVE_BACK_AFTER == 0:
                 await asyncio.to_thread(heap.give_back)
 

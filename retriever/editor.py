@@ -119,6 +119,9 @@ def create_index(
     )
 
 
+REMEMBERED_CHUNKS = 1 << 17  # at most 18 MB; four times as many spare 2 % of the chunks of a text
+
+
 class Editor:
     """The one writer of an index; safe to use from many threads."""
 
@@ -271,6 +274,12 @@ class Editor:
             renew(self.writer, progress)
             self._take_words()
 
+    def rest(self) -> None:
+        """Let go of what is remembered for the next documents' sake alone."""
+        with self.writer.words_held():
+            if self._counter is not None:
+                self._counter.forget()
+
     def close(self) -> None:
         """Commit, and let another writer in."""
         self.writer.close()
@@ -286,7 +295,8 @@ class Editor:
         self._lexical = LexicalConfig.from_json(recorded) if recorded is not None else None
         self._counter: WordCounter | None = None
         if self._lexical is not None and self.writer.dictionary is not None:
-            self._counter = WordCounter(Analyzer(self._lexical), self.writer.dictionary)
+            analyzer, words = Analyzer(self._lexical), self.writer.dictionary
+            self._counter = WordCounter(analyzer, words, REMEMBERED_CHUNKS)
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 from starlette.testclient import TestClient
 
-from tamis.api import Limits, create_app
+from tamis.api import Limits, create_app, service
 from tamis.api.data_folder import DataFolder
 
 DOCUMENTS = "/v1/indexes/birds/documents"
@@ -199,6 +199,20 @@ def test_writes_become_searchable_by_themselves(home):
     while home.found("owl") != ["a"]:
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_an_index_at_rest_remembers_nothing_of_the_texts_it_was_given(open_home, monkeypatch):
+    monkeypatch.setattr(service, "REFRESH_S", 0.02)
+    monkeypatch.setattr(service, "REST_AFTER", 2)
+    with open_home() as home:
+        home.create()
+        living = home.client.app.state.service.library.living("birds")
+        end = time.monotonic() + 20
+        while living._editor._counter._seen:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        home.add([{"_id": "late", "text": "Owls again."}])
+        assert "late" in home.found("owl")
 
 
 def bomb(kind):

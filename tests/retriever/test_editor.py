@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
 
+from tamis import retriever
 from tamis.index import Collection, InputError, MismatchError
 from tamis.index.build_process import BuildProcess
 from tamis.index.verification import examine
@@ -175,3 +176,36 @@ def test_vectors_of_ones_own_are_searched_as_they_are(tmp_path):
     assert collection.index.row(collection.doc("own"))[1].tolist() == [3.0, 2.0]
     assert collection.dictionary.document_frequency(np.array([term])).tolist() == [2]
     assert collection.doc("bad") is None
+
+
+def test_a_searcher_keeps_what_it_remembers_of_words_while_their_settings_last(tmp_path):
+    build(tmp_path / "c", passages(1, 2), encoder=None).close()
+    old = Searcher.open(tmp_path / "c")
+    with Editor.open(tmp_path / "c") as editor:
+        editor.put(passages(3), wait="searchable")
+        new = old.refresh()
+        lexical = {**editor.writer.settings["lexical"], "language": "german"}
+        editor.writer.change_settings({**editor.writer.settings, "lexical": lexical})
+        other = new.refresh()
+    assert new.collection.generation > old.collection.generation
+    assert new.lexical.analyzer is old.lexical.analyzer
+    assert other.lexical.analyzer.config.language == "german"
+
+
+def test_an_editor_remembers_a_bounded_number_of_chunks_and_none_at_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(retriever.editor, "REMEMBERED_CHUNKS", 40)
+    create_index(tmp_path / "c", encoder=None)
+    with Editor.open(tmp_path / "c") as editor:
+        for n in range(30):
+            editor.put([Passage(f"a{n}", f"one two three four {n} x{n}")])
+            assert len(editor._counter._seen) <= 40
+        assert editor._counter._seen
+        editor.rest()
+        assert not editor._counter._seen
+        editor.put([Passage("b", "one more")], wait="searchable")
+    assert searched_words(tmp_path / "c", "one more")[0] == "b"
+
+
+def searched_words(path, text):
+    (result,) = Searcher.open(path).search([text], k=3)
+    return [hit.doc_id for hit in result.hits]

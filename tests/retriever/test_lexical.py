@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from tamis.index.dictionary import DictionaryWriter
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever import lexical
 from tamis.retriever.lexical import (
     Analyzer,
     LexicalConfig,
@@ -102,13 +101,18 @@ def test_batches_of_any_size_count_as_one(texts, size):
     assert writer.document_frequency().tolist() == at_once.document_frequency().tolist()
 
 
-def test_forgetting_chunks_changes_nothing(monkeypatch):
+def test_forgetting_chunks_changes_nothing():
     texts = [f"tea {'x' * 40} w{i % 7} cup-{i}" for i in range(50)]
     expected = term_frequencies(texts, Analyzer(LexicalConfig()), DictionaryWriter()).to_dicts()
-    monkeypatch.setattr(lexical, "REMEMBERED_CHUNKS", 3)
-    counter = WordCounter(Analyzer(LexicalConfig()), DictionaryWriter())
-
-    assert [row for text in texts for row in counter.count([text]).to_dicts()] == expected
+    counter = WordCounter(Analyzer(LexicalConfig()), DictionaryWriter(), 9)
+    found = []
+    for text in texts:
+        found += counter.count([text]).to_dicts()
+        assert len(counter._seen) <= 9
+    assert counter._seen
+    counter.forget()
+    assert not counter._seen
+    assert found == expected
 
 
 def test_saturation_is_the_number_worked_by_hand():
