@@ -117,6 +117,7 @@ class LazyReranker:
                 raise
             except (FormatError, MismatchError) as error:
                 LOG.warning("%s; texts are read instead", error)
+            self._cascades = {path: kept for path, kept in self._cascades.items() if path.is_dir()}
             known = self._cascades[keys] = version, cascade
         return known[1]
 

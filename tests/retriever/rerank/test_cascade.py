@@ -1,6 +1,7 @@
 """Stored keys choose, a full reading ranks; changed texts are read."""
 
 import logging
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +176,17 @@ def test_keys_made_while_a_server_runs_are_used_from_then_on(model, collection, 
             store_of(model, texts_of_keys, collection / KEYS_FOLDER)
         searcher.search(["owl"], exact=True, rerank=14)
         assert read == sizes
+
+
+def test_keys_of_collections_that_are_gone_are_let_go(model, collection, tmp_path):
+    lazy = LazyReranker(str(model), "cpu")
+    folders = [shutil.copytree(collection, tmp_path / f"copy-{n}") for n in range(3)]
+    for folder in folders:
+        store_of(model, ["owl"], folder / KEYS_FOLDER)
+        searcher = replace(Searcher.open(folder), reranker=lazy)
+        searcher.search(["owl"], exact=True, rerank=3)
+        assert list(lazy._cascades) == [folder / KEYS_FOLDER]
+        shutil.rmtree(folder)
 
 
 def test_damaged_keys_are_told(model, collection):
