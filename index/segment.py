@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,11 @@ from tamis.index.loops.arrays import (
     Knobs,
     Lists,
     Records,
-    Scratch,
-    new_scratch,
 )
 from tamis.index.loops.lists import count_weaker
 from tamis.index.loops.search import search
 from tamis.index.quantize import Precision, image_error, record_entry, term_scales
+from tamis.index.scratch import own_scratch
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 
@@ -73,7 +71,6 @@ class Segment:
             rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
             steps=steps,
         )
-        self._local = threading.local()  # one thread's scratch
 
     @property
     def vocab_size(self) -> int:
@@ -118,7 +115,7 @@ class Segment:
                 self._records,
                 permitted,
                 few,
-                self._scratch(),
+                own_scratch(self.documents, self.vocab_size),
                 *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
             )
 
@@ -162,12 +159,6 @@ class Segment:
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]`` int64."""
         return self._frequencies[terms].astype(np.int64)
-
-    def _scratch(self) -> Scratch:
-        if not hasattr(self._local, "scratch"):
-            self._local.scratch = new_scratch(self.documents, self.vocab_size)
-        scratch: Scratch = self._local.scratch
-        return scratch
 
 
 def _few(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
