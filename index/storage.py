@@ -167,6 +167,8 @@ class Storage:
     def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
         """The array of a file, read-only: mapped, or read where it is no larger than a page.
 
+        Empty ones are read-only too: loops are compiled anew for arrays that can be written to.
+
         Raises:
             CorruptionError: the file is missing or of another size.
         """
@@ -174,8 +176,6 @@ class Storage:
         if data is None or len(data) != entry.size_bytes:
             data = self._mapped(name, entry)
         dtype, shape = np.dtype(entry.dtype), entry.shape or ()
-        if entry.size_bytes == 0:
-            return np.zeros(shape, dtype)
         return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls
 
     def _mapped(self, name: str, entry: FileEntry) -> bytes | mmap.mmap:

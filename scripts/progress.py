@@ -40,8 +40,14 @@ def say_if_first_use() -> None:
     """Say on a terminal that the first build or search will be slow to begin, and why."""
     from tamis.index.loops.compiled import is_first_use
 
-    if sys.stderr.isatty() and is_first_use():
-        typer.echo("tamis: compiling for this machine, once; takes about 20 s", err=True)
+    if is_first_use():
+        say_compiling("20 s")
+
+
+def say_compiling(time: str) -> None:
+    """Say on a terminal what goes on, and for about how long."""
+    if sys.stderr.isatty():
+        typer.echo(f"tamis: compiling for this machine, once; takes about {time}", err=True)
 
 
 class _Steps:

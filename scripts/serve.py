@@ -1,6 +1,8 @@
 """``tamis serve``: the REST API and the search page over given indexes and a data folder."""
 
+import os
 import re
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tamis.api.settings import Settings
     from tamis.retriever.searcher import Searcher
 
+WARM_UP = "from tamis.scripts.doctor import warm_up; warm_up()"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 HostOption = Annotated[
@@ -103,25 +106,41 @@ def serve(
         from tamis.api.data_folder import DataFolder
         from tamis.api.heap import share_heaps
         from tamis.index.build_process import BuildProcess
+        from tamis.scripts.doctor import load_loops
 
         share_heaps()
+        compile_elsewhere()
         kept = None
         if settings.data is not None:
             kept = DataFolder(Path(settings.data), settings.encoders, BuildProcess())
         searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
         names = [*folders, *(kept.indexes if kept is not None else ())]
         if not names:  # else each index is asked once before the first request
-            _compile()
+            load_loops()
         run_server(searchers, door, partial(_say, names, json), settings, kept)
 
 
-def _compile() -> None:
-    """Have the loops compiled now, which takes half a minute once, not under the first search."""
-    from tamis.scripts.doctor import warm_up
+def compile_elsewhere() -> None:
+    """Have the loops compiled now, not under the first searches; once for the machine.
 
-    if sys.stderr.isatty():
-        typer.echo("Loading compiled loops (half a minute the first time)", err=True)
-    warm_up()
+    By a process of its own: the compiler would keep 0.1 GB of this one.
+    """
+    from tamis.index.loops.compiled import cache_folder, is_all_kept
+    from tamis.scripts.progress import say_compiling
+
+    if cache_folder() is None or is_all_kept():
+        return
+    say_compiling("20 s")
+    path = os.pathsep.join(place for place in sys.path if place and isinstance(place, str))
+    subprocess.run(
+        [sys.executable, "-P", "-c", WARM_UP],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the one that was started by hand
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
 
 
 def _say(names: "Sequence[str]", json: bool, address: str) -> None:

@@ -21,6 +21,7 @@ from llvmlite import binding
 from numba.core import config
 
 _KEY_DIGITS = 16
+_ALL_KEPT = "all"  # a file beside the machine code
 _settings: Any = config  # Numba names its settings at run time
 
 
@@ -58,9 +59,25 @@ def is_first_use() -> bool:
     return folder is None or next(folder.rglob("*.nbi"), None) is None
 
 
+def is_all_kept() -> bool:
+    """Whether `note_all_kept` was called here, so that a process need not compile."""
+    folder = cache_folder()
+    return folder is not None and (folder / _ALL_KEPT).exists()
+
+
+def note_all_kept() -> None:
+    """Remember that the machine code of all loops is kept."""
+    folder = cache_folder()
+    if folder is not None:
+        (folder / _ALL_KEPT).touch()
+
+
 def cache_key(folder: Path) -> str:
-    """A name for the machine code of the sources in a folder, on this machine."""
-    digest = hashlib.sha256()
+    """A name for the machine code of the sources in a folder, on this machine.
+
+    Another folder has another name: Numba would not take the code of equal sources elsewhere.
+    """
+    digest = hashlib.sha256(os.fsencode(folder))
     for source in sorted(folder.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     for part in (

@@ -52,3 +52,35 @@ def test_the_folder_is_named_after_every_source(tmp_path):
     assert cache_key(tmp_path) != before
     (tmp_path / "callee.py").write_text("b = 1")
     assert cache_key(tmp_path) == before
+
+
+COUNT = """
+import sys
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from tamis.index import Index, SparseVectors
+from tamis.index.loops import search as loops
+from tamis.scripts.doctor import warm_up
+
+warm_up()
+before = len(loops.search.signatures)
+rng = np.random.default_rng(3)
+for vocab_size in (91, 70_001):  # terms that nearly all documents hold, and windows of them
+    terms = [sorted(rng.choice(60, 40, replace=False).tolist()) + [vocab_size - 1]] * 301
+    rows = [dict(zip(row, rng.random(41).tolist(), strict=True)) for row in terms]
+    vectors = SparseVectors.from_dicts(rows, vocab_size)
+    index = Index.build(f"{sys.argv[1]}/{vocab_size}", vectors)
+    assert index.parts[0].stored.segment._lists.postings.size
+    index.search(vectors.rows(0, 5), 3)
+print(before, len(loops.search.signatures))
+"""
+
+
+def test_after_warming_no_index_of_words_compiles_a_search(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", COUNT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["2", "2"]  # terms of two bytes, and of four

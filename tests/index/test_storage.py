@@ -26,6 +26,15 @@ def copy(built, tmp_path):
     return shutil.copytree(built, tmp_path / "index")
 
 
+def test_arrays_of_any_size_are_read_only(tmp_path):
+    storage = Storage(tmp_path)
+    for size in (0, 3, 5000):  # an empty file, one of a page, one that is mapped
+        entry = storage.write_array(f"a{size}", np.arange(size, dtype=np.int64))
+        found = storage.map_array(f"a{size}", entry)
+        assert not found.flags.writeable
+        assert found.tolist() == list(range(size))
+
+
 def stored_files(path):
     return [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "LOCK"]
 

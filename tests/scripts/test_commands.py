@@ -8,6 +8,7 @@ from tiny_checkpoints import write_bert
 
 from tamis.index import Index, InputError, SparseVectors, reference
 from tamis.index.calibration import Calibration, Row
+from tamis.index.loops import compiled
 from tamis.retriever import Searcher
 from tamis.scripts.info import draw_calibration
 
@@ -278,6 +279,7 @@ def test_doctor_tells_versions_and_how_to_get_what_is_missing(tamis):
 
 def test_doctor_warms_the_search_loops(tamis):
     assert document(tamis("doctor", "--warm", "--json"))["warm_ms"] > 0
+    assert compiled.is_all_kept()
 
 
 def test_check_prints_a_report_and_every_fault(tamis, tmp_path):

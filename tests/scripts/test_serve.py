@@ -3,10 +3,14 @@
 import json
 import re
 import signal
+import subprocess
 import time
 
 import httpx
 import pytest
+
+from tamis.index.loops import compiled
+from tamis.scripts.serve import WARM_UP, compile_elsewhere
 
 KEY = "a-key-of-24-characters-ok"
 
@@ -151,3 +155,21 @@ def test_an_interrupted_build_says_how_to_go_on_and_does(start_tamis, tamis, cor
     assert "unfinished build" in tamis("info", out).stderr
     resumed = tamis(*arguments, "--resume", "--json", stdin=corpus.read_text())
     assert json.loads(resumed.stdout)["documents"] == 3
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_loops_are_compiled_once_and_by_another_process(monkeypatch, kept):
+    """The compiler would keep 0.1 GB of the server."""
+    asked = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: asked.append(command))
+    monkeypatch.setattr(compiled, "is_all_kept", lambda: kept)
+    compile_elsewhere()
+    assert [command[-1] for command in asked] == ([] if kept else [WARM_UP])
+
+
+def test_what_the_other_process_runs_keeps_all_loops(monkeypatch, tmp_path):
+    monkeypatch.setattr("tamis.scripts.doctor.load_loops", lambda: None)
+    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
+    assert not compiled.is_all_kept()
+    exec(WARM_UP, {})
+    assert compiled.is_all_kept()
