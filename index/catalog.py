@@ -30,6 +30,8 @@ CATALOG_FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TABLES = ("settings", "aliases", "answers", "tasks")
 _BUSY_TIMEOUT_S = 30.0
+MOST_TASKS = 1000  # remembered: the newest
+PAGE_ROWS = 500  # read at a time where there may be any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,20 +175,23 @@ class Catalog(Closing):
 
     def forget_answers(self, before: float) -> int:
         """Drop the answers created before a time; how many there were."""
-        with self._change():
-            old = [
-                key
-                for key, value in self._rows("answers")
-                if msgspec.json.decode(value, type=Answer).created < before
-            ]
-            for key in old:
-                self._put("answers", key, None)
-        return len(old)
+        gone = 0
+        for rows in self._pages("answers"):
+            with self._change():
+                for key, _ in rows:
+                    answer = self.answer(key)  # there may be a new one by now
+                    if answer is not None and answer.created < before:
+                        self._put("answers", key, None)
+                        gone += 1
+        return gone
 
     def new_task(self, kind: str, subject: str, created: float) -> TaskRecord:
-        """Record a task that waits."""
+        """Record a task that waits, and forget the oldest where there are too many."""
         with self._change():
-            number = max((int(key) for key, _ in self._rows("tasks")), default=0) + 1
+            keys = [key for key, _ in self._rows("tasks")]
+            number = int(keys[-1]) + 1 if keys else 1
+            for key in keys[: -MOST_TASKS + 1]:
+                self._put("tasks", key, None)
             record = TaskRecord(number, kind, subject, "waiting", created, created)
             self._put("tasks", f"{number:012}", msgspec.json.encode(record))
         return record
@@ -202,7 +207,7 @@ class Catalog(Closing):
         return None if data is None else msgspec.json.decode(data, type=TaskRecord)
 
     def tasks(self) -> list[TaskRecord]:
-        """All tasks, oldest first."""
+        """The newest tasks, oldest first."""
         return [msgspec.json.decode(value, type=TaskRecord) for _, value in self._rows("tasks")]
 
     def verify(self) -> None:
@@ -218,16 +223,27 @@ class Catalog(Closing):
                 f"{self._path}: expected a whole database, found {state}; {RESTORE}"
             )
         for table in _TABLES:
-            self._rows(table)
+            for _ in self._pages(table):
+                pass
 
     def _rows(self, table: str) -> list[tuple[str, bytes]]:
-        with self._lock, self._readable():
-            rows = self._database.execute(
-                f"SELECT key, value, xxh3 FROM {table} ORDER BY key"
-            ).fetchall()
-        for key, value, checksum in rows:
-            self._compare(table, key, value, checksum)
-        return [(key, value) for key, value, _ in rows]
+        return [row for page in self._pages(table) for row in page]
+
+    def _pages(self, table: str) -> Iterator[list[tuple[str, bytes]]]:
+        """All rows by rising key, some at a time; others may write between two pages."""
+        where, after = "", tuple[str, ...]()
+        while True:
+            with self._lock, self._readable():
+                rows = self._database.execute(
+                    f"SELECT key, value, xxh3 FROM {table} {where} ORDER BY key LIMIT {PAGE_ROWS}",
+                    after,
+                ).fetchall()
+            for key, value, checksum in rows:
+                self._compare(table, key, value, checksum)
+            if not rows:
+                return
+            yield [(key, value) for key, value, _ in rows]
+            where, after = "WHERE key > ?", rows[-1][:1]
 
     def _get(self, table: str, key: str) -> bytes | None:
         with self._lock, self._readable():

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+import tamis.index.catalog as module
 from tamis.index import CorruptionError, FormatError, InputError
 from tamis.index.catalog import CATALOG, Answer, Catalog
 
@@ -26,6 +27,28 @@ def test_everything_is_there_after_reopening(tmp_path):
         assert catalog.forget_answers(before=6.0) == 1
         assert catalog.answer("key") is None
         catalog.verify()
+
+
+def test_answers_are_forgotten_a_page_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAGE_ROWS", 4)
+    with Catalog(tmp_path) as catalog:
+        for n in range(23):
+            catalog.keep_answer(f"key-{n}", Answer("request", 200, b"body", float(n % 7)))
+        assert catalog.forget_answers(before=3.0) == 11
+        kept = [n for n in range(23) if catalog.answer(f"key-{n}") is not None]
+        assert kept == [n for n in range(23) if n % 7 >= 3]
+        catalog.verify()
+
+
+def test_the_newest_tasks_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_TASKS", 3)
+    with Catalog(tmp_path) as catalog:
+        numbers = [catalog.new_task("optimize", "birds", float(n)).task for n in range(8)]
+        assert numbers == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert [record.task for record in catalog.tasks()] == [6, 7, 8]
+        assert catalog.task(5) is None
+    with Catalog(tmp_path) as catalog:
+        assert catalog.new_task("optimize", "birds", 9.0).task == 9
 
 
 @pytest.mark.parametrize("name", ["", "Live", "-a", "a" * 65, "../x", "a b"])
