@@ -2,6 +2,9 @@
 
 Each thread of glibc's malloc would have a heap of its own, and gives back what is free at a heap's
 end alone. A server that commits each second and merges now and then would keep the holes of it all.
+
+Large arrays stay in the heaps, as glibc comes to do by itself: pages of their own, from 256 KB on,
+level the memory as well, but filters of a million documents then take 1.8 ms instead of 0.3.
 """
 
 from __future__ import annotations
@@ -10,20 +13,14 @@ import ctypes
 import sys
 
 HEAPS = 2  # else eight a core, and the holes of one are of no use to the threads of another
-MAPPED_FROM_BYTES = 1 << 18  # else up to 32 MB, as such arrays come and go
-_ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # of malloc.h
+_ARENA_MAX = -8  # of malloc.h
 
 
 def share_heaps() -> None:
-    """Let all threads to come allocate from a few heaps, and large arrays from none.
-
-    An array of a word or a document each, of which a commit makes several, then goes back to the
-    system as soon as it is free, and leaves no hole.
-    """
+    """Let all threads to come allocate from a few heaps."""
     library = _glibc()
     if library is not None:
         library.mallopt(_ARENA_MAX, HEAPS)
-        library.mallopt(_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
 
 
 def give_back() -> None:

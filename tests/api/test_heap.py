@@ -26,31 +26,3 @@ print(before - own_kb())
 def test_free_pages_go_back_though_the_end_of_the_heap_is_in_use():
     done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 50_000
-
-
-LARGE = """
-from pathlib import Path
-from tamis.api import heap
-
-def own_kb():
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("RssAnon:")[1].split()[0])
-
-heap.share_heaps()
-large = b"x" * 20_000_000
-del large  # glibc's own bound would now be 20 MB
-before = own_kb()
-arrays, small = [], []
-for _ in range(50):
-    arrays.append(b"x" * 1_000_000)
-    small.append(b"x" * 1000)  # would hold the heap's end
-assert own_kb() - before > 45_000
-del arrays
-print(own_kb() - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries keep no such heaps")
-def test_large_arrays_go_back_as_soon_as_they_are_free():
-    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 2_000
