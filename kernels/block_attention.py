@@ -1,4 +1,4 @@
-"""Block-sparse attention in Triton: two ranges of keys a query tile, no mask tensor; and scores.
+"""Block-sparse attention in Triton: two ranges of keys a query tile, no mask tensor.
 
 Steps over the range that is read in full come first, without a mask but at its end; then those over
 the own blocks of the tile's rows, where each row sees its span. A tile may hold rows of several
@@ -24,7 +24,6 @@ from tamis.kernels.block_tile import (
     load_item,
     load_spans,
     loop_steps,
-    padded_width,
     rows_last,
     seen,
     step_start,
@@ -32,13 +31,10 @@ from tamis.kernels.block_tile import (
     vectors,
 )
 from tamis.kernels.block_work import query_work
-from tamis.kernels.launch import card, next_power_of_2, on
+from tamis.kernels.launch import card, on
 from tamis.kernels.tuned import attention_tile
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tamis.kernels.ranges import Ranges
 
 LEAST, MOST = tl.constexpr(2.0**-64), tl.constexpr(2.0**64)  # sums of weights kept as they are
@@ -161,41 +157,6 @@ def _block_merge(
     tl.store(lse + head.to(tl.int64) * queries + row, top + tl.log2(total), mask=alive)
 
 
-@triton.jit
-def _segment_scores(
-    q, k, segments, out,
-    scale2, most, heads,
-    q_row, q_head, k_row, k_head,
-    GROUP: tl.constexpr, D: tl.constexpr, D_PAD: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, TOKENS: tl.constexpr,
-):  # fmt: skip
-    """The log-sum-exp of one segment for one tile of signal rows and one key head."""
-    number = tl.program_id(0).to(tl.int64)
-    kv_head = tl.program_id(1)
-    s0, s1 = tl.load(segments + number * 4), tl.load(segments + number * 4 + 1)
-    k0, k1 = tl.load(segments + number * 4 + 2), tl.load(segments + number * 4 + 3)
-    begin = s0 + tl.program_id(2) * TOKENS
-    row, head, alive = tile_rows(begin, s1, kv_head, 0, GROUP, TOKENS, BLOCK_M)
-    there = filled(alive, D, D_PAD)
-    tile = tl.load(vectors(q, row, head, q_row, q_head, D_PAD), mask=there, other=0.0)
-    top = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_M], tl.float32)
-    for start in range(k0, k1, BLOCK_N):
-        col = start + tl.arange(0, BLOCK_N)
-        where = vectors(k, col, kv_head + 0 * col, k_row, k_head, D_PAD)
-        keys = tl.load(where, mask=filled(col < k1, D, D_PAD), other=0.0)
-        s = tl.dot(tile, tl.trans(keys), input_precision=PRECISION) * scale2
-        s = tl.where((col < k1)[None, :], s, float("-inf"))
-        new = tl.maximum(top, tl.max(s, 1))
-        total = total * tl.exp2(top - new) + tl.sum(tl.exp2(s - new[:, None]), 1)
-        top = new
-    log = (top + tl.log2(total)) * 0.6931471805599453
-    token = row - s0
-    spot = (number * most + token) * heads + head
-    written = (token < most) & (tl.arange(0, BLOCK_M) // GROUP < TOKENS)
-    tl.store(out + spot, tl.where(alive, log, 0.0), mask=written)
-
-
 class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q, k, v, ranges: Ranges, scale: float) -> torch.Tensor:  # noqa: ANN401
@@ -247,30 +208,3 @@ def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch
                 BLOCK_M=sizes.rows, TOKENS=launch.tokens, ROWS=step,
             )  # fmt: skip
     return out, lse
-
-
-def segment_scores(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    segments: NDArray[np.int32],
-    scale: float,
-    table: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """See `tamis.kernels.block_ops.segment_scores`."""
-    heads, width = q.shape[1:]
-    kv_heads, most = k.shape[1], int((segments[:, 1] - segments[:, 0]).max())
-    group = heads // kv_heads
-    rows = min(64, max(16, next_power_of_2(most * group), next_power_of_2(group)))
-    tokens = rows // group
-    q, k = rows_last(q), rows_last(k)
-    table = torch.from_numpy(segments).to(q.device) if table is None else table
-    out = torch.empty(len(segments), most, heads, dtype=torch.float32, device=q.device)
-    with on(q.device):
-        _segment_scores[(len(segments), kv_heads, triton.cdiv(most, tokens))](
-            q, k, table, out,
-            scale * LOG2E, most, heads,
-            *q.stride()[:2], *k.stride()[:2],
-            GROUP=group, D=width, D_PAD=padded_width(width), BLOCK_M=rows, BLOCK_N=64,
-            TOKENS=tokens,
-        )  # fmt: skip
-    return out

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tamis.kernels.ranges import Ranges
@@ -58,7 +58,7 @@ def segment_scores(
     group = q.shape[1] // k.shape[1]
     most = int((segments[:, 1] - segments[:, 0]).max())
     parts = []
-    for start, stop in _runs(segments):
+    for start, stop in runs_of(segments).tolist():
         s0, s1 = segments[start, :2].tolist()
         low, high = int(segments[start:stop, 2].min()), int(segments[start:stop, 3].max())
         keys = k[low:high].repeat_interleave(group, 1) if group > 1 else k[low:high]
@@ -72,13 +72,11 @@ def _single(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def _runs(segments: NDArray[np.int32]) -> list[tuple[int, int]]:
-    """Neighbouring segments that the same signals read."""
-    starts = [0]
-    for i in range(1, len(segments)):
-        if (segments[i, :2] != segments[i - 1, :2]).any():
-            starts.append(i)
-    return list(zip(starts, [*starts[1:], len(segments)], strict=True))
+def runs_of(segments: NDArray[np.int32]) -> NDArray[np.int64]:
+    """``[runs, 2]``: first and end of neighbouring segments that the same signals read."""
+    other = (segments[1:, :2] != segments[:-1, :2]).any(1)
+    starts = np.concatenate([[0], np.flatnonzero(other) + 1])
+    return np.stack([starts, np.append(starts[1:], len(segments))], 1)
 
 
 def _segment_log_sum(logits: torch.Tensor, spans: NDArray[np.int32]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from block_lists import dense_attention, dense_mask, dense_scores, random_heads,
 
 from tamis.kernels.block_ops import block_attention, block_ranges, cached_ranges, segment_scores
 from tamis.kernels.block_work import key_work, query_work
+from tamis.kernels.segment_scores import one_writer
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -165,6 +166,41 @@ def test_segment_scores_equal_a_log_sum_of_exponentials(heads):
     for one, wanted in zip(found, dense_scores(q.double(), k.double(), segments, 0.4), strict=True):
         assert worst(one[: len(wanted)], wanted) < 1e-5
         assert (one[len(wanted) :] == 0).all()
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("heads", HEADS)
+def test_the_backward_of_segment_scores_equals_that_of_the_definition(heads, apart):
+    bounds, _, leaves = batch(9, heads, counts=(3, 4))
+    spans = [[bounds[b], bounds[b + 1]] for b in (1, 2, 3, 6, 7, 8)]
+    signals = [(0, 3)] * 3 + ([(bounds[9], bounds[10])] if apart else [(2, 19)]) * 3
+    segments = np.array([[*s, *span] for s, span in zip(signals, spans, strict=True)], np.int32)
+    assert one_writer(segments) == apart
+    truth = [leaf.double().requires_grad_() for leaf in leaves[:2]]
+    wanted = dense_scores(*truth, segments, 0.4)
+    generator = torch.Generator().manual_seed(8)
+    grads = [torch.randn(one.shape, generator=generator).to(DEVICE) for one in wanted]
+    torch.autograd.backward(wanted, [grad.double() for grad in grads])
+    found = [leaf.clone().requires_grad_() for leaf in leaves[:2]]
+    scores = segment_scores(*found, segments, 0.4)
+    there = torch.full_like(scores, 3.0)  # beyond a list's signals nothing counts
+    for at, grad in enumerate(grads):
+        there[at, : len(grad)] = grad
+    scores.backward(there)
+    for one, other in zip(found, truth, strict=True):
+        assert worst(one.grad, other.grad) < 5e-5
+
+
+def test_two_runs_of_segment_scores_give_the_same_gradients():
+    bounds, _, leaves = batch(10, (4, 2, 32), counts=(3,))
+    segments = np.array([[0, 3, bounds[b], bounds[b + 1]] for b in (1, 2, 3)], np.int32)
+    runs = []
+    for _ in range(2):
+        q, k = (leaf.clone().requires_grad_() for leaf in leaves[:2])
+        segment_scores(q, k, segments, 0.4).sum().backward()
+        runs.append((q.grad, k.grad))
+    assert torch.equal(runs[0][0], runs[1][0])
+    assert torch.equal(runs[0][1], runs[1][1])
 
 
 def test_segments_are_read_where_their_table_lies():
