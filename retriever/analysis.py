@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ANALYZER_VERSION = 1
 LONGEST_WORD = 10_000  # characters; longer ones are cut there
-REMEMBERED_CHUNKS = 1 << 14  # of queries: at most 4 MB
+REMEMBERED_CHUNKS = 1 << 14  # of queries: about 4 MB
 LONGEST_CODE = 64  # characters of a joined code kept whole; longer ones give their parts alone
 
 LONGEST_SLICE = 1_000  # characters normalised at a time

@@ -104,6 +104,13 @@ def test_only_words_of_usual_length_are_remembered(searcher):
     assert remembered().currsize - before == 1
 
 
+def test_as_many_words_are_remembered_as_it_says(searcher):
+    for text in range(5):
+        words = " ".join(f"w{text}x{word}" for word in range(2000))
+        assert marked(searcher, f"quagga {words}", "=quagga")[0] == ["quagga"]
+    assert highlights._stems_of.cache_info().currsize == highlights.KNOWN_WORDS
+
+
 def test_fields_that_are_missing_or_no_text_are_left_out(searcher):
     hit = Hit("1", 1.0, 1, {"title": "", "text": 5})
     assert highlight(searcher, hit) == {}

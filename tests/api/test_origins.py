@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from tamis.api import create_app
+from tamis.api import create_app, origins
 
 SEARCH = "/v1/indexes/words/search"
 
@@ -38,6 +38,12 @@ def test_other_names_are_not(local, host):
         assert answer.status_code == 421
         assert answer.json()["code"] == "unknown_host"
         assert "--allow-host" in answer.json()["detail"]
+
+
+def test_as_many_hosts_are_remembered_as_it_says():
+    for number in range(1100):
+        assert origins._read(f"host-{number}:8080") == (f"host-{number}", False)
+    assert origins._read.cache_info().currsize == 1024
 
 
 def test_any_name_is_answered_to_where_none_was_given(client):

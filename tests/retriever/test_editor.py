@@ -5,7 +5,7 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis import retriever
-from tamis.index import Collection, InputError, MismatchError
+from tamis.index import Collection, InputError, MismatchError, pending
 from tamis.index.build_process import BuildProcess
 from tamis.index.verification import examine
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
@@ -204,6 +204,19 @@ def test_an_editor_remembers_a_bounded_number_of_chunks_and_none_at_rest(tmp_pat
         assert not editor._counter._seen
         editor.put([Passage("b", "one more")], wait="searchable")
     assert searched_words(tmp_path / "c", "one more")[0] == "b"
+
+
+def test_writes_that_nobody_waits_for_are_committed_before_they_fill_the_memory(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pending, "MOST_BYTES", 5000)
+    create_index(tmp_path / "c", encoder=None)
+    with Editor.open(tmp_path / "c") as editor:
+        before = editor.writer.index.manifest.generation
+        for n in range(90):
+            editor.put([Passage(f"a{n}", f"owl {n} {'x' * 100}")], wait="none")
+            assert editor.writer._pending.size_bytes <= 5000
+        assert editor.writer.index.manifest.generation > before
 
 
 def searched_words(path, text):
