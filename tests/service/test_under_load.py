@@ -1,12 +1,17 @@
 """What changes while a server is asked: no request fails, and the answers come in time."""
 
 import json
+import statistics
 import threading
 import time
 
 import httpx
 import pytest
 
+from tamis.api.living_index import LivingIndex
+from tamis.index.build_process import BuildProcess
+from tamis.index.progress import silent
+from tamis.retriever import Passage, create_index
 from tamis.scripts.load import apply_load, quantile, request_bytes
 
 TEXTS = [f"bird number{n} {'owl' if n % 3 else 'heron'} in the reeds at night" for n in range(2000)]
@@ -86,6 +91,35 @@ def test_a_hundred_swaps_fail_no_request_and_cost_twice_at_most(serve, proof):
     assert set(changing.statuses) == {200}
     assert swaps >= 100
     assert busy <= 2 * quiet
+
+
+def rewrite_ms(path, builder, rewrites=7):
+    """Median of the processor time that this thread takes for a rewrite."""
+    create_index(path, encoder=None)
+    index, took_ms = LivingIndex("one", path, None, builder), []
+    index.put([Passage(str(at), text) for at, text in enumerate(TEXTS)])
+    for number in range(rewrites):
+        index.put([Passage(f"n{number}", "new owl")])
+        index.publish()
+        began = time.thread_time()
+        index.optimize(silent)
+        took_ms.append((time.thread_time() - began) * 1000)
+    index.close()
+    return statistics.median(took_ms)
+
+
+def test_a_rewrite_hardly_troubles_the_process_that_searches(tmp_path, proof):
+    with BuildProcess() as builder:
+        assert builder.start(60)
+        there_ms = rewrite_ms(tmp_path / "there", builder)
+    here_ms = rewrite_ms(tmp_path / "here", None)
+    proof(
+        "processor time of a rewrite in the searching process",
+        documents=len(TEXTS),
+        without_build_process_ms=round(here_ms, 1),
+        with_build_process_ms=round(there_ms, 1),
+    )
+    assert there_ms < here_ms / 5
 
 
 def test_too_much_is_refused_at_once_and_then_all_is_well_again(serve):
