@@ -29,7 +29,7 @@ from tamis.retriever.rerank.objective import LearnedReadout
 from tamis.retriever.rerank.prompt import ENCODER, PromptBuilder
 from tamis.retriever.rerank.saving import WORDS, bundled_embeddings, save_reranker
 from tamis.retriever.rerank.starting_model import start_from_bi_encoder
-from tamis.retriever.rerank.students import BlockStudent, PackedModel
+from tamis.retriever.rerank.students import BlockStudent, CrossStudent, PackedModel
 from tamis.retriever.rerank.trainer import ListData, ListTrainer, ListTraining
 from tamis.retriever.tokenizer import Tokenizer
 from tamis.retriever.training.config import DataConfig  # noqa: TC001  read_record reads annotations
@@ -92,11 +92,20 @@ class RerankerConfig:
 
 @dataclass(frozen=True, slots=True)
 class RerankerRecipe:
-    """A whole training of a reranker; ``training.conditionings`` are the modes it will have."""
+    """A whole training of a reranker.
+
+    Attributes:
+        data: the texts.
+        reranker: what is trained.
+        training: how; its ``conditionings`` are the modes that the reranker will have.
+        teacher: how a cross-encoder is trained first, from the same weights on the same lists, to
+            teach the reranker beside the mined scores; None for those alone.
+    """
 
     data: DataConfig
     reranker: RerankerConfig
     training: ListTraining = field(default_factory=ListTraining)
+    teacher: ListTraining | None = None
 
 
 def is_reranker_recipe(path: str | Path) -> bool:
@@ -114,9 +123,11 @@ def read_recipe(path: str | Path) -> RerankerRecipe:
         InputError: no such file, not TOML, or a key or value that is not one.
     """
     recipe = read_record(RerankerRecipe, path)
-    if 2 * recipe.reranker.mined < recipe.training.documents:
+    trainings = [one for one in (recipe.training, recipe.teacher) if one is not None]
+    documents = max(one.documents for one in trainings)
+    if 2 * recipe.reranker.mined < documents:
         raise InputError(
-            f"{path}: expected at least {recipe.training.documents} candidates of a query for "
+            f"{path}: expected at least {documents} candidates of a query for "
             f"lists of so many documents, found 2 * {recipe.reranker.mined}; raise reranker.mined"
         )
     return recipe
@@ -157,7 +168,8 @@ def train_reranker(
             log.write(json.dumps(line) + "\n")
             report(line)
 
-        ListTrainer(student.to(where), data, recipe.training, new).run(write)
+        teacher = _teacher(base, tokenizer, data, recipe, write)
+        ListTrainer(student.to(where), data, recipe.training, new, teacher).run(write)
     _take_share(student, start, config.start_share)
     save_reranker(folder, student.backbone.model, tokenizer, _settings(student, config))
     return folder
@@ -243,6 +255,25 @@ def _student(base: Any, tokenizer: Tokenizer, recipe: RerankerRecipe) -> BlockSt
     readout = LearnedReadout(heads, config.head_weight, recipe.training.conditionings)
     prompts = PromptBuilder(tokenizer.backend, ENCODER, config.sizes)
     return BlockStudent(Backbone(model, layers, layers), prompts, readout)
+
+
+def _teacher(
+    base: Any,  # noqa: ANN401  a BertModel, where it is to be trained
+    tokenizer: Tokenizer,
+    data: ListData,
+    recipe: RerankerRecipe,
+    write: Callable[[dict[str, Any]], None],
+) -> CrossStudent | None:
+    """The trained cross-encoder that the recipe asks for; its lines of the log say so."""
+    if recipe.teacher is None:
+        return None
+    sizes, model = recipe.reranker.sizes, copy.deepcopy(base)
+    model.embeddings.word_embeddings.weight.requires_grad_(False)
+    cross = CrossStudent(model, _around(tokenizer), (sizes.query - 2, sizes.document - 1))
+    cross.to(model.device)
+    trainer = ListTrainer(cross, data, recipe.teacher, ("score",))
+    trainer.run(lambda line: write(line | {"of": "teacher"}))
+    return cross.requires_grad_(False)
 
 
 @torch.no_grad()

@@ -222,6 +222,8 @@ class CrossStudent(PackedModel):
         """
         super().__init__(model)
         self.score = nn.Linear(model.config.hidden_size, 1)
+        nn.init.zeros_(self.score.weight)  # nothing random: equal seeds give equal weights
+        nn.init.zeros_(self.score.bias)
         self._around, self._most = around, most
 
     def pack(self, lists: Sequence[TokenList], conditioning: Conditioning) -> Texts:

@@ -76,12 +76,13 @@ class ListData(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One step's lists on the host."""
+    """One step's lists on the host; ``taught`` is what a teacher that is a model reads."""
 
     packed: Any
     positive: torch.Tensor  # [lists, documents] bool
     teacher: torch.Tensor  # [lists, documents] float32
     conditioning: Conditioning
+    taught: Any = None
 
 
 class ListTrainer:
@@ -98,6 +99,7 @@ class ListTrainer:
         data: ListData,
         config: ListTraining,
         new: tuple[str, ...],
+        teacher: Any = None,  # noqa: ANN401  a module that is a `Student`
     ) -> None:
         """Prepare the optimiser.
 
@@ -106,6 +108,8 @@ class ListTrainer:
             data: what lists are drawn from.
             config: how to train.
             new: beginnings of the names of parameters that train at `ListTraining.new_rate`.
+            teacher: a trained `Student` whose scores, with those that were mined, are what is
+                taught: the mean of both. It scores each list as it is drawn.
 
         Raises:
             InputError: the student says nothing, but is to learn what to say.
@@ -116,6 +120,7 @@ class ListTrainer:
                 "training.next_token to 0"
             )
         self.student, self.config, self._data = student, config, data
+        self._teacher = teacher
         self._device = next(student.parameters()).device
         self._chance = np.cumsum(data.weights / data.weights.sum())
         named = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
@@ -163,6 +168,8 @@ class ListTrainer:
         positive, teacher = (t.to(self._device, non_blocking=True) for t in batch[1:3])
         said: torch.Tensor | float = 0.0
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_cuda):
+            if self._teacher is not None:
+                teacher = (teacher + self._read(batch.taught).view(teacher.shape)) / 2
             if self.config.next_token:
                 scores, said = self.student.scores_and_answers(batch.packed)
             else:
@@ -170,6 +177,11 @@ class ListTrainer:
         scores = scores.view(positive.shape).float()
         loss = list_loss(scores, positive, teacher, self.config.teacher_share)
         return loss + self.config.next_token * said
+
+    @torch.no_grad()
+    def _read(self, taught: Any) -> torch.Tensor:  # noqa: ANN401  what the teacher packed
+        scores: torch.Tensor = self._teacher.scores(taught).float()
+        return scores
 
     @property
     def _on_cuda(self) -> bool:
@@ -202,8 +214,9 @@ class ListTrainer:
             positive.append(columns == 0)
             teacher.append(data.candidates.teacher[query, columns])
         packed = self.student.pack(lists, conditioning)
-        marks = torch.from_numpy(np.stack(positive))
-        return Batch(packed, marks, torch.from_numpy(np.stack(teacher)), conditioning)
+        taught = None if self._teacher is None else self._teacher.pack(lists, conditioning)
+        marks, mined = torch.from_numpy(np.stack(positive)), torch.from_numpy(np.stack(teacher))
+        return Batch(packed, marks, mined, conditioning, taught)
 
     def _columns(self, query: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """Candidates of one list, in random order; the labelled one (column 0) is among them."""

@@ -140,6 +140,31 @@ def test_equal_recipes_train_equal_weights(workplace):
     assert one == other
 
 
+TEACHER = """
+[teacher]
+steps = 60
+lists = 12
+documents = 8
+rate = 3e-3
+new_rate = 1e-2
+teacher_share = 0.0
+"""
+
+
+def test_a_cross_encoder_that_is_trained_first_teaches_too(workplace):
+    short = RECIPE.replace("steps = 60", "steps = 3").replace("_share = 0.0", "_share = 0.9")
+    folders, logs = [], []
+    for out, text in (("alone", short), ("taught", short + TEACHER), ("again", short + TEACHER)):
+        (workplace / "recipe.toml").write_text(text.replace('"out"', f'"{out}"'))
+        folders.append(train_reranker(read_recipe(workplace / "recipe.toml"), workplace))
+        lines = (workplace / out / "log.jsonl").read_text().splitlines()
+        logs.append([json.loads(line).get("of", "reranker") for line in lines])
+    assert logs == [["reranker"], *[["teacher", "teacher", "reranker"]] * 2]
+    alone, taught, again = ((folder / "model.safetensors").read_bytes() for folder in folders)
+    assert alone != taught
+    assert taught == again
+
+
 def trained_weights(workplace, **settings):
     """What a short training saves, under other values of a recipe's keys."""
     text = RECIPE.replace("steps = 60", "steps = 3")

@@ -132,6 +132,33 @@ def test_every_student_learns_lists_by_heart(kind):
     assert all(torch.isfinite(p).all() for p in student.parameters())
 
 
+class KnowsTokens(torch.nn.Module):
+    """A teacher that wants documents with many tokens of the upper half."""
+
+    def pack(self, lists, conditioning):
+        documents = [document for one in lists for document in one.documents]
+        return torch.tensor([np.mean(np.array(document) >= 36) for document in documents])
+
+    def scores(self, packed):
+        return 12 * packed
+
+
+@pytest.mark.parametrize("teacher", [KnowsTokens(), None])
+def test_what_a_teacher_that_reads_says_is_learned_without_any_label(teacher):
+    data = random_data(queries=200, passages=200)
+    data.candidates.passages[:, 0] = -1
+    data.candidates.teacher[:] = 0
+    config = ListTraining(steps=80, lists=8, documents=6, rate=2e-3, new_rate=5e-3)
+    student = BiStudent(small_bert(), (1, 2), (8, 24))
+    ListTrainer(student, data, config, ("sharpness",), teacher).run(lambda row: None)
+    new = [token_list(random_data(seed=5), query) for query in range(40)]
+    with torch.inference_mode():
+        found = student.scores(student.pack(new, "none")).view(40, -1)
+    wanted = KnowsTokens().scores(KnowsTokens().pack(new, "none")).view(40, -1)
+    agreed = [np.corrcoef(one, other)[0, 1] for one, other in zip(found, wanted, strict=True)]
+    assert (np.mean(agreed) > 0.4) == (teacher is not None)
+
+
 def decoder(tmp_path, said=5):
     """A whole tiny Llama: its causal language model, and a student made of the same weights."""
     torch.manual_seed(4)
