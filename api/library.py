@@ -48,6 +48,10 @@ class Library:
         living = dict(self.data.indexes) if self.data is not None else {}
         return self._given | {name: living[name].searcher for name in sorted(living)}
 
+    def generations(self) -> dict[str, int]:
+        """The generation of each index that is searched, by name."""
+        return {name: found.collection.generation for name, found in self.searchers().items()}
+
     def resolved(self, name: str) -> str:
         """The index that a name or an alias stands for; unknown names as they are."""
         return self._aliases.get(name, name)

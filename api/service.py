@@ -74,15 +74,18 @@ class Service:
     async def follow(self) -> None:
         """Publish what was written, and serve each index's newest generation, until cancelled.
 
-        What writes and merges leave behind goes back to the system now and then.
+        What writes and merges leave behind goes back to the system, and now and then the rest.
         """
+        before = self.library.generations()
         for turn in count(1):
             await asyncio.sleep(REFRESH_S)
             await asyncio.to_thread(self.library.refresh)
             if turn % REST_AFTER == 0:
                 await asyncio.to_thread(self.library.rest)
-            if turn % GIVE_BACK_AFTER == 0:
+            now = self.library.generations()
+            if now != before or turn % GIVE_BACK_AFTER == 0:
                 await asyncio.to_thread(heap.give_back)
+            before = now
 
     def close(self) -> None:
         """Let the workers finish, and commit what was written."""

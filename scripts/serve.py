@@ -130,7 +130,7 @@ def compile_elsewhere() -> None:
 
     if cache_folder() is None or is_all_kept():
         return
-    say_compiling("20 s")
+    say_compiling("30 s")
     path = os.pathsep.join(place for place in sys.path if place and isinstance(place, str))
     subprocess.run(
         [sys.executable, "-P", "-c", WARM_UP],

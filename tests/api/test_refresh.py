@@ -49,3 +49,20 @@ def test_an_unreadable_generation_leaves_the_last_one_served(folder, monkeypatch
             time.sleep(0.05)
         assert "birds stays at its generation" in caplog.text
         assert found_within(client, "owls", ["owl"])
+
+
+def test_what_a_write_leaves_behind_is_given_back_at_once(folder, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(service, "REFRESH_S", 0.02)
+    monkeypatch.setattr(service, "GIVE_BACK_AFTER", 10**9)
+    monkeypatch.setattr(service.heap, "give_back", lambda: given_back.append(1))
+    with TestClient(create_app({"birds": Searcher.open(folder)})) as client:
+        assert found_within(client, "heron", [])
+        assert given_back == []
+        with Editor.open(folder) as editor:
+            editor.put([Passage("heron", "A heron waits in the reeds.")], wait="searchable")
+        assert found_within(client, "heron", ["heron"])
+        end = time.monotonic() + 20
+        while not given_back:
+            assert time.monotonic() < end
+            time.sleep(0.02)
