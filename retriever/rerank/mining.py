@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 K1, B = 0.9, 0.4
 QUERIES_AT_ONCE = 512
 TOKENS_AT_ONCE = 200_000
-DENSE_WEIGHT, WORDS_WEIGHT = 16.0, 0.25  # a cosine of 0.1 counts like 6 of BM25
 
 
 class Candidates(NamedTuple):
@@ -29,11 +28,13 @@ class Candidates(NamedTuple):
 
     Attributes:
         passages: ``[queries, 1 + mined]`` int32; the first is the labelled one, -1 for none.
-        teacher: the same shape, float32: weighted sum of cosine and BM25.
+        cosine: the same shape, float32: of the bi-encoder's vectors.
+        words: the same shape, float32: BM25.
     """
 
     passages: NDArray[np.int32]
-    teacher: NDArray[np.float32]
+    cosine: NDArray[np.float32]
+    words: NDArray[np.float32]
 
 
 @torch.inference_mode()
@@ -85,27 +86,20 @@ def mine(
         each: how many by each of the two.
     """
     dense, words = passages
-    rows, scores = [], []
+    found: list[tuple[torch.Tensor, ...]] = []
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         part = np.arange(start, min(start + QUERIES_AT_ONCE, len(queries)))
         cosine = (query_vectors[part[0] : part[-1] + 1] @ dense.T).float()  # [queries, passages]
         lexical = (words @ _counts(queries, part, words.shape[1], dense.device)).T.contiguous()
         taken = torch.from_numpy(positives[part]).to(dense.device)
-        held = taken[:, :1].clamp_min(0)
-        teacher = [_mixed(cosine.gather(1, held), lexical.gather(1, held))]
-        at = [taken[:, :1]]
+        at = taken[:, :1]
         for ranking in (cosine, lexical):
             best = _best(ranking, taken, each)
-            taken = torch.cat([taken, best], 1)
-            teacher.append(_mixed(cosine.gather(1, best), lexical.gather(1, best)))
-            at.append(best)
-        rows.append(torch.cat(at, 1).int().cpu())
-        scores.append(torch.cat(teacher, 1).cpu())
-    return Candidates(torch.cat(rows).numpy(), torch.cat(scores).numpy())
-
-
-def _mixed(cosine: torch.Tensor, lexical: torch.Tensor) -> torch.Tensor:
-    return DENSE_WEIGHT * cosine + WORDS_WEIGHT * lexical
+            taken, at = torch.cat([taken, best], 1), torch.cat([at, best], 1)
+        held = at.clamp_min(0)
+        parts = (at.int(), cosine.gather(1, held), lexical.gather(1, held))
+        found.append(tuple(part.cpu() for part in parts))
+    return Candidates(*(torch.cat(parts).numpy() for parts in zip(*found, strict=True)))
 
 
 def _best(ranking: torch.Tensor, taken: torch.Tensor, count: int) -> torch.Tensor:

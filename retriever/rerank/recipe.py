@@ -11,7 +11,7 @@ import json
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from tamis.retriever.training.prepared import Pairs, TrainingData, load_or_prepa
 from tamis.retriever.training.records import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -90,22 +90,33 @@ class RerankerConfig:
     shared_embeddings: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class RerankerRecipe:
-    """A whole training of a reranker.
+@dataclass(frozen=True)
+class TaughtTraining(ListTraining):
+    """One training of the reranker.
 
     Attributes:
-        data: the texts.
-        reranker: what is trained.
-        training: how; its ``conditionings`` are the modes that the reranker will have.
         teacher: how a cross-encoder is trained first, from the same weights on the same lists, to
             teach the reranker beside the mined scores; None for those alone.
     """
 
+    teacher: ListTraining | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerRecipe:
+    """All that makes a reranker.
+
+    Attributes:
+        data: the texts.
+        reranker: what is trained.
+        trainings: how, one after the other and each from the start; the mean of their weights is
+            saved (Wortsman et al., 2022, "Model soups"). Their ``conditionings``, the same in all,
+            are the modes that the reranker will have.
+    """
+
     data: DataConfig
     reranker: RerankerConfig
-    training: ListTraining = field(default_factory=ListTraining)
-    teacher: ListTraining | None = None
+    trainings: tuple[TaughtTraining, ...]
 
 
 def is_reranker_recipe(path: str | Path) -> bool:
@@ -123,8 +134,13 @@ def read_recipe(path: str | Path) -> RerankerRecipe:
         InputError: no such file, not TOML, or a key or value that is not one.
     """
     recipe = read_record(RerankerRecipe, path)
-    trainings = [one for one in (recipe.training, recipe.teacher) if one is not None]
-    documents = max(one.documents for one in trainings)
+    if len({one.conditionings for one in recipe.trainings}) != 1:
+        raise InputError(
+            f"{path}: expected one training or more, of equal conditionings, found "
+            f"{[list(one.conditionings) for one in recipe.trainings]}; make them equal"
+        )
+    teachers = [one.teacher for one in recipe.trainings if one.teacher is not None]
+    documents = max(one.documents for one in (*recipe.trainings, *teachers))
     if 2 * recipe.reranker.mined < documents:
         raise InputError(
             f"{path}: expected at least {documents} candidates of a query for "
@@ -154,12 +170,13 @@ def train_reranker(
     """
     where, config = choose_device(device), recipe.reranker
     base, tokenizer = _load_base(config)
-    student = _student(base, tokenizer, recipe)
-    prepared, seed = Path(recipe.data.prepared), recipe.training.seed
+    words = bundled_embeddings(base.config) if config.shared_embeddings else None
+    prepared, seed = Path(recipe.data.prepared), recipe.trainings[0].seed
     texts = load_or_prepare(recipe.data, tokenizer, root, prepared, seed)
     data = mined_lists(texts, PackedModel(base.to(where).eval()), tokenizer, config)
-    start = copy.deepcopy(student.state_dict())
-    new = ("readout", f"backbone.model.encoder.layer.{student.backbone.reading.scoring_layer}.")
+    if words is not None:
+        base.load_state_dict(base.state_dict() | {WORDS: words})
+    student = _student(base, tokenizer, recipe).to(where)
     folder = Path(config.out) / MODEL
     folder.mkdir(parents=True, exist_ok=True)
     with (Path(config.out) / LOG).open("w", encoding="utf-8", buffering=1) as log:
@@ -168,9 +185,7 @@ def train_reranker(
             log.write(json.dumps(line) + "\n")
             report(line)
 
-        teacher = _teacher(base, tokenizer, data, recipe, write)
-        ListTrainer(student.to(where), data, recipe.training, new, teacher).run(write)
-    _take_share(student, start, config.start_share)
+        _train(student, _Teachers(base, _around(tokenizer), config.sizes), data, recipe, write)
     save_reranker(folder, student.backbone.model, tokenizer, _settings(student, config))
     return folder
 
@@ -246,41 +261,59 @@ def _encoder_base(name: str) -> Any:  # noqa: ANN401  any Hugging Face backbone
 def _student(base: Any, tokenizer: Tokenizer, recipe: RerankerRecipe) -> BlockStudent:  # noqa: ANN401  a BertModel
     """The block reranker that scores as the bi-encoder does; its word embeddings stay frozen."""
     config, layers = recipe.reranker, base.config.num_hidden_layers
-    weights = base.state_dict()
-    if config.shared_embeddings:
-        weights[WORDS] = bundled_embeddings(base.config)
-    model = start_from_bi_encoder(weights, base.config, config.sizes, config.sharpness)
+    model = start_from_bi_encoder(base.state_dict(), base.config, config.sizes, config.sharpness)
     model.embeddings.word_embeddings.weight.requires_grad_(False)
     heads = base.config.num_attention_heads
-    readout = LearnedReadout(heads, config.head_weight, recipe.training.conditionings)
+    readout = LearnedReadout(heads, config.head_weight, recipe.trainings[0].conditionings)
     prompts = PromptBuilder(tokenizer.backend, ENCODER, config.sizes)
     return BlockStudent(Backbone(model, layers, layers), prompts, readout)
 
 
-def _teacher(
-    base: Any,  # noqa: ANN401  a BertModel, where it is to be trained
-    tokenizer: Tokenizer,
+class _Teachers(NamedTuple):
+    """What cross-encoders are made of."""
+
+    base: Any  # a BertModel
+    around: tuple[int, int]
+    sizes: BlockSizes
+
+    def trained(
+        self, data: ListData, training: ListTraining, report: Callable[[dict[str, Any]], None]
+    ) -> CrossStudent:
+        """A cross-encoder, from the base's weights; its word embeddings stay frozen."""
+        model = copy.deepcopy(self.base)
+        model.embeddings.word_embeddings.weight.requires_grad_(False)
+        cross = CrossStudent(model, self.around, (self.sizes.query - 2, self.sizes.document - 1))
+        ListTrainer(cross.to(model.device), data, training, ("score",)).run(report)
+        return cross.requires_grad_(False)
+
+
+def _train(
+    student: BlockStudent,
+    teachers: _Teachers,
     data: ListData,
     recipe: RerankerRecipe,
     write: Callable[[dict[str, Any]], None],
-) -> CrossStudent | None:
-    """The trained cross-encoder that the recipe asks for; its lines of the log say so."""
-    if recipe.teacher is None:
-        return None
-    sizes, model = recipe.reranker.sizes, copy.deepcopy(base)
-    model.embeddings.word_embeddings.weight.requires_grad_(False)
-    cross = CrossStudent(model, _around(tokenizer), (sizes.query - 2, sizes.document - 1))
-    cross.to(model.device)
-    trainer = ListTrainer(cross, data, recipe.teacher, ("score",))
-    trainer.run(lambda line: write(line | {"of": "teacher"}))
-    return cross.requires_grad_(False)
+) -> None:
+    """Give a student the mean weights of its trainings, and its share of the start."""
+    start = copy.deepcopy(student.state_dict())
+    total = {name: torch.zeros_like(weight) for name, weight in start.items()}
+    new = ("readout", f"backbone.model.encoder.layer.{student.backbone.reading.scoring_layer}.")
+    for number, training in enumerate(recipe.trainings):
+        teacher, about = None, {"training": number}
+        if training.teacher is not None:
+            say = _with(about | {"of": "teacher"}, write)
+            teacher = teachers.trained(data, training.teacher, say)
+        student.load_state_dict(start)
+        ListTrainer(student, data, training, new, teacher).run(_with(about, write))
+        for name, weight in student.state_dict().items():
+            total[name] += weight / len(recipe.trainings)
+    share = recipe.reranker.start_share
+    student.load_state_dict({name: total[name].lerp(start[name], share) for name in start})
 
 
-@torch.no_grad()
-def _take_share(student: BlockStudent, start: Mapping[str, torch.Tensor], share: float) -> None:
-    """Mix the weights with those of the start, in place."""
-    for name, weight in student.state_dict().items():
-        weight.lerp_(start[name].to(weight.device), share)
+def _with(about: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
+    """Writes lines that begin with what they are about."""
+    return lambda line: write(about | line)
 
 
 def _settings(student: BlockStudent, config: RerankerConfig) -> RerankerSettings:

@@ -38,7 +38,11 @@ class ListTraining:
         rate: peak learning rate of the encoder.
         new_rate: peak learning rate of parameters that did not come with it.
         warmup: share of the run.
-        teacher_share: weight of the teacher's distribution beside the labels.
+        teacher_share: weight of the teacher's distribution beside the labels. The teacher's scores
+            are a weighted sum:
+        cosine_weight: weight in it of what the bi-encoder that mined says,
+        words_weight: of BM25 (a cosine of 0.1 counts like 6 of BM25),
+        model_weight: and of a teacher that reads the list, where there is one.
         average_from: share of the run after which weights are averaged.
         next_token: weight of the loss of what a decoder says after the query, beside the list's.
         conditionings: drawn from at random, a step each.
@@ -53,6 +57,9 @@ class ListTraining:
     new_rate: float = 1e-3
     warmup: float = 0.06
     teacher_share: float = 0.25
+    cosine_weight: float = 16.0
+    words_weight: float = 0.25
+    model_weight: float = 1.0
     average_from: float = 0.7
     next_token: float = 0.0
     conditionings: tuple[Conditioning, ...] = ("query", "none")
@@ -108,8 +115,8 @@ class ListTrainer:
             data: what lists are drawn from.
             config: how to train.
             new: beginnings of the names of parameters that train at `ListTraining.new_rate`.
-            teacher: a trained `Student` whose scores, with those that were mined, are what is
-                taught: the mean of both. It scores each list as it is drawn.
+            teacher: a trained `Student` whose scores are taught beside those that were mined. It
+                scores each list as it is drawn.
 
         Raises:
             InputError: the student says nothing, but is to learn what to say.
@@ -169,7 +176,8 @@ class ListTrainer:
         said: torch.Tensor | float = 0.0
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_cuda):
             if self._teacher is not None:
-                teacher = (teacher + self._read(batch.taught).view(teacher.shape)) / 2
+                read = self._read(batch.taught).view(teacher.shape)
+                teacher = teacher + self.config.model_weight * read
             if self.config.next_token:
                 scores, said = self.student.scores_and_answers(batch.packed)
             else:
@@ -212,11 +220,18 @@ class ListTrainer:
             labelled = hits[0] if hits else None
             lists.append(TokenList(data.queries.row(query).tolist(), documents, labelled))
             positive.append(columns == 0)
-            teacher.append(data.candidates.teacher[query, columns])
+            teacher.append(self._mined(query, columns))
         packed = self.student.pack(lists, conditioning)
         taught = None if self._teacher is None else self._teacher.pack(lists, conditioning)
         marks, mined = torch.from_numpy(np.stack(positive)), torch.from_numpy(np.stack(teacher))
         return Batch(packed, marks, mined, conditioning, taught)
+
+    def _mined(self, query: int, columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the two that mined say of candidates."""
+        config, found = self.config, self._data.candidates
+        cosine, words = found.cosine[query, columns], found.words[query, columns]
+        mixed: NDArray[np.float32] = config.cosine_weight * cosine + config.words_weight * words
+        return mixed
 
     def _columns(self, query: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """Candidates of one list, in random order; the labelled one (column 0) is among them."""

@@ -47,7 +47,7 @@ sharpness = 0.5
 head_weight = 2.0
 prior_query = 0.5
 mined = 30
-[training]
+[[trainings]]
 steps = 60
 lists = 12
 documents = 8
@@ -141,7 +141,7 @@ def test_equal_recipes_train_equal_weights(workplace):
 
 
 TEACHER = """
-[teacher]
+[trainings.teacher]
 steps = 60
 lists = 12
 documents = 8
@@ -165,9 +165,9 @@ def test_a_cross_encoder_that_is_trained_first_teaches_too(workplace):
     assert taught == again
 
 
-def trained_weights(workplace, **settings):
+def trained_weights(workplace, more="", **settings):
     """What a short training saves, under other values of a recipe's keys."""
-    text = RECIPE.replace("steps = 60", "steps = 3")
+    text = RECIPE.replace("steps = 60", "steps = 3") + more
     for key, value in settings.items():
         text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
     (workplace / "recipe.toml").write_text(text)
@@ -183,6 +183,15 @@ def test_a_share_of_the_start_lies_between_it_and_the_end(workplace):
     assert any((end[name] != start[name]).any() for name in end)
     for name, weight in quarter.items():
         np.testing.assert_allclose(weight, 0.75 * end[name] + 0.25 * start[name], atol=1e-6)
+
+
+def test_the_mean_of_several_trainings_is_saved(workplace):
+    other = RECIPE[RECIPE.index("[[trainings]]") :].replace("steps = 60", "steps = 2")
+    both = trained_weights(workplace, other)
+    one, two = (trained_weights(workplace, steps=steps) for steps in (3, 2))
+    assert any((one[name] != two[name]).any() for name in one)
+    for name, weight in both.items():
+        np.testing.assert_allclose(weight, (one[name] + two[name]) / 2, atol=1e-6)
 
 
 def test_invented_pairs_and_lone_questions_are_drawn_as_often_as_the_recipe_says(workplace):
@@ -222,7 +231,7 @@ def test_a_reranker_that_shares_embeddings_is_saved_as_it_was_loaded(tmp_path):
 @pytest.mark.parametrize("recipe", list(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_of_rerankers_are_read(recipe):
     assert is_reranker_recipe(recipe)
-    assert read_recipe(recipe).training.documents > 1
+    assert read_recipe(recipe).trainings[0].documents > 1
 
 
 def test_mistakes_in_a_recipe_are_told(workplace):
@@ -240,5 +249,9 @@ def test_mistakes_in_a_recipe_are_told(workplace):
     assert "candidates of a query for lists of so many" in said("mined = 30", "mined = 3")
     assert "expected at least 206 passages to mine from" in said("mined = 30", "mined = 100")
     assert "expected blocks of at most 40 positions" in said("document = 16", "document = 90")
+    other = '[[trainings]]\nconditionings = ["none"]\n[[trainings]]'
+    assert "one training or more, of equal conditionings" in said("[[trainings]]", other)
+    start = RECIPE.index("[[trainings]]")
+    assert "expected trainings, found nothing" in said(RECIPE[start:], "")
     assert "omit it" in said("", "", "--resume")
     assert not is_reranker_recipe(workplace / "nothing.toml")

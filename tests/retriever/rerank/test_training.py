@@ -7,6 +7,7 @@ import transformers
 from block_lists import dense_mask
 
 from tamis.index.errors import InputError
+from tamis.retriever.rerank import trainer as trainer_module
 from tamis.retriever.rerank.backbone import Backbone
 from tamis.retriever.rerank.layout import BlockLayout, BlockSizes
 from tamis.retriever.rerank.mining import Candidates, mine, vectors, word_weights
@@ -71,7 +72,7 @@ def random_data(seed=0, queries=40, passages=60):
 
     found = Candidates(
         np.stack([generator.permutation(passages)[:9] for _ in range(queries)]).astype(np.int32),
-        generator.normal(size=(queries, 9)).astype(np.float32),
+        *generator.normal(size=(2, queries, 9)).astype(np.float32),
     )
     return ListData(rows(queries, 2, 6), rows(passages, 4, 20), found, np.ones(queries))
 
@@ -147,8 +148,9 @@ class KnowsTokens(torch.nn.Module):
 def test_what_a_teacher_that_reads_says_is_learned_without_any_label(teacher):
     data = random_data(queries=200, passages=200)
     data.candidates.passages[:, 0] = -1
-    data.candidates.teacher[:] = 0
-    config = ListTraining(steps=80, lists=8, documents=6, rate=2e-3, new_rate=5e-3)
+    config = ListTraining(
+        steps=80, lists=8, documents=6, rate=2e-3, new_rate=5e-3, cosine_weight=0, words_weight=0
+    )
     student = BiStudent(small_bert(), (1, 2), (8, 24))
     ListTrainer(student, data, config, ("sharpness",), teacher).run(lambda row: None)
     new = [token_list(random_data(seed=5), query) for query in range(40)]
@@ -157,6 +159,27 @@ def test_what_a_teacher_that_reads_says_is_learned_without_any_label(teacher):
     wanted = KnowsTokens().scores(KnowsTokens().pack(new, "none")).view(40, -1)
     agreed = [np.corrcoef(one, other)[0, 1] for one, other in zip(found, wanted, strict=True)]
     assert (np.mean(agreed) > 0.4) == (teacher is not None)
+
+
+def test_what_is_taught_is_the_weighted_sum_of_cosine_bm25_and_the_model(monkeypatch):
+    data, taught = random_data(), []
+    monkeypatch.setattr(
+        trainer_module, "list_loss", lambda s, p, t, share: taught.append(t) or s.sum()
+    )
+    student = BiStudent(small_bert(), (1, 2), (8, 24))
+    config = ListTraining(
+        steps=1, lists=4, documents=9, cosine_weight=10, words_weight=0.5, model_weight=0.25
+    )
+    ListTrainer(student, data, config, (), KnowsTokens()).run(lambda row: None)
+    wanted = {}  # by what the mined candidates sum to, which tells a query's list in any order
+    for query in range(40):
+        found, one = data.candidates, token_list(data, query)
+        model = KnowsTokens().scores(KnowsTokens().pack([one], "none")).numpy()
+        mixed = 10 * found.cosine[query] + 0.5 * found.words[query] + 0.25 * model
+        wanted[round(float(mixed.sum()), 3)] = np.sort(mixed)
+    for row in taught[0].numpy():
+        near = min(wanted, key=lambda total: abs(total - row.sum()))
+        np.testing.assert_allclose(np.sort(row), wanted[near], atol=1e-4)
 
 
 def decoder(tmp_path, said=5):
@@ -248,7 +271,7 @@ def test_mining_finds_what_an_exhaustive_search_finds():
     others = np.array([7, -1, -1, -1, 49, 5, 6])  # right as well: neither first nor mined
     known = np.stack([positives, others], 1)
     found = mine(queries, known, (dense, words), asked, 5)
-    assert found.passages.shape == found.teacher.shape == (7, 11)
+    assert found.passages.shape == found.cosine.shape == found.words.shape == (7, 11)
     assert (found.passages[:, 0] == positives).all()
     for i, row in enumerate(found.passages.tolist()):
         assert len(set(row)) == 11
@@ -257,6 +280,9 @@ def test_mining_finds_what_an_exhaustive_search_finds():
         assert set(row[1:6]) == set(wanted)
         values, taken = bm25(queries.row(i), passages), {*known[i], *wanted}
         rest = [p for p in np.argsort(-values, kind="stable").tolist() if p not in taken]
+        assert found.words[i, 1:] == pytest.approx(values[row[1:]], abs=1e-4)
+        cosines = (asked[i].float() @ dense.float().T)[row[1:]]
+        assert found.cosine[i, 1:] == pytest.approx(cosines.numpy(), abs=1e-3)
         assert values[row[6:]].tolist() == pytest.approx(values[rest[:5]].tolist(), abs=1e-5)
 
 
