@@ -106,7 +106,7 @@ def ndcg(dataset: Dataset, rankings: dict[str, dict[str, float]]) -> list[float]
     """NDCG@10 of each question, in the dataset's order."""
     found = per_query(Run(rankings, "reranked"), dataset.qrels, parse_measures(["nDCG@10"]))
     by_query: Iterable[str] = dataset.queries
-    return [found[query]["nDCG@10"] for query in by_query]
+    return [found["nDCG@10"][query] for query in by_query]
 
 
 if __name__ == "__main__":
