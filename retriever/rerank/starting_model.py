@@ -36,6 +36,7 @@ def start_from_bi_encoder(
     """
     layers = config.num_hidden_layers
     changed = config.to_dict() | {
+        "architectures": [BertModel.__name__],
         "num_hidden_layers": layers + 1,
         "max_position_embeddings": sizes.positions,
         "hidden_dropout_prob": 0.0,
