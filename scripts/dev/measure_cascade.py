@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Measure searches that rerank: by reading, by stored keys and reading, and by keys alone.
 
-    python scripts/dev/measure_cascade.py COLLECTION OUT.json
+    python scripts/dev/measure_cascade.py COLLECTION OUT.json [QUESTIONS]
 
 COLLECTION holds the package's sample, made by `tamis index eval/sample/squadshifts-new-wiki --out
 COLLECTION --rerank-cache`. Questions of the sample's test split are searched one after the other,
@@ -43,15 +43,17 @@ FIRST_STAGE, READ = "first_stage", "read"
 
 
 def main() -> None:
-    """Write the figures of the collection to the last argument."""
-    if len(sys.argv) != 3:
-        sys.exit(f"usage: {sys.argv[0]} COLLECTION OUT.json")
-    Path(sys.argv[2]).write_text(json.dumps(measure(Path(sys.argv[1])), indent=1) + "\n")
+    """Write the figures of the first argument's collection to the second."""
+    if len(sys.argv) not in (3, 4):
+        sys.exit(f"usage: {sys.argv[0]} COLLECTION OUT.json [QUESTIONS]")
+    folder, out = map(Path, sys.argv[1:3])
+    questions = int(sys.argv[3]) if len(sys.argv) == 4 else QUESTIONS
+    out.write_text(json.dumps(measure(folder, questions), indent=1) + "\n")
 
 
-def measure(folder: Path) -> dict[str, Any]:
+def measure(folder: Path, questions: int) -> dict[str, Any]:
     """NDCG@10 and milliseconds of each way, and how the ways differ."""
-    dataset = load_dataset(str(SAMPLE)).sample(QUESTIONS, SEED)
+    dataset = load_dataset(str(SAMPLE)).sample(questions, SEED)
     searcher = Searcher.open(folder)
     found = {
         name: searched(dataset, replace(searcher, reranker=reranker))
@@ -65,7 +67,7 @@ def measure(folder: Path) -> dict[str, Any]:
         for other in names[:at]
     }
     return {
-        "data": f"the sample's test split, {QUESTIONS} questions drawn with seed {SEED}",
+        "data": f"the sample's test split, {questions} questions drawn with seed {SEED}",
         "depth": DEPTH,
         "threads": torch.get_num_threads(),
         "ways": found,
