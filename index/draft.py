@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +62,7 @@ class Draft:
         entry = self.segments[place]
         self.files.pop(entry.deletions or "", None)
         self._make_folder(DELETIONS)
-        file = f"{DELETIONS}/{self.generation:06}-{Path(name).name}"
+        file = f"{DELETIONS}/{self.generation:06}-{name.rpartition('/')[2]}"
         self.files[file] = self._storage.write_array(file, np.packbits(~live))
         deleted = int(live.size - live.sum())
         self.segments[place] = replace(entry, deleted=deleted, deletions=file)

@@ -48,7 +48,7 @@ class FolderLock:
     """
 
     def __init__(self, storage: Storage) -> None:
-        self._path = storage.path(LOCK)
+        self._path = storage.root / LOCK
 
     def __enter__(self) -> Self:
         system.refuse_unless_writing()

@@ -221,7 +221,7 @@ def remove_unpinned(storage: Storage, generation: int) -> bool:
     return True
 
 
-def _lock_shared(path: Path) -> int | None:
+def _lock_shared(path: str) -> int | None:
     """A handle that holds a shared lock on a file; None when the file is gone."""
     try:
         handle = os.open(path, os.O_RDONLY)

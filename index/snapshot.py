@@ -194,7 +194,7 @@ def _finish(place: Storage, files: Iterable[str], manifest: Manifest) -> None:
     place.replace(CURRENT, current_line(name, place.read(name)))
 
 
-def _transfer(source: Path, place: Storage, name: str, copy: bool) -> None:
+def _transfer(source: str, place: Storage, name: str, copy: bool) -> None:
     place.make_folder(str(Path(name).parent) if "/" in name else "")
     if copy:
         place.copy(source, name)
@@ -203,14 +203,14 @@ def _transfer(source: Path, place: Storage, name: str, copy: bool) -> None:
 
 
 def _identity(files: dict[str, str], place: Storage) -> str:
-    lines = (f"{name} {place.path(name).stat().st_size} {files[name]}\n" for name in sorted(files))
+    lines = (f"{name} {place.size(name)} {files[name]}\n" for name in sorted(files))
     identity: str = blake3("".join(lines).encode()).hexdigest()
     return identity
 
 
 def _blake3(place: Storage, name: str) -> str:
     digest = blake3()
-    with place.path(name).open("rb") as file:
+    with open(place.path(name), "rb") as file:
         while chunk := file.read(HASH_CHUNK_BYTES):
             digest.update(chunk)
     found: str = digest.hexdigest()

@@ -50,9 +50,13 @@ class Storage:
         self._local = threading.local()  # a thread's files that wait to be synced together
         self._handed: dict[str, bytes] = {}
 
-    def path(self, name: str) -> Path:
-        """Where the file of this name lies."""
-        return self.root / name
+    def path(self, name: str) -> str:
+        """Where the file of this name lies.
+
+        No `Path`: each one puts its parts among the interpreter's interned strings, whose table
+        has to grow when it has seen so many names, though few are left.
+        """
+        return os.path.join(self.root, name)
 
     # Steps.
 
@@ -94,19 +98,19 @@ class Storage:
 
     def rename(self, name: str, to: str) -> None:
         """Put a file in place of another in one step."""
-        self.path(name).replace(self.path(to))
+        os.replace(self.path(name), self.path(to))
 
     def remove(self, name: str) -> None:
         """Delete a file."""
-        self.path(name).unlink()
+        os.unlink(self.path(name))
 
     def make_one_folder(self, name: str) -> None:
         """Create a folder whose parent exists."""
-        self.path(name).mkdir()
+        os.mkdir(self.path(name))
 
     def remove_empty_folder(self, name: str) -> None:
         """Delete a folder that holds nothing."""
-        self.path(name).rmdir()
+        os.rmdir(self.path(name))
 
     def sync_folder(self, name: str = "") -> None:
         """Wait until the names in a folder are on disk."""
@@ -116,7 +120,7 @@ class Storage:
         finally:
             os.close(handle)
 
-    def link(self, source: Path, name: str) -> None:
+    def link(self, source: str, name: str) -> None:
         """Give a file of the same file system a second name here."""
         os.link(source, self.path(name))
 
@@ -124,12 +128,12 @@ class Storage:
 
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
-        return self.path(name).exists()
+        return os.path.exists(self.path(name))
 
     def names(self, folder: str = "") -> list[str]:
         """What lies in a folder, in order; nothing where there is no such folder."""
         path = self.path(folder)
-        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        return sorted(os.listdir(path)) if os.path.isdir(path) else []
 
     def hand(self, contents: Mapping[str, bytes]) -> None:
         """Give what small files hold that another process has just written: no need to read it.
@@ -159,7 +163,7 @@ class Storage:
     def size(self, name: str) -> int | None:
         """A file's bytes, None where there is no such file."""
         try:
-            found = self.path(name).stat()
+            found = os.stat(self.path(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return found.st_size if S_ISREG(found.st_mode) else None
@@ -274,15 +278,15 @@ class Storage:
                 cannot write collections.
         """
         system.refuse_unless_writing()
-        if self.path(name).is_dir():
+        if os.path.isdir(self.path(name)):
             return
         if name:
-            self.make_folder(str(Path(name).parent) if "/" in name else "")
+            self.make_folder(os.path.dirname(name))
         else:
             self._refuse_file()
             self.root.parent.mkdir(parents=True, exist_ok=True)
         self.make_one_folder(name)
-        self.sync_folder(str(Path(name).parent) if name else "..")
+        self.sync_folder(os.path.dirname(name) if name else "..")
 
     def _refuse_file(self) -> None:
         nearest = next(place for place in (self.root, *self.root.parents) if place.exists())
@@ -293,7 +297,7 @@ class Storage:
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder with all it holds; a missing one is fine."""
-        if not self.path(name).is_dir():
+        if not os.path.isdir(self.path(name)):
             return
         with os.scandir(self.path(name)) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -339,13 +343,13 @@ class Storage:
         aside = f"{name}.new"
         self.write(aside, data)
         self.rename(aside, name)
-        self.sync_folder(str(Path(name).parent))
+        self.sync_folder(os.path.dirname(name))
 
-    def copy(self, source: Path, name: str) -> None:
+    def copy(self, source: str, name: str) -> None:
         """Write a copy of a file and wait until it is on disk."""
         handle = self.create(name)
         try:
-            with source.open("rb") as file:
+            with open(source, "rb") as file:
                 while chunk := file.read(HASH_CHUNK_BYTES):
                     self.write_all(handle, chunk)
         finally:
@@ -378,10 +382,10 @@ class Storage:
     def adopt(self, name: str) -> FileEntry:
         """Wait until a file that somebody else wrote is on disk, and give its entry."""
         self.finish(name)
-        return FileEntry(self.path(name).stat().st_size, self.checksum(name))
+        return FileEntry(os.stat(self.path(name)).st_size, self.checksum(name))
 
 
-def link_or_copy(storage: Storage, source: Path, name: str) -> None:
+def link_or_copy(storage: Storage, source: str, name: str) -> None:
     """Give a file a second name, or copy it where that cannot be."""
     try:
         storage.link(source, name)

@@ -74,7 +74,7 @@ def sync(handle: int) -> None:
     os.fsync(handle)
 
 
-def open_folder(path: Path) -> int:
+def open_folder(path: str) -> int:
     """A handle to `sync` the names in a folder."""
     return os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
 

@@ -1,6 +1,7 @@
 """Every way a stored index can be damaged must be noticed before it answers."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 from vectors_of import random_vectors
 
-from tamis.index import CorruptionError, FormatError, Index, LockedError, TamisError
+from tamis.index import (
+    Collection,
+    CollectionWriter,
+    CorruptionError,
+    FormatError,
+    Index,
+    LockedError,
+    SparseVectors,
+    TamisError,
+)
+from tamis.index.creation import create_collection
 from tamis.index.lock import FolderLock
 from tamis.index.storage import Storage
 
@@ -33,6 +44,23 @@ def test_arrays_of_any_size_are_read_only(tmp_path):
         found = storage.map_array(f"a{size}", entry)
         assert not found.flags.writeable
         assert found.tolist() == list(range(size))
+
+
+def test_generations_leave_no_names_with_the_interpreter(tmp_path, monkeypatch):
+    """The table of what it interns only grows, and `Path` interns its parts."""
+    create_collection(tmp_path, vocab_size=5, settings={})
+    kept = []
+    with CollectionWriter.open(tmp_path, merge=False) as writer, Collection.open(tmp_path) as first:
+        monkeypatch.setattr(sys, "intern", lambda text: kept.append(text) or text)
+        reader = first
+        for turn in range(3):
+            vectors = SparseVectors.from_dicts([{turn: 1.0}, {4: 2.0}], 5)
+            writer.put([{"_id": "a"}, {"_id": f"b{turn}"}], vectors, wait="searchable")
+            reader = reader.refresh()
+        assert len(reader) == 4
+        writer.merge()
+        reader.refresh().close()
+    assert not [text for text in kept if re.search(r"\d{6}", text)]
 
 
 def stored_files(path):
