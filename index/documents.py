@@ -5,7 +5,6 @@ Each record carries its own checksum, which is compared whenever it is read.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -123,7 +122,7 @@ class Documents:
         self._checksums = _map(storage, f"{folder}/documents.checksums", files)
         dictionary = storage.read(f"{folder}/documents.dictionary")
         self._dictionary = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
-        self._local = threading.local()  # a zstd decompressor serves one thread
+        self._idle: list[zstandard.ZstdDecompressor] = []  # 96 KB each, one use at a time
 
     def __len__(self) -> int:
         return self._offsets.size - 1
@@ -144,15 +143,16 @@ class Documents:
             raise CorruptionError(
                 f"{self._path}: document {doc} is not what was written; {RESTORE}"
             )
-        data: bytes = self._decompressor.decompress(frame)
-        return data
+        return self._decompressed(frame)
 
-    @property
-    def _decompressor(self) -> zstandard.ZstdDecompressor:
-        if not hasattr(self._local, "decompressor"):
-            self._local.decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionary)
-        decompressor: zstandard.ZstdDecompressor = self._local.decompressor
-        return decompressor
+    def _decompressed(self, frame: bytes) -> bytes:
+        try:
+            decompressor = self._idle.pop()
+        except IndexError:  # all are in use
+            decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionary)
+        data: bytes = decompressor.decompress(frame)
+        self._idle.append(decompressor)
+        return data
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
