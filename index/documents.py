@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMPRESSION_LEVEL = 6
 DICTIONARY_BYTES = 1 << 15
 SAMPLE_BYTES = 1 << 22  # records kept in memory to train the dictionary on
-MIN_SAMPLES = 64  # fewer records are stored without a dictionary
+LEAST_BYTES = DICTIONARY_BYTES * 32  # of records; what is less is stored without a dictionary
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -74,7 +74,7 @@ class DocumentWriter:
 
     def _train(self) -> None:
         trained = None
-        if len(self._sample) >= MIN_SAMPLES:
+        if self._sample_bytes >= LEAST_BYTES:
             trained = _train_dictionary(self._sample)
         self._dictionary = trained.as_bytes() if trained else b""
         self._compressor = zstandard.ZstdCompressor(
@@ -112,6 +112,29 @@ class DocumentWriter:
             }
 
 
+class _Unpacker:
+    """Unpacks records of one dictionary; its decompressors, 96 KB each, serve a thread at a time.
+
+    There are as many as were in use at once: one for each thread would add up over the segments.
+    """
+
+    def __init__(self, dictionary: bytes) -> None:
+        self._dictionary = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+        self._idle: list[zstandard.ZstdDecompressor] = []
+
+    def unpacked(self, frame: bytes) -> bytes:
+        try:
+            decompressor = self._idle.pop()
+        except IndexError:  # all are in use
+            decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionary)
+        data: bytes = decompressor.decompress(frame)
+        self._idle.append(decompressor)
+        return data
+
+
+_PLAIN = _Unpacker(b"")  # of all segments that have no dictionary
+
+
 class Documents:
     """Reads what `DocumentWriter` wrote; safe to use from many threads."""
 
@@ -121,8 +144,7 @@ class Documents:
         self._offsets = _map(storage, f"{folder}/documents.offsets", files)
         self._checksums = _map(storage, f"{folder}/documents.checksums", files)
         dictionary = storage.read(f"{folder}/documents.dictionary")
-        self._dictionary = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
-        self._idle: list[zstandard.ZstdDecompressor] = []  # 96 KB each, one use at a time
+        self._unpacker = _Unpacker(dictionary) if dictionary else _PLAIN
 
     def __len__(self) -> int:
         return self._offsets.size - 1
@@ -143,16 +165,7 @@ class Documents:
             raise CorruptionError(
                 f"{self._path}: document {doc} is not what was written; {RESTORE}"
             )
-        return self._decompressed(frame)
-
-    def _decompressed(self, frame: bytes) -> bytes:
-        try:
-            decompressor = self._idle.pop()
-        except IndexError:  # all are in use
-            decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionary)
-        data: bytes = decompressor.decompress(frame)
-        self._idle.append(decompressor)
-        return data
+        return self._unpacker.unpacked(frame)
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:

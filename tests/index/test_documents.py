@@ -7,34 +7,61 @@ import orjson
 import pytest
 import zstandard
 
-from tamis.index.documents import Documents, DocumentWriter
+from tamis.index.documents import LEAST_BYTES, Documents, DocumentWriter
 from tamis.index.storage import Storage
 
 RECORDS = [{"_id": str(n), "text": f"owl {n} " * (n % 97)} for n in range(311)]
+MANY = [{**record, "_id": f"{turn}-{record['_id']}"} for turn in range(11) for record in RECORDS]
 
 
-@pytest.fixture
-def documents(tmp_path):
-    storage = Storage(tmp_path)
+def written(path, records):
+    storage = Storage(path)
+    storage.make_folder()
     with DocumentWriter(storage, ".") as writer:
-        for record in RECORDS:
+        for record in records:
             writer.append_encoded(orjson.dumps(record))
     return Documents(storage, ".", writer.entries)
 
 
-def test_threads_that_read_in_turn_share_what_unpacks_records(documents, monkeypatch):
-    made, make = [], zstandard.ZstdDecompressor
+@pytest.fixture
+def made(monkeypatch):
+    found, make = [], zstandard.ZstdDecompressor
     monkeypatch.setattr(
-        zstandard, "ZstdDecompressor", lambda **options: made.append(1) or make(**options)
+        zstandard, "ZstdDecompressor", lambda **options: found.append(1) or make(**options)
     )
-    for turn in range(5):
+    return found
+
+
+def read_on_new_threads(documents, times):
+    for turn in range(times):
         with ThreadPoolExecutor(1) as thread:
-            assert thread.submit(documents.__getitem__, turn).result() == RECORDS[turn]
+            yield thread.submit(documents.__getitem__, turn).result()
+
+
+@pytest.mark.parametrize("records", [RECORDS, MANY])
+def test_threads_that_read_at_once_get_whole_records(tmp_path, records):
+    documents = written(tmp_path, records)
+    picked = random.Random(0).choices(range(len(records)), k=6007)
+    with ThreadPoolExecutor(7) as threads:
+        found = list(threads.map(documents.__getitem__, picked))
+    assert found == [records[doc] for doc in picked]
+
+
+def test_a_dictionary_is_stored_where_records_outweigh_it(tmp_path):
+    assert len(orjson.dumps(RECORDS)) < LEAST_BYTES < len(orjson.dumps(MANY))
+    written(tmp_path / "few", RECORDS)
+    written(tmp_path / "many", MANY)
+    assert (tmp_path / "few/documents.dictionary").stat().st_size == 0
+    assert 0 < (tmp_path / "many/documents.dictionary").stat().st_size < LEAST_BYTES / 10
+
+
+def test_threads_that_read_in_turn_share_a_decompressor(tmp_path, made):
+    assert list(read_on_new_threads(written(tmp_path, MANY), 5)) == MANY[:5]
     assert len(made) == 1
 
 
-def test_threads_that_read_at_once_get_whole_records(documents):
-    picked = random.Random(0).choices(range(len(RECORDS)), k=6007)
-    with ThreadPoolExecutor(7) as threads:
-        found = list(threads.map(documents.__getitem__, picked))
-    assert found == [RECORDS[doc] for doc in picked]
+def test_small_segments_share_a_decompressor(tmp_path, made):
+    for segment in range(5):
+        documents = written(tmp_path / str(segment), RECORDS[segment:])
+        assert list(read_on_new_threads(documents, 2)) == RECORDS[segment : segment + 2]
+    assert len(made) <= 1  # none where others have left one
