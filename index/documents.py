@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMPRESSION_LEVEL = 6
 DICTIONARY_BYTES = 1 << 15
 SAMPLE_BYTES = 1 << 22  # records kept in memory to train the dictionary on
+KEPT = 2  # decompressors; more are seldom in use at once, as threads share the interpreter
 LEAST_BYTES = DICTIONARY_BYTES * 32  # of records; what is less is stored without a dictionary
 
 
@@ -115,7 +116,7 @@ class DocumentWriter:
 class _Unpacker:
     """Unpacks records of one dictionary; its decompressors, 96 KB each, serve a thread at a time.
 
-    There are as many as were in use at once: one for each thread would add up over the segments.
+    It keeps few: one for each thread would add up over the segments.
     """
 
     def __init__(self, dictionary: bytes) -> None:
@@ -128,7 +129,8 @@ class _Unpacker:
         except IndexError:  # all are in use
             decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionary)
         data: bytes = decompressor.decompress(frame)
-        self._idle.append(decompressor)
+        if len(self._idle) < KEPT:
+            self._idle.append(decompressor)
         return data
 
 

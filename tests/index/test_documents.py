@@ -1,13 +1,15 @@
 """Records by number: whole for every thread, and unpacked with little memory."""
 
 import random
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 import pytest
 import zstandard
 
-from tamis.index.documents import LEAST_BYTES, Documents, DocumentWriter
+from tamis.index.documents import KEPT, LEAST_BYTES, Documents, DocumentWriter
 from tamis.index.storage import Storage
 
 RECORDS = [{"_id": str(n), "text": f"owl {n} " * (n % 97)} for n in range(311)]
@@ -65,3 +67,22 @@ def test_small_segments_share_a_decompressor(tmp_path, made):
         documents = written(tmp_path / str(segment), RECORDS[segment:])
         assert list(read_on_new_threads(documents, 2)) == RECORDS[segment : segment + 2]
     assert len(made) <= 1  # none where others have left one
+
+
+def test_threads_that_read_at_once_leave_few_decompressors(tmp_path, monkeypatch):
+    documents, made, together = written(tmp_path, MANY), [], threading.Barrier(7)
+
+    class Slow:
+        def __init__(self, make=zstandard.ZstdDecompressor, **options):
+            self.inner = make(**options)
+            made.append(weakref.ref(self))
+
+        def decompress(self, frame):
+            together.wait(timeout=20)
+            return self.inner.decompress(frame)
+
+    monkeypatch.setattr(zstandard, "ZstdDecompressor", Slow)
+    with ThreadPoolExecutor(7) as threads:
+        assert list(threads.map(documents.__getitem__, range(7))) == MANY[:7]
+    assert len(made) == 7
+    assert sum(one() is not None for one in made) == KEPT
