@@ -1,6 +1,8 @@
 """Records by number: whole for every thread, and unpacked with little memory."""
 
 import random
+import subprocess
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,13 @@ import orjson
 import pytest
 import zstandard
 
-from tamis.index.documents import KEPT, LEAST_BYTES, Documents, DocumentWriter
+from tamis.index.documents import (
+    KEPT,
+    LEAST_BYTES,
+    Documents,
+    DocumentWriter,
+    encode_record,
+)
 from tamis.index.storage import Storage
 
 RECORDS = [{"_id": str(n), "text": f"owl {n} " * (n % 97)} for n in range(311)]
@@ -86,3 +94,25 @@ def test_threads_that_read_at_once_leave_few_decompressors(tmp_path, monkeypatch
         assert list(threads.map(documents.__getitem__, range(7))) == MANY[:7]
     assert len(made) == 7
     assert sum(one() is not None for one in made) == KEPT
+
+
+MANY_SHORT = """
+from pathlib import Path
+from tamis.index.documents import encode_record
+
+def own_kb():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0])
+
+before = own_kb()
+kept = [encode_record({"_id": str(n), "text": "owl " * 20}) for n in range(20_000)]
+print((own_kb() - before) * 1024 // len(kept))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell of memory otherwise")
+def test_short_records_that_wait_in_memory_take_little_more_than_their_bytes():
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_SHORT], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 2 * len(encode_record({"_id": "19999", "text": "owl " * 20}))
