@@ -220,7 +220,7 @@ def the_manifest_is_not_compared_with_its_checksum(patch):
 def records_are_not_compared_with_their_checksums(patch):
     def encoded(documents, doc):
         start, stop = documents._offsets[doc], documents._offsets[doc + 1]
-        return documents._decompressor.decompress(documents._data[start:stop].tobytes())
+        return documents._unpacker.unpacked(documents._data[start:stop].tobytes())
 
     patch.setattr(Documents, "encoded", encoded)
 
