@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tamis.api.app import create_app
+    from tamis.api.http.app import create_app
     from tamis.api.limits import Limits
 
 __all__ = ["Limits", "create_app"]
@@ -13,7 +13,7 @@ __all__ = ["Limits", "create_app"]
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever is asked for
     if name == "create_app":
-        from tamis.api.app import create_app
+        from tamis.api.http.app import create_app
 
         return create_app
     if name == "Limits":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from tamis.index.errors import InputError
+from tamis.index.files.system import usable_cores
 from tamis.index.index import MAX_K
-from tamis.index.system import usable_cores
 
 MAY_BE_NONE = ("waiting", "reranking", "writing", "offset", "listeners")
 

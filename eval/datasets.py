@@ -17,7 +17,7 @@ import numpy as np
 from tamis.eval.formats import find_file, read_corpus, read_qrels, read_queries
 from tamis.eval.protocol import Protocol, protocol_of
 from tamis.index.errors import InputError
-from tamis.retriever.passages import read_passages
+from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.index.system import most_used_bytes
+from tamis.index.files.system import most_used_bytes
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tamis.retriever.checkpoint import EncoderDescription
-    from tamis.retriever.encoder import Encoder, QueryEncoder
+    from tamis.retriever.models.description import EncoderDescription
+    from tamis.retriever.models.encoder import Encoder, QueryEncoder
 
     Progress = Callable[[int], None]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tamis.index.errors import InputError
-from tamis.retriever.corpus_lines import open_bytes, text_lines
+from tamis.retriever.corpus.lines import open_bytes, text_lines
 from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 from tamis.eval.systems import work_folder
 from tamis.index import Index
 from tamis.index.errors import InputError
-from tamis.index.interchange import whole_numbers, write_json_vectors
+from tamis.index.exchange.interchange import whole_numbers, write_json_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tamis.index import system
+from tamis.index.files import system
 
 _PACKAGES = (
     "tamis", "numpy", "numba", "tokenizers", "torch", "transformers", "sentence-transformers",

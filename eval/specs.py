@@ -82,9 +82,9 @@ class TamisSpec(
 
     def build(self, known: Mapping[str, System]) -> System:
         """The system, its encoder loaded."""
-        from tamis.retriever.chunking import Chunking
-        from tamis.retriever.encoder import load_encoder
-        from tamis.retriever.lexical import LexicalConfig
+        from tamis.retriever.corpus.chunking import Chunking
+        from tamis.retriever.models.encoder import load_encoder
+        from tamis.retriever.words.lexical import LexicalConfig
 
         words_alone = self.encoder == "bm25"
         return TamisSystem(

@@ -19,10 +19,10 @@ from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_c
 from tamis.eval.encoders import HeaviestTerms, Remembered
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.chunking import CHUNKING, PARENT, chunk_id, parent_of
+from tamis.retriever.corpus.chunking import CHUNKING, PARENT, chunk_id, parent_of
 from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.grouping import Groups
-from tamis.retriever.inference_free import TableQueryEncoder
+from tamis.retriever.models.inference_free import TableQueryEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from tamis.eval.datasets import Dataset
     from tamis.index.collection import Collection
     from tamis.index.topk import TopK
-    from tamis.retriever.chunking import Chunking
-    from tamis.retriever.encoder import Encoder
-    from tamis.retriever.lexical import LexicalConfig
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.searcher import Searcher
+    from tamis.retriever.words.lexical import LexicalConfig
 
 
 class Ranker(Protocol):
@@ -154,7 +154,7 @@ class TamisSystem:
 
     def prepare(self, dataset: Dataset, work: Path) -> SearcherRanker:
         """Index the corpus into ``work``, going on with an interrupted build."""
-        from tamis.index.manifest import CURRENT
+        from tamis.index.generations.manifest import CURRENT
         from tamis.retriever.indexing import index_corpus
         from tamis.retriever.searcher import Searcher
 

@@ -1,7 +1,6 @@
 """Everything on disk, and search over it: vectors and bytes, no models."""
 
 from tamis.index.collection import Collection
-from tamis.index.columns import Column
 from tamis.index.errors import (
     CorruptionError,
     FormatError,
@@ -13,9 +12,10 @@ from tamis.index.errors import (
 )
 from tamis.index.index import Index
 from tamis.index.params import IndexConfig, SearchParams
+from tamis.index.segment.columns import Column
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
-from tamis.index.writer import CollectionWriter
+from tamis.index.writing.writer import CollectionWriter
 
 __all__ = [
     "Collection",

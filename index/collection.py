@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from tamis.index.closing import Closing
-from tamis.index.dictionary import Dictionary
-from tamis.index.draft import FREQUENCY, dictionary_part
 from tamis.index.errors import InputError
+from tamis.index.files.closing import Closing
+from tamis.index.files.storage import Storage
+from tamis.index.generations.draft import FREQUENCY, dictionary_part
+from tamis.index.generations.manifest import pin_current
+from tamis.index.generations.parts import check_files, open_parts
 from tamis.index.index import Index
-from tamis.index.manifest import pin_current
-from tamis.index.parts import check_files, open_parts
-from tamis.index.storage import Storage
+from tamis.index.segment.dictionary import Dictionary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.manifest import Manifest
-    from tamis.index.storage import FileEntry
+    from tamis.index.files.storage import FileEntry
+    from tamis.index.generations.manifest import Manifest
 
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
 

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tamis.index.builder import write_segment
-from tamis.index.calibration import LONG, Calibration, Sample, calibrate
-from tamis.index.columns import write_columns
 from tamis.index.errors import InputError, MismatchError
-from tamis.index.identifiers import Identifiers
-from tamis.index.lock import FolderLock, refuse_foreign
-from tamis.index.loops.arrays import MAX_QUERY_TERMS, Knobs
-from tamis.index.manifest import (
+from tamis.index.files.lock import FolderLock, refuse_foreign
+from tamis.index.files.storage import FileEntry, Storage
+from tamis.index.files.wal import Log
+from tamis.index.generations.manifest import (
     BUILD,
     CURRENT,
     Manifest,
@@ -26,12 +23,15 @@ from tamis.index.manifest import (
     pin_current,
     publish,
 )
+from tamis.index.generations.parts import Part, best_of, check_files, open_parts
+from tamis.index.generations.spool import spooled
 from tamis.index.params import IndexConfig, SearchParams
-from tamis.index.parts import Part, best_of, check_files, open_parts
-from tamis.index.segment import EXACT, Segment
-from tamis.index.spool import spooled
-from tamis.index.storage import FileEntry, Storage
-from tamis.index.wal import Log
+from tamis.index.segment.builder import write_segment
+from tamis.index.segment.calibration import LONG, Calibration, Sample, calibrate
+from tamis.index.segment.columns import write_columns
+from tamis.index.segment.identifiers import Identifiers
+from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS, Knobs
+from tamis.index.segment.segment import EXACT, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.columns import Column, ColumnType, Value
-    from tamis.index.spool import Source
+    from tamis.index.generations.spool import Source
+    from tamis.index.segment.columns import Column, ColumnType, Value
     from tamis.index.topk import TopK
     from tamis.index.vectors import SparseVectors
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tamis.index.errors import InputError
-from tamis.index.loops.arrays import Knobs
-from tamis.index.quantize import IMPACT_TYPES, Precision
+from tamis.index.segment.loops.arrays import Knobs
+from tamis.index.segment.quantize import IMPACT_TYPES, Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Block sizes as data, by card, element type, width and length; measured offline.
 
 Timing candidates at run time would let two processes choose different sizes and so differ in bits.
-scripts/bench_head.py measures the candidates; README.md says what was seen.
+scripts/bench/head.py measures the candidates; README.md says what was seen.
 """
 
 from __future__ import annotations

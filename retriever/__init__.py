@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.editor import Editor, create_index
-from tamis.retriever.encoder import SparseEncoder, load_encoder, load_query_encoder
 from tamis.retriever.indexing import index_corpus
-from tamis.retriever.lexical import LexicalConfig
-from tamis.retriever.passages import read_passages
+from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_query_encoder
 from tamis.retriever.reranker import LazyReranker, Reranker, reranked
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
+from tamis.retriever.words.lexical import LexicalConfig
 
 if TYPE_CHECKING:
     from tamis.retriever.rerank.block_reranker import BlockReranker

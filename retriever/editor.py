@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.index.creation import create_collection
-from tamis.index.dictionary import DictionaryWriter
 from tamis.index.errors import InputError, MismatchError
+from tamis.index.files.progress import Progress, silent
+from tamis.index.files.storage import Storage
 from tamis.index.index import COLUMNS
-from tamis.index.progress import Progress, silent
-from tamis.index.storage import Storage
-from tamis.index.turns import short_turns
+from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
-from tamis.index.waiting import check_wait
-from tamis.index.writer import CollectionWriter
-from tamis.retriever.chunking import (
+from tamis.index.writing.creation import create_collection
+from tamis.index.writing.durability import check_wait
+from tamis.index.writing.switch_interval import short_turns
+from tamis.index.writing.writer import CollectionWriter
+from tamis.retriever.corpus.advice import count_cut, warn_of_cut
+from tamis.retriever.corpus.chunking import (
     CHUNKING,
     Chunking,
     chunked,
@@ -31,15 +32,15 @@ from tamis.retriever.chunking import (
     present_chunks,
     with_chunks,
 )
-from tamis.retriever.corpus_warnings import count_cut, warn_of_cut
-from tamis.retriever.encoder import load_encoder
-from tamis.retriever.fields import check_fields, converted
+from tamis.retriever.corpus.fields import check_fields, converted
 from tamis.retriever.indexing import (
     CHUNK_DOCUMENTS,
     encoder_settings,
     write_query_side,
 )
-from tamis.retriever.lexical import (
+from tamis.retriever.models.encoder import load_encoder
+from tamis.retriever.renewal import renew
+from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
     WordCounter,
@@ -47,17 +48,16 @@ from tamis.retriever.lexical import (
     parse_term,
     saturate,
 )
-from tamis.retriever.renewal import renew
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
-    from tamis.index.build_process import BuildProcess
-    from tamis.index.columns import ColumnType
-    from tamis.index.waiting import Wait
-    from tamis.retriever.encoder import Encoder
+    from tamis.index.segment.columns import ColumnType
+    from tamis.index.writing.build_process import BuildProcess
+    from tamis.index.writing.durability import Wait
+    from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
 
 

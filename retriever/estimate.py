@@ -13,28 +13,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.index.builder import COMMON
-from tamis.index.calibration import SMALL
 from tamis.index.errors import InputError
-from tamis.index.system import most_used_bytes
-from tamis.retriever.chunking import Chunking, chunked, counter_of
-from tamis.retriever.corpus_warnings import CorpusWarning
+from tamis.index.files.system import most_used_bytes
+from tamis.index.segment.builder import COMMON
+from tamis.index.segment.calibration import SMALL
+from tamis.retriever.corpus.advice import CorpusWarning
+from tamis.retriever.corpus.chunking import Chunking, chunked, counter_of
+from tamis.retriever.corpus.sampling import Spread
 from tamis.retriever.indexing import CHUNK_DOCUMENTS, index_corpus
-from tamis.retriever.lexical import REMEMBERED_CHUNKS, LexicalConfig
 from tamis.retriever.memory import (
     BYTES_A_CHUNK,
     BYTES_A_COMMON_TERM,
     BYTES_A_DOCUMENT,
     BYTES_A_TERM,
 )
-from tamis.retriever.sampling import Spread
+from tamis.retriever.words.lexical import REMEMBERED_CHUNKS, LexicalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tamis.index.collection import Collection
-    from tamis.index.progress import Progress
-    from tamis.retriever.encoder import Encoder
+    from tamis.index.files.progress import Progress
+    from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
 
 SAMPLE = 16_384

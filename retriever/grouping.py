@@ -9,7 +9,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
-from tamis.retriever.chunking import CHUNKING, PARENT, parent_of
+from tamis.retriever.corpus.chunking import CHUNKING, PARENT, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.collection import Collection
-    from tamis.index.columns import Value
+    from tamis.index.segment.columns import Value
     from tamis.index.topk import TopK
     from tamis.retriever.types import Hit
 

@@ -16,42 +16,42 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from tamis.index.build_plan import begin_or_go_on
-from tamis.index.calibration import SMALL, Sample
 from tamis.index.collection import QUERY_SIDE, Collection, open_dictionary
-from tamis.index.columns import ColumnType, columns_of, write_columns
-from tamis.index.dictionary import DictionaryWriter
-from tamis.index.documents import Documents, DocumentWriter
-from tamis.index.draft import DICTIONARY, dictionary_prefix
 from tamis.index.errors import InputError
-from tamis.index.identifiers import IdentifiersBuilder
+from tamis.index.files.lock import FolderLock, refuse_foreign
+from tamis.index.files.progress import Progress, silent
+from tamis.index.files.storage import FileEntry, Storage
+from tamis.index.generations.build_plan import begin_or_go_on
+from tamis.index.generations.draft import DICTIONARY, dictionary_prefix
+from tamis.index.generations.manifest import BUILD
 from tamis.index.index import COLUMNS, SEGMENT, refuse_existing, write_index
-from tamis.index.lock import FolderLock, refuse_foreign
-from tamis.index.manifest import BUILD
-from tamis.index.progress import Progress, silent
-from tamis.index.storage import FileEntry, Storage
+from tamis.index.segment.calibration import SMALL, Sample
+from tamis.index.segment.columns import ColumnType, columns_of, write_columns
+from tamis.index.segment.dictionary import DictionaryWriter
+from tamis.index.segment.documents import Documents, DocumentWriter
+from tamis.index.segment.identifiers import IdentifiersBuilder
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.chunking import CHUNKING, Chunking, chunked, counter_of
-from tamis.retriever.corpus_warnings import count_cut, warn_of_cut, warn_of_language
-from tamis.retriever.fields import typed
-from tamis.retriever.inference_free import TableQueryEncoder
-from tamis.retriever.lexical import (
+from tamis.retriever.corpus.advice import count_cut, warn_of_cut, warn_of_language
+from tamis.retriever.corpus.chunking import CHUNKING, Chunking, chunked, counter_of
+from tamis.retriever.corpus.fields import typed
+from tamis.retriever.corpus.pseudo_queries import pseudo_queries
+from tamis.retriever.corpus.sampling import Spread
+from tamis.retriever.memory import MemoryBound
+from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.types import content_of
+from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
     LexicalQueries,
     WordCounter,
     saturate,
 )
-from tamis.retriever.memory import MemoryBound
-from tamis.retriever.pseudo_queries import pseudo_queries
-from tamis.retriever.sampling import Spread
-from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from tamis.retriever.encoder import Encoder
+    from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
 
 LANGUAGE_SAMPLE = 200  # documents whose language is guessed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tamis.index.errors import InputError
-from tamis.index.system import used_bytes
-from tamis.retriever.lexical import REMEMBERED_CHUNKS
+from tamis.index.files.system import used_bytes
+from tamis.retriever.words.lexical import REMEMBERED_CHUNKS
 
 BYTES_A_DOCUMENT = 8 + 32  # of a build, see builder.py, and of its id
 BYTES_A_TERM = 50 + 40  # the terms of a build, and the words while the corpus is read

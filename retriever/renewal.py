@@ -9,21 +9,21 @@ import msgspec
 import numpy as np
 import orjson
 
-from tamis.index.dictionary import DictionaryWriter
-from tamis.index.manifest import BUILD
-from tamis.index.progress import Progress, silent
-from tamis.index.revision import Revised
+from tamis.index.files.progress import Progress, silent
+from tamis.index.generations.manifest import BUILD
+from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
+from tamis.index.writing.revision import Revised
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
-from tamis.retriever.lexical import Analyzer, LexicalConfig, WordCounter, saturate
 from tamis.retriever.types import content_of
+from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, saturate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tamis.index.part_writer import Rows
-    from tamis.index.storage import Storage
-    from tamis.index.writer import CollectionWriter
+    from tamis.index.files.storage import Storage
+    from tamis.index.writing.part_writer import Rows
+    from tamis.index.writing.writer import CollectionWriter
 
 
 def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:

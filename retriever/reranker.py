@@ -101,7 +101,7 @@ class LazyReranker:
     def _cascade(self, keys: Path) -> Cascade | None:
         """The cascade over a folder as it is now; None where its keys cannot be used."""
         from tamis.retriever.rerank.cascade import Cascade
-        from tamis.retriever.rerank.store import ABOUT, DocumentStore
+        from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
 
         try:
             version = (keys / ABOUT).stat().st_mtime_ns
@@ -123,7 +123,7 @@ class LazyReranker:
 
     def _reranker(self) -> BlockReranker:
         if self._loaded is None:
-            from tamis.retriever.encoder import choose_device
+            from tamis.retriever.models.encoder import choose_device
 
             device = str(choose_device(self.device))  # says so where torch is missing
             from tamis.retriever.rerank.block_reranker import BlockReranker

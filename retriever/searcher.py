@@ -11,10 +11,13 @@ import numpy as np
 from tamis.index.collection import QUERY_SIDE, Collection
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.encoder import load_query_encoder
 from tamis.retriever.grouping import Groups
-from tamis.retriever.inference_free import TableQueryEncoder
-from tamis.retriever.lexical import (
+from tamis.retriever.models.encoder import load_query_encoder
+from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker, reranked
+from tamis.retriever.stored import StoredDocument
+from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
+from tamis.retriever.words.lexical import (
     LexicalQueries,
     check_lexical_weight,
     format_piece,
@@ -22,9 +25,6 @@ from tamis.retriever.lexical import (
     parse_piece,
     parse_term,
 )
-from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker, reranked
-from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from tamis.index.index import Index
     from tamis.index.topk import TopK
-    from tamis.retriever.analysis import Analyzer
-    from tamis.retriever.encoder import QueryEncoder
+    from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
+    from tamis.retriever.words.analysis import Analyzer
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class Searcher:
             rerank: how many of the best documents the reranker orders anew; None for none. Their
                 scores are then the reranker's; the others follow, each one lower than the last.
             filter: which documents may be found, by declared fields, such as
-                ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.filters`. As many
-                are found as match it and share a term with the query, up to k.
+                ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.segment.filters`. As
+                many are found as match it and share a term with the query, up to k.
             group_by: give one hit for each value of this declared field, its best, with the best
                 of its group in `Hit.passages`; ``parent`` is the document of a passage (MaxP).
             group_size: most passages of a group.

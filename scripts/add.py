@@ -32,9 +32,9 @@ def add(
     CORPUS is anything that `tamis index` reads. Each 256 documents are kept as soon as they are
     encoded; searches find all of them when the command ends.
     """
+    from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.editor import Editor
-    from tamis.retriever.encoder import load_encoder
-    from tamis.retriever.passages import read_passages
+    from tamis.retriever.models.encoder import load_encoder
     from tamis.scripts.info import read_info
 
     began, recorded = perf_counter(), read_info(collection)["encoder"]

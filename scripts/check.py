@@ -10,7 +10,7 @@ from tamis.scripts.output import aligned, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
-    from tamis.retriever.corpus_check import CorpusReport
+    from tamis.retriever.corpus.dry_run import CorpusReport
 
 
 def print_check(corpus: str, reading: Reading, json: bool) -> None:
@@ -20,7 +20,7 @@ def print_check(corpus: str, reading: Reading, json: bool) -> None:
         InputError: `tamis index` would refuse the corpus; after the report is printed.
     """
     from tamis.index.errors import InputError
-    from tamis.retriever.corpus_check import check_corpus
+    from tamis.retriever.corpus.dry_run import check_corpus
 
     with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = check_corpus(corpus, **reading, progress=progress)

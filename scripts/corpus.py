@@ -51,8 +51,8 @@ class Reading(TypedDict, total=False):
 
 def count_passages(corpus: str) -> int | None:
     """How many passages a line-by-line corpus holds, for the time left; None if it is not one."""
-    from tamis.retriever.corpus_lines import open_bytes
-    from tamis.retriever.passages import STDIN, corpus_files
+    from tamis.retriever.corpus.lines import open_bytes
+    from tamis.retriever.corpus.passages import STDIN, corpus_files
 
     if corpus == STDIN:
         return None

@@ -24,8 +24,8 @@ def delete(
     Ids that are not there are passed over. Where documents were divided with --chunk, an id stands
     for all passages of its document.
     """
-    from tamis.index.writer import CollectionWriter
-    from tamis.retriever.chunking import with_chunks
+    from tamis.index.writing.writer import CollectionWriter
+    from tamis.retriever.corpus.chunking import with_chunks
 
     where = parse_filter(filter)
     if (not ids) == (where is None):

@@ -47,7 +47,7 @@ def doctor(
 
 def examine() -> dict[str, Any]:
     """Versions of everything, and the machine. Imports nothing but torch, if that is there."""
-    from tamis.index import system
+    from tamis.index.files import system
 
     base = {name: installed_version(name) for name in BASE}
     return {
@@ -80,7 +80,7 @@ def warm_up() -> float:
     Returns:
         Milliseconds it took.
     """
-    from tamis.index.loops.compiled import note_all_kept
+    from tamis.index.segment.loops.compiled import note_all_kept
 
     began = perf_counter()
     load_loops()
@@ -94,9 +94,9 @@ def load_loops() -> None:
     from tempfile import TemporaryDirectory
 
     from tamis.retriever.indexing import index_corpus
-    from tamis.retriever.lexical import LexicalConfig
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import Passage
+    from tamis.retriever.words.lexical import LexicalConfig
 
     passages = [Passage("1", "a drum sieve"), Passage("2", "sieves and drums")]
     with TemporaryDirectory() as folder:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tamis.index import SparseVectors
-    from tamis.index.progress import Progress as Report
-    from tamis.retriever.encoder import Encoder
+    from tamis.index.files.progress import Progress as Report
+    from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
 
 CHUNK_DOCUMENTS = 2048
@@ -49,9 +49,9 @@ def encode(
     and OUT.ids.txt with one id a line. Index them with `tamis index --vectors`.
     """
     from tamis.index import InputError
-    from tamis.index.interchange import ids_file, write_ids
-    from tamis.retriever.encoder import load_encoder
-    from tamis.retriever.passages import read_passages
+    from tamis.index.exchange.interchange import ids_file, write_ids
+    from tamis.retriever.corpus.passages import read_passages
+    from tamis.retriever.models.encoder import load_encoder
 
     if out.suffix != ".safetensors":
         raise typer.BadParameter(f"expected a file ending in .safetensors, found {out}")

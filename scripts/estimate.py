@@ -38,11 +38,11 @@ def estimate(
 
     Reads the corpus to its end, to count it, and indexes the sample in a temporary folder.
     """
-    from tamis.retriever.chunking import Chunking
-    from tamis.retriever.encoder import load_encoder
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.estimate import estimate as estimate_corpus
-    from tamis.retriever.lexical import LexicalConfig
-    from tamis.retriever.passages import read_passages
+    from tamis.retriever.models.encoder import load_encoder
+    from tamis.retriever.words.lexical import LexicalConfig
     from tamis.scripts.index import WORDS_ALONE
 
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)

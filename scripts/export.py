@@ -60,7 +60,7 @@ def export(
 
 def _write(index: "Index", to: str, out: Path, scale: float | None) -> None:
     from tamis.index import InputError
-    from tamis.index.interchange import JSON_ENDINGS, write_json_vectors
+    from tamis.index.exchange.interchange import JSON_ENDINGS, write_json_vectors
 
     if to in ("csr", "ciff"):
         _write_matrix(index, to, out, scale)
@@ -74,8 +74,8 @@ def _write(index: "Index", to: str, out: Path, scale: float | None) -> None:
 
 
 def _write_engine(index: "Index", to: Any, out: Path, scale: float | None) -> None:  # noqa: ANN401
-    from tamis.index.engines import engine_lines, stored_documents
-    from tamis.index.interchange import whole_numbers, write_lines
+    from tamis.index.exchange.engines import engine_lines, stored_documents
+    from tamis.index.exchange.interchange import whole_numbers, write_lines
 
     batches = (
         (ids, vectors if scale is None else whole_numbers(vectors, scale), records)
@@ -86,8 +86,8 @@ def _write_engine(index: "Index", to: Any, out: Path, scale: float | None) -> No
 
 def _write_matrix(index: "Index", to: str, out: Path, scale: float | None) -> None:
     from tamis.index import SparseVectors
-    from tamis.index.ciff import write_ciff
-    from tamis.index.interchange import write_csr
+    from tamis.index.exchange.ciff import write_ciff
+    from tamis.index.exchange.interchange import write_csr
 
     ids: list[str] = []
     batches = [SparseVectors.empty(index.vocab_size)]
@@ -102,7 +102,7 @@ def _write_matrix(index: "Index", to: str, out: Path, scale: float | None) -> No
 
 
 def _scaled(index: "Index", scale: float | None) -> "Iterator[tuple[list[str], SparseVectors]]":
-    from tamis.index.interchange import stored_vectors, whole_numbers
+    from tamis.index.exchange.interchange import stored_vectors, whole_numbers
 
     for ids, vectors in stored_vectors(index):
         yield ids, vectors if scale is None else whole_numbers(vectors, scale)

@@ -34,7 +34,7 @@ from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tamis.retriever.lexical import LexicalConfig
+    from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
@@ -139,8 +139,8 @@ def _check_options(
     context: typer.Context, corpus: str | None, fields: str | None, chunk: str | None
 ) -> None:
     """Refuse what cannot be indexed, before the corpus is read."""
-    from tamis.retriever.chunking import Chunking
-    from tamis.retriever.fields import parse_fields
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.corpus.fields import parse_fields
 
     if (corpus is None) == (context.params["vectors"] is None):
         raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
@@ -180,12 +180,12 @@ def index_corpus_of(
     resume: bool = False,
 ) -> None:
     """Read, encode and index, with progress on a terminal."""
-    from tamis.retriever.chunking import Chunking
-    from tamis.retriever.encoder import load_encoder
-    from tamis.retriever.fields import parse_fields
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.corpus.fields import parse_fields
+    from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.memory import parse_bytes
-    from tamis.retriever.passages import read_passages
+    from tamis.retriever.models.encoder import load_encoder
 
     passages = read_passages(corpus, **settings.reading)
     with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
@@ -204,7 +204,7 @@ def index_corpus_of(
 
 
 def _lexical_config(language: str | None) -> "LexicalConfig | None":
-    from tamis.retriever.lexical import LexicalConfig
+    from tamis.retriever.words.lexical import LexicalConfig
 
     return None if language is None else LexicalConfig(language=language)
 
@@ -214,9 +214,9 @@ def _index_vectors(
 ) -> None:
     """Index a file or folder of vectors; what is read at once is read again when resuming."""
     from tamis.index import Index
-    from tamis.index.ciff import CIFF
     from tamis.index.errors import InputError
-    from tamis.index.interchange import NPZ, read_ids, read_vectors
+    from tamis.index.exchange.ciff import CIFF
+    from tamis.index.exchange.interchange import NPZ, read_ids, read_vectors
 
     if not path.exists():
         raise InputError(
@@ -234,14 +234,14 @@ def _index_vectors(
 def _index_ciff(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
     """Index inverted lists whose terms are numbers, or else spelled as the encoder does."""
     from tamis.index import Index
-    from tamis.index.ciff import read_ciff, renumbered
+    from tamis.index.exchange.ciff import read_ciff, renumbered
 
     found = read_ciff(path)
     if all(term.isascii() and term.isdecimal() for term in found.terms):
         largest = max(map(int, found.terms), default=0)
         vectors = renumbered(found, vocab_size or largest + 1, int)
     else:
-        from tamis.retriever.encoder import load_query_encoder
+        from tamis.retriever.models.encoder import load_query_encoder
 
         model = load_query_encoder(encoder)
         vectors = renumbered(found, model.description.vocab_size, model.term_id)
@@ -253,15 +253,15 @@ def _index_json_vectors(
 ) -> None:
     """Index a JsonVectorCollection whose terms are numbers, or else spelled as the encoder does."""
     from tamis.index import Index
-    from tamis.index.interchange import JsonVectors
-    from tamis.index.spool import Source
+    from tamis.index.exchange.interchange import JsonVectors
+    from tamis.index.generations.spool import Source
 
     found = JsonVectors.survey(path)
     term_id: Callable[[str], int | None] = int
     if found.numbered:
         terms, speller = vocab_size or max(found.largest + 1, 1), None
     else:
-        from tamis.retriever.encoder import load_query_encoder
+        from tamis.retriever.models.encoder import load_query_encoder
 
         model = load_query_encoder(encoder)
         terms, term_id, speller = model.description.vocab_size, model.term_id, encoder

@@ -10,8 +10,8 @@ from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tamis.index.calibration import Calibration, Row
-    from tamis.index.inspection import LengthClass
+    from tamis.index.segment.calibration import Calibration, Row
+    from tamis.index.upkeep.inspection import LengthClass
 
 BAR = 40  # characters of the longest bar of a histogram
 
@@ -29,7 +29,7 @@ def info(
     json: JsonOption = False,
 ) -> None:
     """Show what an index holds, how it was made, and what its searches cost."""
-    from tamis.index.inspection import posting_lengths
+    from tamis.index.upkeep.inspection import posting_lengths
 
     found = read_info(folder)
     lengths = posting_lengths(folder)
@@ -53,10 +53,10 @@ def read_info(folder: Path) -> dict[str, Any]:
         CorruptionError: the manifest is damaged.
     """
     from tamis.index.collection import open_dictionary
+    from tamis.index.files.storage import Storage
+    from tamis.index.generations.manifest import FORMAT, read_current
     from tamis.index.index import COLUMNS
-    from tamis.index.inspection import bytes_by_part
-    from tamis.index.manifest import FORMAT, read_current
-    from tamis.index.storage import Storage
+    from tamis.index.upkeep.inspection import bytes_by_part
 
     storage = Storage(folder)
     manifest = read_current(storage)
@@ -128,7 +128,7 @@ def calibration_lines(table: "Calibration", documents: int) -> list[tuple[str, s
 
 
 def _why_exact(documents: int) -> str:
-    from tamis.index.calibration import SMALL
+    from tamis.index.segment.calibration import SMALL
 
     if documents < SMALL:
         return f"as it always is below {SMALL:,} documents"
@@ -141,8 +141,8 @@ def draw_calibration(table: "Calibration", documents: int, file: Path) -> None:
     Raises:
         InputError: the table is empty, matplotlib is missing, or the file's ending is another.
     """
-    from tamis.index.calibration import POSTINGS_A_DOCUMENT
     from tamis.index.errors import InputError
+    from tamis.index.segment.calibration import POSTINGS_A_DOCUMENT
     from tamis.scripts.extras import require
 
     require("eval")

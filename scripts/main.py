@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 
 from tamis.scripts import (
     add,
-    bench,
     delete,
     demo,
     doctor,
@@ -35,6 +34,7 @@ from tamis.scripts import (
     upgrade,
     verify,
 )
+from tamis.scripts.bench import commands as bench
 from tamis.scripts.examples import example
 
 if TYPE_CHECKING:

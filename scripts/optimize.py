@@ -30,7 +30,7 @@ def optimize(
     Nothing is encoded again. Searches go on meanwhile; it needs room for a second index. Keys for
     the reranker are stored anew only when asked for; texts that are newer are read meanwhile.
     """
-    from tamis.index.writer import CollectionWriter
+    from tamis.index.writing.writer import CollectionWriter
     from tamis.retriever.renewal import renew
     from tamis.scripts.info import read_info
 

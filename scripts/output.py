@@ -51,7 +51,7 @@ def print_json_line(document: Any) -> None:  # noqa: ANN401  anything JSON can h
 @contextmanager
 def warnings_said() -> Iterator[None]:
     """Say what is warned of as ``tamis: note: ...`` on standard error, as it comes."""
-    from tamis.retriever.corpus_warnings import CorpusWarning
+    from tamis.retriever.corpus.advice import CorpusWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", CorpusWarning)

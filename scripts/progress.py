@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from tamis.index.progress import Progress as Report
+    from tamis.index.files.progress import Progress as Report
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def progress_on_terminal(
 
 def say_if_first_use() -> None:
     """Say on a terminal that the first build or search will be slow to begin, and why."""
-    from tamis.index.loops.compiled import is_first_use
+    from tamis.index.segment.loops.compiled import is_first_use
 
     if is_first_use():
         say_compiling("20 s")

@@ -12,8 +12,8 @@ from tamis.scripts.output import JsonOption, aligned, print_json
 from tamis.scripts.progress import say_if_first_use
 
 if TYPE_CHECKING:
-    from tamis.api.answers import HitAnswer, SearchAnswer
-    from tamis.api.highlights import Span
+    from tamis.api.messages.answers import HitAnswer, SearchAnswer
+    from tamis.retriever.highlights import Span
     from tamis.retriever.types import MatchedTerm
 
 
@@ -56,7 +56,7 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
-    from tamis.api.answers import search_answers
+    from tamis.api.messages.answers import search_answers
     from tamis.retriever.reranker import LazyReranker
     from tamis.retriever.searcher import Searcher
 

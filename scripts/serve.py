@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from socket import socket
 
-    from tamis.api.data_folder import DataFolder
-    from tamis.api.keys import ApiKeys
-    from tamis.api.settings import Settings
+    from tamis.api.http.keys import ApiKeys
+    from tamis.api.http.settings import Settings
+    from tamis.api.serving.data_folder import DataFolder
     from tamis.retriever.searcher import Searcher
 
 WARM_UP = "from tamis.scripts.doctor import warm_up; warm_up()"
@@ -78,8 +78,8 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Serve indexes over HTTP, each named after its folder, and those of a data folder."""
-    from tamis.api import logs
-    from tamis.api.settings import read_settings
+    from tamis.api.http import logs
+    from tamis.api.http.settings import read_settings
     from tamis.index.errors import InputError
     from tamis.retriever.searcher import Searcher
 
@@ -103,9 +103,9 @@ def serve(
     door = open_door(settings.host, settings.port, settings.api_key_file)
     with door.listener:
         logs.start(settings.log_level)
-        from tamis.api.data_folder import DataFolder
-        from tamis.api.heap import share_heaps
-        from tamis.index.build_process import BuildProcess
+        from tamis.api.malloc import share_heaps
+        from tamis.api.serving.data_folder import DataFolder
+        from tamis.index.writing.build_process import BuildProcess
         from tamis.scripts.doctor import load_loops
 
         share_heaps()
@@ -125,7 +125,7 @@ def compile_elsewhere() -> None:
 
     By a process of its own: the compiler would keep 0.1 GB of this one.
     """
-    from tamis.index.loops.compiled import cache_folder, is_all_kept
+    from tamis.index.segment.loops.compiled import cache_folder, is_all_kept
     from tamis.scripts.progress import say_compiling
 
     if cache_folder() is None or is_all_kept():
@@ -191,8 +191,8 @@ def open_door(host: str, port: int, api_key_file: str | None = None) -> Door:
     Raises:
         InputError: the address cannot be had or would be open to others, or the keys are faulty.
     """
-    from tamis.api.keys import ApiKeys
-    from tamis.api.server import listen
+    from tamis.api.http.keys import ApiKeys
+    from tamis.api.http.server import listen
 
     keys = ApiKeys.read(api_key_file) if api_key_file is not None else None
     return Door(listen(host, port, guarded=keys is not None), keys)
@@ -206,9 +206,9 @@ def run_server(
     data: "DataFolder | None" = None,
 ) -> None:
     """Serve until Ctrl-C; ``say`` gets the address once requests are answered."""
-    from tamis.api.app import create_app
-    from tamis.api.server import address_of, run
-    from tamis.api.settings import Settings
+    from tamis.api.http.app import create_app
+    from tamis.api.http.server import address_of, run
+    from tamis.api.http.settings import Settings
 
     settings = settings or Settings()
     app = create_app(

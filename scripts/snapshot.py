@@ -20,8 +20,8 @@ def snapshot(
 ) -> None:
     """Keep the index as it is now in another folder. Writing and searching go on meanwhile."""
     from tamis.index.errors import LockedError
-    from tamis.index.snapshot import write_snapshot
-    from tamis.index.writer import CollectionWriter
+    from tamis.index.upkeep.snapshot import write_snapshot
+    from tamis.index.writing.writer import CollectionWriter
 
     with suppress(LockedError):  # whoever writes there commits what is in the log
         CollectionWriter.open(collection, merge=False).close()
@@ -41,7 +41,7 @@ def restore(
     json: JsonOption = False,
 ) -> None:
     """Copy a snapshot to a new place, every byte compared with its BLAKE3."""
-    from tamis.index import snapshot as snapshots
+    from tamis.index.upkeep import snapshot as snapshots
 
     with progress_on_terminal(unit="files") as progress:
         found = snapshots.restore(

@@ -34,8 +34,8 @@ def train_command(
     """Train a sparse encoder, or a reranker where the configuration has [reranker]."""
     import torch
 
-    from tamis.retriever.rerank.recipe import is_reranker_recipe
     from tamis.retriever.training.config import read_config
+    from tamis.retriever.training.reranker.recipe import is_reranker_recipe
     from tamis.retriever.training.trainer import train
 
     if is_reranker_recipe(config):
@@ -68,7 +68,7 @@ def _train_reranker(
     import torch
 
     from tamis.index.errors import InputError
-    from tamis.retriever.rerank.recipe import LOG, read_recipe, train_reranker
+    from tamis.retriever.training.reranker.recipe import LOG, read_recipe, train_reranker
 
     if resume:
         raise InputError(

@@ -24,7 +24,7 @@ def tune(
     json: JsonOption = False,
 ) -> None:
     """Measure an index with real queries, at least 50, and keep the fastest safe settings."""
-    from tamis.index.tuning import tune as tune_index
+    from tamis.index.upkeep.tuning import tune as tune_index
     from tamis.retriever.searcher import Searcher
 
     vectors = Searcher.open(collection).encode(read_queries(queries))
@@ -43,7 +43,7 @@ def read_queries(file: Path) -> list[str]:
         InputError: there is no such file, it is not UTF-8, or a line of JSON has no text.
     """
     from tamis.index.errors import InputError
-    from tamis.retriever.corpus_lines import json_lines, open_bytes, text_lines
+    from tamis.retriever.corpus.lines import json_lines, open_bytes, text_lines
 
     if not file.is_file():
         raise InputError(f"{file}: expected a file of queries, found none; check the path")

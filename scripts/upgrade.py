@@ -13,8 +13,8 @@ def upgrade(
     json: JsonOption = False,
 ) -> None:
     """Bring an index to this version's format, in one step, without encoding again."""
-    from tamis.index.manifest import FORMAT
-    from tamis.index.upgrade import upgrade as upgrade_folder
+    from tamis.index.generations.manifest import FORMAT
+    from tamis.index.upkeep.upgrade import upgrade as upgrade_folder
 
     found = upgrade_folder(folder)
     if json:

@@ -10,7 +10,7 @@ from tamis.scripts.output import JsonOption, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
-    from tamis.index.verification import Report
+    from tamis.index.upkeep.verification import Report
 
 
 def verify(
@@ -26,7 +26,7 @@ def verify(
     Names each file that differs, what can still be read without it, and what to do; the exit code
     is 2 if one does.
     """
-    from tamis.index import verification
+    from tamis.index.upkeep import verification
 
     repaired = verification.repair(folder) if repair else []
     found = examine(folder)
@@ -47,7 +47,7 @@ def examine(folder: Path) -> "Report":
     Raises:
         FormatError: the folder is no finished index of this version.
     """
-    from tamis.index import verification
+    from tamis.index.upkeep import verification
 
     with progress_on_terminal(unit="bytes") as progress:
         return verification.examine(

@@ -10,7 +10,7 @@ import pytest
 from test_readme import BLOCK, run
 
 from tamis.retriever.training.config import read_config
-from tamis.scripts.bench_agreement import BOUNDS
+from tamis.scripts.bench.agreement import BOUNDS
 from tamis.scripts.main import command_line
 
 ROOT = Path(__file__).parent.parent

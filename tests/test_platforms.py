@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tamis.index import Index, SparseVectors, system
+from tamis.index import Index, SparseVectors
+from tamis.index.files import system
 
 # Third-party packages know Windows themselves; ours meet what is left after their import.
 LIKE_WINDOWS = """
@@ -118,7 +119,7 @@ def test_a_system_that_says_little_is_asked_no_more(monkeypatch):
 LOWERED = """
 import llvmlite.binding as binding
 from llvmlite import ir
-from tamis.index.loops.prefetch import emit_prefetch
+from tamis.index.segment.loops.prefetch import emit_prefetch
 
 binding.initialize_all_targets()
 binding.initialize_all_asmprinters()

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from transformers import AttentionInterface
 
-from tamis.kernels.block_ops import Ranges, block_attention, cached_ranges, segment_scores
+from tamis.kernels.blocks.ops import Ranges, block_attention, cached_ranges, segment_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

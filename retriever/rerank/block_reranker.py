@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from tamis.index.errors import FormatError, InputError
-from tamis.retriever.rerank.checkpoint import LoadedReranker, load_reranker
-from tamis.retriever.rerank.held_queries import HeldQueries
+from tamis.retriever.rerank.held_documents import HeldQueries
 from tamis.retriever.rerank.layout import Block, BlockLayout
+from tamis.retriever.rerank.loading import LoadedReranker, load_reranker
 from tamis.retriever.rerank.readout import Readout
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class BlockReranker:
             InputError: there is no such model or device, or it cannot multiply as asked.
             FormatError: the model is of no format or architecture that can be read.
         """
-        from tamis.retriever.encoder import choose_device
-        from tamis.retriever.language_model import multiplies_bfloat16
+        from tamis.retriever.models.encoder import choose_device
+        from tamis.retriever.models.language_model import multiplies_bfloat16
         from tamis.retriever.rerank.float8 import check_products
 
         where = choose_device(device)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.retriever.rerank.store import DocumentStore
+    from tamis.retriever.rerank.stored_keys import DocumentStore
 
 TEXTS_AT_ONCE = 64
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.kernels.ranges import Ranges, block_ranges
+from tamis.kernels.blocks.ranges import Ranges, block_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tamis.index.errors import FormatError, InputError
-from tamis.retriever.model_sides import QUERY_WEIGHT_FILES
+from tamis.retriever.models.formats import QUERY_WEIGHT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from tamis.index.errors import InputError
-from tamis.retriever.training.ragged import Flat, Ragged
+from tamis.retriever.training.device_rows import Flat, Ragged
 
 if TYPE_CHECKING:
     from tamis.retriever.training.config import BatchConfig
-    from tamis.retriever.training.prepared import Pairs
+    from tamis.retriever.training.data.training_data import Pairs
     from tamis.retriever.training.teachers import DenseTeacher
 
 

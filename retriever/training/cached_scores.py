@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from tamis.retriever.training.prepared import Listed
+    from tamis.retriever.training.data.training_data import Listed
 
 
 class CachedScores:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from tamis.retriever.training.checks import check
+from tamis.retriever.training.read_config import check
 from tamis.retriever.training.records import Later, read_record
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
-from tamis.retriever.checkpoint import Pooling
-from tamis.retriever.language_model import without_progress_bars
-from tamis.retriever.model_sides import QUERY_WEIGHT_FILES, SETTINGS_FILE
-from tamis.retriever.term_heads import GatedModel, TokenWeightModel, save_gate, save_token_weigher
+from tamis.retriever.models.description import Pooling
+from tamis.retriever.models.formats import QUERY_WEIGHT_FILES, SETTINGS_FILE
+from tamis.retriever.models.heads import GatedModel, TokenWeightModel, save_gate, save_token_weigher
+from tamis.retriever.models.language_model import without_progress_bars
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tamis.retriever.splade_model import SpladeModel
+    from tamis.retriever.models.splade_model import SpladeModel
     from tamis.retriever.training.student import Student
 
 KEPT_SETTINGS = ("double_log", "linear_head", "bidirectional", "logit_scale", "top_n", "echo")

@@ -1,7 +1,7 @@
 """Stemmed BM25 between the queries and passages of a batch, on the training device.
 
-The same formula as the lexical channel of an index (`tamis.retriever.lexical`), whose functions
-make the weights; statistics are those of all training passages.
+The same formula as the lexical channel of an index (`tamis.retriever.words.lexical`), whose
+functions make the weights; statistics are those of all training passages.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.lexical import LexicalConfig, idf, lengths, saturate
 from tamis.retriever.training.sparse_scores import SparseScorer
+from tamis.retriever.words.lexical import LexicalConfig, idf, lengths, saturate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tamis.retriever.training.token_rows import TokenRows
+    from tamis.retriever.training.data.token_rows import TokenRows
 
 
 class LexicalScorer:

@@ -15,7 +15,7 @@ from tamis.index.errors import InputError
 from tamis.index.index import Index
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.training.batches import Hard
-from tamis.retriever.training.ragged import Ragged
+from tamis.retriever.training.device_rows import Ragged
 from tamis.retriever.training.regularisers import keep_heaviest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.retriever.training.config import MiningConfig, TrainingConfig
-    from tamis.retriever.training.prepared import Listed, Pairs
+    from tamis.retriever.training.data.training_data import Listed, Pairs
     from tamis.retriever.training.student import Student
     from tamis.retriever.training.teachers import DenseTeacher
     from tamis.retriever.training.training_set import TrainingSet

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from safetensors.numpy import load_file
 
 from tamis.index.errors import FormatError, InputError
-from tamis.retriever.model_sides import QUERY_WEIGHT_FILES, SETTINGS_FILE
-from tamis.retriever.quantised_weights import save_quantised
+from tamis.retriever.models.formats import QUERY_WEIGHT_FILES, SETTINGS_FILE
+from tamis.retriever.models.quantised_weights import save_quantised
 
 if TYPE_CHECKING:
     from pathlib import Path

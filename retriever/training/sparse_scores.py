@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tamis.retriever.training.ragged import Ragged
+from tamis.retriever.training.device_rows import Ragged
 
 if TYPE_CHECKING:
     from tamis.index.vectors import SparseVectors

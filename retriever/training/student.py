@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from tamis.index.errors import InputError
-from tamis.retriever.checkpoint import TableSide, read_checkpoint
-from tamis.retriever.inference_free import read_weight_table
-from tamis.retriever.tokenizer import Tokenizer
+from tamis.retriever.models.description import TableSide, read_checkpoint
+from tamis.retriever.models.inference_free import read_weight_table
+from tamis.retriever.models.tokenizer import Tokenizer
 from tamis.retriever.training.teachers import backbone_of
 from tamis.retriever.training.trainable import base_side, trainable_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tamis.retriever.splade_model import SpladeModel
+    from tamis.retriever.models.splade_model import SpladeModel
     from tamis.retriever.training.config import ModelConfig, TrainingConfig
-    from tamis.retriever.training.ragged import Ragged
+    from tamis.retriever.training.device_rows import Ragged
 
 FIRST_TEMPERATURE = 30.0  # scores are shares of the most a query could reach
 

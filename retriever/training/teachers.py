@@ -17,8 +17,8 @@ from tamis.index.vectors import SparseVectors
 if TYPE_CHECKING:
     from torch import nn
 
-    from tamis.retriever.splade_model import SpladeModel
-    from tamis.retriever.training.ragged import Ragged
+    from tamis.retriever.models.splade_model import SpladeModel
+    from tamis.retriever.training.device_rows import Ragged
 
 CHUNK_TOKENS = 65_536
 SCORED_AT_ONCE = 4096  # queries against all passages
@@ -104,7 +104,7 @@ def sparse_rows(
     """The vectors of all rows by a sparse encoder that is ready to encode.
 
     Args:
-        model: see `tamis.retriever.language_model.load_language_model`.
+        model: see `tamis.retriever.models.language_model.load_language_model`.
         rows: token rows of its vocabulary.
         around: special ids before and after each text.
         longest: texts are cut at this many ids, special ones included.

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from tamis.index.errors import InputError
-from tamis.retriever.checkpoint import Architecture, NeuralSide, Pooling, read_checkpoint
-from tamis.retriever.language_model import load_language_model
-from tamis.retriever.term_heads import Gate, GatedModel, TokenWeightModel, token_weigher
+from tamis.retriever.models.description import Architecture, NeuralSide, Pooling, read_checkpoint
+from tamis.retriever.models.heads import Gate, GatedModel, TokenWeightModel, token_weigher
+from tamis.retriever.models.language_model import load_language_model
 from tamis.retriever.training.config import EncoderConfig, Head
 from tamis.retriever.training.teachers import backbone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tamis.retriever.splade_model import SpladeModel
+    from tamis.retriever.models.splade_model import SpladeModel
 
 LORA_ALPHA = 2  # times the rank: the scale of the differences
 

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tamis.retriever.sentence_transformers_folder import (
+from tamis.retriever.models.sentence_transformers_folder import (
     check_representable,
     write_sparse_encoder,
 )
-from tamis.retriever.training.encoding import BatchEncoder, Texts
+from tamis.retriever.training.checkpoints import load_checkpoint, save_checkpoint, whole_tensors
+from tamis.retriever.training.data.training_data import TrainingData, load_or_prepare
 from tamis.retriever.training.export import export_model
-from tamis.retriever.training.guards import check_health
-from tamis.retriever.training.legs import load_checkpoint, save_checkpoint, whole_tensors
+from tamis.retriever.training.gradcache import BatchEncoder, Texts
+from tamis.retriever.training.health import check_health
 from tamis.retriever.training.log import Log, open_boards
 from tamis.retriever.training.mining import HARD, flatten, mine, unflatten
 from tamis.retriever.training.objective import Objective
 from tamis.retriever.training.optimiser import Optimiser
-from tamis.retriever.training.prepared import TrainingData, load_or_prepare
 from tamis.retriever.training.processes import Processes
 from tamis.retriever.training.records import identity
 from tamis.retriever.training.student import Student, base_table, load_student

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.checkpoint import TableSide, find_folder, read_checkpoint
-from tamis.retriever.inference_free import read_weight_table
-from tamis.retriever.language_model import load_headless, load_language_model
-from tamis.retriever.lexical import idf
+from tamis.retriever.models.description import TableSide, find_folder, read_checkpoint
+from tamis.retriever.models.inference_free import read_weight_table
+from tamis.retriever.models.language_model import load_headless, load_language_model
 from tamis.retriever.training.batches import Batches
 from tamis.retriever.training.cached_scores import CachedScores
-from tamis.retriever.training.invented import invent_queries
+from tamis.retriever.training.data.invented import invent_queries
+from tamis.retriever.training.data.token_rows import TokenRows
+from tamis.retriever.training.data.training_data import Pairs, TrainingData
+from tamis.retriever.training.device_rows import Ragged
 from tamis.retriever.training.lexical_scores import LexicalScorer, count_words
 from tamis.retriever.training.mining import Homes
-from tamis.retriever.training.prepared import Pairs, TrainingData
-from tamis.retriever.training.ragged import Ragged
 from tamis.retriever.training.sparse_scores import SparseScorer
 from tamis.retriever.training.student import check_vocabulary
 from tamis.retriever.training.teachers import (
@@ -28,7 +28,7 @@ from tamis.retriever.training.teachers import (
     embed,
     sparse_rows,
 )
-from tamis.retriever.training.token_rows import TokenRows
+from tamis.retriever.words.lexical import idf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from tamis.retriever.tokenizer import Tokenizer
+    from tamis.retriever.models.tokenizer import Tokenizer
     from tamis.retriever.training.config import TrainingConfig
     from tamis.retriever.training.student import Student
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from tamis.retriever.training.device_rows import Ragged
 from tamis.retriever.training.lexical_scores import LexicalScorer
-from tamis.retriever.training.ragged import Ragged
 from tamis.retriever.training.regularisers import keep_heaviest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tamis.retriever.training.prepared import DevSet
+    from tamis.retriever.training.data.stems import WordTable
+    from tamis.retriever.training.data.training_data import DevSet
     from tamis.retriever.training.student import Student
-    from tamis.retriever.training.word_table import WordTable
 
 CUT = 10  # of nDCG
 CHUNK = 256  # passages encoded together

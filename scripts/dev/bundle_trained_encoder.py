@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tamis.retriever.model_location import BUNDLED
+from tamis.retriever.models.location import BUNDLED
 from tamis.retriever.training.averaging import average_models
 from tamis.retriever.training.rounding import round_model
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 from tamis.eval.lucene import start_java
-from tamis.retriever.passages import read_passages
+from tamis.retriever.corpus.passages import read_passages
 
 NAME = "peer"
 PICTURES = ("uniir_base_encoder", "uniir_corpus_encoder", "uniir_query_encoder")

@@ -39,11 +39,11 @@ from torch.nn.functional import layer_norm, normalize
 from torch.nn.functional import pad as pad_last
 from transformers import BertConfig, BertModel
 
-from tamis.kernels.ops import Activation, splade_head
-from tamis.retriever.encoder import batches_by_length
-from tamis.retriever.quantised_weights import dequantise_rows, quantise_rows, save_quantised
-from tamis.retriever.splade_model import pad
-from tamis.retriever.tokenizer import Tokenizer
+from tamis.kernels.head.ops import Activation, splade_head
+from tamis.retriever.models.encoder import batches_by_length
+from tamis.retriever.models.quantised_weights import dequantise_rows, quantise_rows, save_quantised
+from tamis.retriever.models.splade_model import pad
+from tamis.retriever.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

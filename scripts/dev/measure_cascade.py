@@ -28,7 +28,7 @@ from tamis.eval.significance import compare
 from tamis.retriever import Searcher
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
-from tamis.retriever.rerank.store import DocumentStore
+from tamis.retriever.rerank.stored_keys import DocumentStore
 from tamis.retriever.reranker import KEYS_FOLDER
 
 if TYPE_CHECKING:

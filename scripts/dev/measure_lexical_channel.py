@@ -21,7 +21,7 @@ from tamis.eval.datasets import load_dataset
 from tamis.eval.provenance import provenance
 from tamis.eval.systems import TamisSystem, caches
 from tamis.retriever import load_encoder
-from tamis.retriever.lexical import LexicalConfig
+from tamis.retriever.words.lexical import LexicalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

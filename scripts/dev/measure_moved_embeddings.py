@@ -26,10 +26,10 @@ from tamis.eval.measures import means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.retriever import Searcher, index_corpus
-from tamis.retriever.model_location import BUNDLED
-from tamis.retriever.quantised_weights import SCALE, dequantise_rows, load_quantised
+from tamis.retriever.models.location import BUNDLED
+from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
 from tamis.retriever.rerank.block_reranker import BlockReranker
-from tamis.retriever.rerank.checkpoint import (
+from tamis.retriever.rerank.loading import (
     BUNDLED_RERANKER,
     EMBEDDINGS,
     SAMPLE,

@@ -25,7 +25,7 @@ from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.retriever import Searcher, index_corpus
 from tamis.retriever.rerank.block_reranker import BlockReranker
-from tamis.retriever.rerank.store import DocumentStore
+from tamis.retriever.rerank.stored_keys import DocumentStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,8 +8,8 @@ from letter_encoder import LetterEncoder
 from starlette.testclient import TestClient
 
 from tamis.api import create_app
-from tamis.api.data_folder import DataFolder
-from tamis.api.server import address_of, listen
+from tamis.api.http.server import address_of, listen
+from tamis.api.serving.data_folder import DataFolder
 from tamis.retriever import Passage, Searcher, index_corpus
 
 PASSAGES = [

@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 import tokenizers
 
-from tamis.api import highlights
-from tamis.api.highlights import SNIPPET_CHARACTERS, highlight
-from tamis.retriever import Hit, LexicalConfig, MatchedTerm, Passage, Searcher, index_corpus
-from tamis.retriever.checkpoint import EncoderDescription
-from tamis.retriever.inference_free import TableQueryEncoder
-from tamis.retriever.tokenizer import Tokenizer
+from tamis.retriever import (
+    Hit,
+    LexicalConfig,
+    MatchedTerm,
+    Passage,
+    Searcher,
+    highlights,
+    index_corpus,
+)
+from tamis.retriever.highlights import SNIPPET_CHARACTERS, highlight
+from tamis.retriever.models.description import EncoderDescription
+from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.models.tokenizer import Tokenizer
 
 PIECES = ["[UNK]", "sie", "##ve", "##s", "owl", "sift", "##ing", "drum", "東", "京"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tamis.index.errors import InputError
-from tamis.retriever.encoder import Encoder, QueryEncoder
+from tamis.retriever.models.encoder import Encoder, QueryEncoder
 
 TEXTS = [
     "The sieve keeps the coarse grains.",

@@ -10,23 +10,16 @@ from test_corruption import (
     test_a_damaged_write_in_the_log_is_an_error_and_a_torn_one_is_not as damaged_log,
 )
 
-from tamis.index import (
-    TamisError,
-    build_here,
-    manifest,
-    merging,
-    parts,
-    publisher,
-    segment_order,
-    wal,
-    writer,
-)
-from tamis.index.documents import Documents
-from tamis.index.draft import Draft
+from tamis.index import TamisError
+from tamis.index.files import wal
+from tamis.index.files.lock import FolderLock
+from tamis.index.files.storage import ArrayFile, Storage
+from tamis.index.generations import manifest, parts
+from tamis.index.generations.draft import Draft
 from tamis.index.index import Index
-from tamis.index.lock import FolderLock
-from tamis.index.pending import Pending
-from tamis.index.storage import ArrayFile, Storage
+from tamis.index.segment.documents import Documents
+from tamis.index.writing import build_here, merging, publisher, segment_request, writer
+from tamis.index.writing.pending import Pending
 
 DEFECTS = {}
 NOTICED = (AssertionError, TamisError, ValueError, pytest.fail.Exception)
@@ -114,7 +107,7 @@ def the_manifest_s_name_is_not_synced_before_current(patch):
         storage.write(name, data)
         storage.replace(manifest.CURRENT, manifest.current_line(name, data))
 
-    patch.setattr("tamis.index.draft.publish", publish)
+    patch.setattr("tamis.index.generations.draft.publish", publish)
 
 
 @defect(power)
@@ -126,7 +119,7 @@ def current_is_written_before_the_manifest(patch):
         storage.write(name, data)
         storage.sync_folder()
 
-    patch.setattr("tamis.index.draft.publish", publish)
+    patch.setattr("tamis.index.generations.draft.publish", publish)
 
 
 @defect(power)
@@ -273,7 +266,7 @@ def readers_are_not_asked(patch):
         storage.remove(manifest.manifest_name(generation))
         return True
 
-    patch.setattr("tamis.index.garbage.remove_unpinned", remove)
+    patch.setattr("tamis.index.generations.garbage.remove_unpinned", remove)
 
 
 @defect(promise("pins"))
@@ -316,7 +309,9 @@ def a_merge_does_not_hold_what_it_reads(patch):
 
 @defect(promise("held"))
 def an_order_forgets_its_writes(patch):
-    patch.setattr("tamis.index.segment_order._pending_of", lambda storage, logs: Pending())
+    patch.setattr(
+        "tamis.index.writing.segment_request._pending_of", lambda storage, logs: Pending()
+    )
 
 
 @defect(promise("held"))
@@ -365,7 +360,7 @@ def replaced_documents_stay(patch):
 def a_merge_turns_the_order_round(patch):
     rows_of = merging.rows_of
     patch.setattr(
-        segment_order, "rows_of", lambda parts, *others: rows_of(tuple(reversed(parts)), *others)
+        segment_request, "rows_of", lambda parts, *others: rows_of(tuple(reversed(parts)), *others)
     )
 
 
@@ -380,7 +375,9 @@ def ties_are_settled_by_chance(patch):
 
 @defect(promise("words"))
 def words_are_not_logged(patch):
-    patch.setattr("tamis.index.dictionary.DictionaryWriter.words_from", lambda words, first: [])
+    patch.setattr(
+        "tamis.index.segment.dictionary.DictionaryWriter.words_from", lambda words, first: []
+    )
 
 
 @defect(promise("group_commit"))

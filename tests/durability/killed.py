@@ -20,10 +20,10 @@ from pathlib import Path
 
 from workload import check_consistent, create, held, put
 
+from tamis.api.serving.catalog import Catalog
 from tamis.index import Collection, CollectionWriter
-from tamis.index.build_process import BuildProcess
-from tamis.index.catalog import Catalog
-from tamis.index.snapshot import restore, write_snapshot
+from tamis.index.upkeep.snapshot import restore, write_snapshot
+from tamis.index.writing.build_process import BuildProcess
 
 THREADS = 2
 IDS = 40  # of a thread

@@ -20,7 +20,7 @@ import numpy as np
 
 from tamis.eval.provenance import provenance
 from tamis.index import Collection, CollectionWriter, SparseVectors
-from tamis.index.creation import create_collection
+from tamis.index.writing.creation import create_collection
 
 VOCAB = 30_000
 TEXT = "A passage of ordinary length says what it says in fifty words or so. " * 5

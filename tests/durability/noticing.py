@@ -11,7 +11,7 @@ from test_faults import check_fault, steps_of
 from test_power_loss import check_power_cuts
 from workload import Script
 
-from tamis.index import writer
+from tamis.index.writing import writer
 
 
 def power(folder):

@@ -5,7 +5,7 @@ import random
 import threading
 from pathlib import Path
 
-from tamis.index.storage import Storage
+from tamis.index.files.storage import Storage
 
 
 class Quick(Storage):

@@ -7,7 +7,7 @@ from storages import Quick, files_of, seeded
 from workload import Script, check_consistent, create, held, put, reopened, stop
 
 from tamis.index import Collection, CollectionWriter, FormatError
-from tamis.index.verification import examine, repair
+from tamis.index.upkeep.verification import examine, repair
 
 
 def small(path):

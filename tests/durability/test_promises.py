@@ -31,9 +31,9 @@ from tamis.index import (
     MismatchError,
     SparseVectors,
 )
-from tamis.index.build_process import BuildProcess
-from tamis.index.creation import create_collection
-from tamis.index.storage import Storage
+from tamis.index.files.storage import Storage
+from tamis.index.writing.build_process import BuildProcess
+from tamis.index.writing.creation import create_collection
 
 
 @pytest.mark.parametrize(
@@ -341,14 +341,14 @@ def test_a_merge_that_is_told_to_stop_leaves_nothing_behind(tmp_path):
 
 def test_a_merge_that_fails_in_the_background_is_told_when_the_writer_closes(tmp_path, monkeypatch):
     create(tmp_path / "c")
-    monkeypatch.setattr("tamis.index.merging.FAN", 2)
+    monkeypatch.setattr("tamis.index.writing.merging.FAN", 2)
     storage = Quick(tmp_path / "c")
     writer = CollectionWriter.open(tmp_path / "c", gather=False, storage=storage)
 
     def fails(*arguments):
         raise ValueError("cannot merge")
 
-    monkeypatch.setattr("tamis.index.publisher.Publisher._merge", fails)
+    monkeypatch.setattr("tamis.index.writing.publisher.Publisher._merge", fails)
     for number in range(3):
         put(writer, [(f"d{number}", number)], wait="searchable")
     with pytest.raises(ValueError, match="cannot merge"):

@@ -6,16 +6,16 @@ import orjson
 from storages import Quick
 
 from tamis.index import Collection, SparseVectors
-from tamis.index.build_worker import perform
-from tamis.index.creation import create_collection
-from tamis.index.dictionary import DictionaryWriter
-from tamis.index.garbage import Sweep
-from tamis.index.manifest import BUILD
-from tamis.index.progress import silent
+from tamis.index.files.progress import silent
+from tamis.index.generations.garbage import Sweep
+from tamis.index.generations.manifest import BUILD
 from tamis.index.reference import search
-from tamis.index.revision import Revised
-from tamis.index.segment_order import message_of
-from tamis.index.writer import CollectionWriter
+from tamis.index.segment.dictionary import DictionaryWriter
+from tamis.index.writing.build_worker import perform
+from tamis.index.writing.creation import create_collection
+from tamis.index.writing.revision import Revised
+from tamis.index.writing.segment_request import message_of
+from tamis.index.writing.writer import CollectionWriter
 
 
 class FromBytes:

@@ -11,7 +11,7 @@ import pytest
 from tamis.eval.datasets import load_dataset
 from tamis.eval.lucene import LuceneSystem, _equal, equal_answers, impacts, start_java
 from tamis.index.errors import InputError
-from tamis.index.interchange import write_json_vectors
+from tamis.index.exchange.interchange import write_json_vectors
 from tamis.index.vectors import SparseVectors
 
 INSTALLED = importlib.util.find_spec("pyserini") is not None

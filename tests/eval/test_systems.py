@@ -15,11 +15,11 @@ from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, inte
 from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.chunking import Chunking
-from tamis.retriever.encoder import load_query_encoder
+from tamis.retriever.corpus.chunking import Chunking
 from tamis.retriever.fusion import rrf
-from tamis.retriever.lexical import LexicalConfig
+from tamis.retriever.models.encoder import load_query_encoder
 from tamis.retriever.searcher import Searcher
+from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS = TamisSystem(None, LexicalConfig(), "words")
 

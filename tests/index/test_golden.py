@@ -7,12 +7,12 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis.index import Collection, FormatError
-from tamis.index.manifest import FORMAT, UPGRADABLE, format_of
-from tamis.index.storage import Storage
-from tamis.index.upgrade import upgrade
-from tamis.index.verification import examine
+from tamis.index.files.storage import Storage
+from tamis.index.generations.manifest import FORMAT, UPGRADABLE, format_of
+from tamis.index.upkeep.upgrade import upgrade
+from tamis.index.upkeep.verification import examine
 from tamis.retriever import Editor, Searcher
-from tamis.retriever.lexical import LexicalQueries
+from tamis.retriever.words.lexical import LexicalQueries
 
 GOLDEN = Path(__file__).parent / "golden"
 

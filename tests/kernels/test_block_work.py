@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tamis.kernels.block_ops import block_ranges, cached_ranges
-from tamis.kernels.block_work import key_work, query_work
+from tamis.kernels.blocks.ops import block_ranges, cached_ranges
+from tamis.kernels.blocks.work import key_work, query_work
 
 CPU = torch.device("cpu")
 LISTS = block_ranges(

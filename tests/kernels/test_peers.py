@@ -5,8 +5,8 @@ import pytest
 import torch
 from block_lists import dense_attention, dense_mask, random_heads, random_lists
 
-from tamis.kernels import block_peers
-from tamis.kernels.block_ops import block_ranges
+from tamis.kernels.blocks.ops import block_ranges
+from tamis.scripts.bench import attention_peers as block_peers
 
 
 @pytest.fixture

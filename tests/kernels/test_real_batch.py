@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from tamis.kernels.ops import splade_head_packed
+from tamis.kernels.head.ops import splade_head_packed
 
 TEXTS = [
     "Mars is the fourth planet from the Sun, called the Red Planet for its rust.",
@@ -18,7 +18,8 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def captured():
     """What the default encoder hands to its head."""
-    from tamis.retriever import load_encoder, splade_model
+    from tamis.retriever import load_encoder
+    from tamis.retriever.models import splade_model
 
     calls = []
     plain = splade_model.splade_encode_packed

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tamis.kernels import reference
-from tamis.kernels.ops import (
+from tamis.kernels.head import cpu
+from tamis.kernels.head.ops import (
     Activation,
     splade_encode,
     splade_encode_packed,
@@ -90,9 +90,9 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     leaves = [t.requires_grad_() for t in (hidden, weight, bias)]
     whole = splade_head(*leaves, mask=mask)
     grads = torch.autograd.grad(whole.square().sum(), leaves)
-    monkeypatch.setattr(reference, "LOGITS_ELEMENTS", 200)
-    monkeypatch.setattr(reference, "TOKEN_BLOCK", 10)
-    monkeypatch.setattr(reference, "GATHER_ELEMENTS", 1000)
+    monkeypatch.setattr(cpu, "LOGITS_ELEMENTS", 200)
+    monkeypatch.setattr(cpu, "TOKEN_BLOCK", 10)
+    monkeypatch.setattr(cpu, "GATHER_ELEMENTS", 1000)
     sliced = splade_head(*leaves, mask=mask)
     torch.testing.assert_close(sliced, whole)
     torch.testing.assert_close(torch.autograd.grad(sliced.square().sum(), leaves), grads)
@@ -188,7 +188,7 @@ def test_encoding_makes_no_tensor_near_the_size_of_a_dense_batch():
     with Largest() as largest:
         rows = splade_encode(hidden, weight, torch.full((200_000,), -24.0))
     assert len(rows.terms) > 0
-    assert reference.LOGITS_ELEMENTS / 2 < largest.elements < 2 * reference.LOGITS_ELEMENTS
+    assert cpu.LOGITS_ELEMENTS / 2 < largest.elements < 2 * cpu.LOGITS_ELEMENTS
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import string
 
 from tamis.index import SparseVectors
-from tamis.retriever.checkpoint import EncoderDescription
+from tamis.retriever.models.description import EncoderDescription
 
 
 class LetterEncoder:

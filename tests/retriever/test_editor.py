@@ -5,11 +5,12 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis import retriever
-from tamis.index import Collection, InputError, MismatchError, pending
-from tamis.index.build_process import BuildProcess
-from tamis.index.verification import examine
+from tamis.index import Collection, InputError, MismatchError
+from tamis.index.upkeep.verification import examine
+from tamis.index.writing import pending
+from tamis.index.writing.build_process import BuildProcess
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
-from tamis.retriever.lexical import LexicalQueries
+from tamis.retriever.words.lexical import LexicalQueries
 
 ANIMALS = ["cat", "dog", "owl", "heron", "bat", "newt"]
 
@@ -67,7 +68,7 @@ def test_another_process_optimizes_to_the_byte_alike(tmp_path, monkeypatch):
                 editor.put(passages(3, 21, word="hears"))
                 editor.delete(["d0"], wait="searchable")
                 if builder is not None:  # nothing is written here
-                    monkeypatch.setattr("tamis.index.build_here.carry_out", None)
+                    monkeypatch.setattr("tamis.index.writing.build_here.carry_out", None)
                 editor.optimize()
             with Collection.open(tmp_path / name) as collection:
                 found[name] = files_of(collection), collection.settings

@@ -10,8 +10,8 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis.index import Collection, FormatError, InputError, MismatchError
-from tamis.index.manifest import publish
-from tamis.index.storage import Storage
+from tamis.index.files.storage import Storage
+from tamis.index.generations.manifest import publish
 from tamis.retriever import LexicalConfig, Passage, indexing
 from tamis.retriever.indexing import index_corpus
 

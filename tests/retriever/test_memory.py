@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tamis.index import InputError
-from tamis.index.system import most_used_bytes, used_bytes
+from tamis.index.files.system import most_used_bytes, used_bytes
 from tamis.retriever import Passage, index_corpus
 from tamis.retriever.memory import parse_bytes
 
@@ -15,9 +15,9 @@ from tamis.retriever.memory import parse_bytes
 LIMITED = """
 import resource, sys, threading
 threading.stack_size(1 << 18)  # the limit counts the room that stacks might take
-from tamis.index import documents
+from tamis.index.segment import documents
 from tamis.retriever import Passage, index_corpus, indexing
-from tamis.index.system import used_bytes
+from tamis.index.files.system import used_bytes
 
 documents.SAMPLE_BYTES, indexing.CHUNK_DOCUMENTS = 1 << 19, 64
 folder, megabytes = sys.argv[1], int(sys.argv[2])

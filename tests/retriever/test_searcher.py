@@ -7,7 +7,7 @@ from letter_encoder import LetterEncoder
 from tamis.index import InputError, MismatchError
 from tamis.retriever import LexicalConfig, Passage, Searcher, indexing
 from tamis.retriever.indexing import index_corpus
-from tamis.retriever.lexical import LexicalQueries
+from tamis.retriever.words.lexical import LexicalQueries
 
 TEXTS = ["a cab", "the dog barks", "dogs and cats", "a dog", "zebra"]
 

@@ -7,8 +7,8 @@ import pytest
 from tiny_checkpoints import write_bert
 
 from tamis.index import Index, InputError, SparseVectors, reference
-from tamis.index.calibration import Calibration, Row
-from tamis.index.loops import compiled
+from tamis.index.segment.calibration import Calibration, Row
+from tamis.index.segment.loops import compiled
 from tamis.retriever import Searcher
 from tamis.scripts.info import draw_calibration
 

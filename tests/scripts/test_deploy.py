@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tamis.api.settings import read_settings
+from tamis.api.http.settings import read_settings
 
 DEPLOY = Path(__file__).parents[2] / "scripts" / "deploy"
 

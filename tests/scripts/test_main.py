@@ -162,7 +162,7 @@ def test_measuring_the_head_needs_a_device(tamis):
     ("terminal", "first", "said"), [(True, True, True), (True, False, False), (False, True, False)]
 )
 def test_a_first_use_is_told_on_a_terminal(monkeypatch, capsys, tmp_path, terminal, first, said):
-    from tamis.index.loops import compiled
+    from tamis.index.segment.loops import compiled
     from tamis.scripts.progress import say_if_first_use
 
     (tmp_path / "module").mkdir()

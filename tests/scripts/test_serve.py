@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from tamis.index.loops import compiled
+from tamis.index.segment.loops import compiled
 from tamis.scripts.serve import WARM_UP, compile_elsewhere
 
 KEY = "a-key-of-24-characters-ok"

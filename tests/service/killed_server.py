@@ -20,10 +20,10 @@ from pathlib import Path
 
 import httpx
 
-from tamis.api.app import create_app
-from tamis.api.data_folder import DataFolder
+from tamis.api.http.app import create_app
+from tamis.api.http.server import address_of, listen, run
 from tamis.api.limits import Limits
-from tamis.api.server import address_of, listen, run
+from tamis.api.serving.data_folder import DataFolder
 
 CLIENTS = 3
 IDS = 40  # of a client

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from tamis.api import create_app
-from tamis.api.data_folder import DataFolder
-from tamis.api.server import address_of, listen, run
+from tamis.api.http.server import address_of, listen, run
+from tamis.api.serving.data_folder import DataFolder
 
 
 class Quick:

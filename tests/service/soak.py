@@ -23,7 +23,7 @@ from time import monotonic
 from server_process import Server
 
 from tamis.eval.provenance import provenance
-from tamis.scripts.load import apply_load, quantile, request_bytes
+from tamis.scripts.bench.http_load import apply_load, quantile, request_bytes
 
 SEED = 0
 CLIENTS = 8

@@ -8,11 +8,11 @@ import time
 import httpx
 import pytest
 
-from tamis.api.living_index import LivingIndex
-from tamis.index.build_process import BuildProcess
-from tamis.index.progress import silent
+from tamis.api.serving.living_index import LivingIndex
+from tamis.index.files.progress import silent
+from tamis.index.writing.build_process import BuildProcess
 from tamis.retriever import Passage, create_index
-from tamis.scripts.load import apply_load, quantile, request_bytes
+from tamis.scripts.bench.http_load import apply_load, quantile, request_bytes
 
 TEXTS = [f"bird number{n} {'owl' if n % 3 else 'heron'} in the reeds at night" for n in range(2000)]
 

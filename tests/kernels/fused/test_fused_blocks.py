@@ -7,9 +7,9 @@ import pytest
 import torch
 from block_lists import dense_attention, dense_mask, dense_scores, random_heads, random_lists
 
-from tamis.kernels.block_ops import block_attention, block_ranges, cached_ranges, segment_scores
-from tamis.kernels.block_work import key_work, query_work
-from tamis.kernels.segment_scores import one_writer
+from tamis.kernels.blocks.ops import block_attention, block_ranges, cached_ranges, segment_scores
+from tamis.kernels.blocks.segment_scores import one_writer
+from tamis.kernels.blocks.work import key_work, query_work
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

@@ -5,8 +5,9 @@ import os
 import pytest
 import torch
 
-from tamis.kernels import gradient, tuned
-from tamis.kernels.ops import (
+from tamis.kernels import tuned
+from tamis.kernels.head import gradient
+from tamis.kernels.head.ops import (
     Activation,
     splade_encode,
     splade_encode_packed,

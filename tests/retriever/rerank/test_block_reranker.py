@@ -18,7 +18,7 @@ from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.prompt import PromptBuilder, Template
 from tamis.retriever.rerank.readout import Readout
-from tamis.retriever.rerank.store import DocumentStore, StoreSettings, _packed, _unpacked
+from tamis.retriever.rerank.stored_keys import DocumentStore, StoreSettings, _packed, _unpacked
 
 QUERY, DOCUMENTS = texts()
 READOUTS = {
@@ -401,7 +401,7 @@ def test_the_bundled_reranker_prefers_answers():
 
 
 def test_the_bundled_reranker_refuses_another_embedding_matrix(tmp_path):
-    from tamis.retriever.rerank.checkpoint import BUNDLED_RERANKER
+    from tamis.retriever.rerank.loading import BUNDLED_RERANKER
 
     for name in ("config.json", "model.safetensors", "embedding_sample.safetensors"):
         (tmp_path / name).write_bytes((BUNDLED_RERANKER / name).read_bytes())
@@ -413,7 +413,7 @@ def test_the_bundled_reranker_refuses_another_embedding_matrix(tmp_path):
 
 
 def test_the_bundled_reranker_adds_at_most_12_mib():
-    from tamis.retriever.rerank.checkpoint import BUNDLED_RERANKER
+    from tamis.retriever.rerank.loading import BUNDLED_RERANKER
 
     assert sum(path.stat().st_size for path in BUNDLED_RERANKER.iterdir()) < 12 << 20
 

@@ -14,7 +14,7 @@ from tamis.retriever import Passage, Searcher, index_corpus
 from tamis.retriever.editor import Editor
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
-from tamis.retriever.rerank.store import DocumentStore
+from tamis.retriever.rerank.stored_keys import DocumentStore
 from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker
 
 QUERY, DOCUMENTS = texts()

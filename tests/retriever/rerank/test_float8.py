@@ -7,7 +7,6 @@ from tiny_rerankers import texts, write_reranker
 
 from tamis.index.errors import InputError
 from tamis.retriever.rerank.block_reranker import BlockReranker
-from tamis.retriever.rerank.checkpoint import load_reranker
 from tamis.retriever.rerank.float8 import (
     Float8Linear,
     check_products,
@@ -15,6 +14,7 @@ from tamis.retriever.rerank.float8 import (
     quantised,
 )
 from tamis.retriever.rerank.layout import BlockLayout
+from tamis.retriever.rerank.loading import load_reranker
 
 QUERY, DOCUMENTS = texts()
 CPU = torch.device("cpu")

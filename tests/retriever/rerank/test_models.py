@@ -12,8 +12,8 @@ from tiny_rerankers import ARCHITECTURES, texts, write_reranker
 from tamis.index.errors import FormatError, InputError
 from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.backbone import Backbone, default_scoring_layer
-from tamis.retriever.rerank.checkpoint import load_reranker
 from tamis.retriever.rerank.layout import BlockLayout
+from tamis.retriever.rerank.loading import load_reranker
 
 QUERY, DOCUMENTS = texts()
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import torch
 from tamis.index.errors import InputError
 from tamis.retriever.training.batches import Batches
 from tamis.retriever.training.config import BatchConfig
-from tamis.retriever.training.prepared import Pairs
+from tamis.retriever.training.data.training_data import Pairs
 from tamis.retriever.training.teachers import DenseTeacher
 
 PASSAGES, QUERIES = 60, 90

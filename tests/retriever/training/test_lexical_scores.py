@@ -3,8 +3,8 @@ import math
 import numpy as np
 import torch
 
+from tamis.retriever.training.data.token_rows import TokenRows
 from tamis.retriever.training.lexical_scores import LexicalScorer
-from tamis.retriever.training.token_rows import TokenRows
 
 CPU = torch.device("cpu")
 

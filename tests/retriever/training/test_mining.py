@@ -6,9 +6,14 @@ import torch
 
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.training.batches import Hard, hard_groups
+from tamis.retriever.training.data.training_data import (
+    NOTHING_LISTED,
+    Listed,
+    Pairs,
+    load_or_prepare,
+)
+from tamis.retriever.training.device_rows import Ragged
 from tamis.retriever.training.mining import Homes, mine, search_dense, search_index, sparse_vectors
-from tamis.retriever.training.prepared import NOTHING_LISTED, Listed, Pairs, load_or_prepare
-from tamis.retriever.training.ragged import Ragged
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.teachers import DenseTeacher
 from tamis.retriever.training.trainer import Trainer

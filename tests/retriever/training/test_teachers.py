@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tamis.index.errors import InputError
 from tamis.retriever import load_encoder
 from tamis.retriever.training.cached_scores import CachedScores
-from tamis.retriever.training.prepared import Listed, TrainingData, load_or_prepare
+from tamis.retriever.training.data.training_data import Listed, TrainingData, load_or_prepare
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.training_set import TrainingSet, load_backbone
 

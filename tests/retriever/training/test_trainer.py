@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from tamis.index.errors import InputError, MismatchError
 from tamis.retriever import load_encoder
 from tamis.retriever.training.config import EncoderConfig, Head
-from tamis.retriever.training.guards import TrainingError
-from tamis.retriever.training.prepared import load_or_prepare
+from tamis.retriever.training.data.training_data import load_or_prepare
+from tamis.retriever.training.health import TrainingError
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.trainer import Trainer, train
 

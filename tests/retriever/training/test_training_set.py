@@ -1,6 +1,6 @@
 import numpy as np
 
-from tamis.retriever.training.token_rows import TokenRows
+from tamis.retriever.training.data.token_rows import TokenRows
 from tamis.retriever.training.training_set import document_frequency
 
 

@@ -1,0 +1,1 @@
+"""HTTP itself: the application, its routes and pages, keys and logs."""

@@ -1,0 +1,156 @@
+"""create_app: indexes in, a web application out. Nothing happens at import."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, nullcontext, suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import Route
+
+from tamis.api import problems
+from tamis.api.http.docs import docs
+from tamis.api.http.hosts import Origins
+from tamis.api.http.idempotency import Once
+from tamis.api.http.openapi import describe
+from tamis.api.http.page import page
+from tamis.api.http.request_log import Watch
+from tamis.api.http.routes import Routes
+from tamis.api.limits import Limits
+from tamis.api.metrics import Metrics
+from tamis.api.operations.table import OPERATIONS
+from tamis.api.problems import RequestError
+from tamis.api.serving.service import Service
+from tamis.index.errors import TamisError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+    from tamis.api.http.keys import ApiKeys
+    from tamis.api.http.model_context import ModelContext
+    from tamis.api.operations.operation import Operation
+    from tamis.api.serving.data_folder import DataFolder
+    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.searcher import Searcher
+
+
+def create_app(
+    searchers: Mapping[str, Searcher],
+    limits: Limits | None = None,
+    *,
+    keys: ApiKeys | None = None,
+    reranker: Reranker | None = None,
+    data: DataFolder | None = None,
+    mcp: bool = False,
+    hosts: Collection[str] | None = None,
+) -> FastAPI:
+    """The search service over given indexes, and over those of a data folder.
+
+    Args:
+        searchers: an opened index for each name in the paths; they are only read.
+        limits: bounds on what requests may ask for.
+        keys: if given, everything but the page and the probes asks for one of them.
+        reranker: the second stage of searches that ask for one; None takes the bundled one, which
+            is loaded when it is first asked.
+        data: indexes that clients create, write to and remove; closed when the application ends.
+        mcp: answer the Model Context Protocol at ``/mcp`` too; needs its package.
+        hosts: names in the Host header to answer to, beside addresses and ``localhost``; None
+            answers to any.
+    """
+    metrics = Metrics()
+    service = Service(searchers, limits or Limits(), reranker, data, metrics)
+    model_context = _model_context(service, keys) if mcp else None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.warm_up()
+        following = asyncio.create_task(service.follow())
+        async with model_context.run() if model_context else nullcontext():
+            yield
+        service.stopping.set()
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await asyncio.to_thread(service.close)
+
+    app = _Application(
+        title="Tamis", version=version("tamis"), docs_url=None, redoc_url=None, lifespan=lifespan
+    )
+    app.router.redirect_slashes = False  # a redirect names no mistake, and may lead to another one
+    app.state.service = service
+    app.add_route("/", page(), ["GET"], include_in_schema=False)
+    if model_context:
+        app.router.routes.append(Route("/mcp", model_context, methods=["POST"]))
+    document = describe(OPERATIONS, service.limits, needs_key=keys is not None)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.add_route("/docs", docs(document), ["GET"], include_in_schema=False)
+    _handle_errors(app)
+    answer = _answering(service, keys)
+    app.layers = lambda rest: Watch(Origins(Routes(rest, OPERATIONS, answer), hosts), metrics)
+    return app
+
+
+class _Application(FastAPI):
+    """An application with layers of its own in place of the framework's, which cost too much.
+
+    Attributes:
+        layers: puts them around the framework's router.
+    """
+
+    layers: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What answers; called once, at the first request."""
+        return self.layers(ExceptionMiddleware(self.router, self.exception_handlers))
+
+
+def _answering(
+    service: Service, keys: ApiKeys | None
+) -> Callable[[Operation, Request], Awaitable[Response]]:
+    """Carries operations out, for whoever may ask."""
+    once = Once(service)
+
+    async def answer(operation: Operation, request: Request) -> Response:
+        if keys is not None:
+            keys.admit(request, operation.access)
+        if operation.once:
+            return await once.answer(request, operation.answer)
+        return await operation.answer(service, request)
+
+    return answer
+
+
+def _model_context(service: Service, keys: ApiKeys | None) -> ModelContext:
+    from tamis.api.http.model_context import ModelContext
+
+    def check(request: Request) -> None:
+        if keys is not None:
+            keys.admit(request, "read")
+
+    return ModelContext(service, OPERATIONS, check)
+
+
+def _handle_errors(app: FastAPI) -> None:
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)
+        return problems.response(error)
+
+    async def mistaken(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TamisError)
+        return problems.response(problems.of_error(error))
+
+    async def unrouted(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problems.response(problems.of_status(error, request.url.path))
+
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(TamisError, mistaken)
+    app.add_exception_handler(HTTPException, unrouted)

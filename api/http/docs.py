@@ -1,0 +1,169 @@
+"""The page at ``/docs``: the OpenAPI document for people, as HTML without scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from tamis.api.http.page import Endpoint, assembled, page_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Schema = dict[str, Any]
+JSON = "application/json"
+GROUPS = {
+    "Search": ("search", "explain", "encode", "rerank"),
+    "Indexes": ("index", "alias", "snapshot", "restore"),
+    "Documents": ("document", "ingest"),
+    "Tasks": ("task",),
+}
+OTHERS = "The server"
+BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {}",
+    "maxItems": "at most {}",
+    "maxProperties": "at most {}",
+    "pattern": "{}",
+}
+
+
+def docs(document: Mapping[str, Any]) -> Endpoint:
+    """The handler of the page that shows an OpenAPI document."""
+    html = assembled("docs.html").replace("<!-- operations -->", _operations(document))
+    return page_of("/docs", html.replace("<!-- types -->", _types(document)))
+
+
+def _operations(document: Mapping[str, Any]) -> str:
+    guarded = "securitySchemes" in document["components"]
+    groups: dict[str, list[str]] = {name: [] for name in (*GROUPS, OTHERS)}
+    for path, by_method in document["paths"].items():
+        for method, operation in by_method.items():
+            shown = _operation(method, path, operation, guarded=guarded)
+            groups[_group(operation["operationId"])].append(shown)
+    return "\n".join(
+        f"<section><h2>{escape(name)}</h2>{''.join(found)}</section>"
+        for name, found in groups.items()
+        if found
+    )
+
+
+def _group(name: str) -> str:
+    """The group whose word comes last in an operation's name."""
+    places = {group: max(name.rfind(word) for word in words) for group, words in GROUPS.items()} | {
+        OTHERS: -1
+    }
+    return max(reversed(places), key=places.__getitem__)
+
+
+def _operation(method: str, path: str, operation: Mapping[str, Any], *, guarded: bool) -> str:
+    is_open = guarded and "security" not in operation
+    key = '<span class="open">no key</span>' if is_open else ""
+    return (
+        f'<details class="operation" id="{escape(operation["operationId"])}"><summary>'
+        f'<span class="method {method}">{method.upper()}</span> <code>{_path(path)}</code> '
+        f"<span>{escape(operation['summary'])}</span> {key}</summary>"
+        f"{_parameters(operation)}{_body(method, path, operation)}{_responses(operation)}</details>"
+    )
+
+
+def _path(path: str) -> str:
+    """Where a line may break."""
+    return escape(path).replace("/", "<wbr>/")
+
+
+def _parameters(operation: Mapping[str, Any]) -> str:
+    rows = [
+        (one["name"], one["schema"], one.get("description", ""), one["required"])
+        for one in operation.get("parameters", ())
+    ]
+    return f"<h3>Parameters</h3>{_table(rows)}" if rows else ""
+
+
+def _body(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    if "requestBody" not in operation:
+        return ""
+    ((media, content),) = operation["requestBody"]["content"].items()
+    example = content["example"]
+    text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+    quoted = text.rstrip("\n").replace("'", "'\\''")
+    kind = f" -H 'Content-Type: {media}'" if media != JSON else ""
+    key = " -H 'Authorization: Bearer KEY'" if "security" in operation else ""
+    where = f"http://127.0.0.1:8080{re.sub('[{}]', '', path.replace('{name}', 'INDEX'))}"
+    verb = "" if method == "post" else f" -X {method.upper()}"
+    command = f"curl{verb}{key}{kind} {where} \\\n  -d '{quoted}'"
+    return f"<h3>Body</h3><p>{_kind(content['schema'])}</p><pre>{escape(command)}</pre>"
+
+
+def _responses(operation: Mapping[str, Any]) -> str:
+    by_kind: dict[str, list[str]] = {}
+    for status, response in operation["responses"].items():
+        kinds = ", ".join(_kind(content["schema"]) for content in response["content"].values())
+        by_kind.setdefault(kinds, []).append(f"{status} {escape(response['description'])}")
+    rows = (
+        f"<tr><td>{kind}</td><td>{', '.join(found)}</td></tr>" for kind, found in by_kind.items()
+    )
+    return (
+        f'<h3>Answers</h3><div class="scroll"><table class="answers">{"".join(rows)}</table></div>'
+    )
+
+
+def _types(document: Mapping[str, Any]) -> str:
+    return "".join(
+        f'<article id="type-{escape(name)}"><h3>{escape(name)}</h3>'
+        f"<p>{escape(schema.get('description', ''))}</p>{_table(_fields(schema))}</article>"
+        for name, schema in sorted(document["components"]["schemas"].items())
+    )
+
+
+def _fields(schema: Schema) -> Iterable[tuple[str, Schema, str, bool]]:
+    required = schema.get("required", ())
+    for name, of_one in schema.get("properties", {}).items():
+        yield name, of_one, of_one.get("description", ""), name in required
+
+
+def _table(rows: Iterable[tuple[str, Schema, str, bool]]) -> str:
+    cells = []
+    for name, schema, description, required in rows:
+        notes = [description, _bounds(schema)]
+        if required:
+            notes.append("required")
+        elif "default" in schema:
+            notes.append(f"default {json.dumps(schema['default'])}")
+        told = "; ".join(note.rstrip(".") for note in notes if note)
+        cells.append(f"<tr><td><code>{escape(name)}</code></td><td>{_kind(schema)}</td>")
+        cells.append(f"<td>{escape(told)}</td></tr>")
+    return f'<div class="scroll"><table>{"".join(cells)}</table></div>' if cells else ""
+
+
+def _bounds(schema: Schema) -> str:
+    """The limits of a value, those of its one form that is not null among them."""
+    forms = [schema, *(form for form in schema.get("anyOf", ()) if form.get("type") != "null")]
+    return ", ".join(
+        words.format(form[name])
+        for form in forms[:2]
+        for name, words in BOUNDS.items()
+        if name in form
+    )
+
+
+def _kind(schema: Schema) -> str:
+    """A type in words, those that are described elsewhere as links."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
+        return f'<a href="#type-{name}">{name}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_kind(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"<code>{escape(json.dumps(one))}</code>" for one in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
+    if schema.get("type") == "object":
+        values = schema.get("additionalProperties")
+        return f"object of {_kind(values)}" if isinstance(values, dict) and values else "object"
+    return escape(schema.get("type", "anything"))

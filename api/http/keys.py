@@ -1,0 +1,134 @@
+"""API keys: read from a file, kept as hashes, compared in constant time.
+
+A line of the file is ``ROLE KEY``; the role is ``read`` or ``admin``, and a key without one is an
+admin's. In place of the key may stand ``sha256:`` and the key's hash, so that the file opens
+nothing by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tamis.api.problems import RequestError
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.requests import Request
+
+    from tamis.api.operations.operation import Access
+
+Role = Literal["read", "admin"]
+SHORTEST_KEY = 16  # characters
+_HASH = re.compile(r"sha256:([0-9a-f]{64})")
+_REMEDY = "make one with `openssl rand -hex 32`"
+
+
+class _Known(NamedTuple):
+    role: Role
+    digest: bytes
+
+
+class ApiKeys:
+    """The keys that open a server. The keys themselves are not kept, nor shown in any message."""
+
+    def __init__(self, admin: Iterable[str], read: Iterable[str] = ()) -> None:
+        """Keep the hashes of keys.
+
+        Args:
+            admin: keys that may do everything.
+            read: keys that may search and look.
+        """
+        self._known = [
+            *(_Known("admin", _digest(key)) for key in admin),
+            *(_Known("read", _digest(key)) for key in read),
+        ]
+
+    @staticmethod
+    def read(path: str | Path) -> ApiKeys:
+        """Read a key a line; blank lines and lines that begin with # are left out.
+
+        Raises:
+            InputError: there is no such file, no key in it, a key is too short, or a role unknown.
+        """
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}: expected a file with one API key a line, found none to read "
+                f"({type(error).__name__}); check the path"
+            ) from error
+        by_role: dict[Role, list[str]] = {"admin": [], "read": []}
+        for number, line in enumerate(lines, start=1):
+            if line.strip() and not line.strip().startswith("#"):
+                role, key = _read_line(f"{path}:{number}", line.split())
+                by_role[role].append(key)
+        if not any(by_role.values()):
+            raise InputError(f"{path}: expected at least one key, found none; {_REMEDY}")
+        return ApiKeys(by_role["admin"], by_role["read"])
+
+    def role(self, request: Request) -> Role | None:
+        """Whose key a request carries: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            given = request.headers.get("x-api-key", "")
+        presented = _hashed(given.strip())
+        found: Role | None = None
+        for known in self._known:  # all of them: the time taken tells nothing
+            if hmac.compare_digest(presented, known.digest) and found != "admin":
+                found = known.role
+        return found
+
+    def admit(self, request: Request, access: Access) -> None:
+        """Let a request pass that may be made.
+
+        Raises:
+            RequestError: 401 without a key that is known, 403 with one that may not.
+        """
+        if access == "open":
+            return
+        role = self.role(request)
+        if role is None:
+            raise RequestError(
+                401,
+                "unauthorized",
+                "expected an API key of this server, found none that fits; "
+                "send it as Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        if access == "admin" and role != "admin":
+            raise RequestError(
+                403,
+                "forbidden",
+                "expected an admin key to change something, found a read key; use an admin key",
+            )
+
+
+def _read_line(place: str, words: list[str]) -> tuple[Role, str]:
+    role, key = ("admin", words[0]) if len(words) == 1 else (words[0], words[-1])
+    if role not in ("read", "admin") or len(words) > 2:
+        raise InputError(
+            f"{place}: expected `read KEY` or `admin KEY`, found {len(words)} words; "
+            "write one key a line"
+        )
+    if len(key) < SHORTEST_KEY or not key.isascii():
+        raise InputError(
+            f"{place}: expected a key of at least {SHORTEST_KEY} ASCII characters, "
+            f"found {len(key)}; {_REMEDY}"
+        )
+    return ("read" if role == "read" else "admin"), key
+
+
+def _digest(key: str) -> bytes:
+    """The hash of a key, which may be given as its hash."""
+    hashed = _HASH.fullmatch(key)
+    return bytes.fromhex(hashed[1]) if hashed else _hashed(key)
+
+
+def _hashed(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", errors="surrogatepass")).digest()

@@ -1,0 +1,274 @@
+"""The Model Context Protocol endpoint: read-only tools over the operations of the REST API.
+
+Streamable HTTP without sessions: each POST is answered by itself, in JSON. The protocol is the
+official `mcp` package's; this file only says what the tools are. Limits, mistakes and workers are
+those of the REST API, whose handlers do the work.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+import orjson
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    ListToolsResult,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
+from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.requests import Request
+
+from tamis.api import problems
+from tamis.api.http.request_log import ROUTE
+from tamis.api.problems import RequestError
+from tamis.index.errors import TamisError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from mcp.server.context import ServerRequestContext
+    from mcp_types import CallToolRequestParams, PaginatedRequestParams
+    from starlette.types import Message, Receive, Scope, Send
+
+    from tamis.api.operations.operation import Operation
+    from tamis.api.serving.service import Service
+
+LOG = logging.getLogger("tamis.api")
+PATH = "/mcp"
+INSTRUCTIONS = (
+    "Search collections of documents by learned and written words. Call list_indexes once to see "
+    "what there is, search for passages, get_document for the whole text of a hit, and explain to "
+    "see which words made a document's score."
+)
+RERANK_DEPTH = 50
+IndexName = Annotated[
+    str | UnsetType, Meta(description="Name of the index; may be left out where there is but one.")
+]
+DocumentId = Annotated[str, Meta(description="Id of the document, as a search gives it.")]
+
+
+class ListIndexes(Struct, forbid_unknown_fields=True, frozen=True):
+    """List the indexes that can be searched, with their sizes and encoders."""
+
+    name: ClassVar[str] = "list_indexes"
+
+
+class Search(Struct, forbid_unknown_fields=True, frozen=True):
+    """Find the documents that answer a query, best first: id, score, title, snippet."""
+
+    name: ClassVar[str] = "search"
+    query: Annotated[str, Meta(min_length=1, description="What to look for, in plain words.")]
+    index: IndexName = UNSET
+    k: Annotated[int, Meta(ge=1, le=100, description="How many hits to give.")] = 10
+    rerank: Annotated[
+        bool, Meta(description=f"Order the best {RERANK_DEPTH} anew by reading them: slower.")
+    ] = False
+    filter: Annotated[
+        dict[str, Any] | UnsetType,
+        Meta(
+            description="Which documents may be found, by the fields that list_indexes names: "
+            "a range, a list of values, or must and must_not of these.",
+            examples=[
+                {"field": "year", "range": {"gte": 1999, "lt": 2005}},
+                {"must": [{"field": "language", "in": ["en"]}]},
+            ],
+        ),
+    ] = UNSET
+
+
+class Explain(Struct, forbid_unknown_fields=True, frozen=True):
+    """Tell which terms of a query made one document's score, and which it lacks."""
+
+    name: ClassVar[str] = "explain"
+    query: Annotated[str, Meta(min_length=1, description="The query that was searched for.")]
+    id: DocumentId
+    index: IndexName = UNSET
+
+
+class GetDocument(Struct, forbid_unknown_fields=True, frozen=True):
+    """Read one document whole: its title, text and further fields."""
+
+    name: ClassVar[str] = "get_document"
+    id: DocumentId
+    index: IndexName = UNSET
+
+
+Arguments = ListIndexes | Search | Explain | GetDocument
+TOOLS: Mapping[str, type[Arguments]] = {
+    kind.name: kind for kind in (ListIndexes, Search, Explain, GetDocument)
+}
+
+
+class ModelContext:
+    """The ASGI application at ``/mcp``."""
+
+    def __init__(
+        self,
+        service: Service,
+        operations: Sequence[Operation],
+        check: Callable[[Request], None],
+    ) -> None:
+        """Bind the tools to operations.
+
+        Args:
+            service: that answers.
+            operations: of the REST API; `search`, `explain`, `get_document` and `list_indexes`.
+            check: raises where a request may not be answered.
+        """
+        by_name = {operation.name: operation for operation in operations}
+        self._tools = _Tools(service, by_name)
+        self._body_bytes, self._check = service.limits.search_body_bytes, check
+        self._sessions: StreamableHTTPSessionManager | None = None
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Answer requests between entering and leaving."""
+        server = Server(
+            "tamis",
+            version=version("tamis"),
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._tools.list,
+            on_call_tool=self._tools.call,
+        )
+        sessions = StreamableHTTPSessionManager(
+            server, json_response=True, stateless=True, max_request_body_size=self._body_bytes
+        )
+        async with sessions.run():
+            self._sessions = sessions
+            yield
+        self._sessions = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one message."""
+        scope[ROUTE] = PATH
+        self._check(Request(scope))
+        assert self._sessions is not None
+        await self._sessions.handle_request(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What the protocol's server asks for."""
+
+    service: Service
+    operations: Mapping[str, Operation]
+
+    async def list(
+        self, context: ServerRequestContext[Any], page: PaginatedRequestParams | None
+    ) -> ListToolsResult:
+        return ListToolsResult(tools=[_described(kind) for kind in TOOLS.values()])
+
+    async def call(
+        self, context: ServerRequestContext[Any], asked: CallToolRequestParams
+    ) -> CallToolResult:
+        if asked.name not in TOOLS:
+            raise MCPError(
+                INVALID_PARAMS, f"expected one of the tools {', '.join(TOOLS)}, found {asked.name}"
+            )
+        try:
+            arguments = msgspec.convert(asked.arguments or {}, TOOLS[asked.name])
+            answer = await self._answer(arguments)
+        except msgspec.ValidationError as error:
+            return _mistake("invalid_value", str(error))
+        except RequestError as error:
+            return _mistake(error.code, error.detail)
+        except TamisError as error:
+            return _mistake(error.code, problems.of_error(error).detail)
+        except Exception:
+            LOG.exception("tool %s failed", asked.name)
+            return _mistake("internal_error", "expected to answer, failed; see the server's log")
+        text = TextContent(type="text", text=orjson.dumps(answer).decode())
+        return CallToolResult(content=[text], structured_content=answer)
+
+    async def _answer(self, asked: Arguments) -> dict[str, Any]:
+        if isinstance(asked, ListIndexes):
+            return await self._do("list_indexes")
+        name = await self._index(asked.index)
+        if isinstance(asked, GetDocument):
+            return await self._do("get_document", name=name, id=asked.id)
+        if isinstance(asked, Explain):
+            return await self._do("explain", {"query": asked.query, "id": asked.id}, name=name)
+        body = {"query": asked.query, "k": asked.k, "highlight": True}
+        if asked.rerank:
+            body["rerank"] = {"depth": RERANK_DEPTH}
+        if asked.filter is not UNSET:
+            body["filter"] = asked.filter
+        found = await self._do("search", body, name=name)
+        return {"index": name, "hits": [_brief(hit) for hit in found["hits"]]}
+
+    async def _index(self, given: str | UnsetType) -> str:
+        if isinstance(given, str):
+            return given
+        names = [index["name"] for index in (await self._do("list_indexes"))["indexes"]]
+        if len(names) != 1:
+            raise RequestError(
+                422, "invalid_value", "expected the argument index, found none; see list_indexes"
+            )
+        return str(names[0])
+
+    async def _do(
+        self, name: str, body: Mapping[str, Any] | None = None, /, **parameters: str
+    ) -> dict[str, Any]:
+        """Answer by an operation of the REST API, as if it had been asked there."""
+        operation = self.operations[name]
+        scope = {
+            "type": "http",
+            "method": operation.method,
+            "path": operation.path.format_map(parameters),
+            "path_params": parameters,
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        content = b"" if body is None else orjson.dumps(body)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        response = await operation.answer(self.service, Request(scope, receive))
+        found: dict[str, Any] = orjson.loads(response.body)
+        return found
+
+
+def _described(kind: type[Arguments]) -> Tool:
+    _, schemas = msgspec.json.schema_components((kind,))
+    schema = schemas[kind.__name__]
+    return Tool(
+        name=kind.name,
+        description=schema.pop("description"),
+        input_schema={key: value for key, value in schema.items() if key != "title"},
+        annotations=ToolAnnotations(
+            read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+        ),
+    )
+
+
+def _brief(hit: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader needs to choose: the best stretch of the text, not all of it."""
+    title = hit["document"].get("title")
+    spans = hit["highlights"].get("text", ())
+    snippet = "".join(span["text"] for span in spans)
+    return {
+        "rank": hit["rank"],
+        "id": hit["id"],
+        "score": hit["score"],
+        **({"title": title} if title else {}),
+        "snippet": snippet,
+    }
+
+
+def _mistake(code: str, detail: str) -> CallToolResult:
+    """For the model to read: it may ask again, better."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=f"{code}: {detail}")], is_error=True
+    )

@@ -1,0 +1,117 @@
+"""What stands in URLs: the parameters of each operation, read into structs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tamis.api.messages.requests import (
+    Count,
+    Factor,
+    Field,
+    Filter,
+    Milliseconds,
+    SearchRequest,
+    Share,
+    invalid,
+)
+from tamis.api.problems import RequestError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+Visible = Literal["none", "durable", "searchable"]
+Asked = TypeVar("Asked", bound=Struct)
+_LIST = "Separated by commas."
+
+
+class SearchParameters(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A search in a URL."""
+
+    q: Annotated[str, Meta(min_length=1, description="The text to search for.")]
+    k: Annotated[Count, Meta(description="How many hits to give.")] = 10
+    offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
+    cursor: Annotated[str | None, Meta(description="Of the answer to go on from.")] = None
+    exact: Annotated[bool, Meta(description="Precisely the exhaustive top k.")] = False
+    recall: Annotated[Share, Meta(description="Share of the true top k to find.")] = 0.99
+    lexical_weight: Annotated[Factor | None, Meta(description="Factor on the words.")] = None
+    explain: Annotated[bool, Meta(description="Fill matched_terms.")] = False
+    highlight: Annotated[bool, Meta(description="Fill highlights.")] = False
+    filter: Annotated[str | None, Meta(description="A filter as JSON.")] = None
+    fields: Annotated[str | None, Meta(description=f"Of documents to give. {_LIST}")] = None
+    group_by: Annotated[Field | None, Meta(description="Give the best hit of each value.")] = None
+    group_size: Annotated[int, Meta(ge=1, le=100, description="Passages of a group.")] = 3
+    rerank: Annotated[Count | None, Meta(description="Depth to rerank.")] = None
+    timeout_ms: Annotated[Milliseconds | None, Meta(description="Give what there is then.")] = None
+
+
+class WaitParameters(Struct, forbid_unknown_fields=True, frozen=True):
+    """When to answer a write."""
+
+    wait: Annotated[
+        Visible,
+        Meta(
+            description="none: at once; durable: when a power cut cannot lose it; searchable: when "
+            "searches find it."
+        ),
+    ] = "durable"
+
+
+class TaskParameters(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which tasks to list."""
+
+    status: Annotated[
+        Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"] | None,
+        Meta(description="Only tasks that stand so."),
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="How many at most; the newest.")] = 100
+
+
+def read_parameters(request: Request, kind: type[Asked]) -> Asked:
+    """The parameters of a URL.
+
+    Raises:
+        RequestError: 422 when one is unknown, twice there, missing or of a wrong kind.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name in fields:
+            raise RequestError(
+                422, "invalid_value", f"expected each parameter once, found {name!r} twice"
+            )
+        fields[name] = value
+    try:
+        return msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error, fields) from error
+
+
+def as_search(asked: SearchParameters) -> SearchRequest:
+    """The search that a URL asks for.
+
+    Raises:
+        RequestError: 422 when its filter is no JSON object.
+    """
+    given = {name: getattr(asked, name) for name in asked.__struct_fields__}
+    given["query"] = given.pop("q")
+    if asked.filter is not None:
+        given["filter"] = _parsed_filter(asked.filter)
+    if asked.fields is not None:
+        given["fields"] = [name.strip() for name in asked.fields.split(",") if name.strip()]
+    if asked.rerank is not None:
+        given["rerank"] = {"depth": asked.rerank}
+    try:
+        return msgspec.convert(given, SearchRequest)
+    except msgspec.ValidationError as error:
+        raise invalid(error, given) from error
+
+
+def _parsed_filter(text: str) -> Filter:
+    try:
+        return msgspec.json.decode(text, type=Filter)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise RequestError(
+            422, "invalid_value", f"expected a filter as a JSON object, found {error}; see /docs"
+        ) from error

@@ -1,0 +1,85 @@
+"""What the service takes to change things: indexes, documents, aliases, snapshots.
+
+Structs that msgspec decodes into, as in requests.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tamis.api.messages.requests import Field, Filter  # noqa: TC001  msgspec reads these at run time
+from tamis.index.segment.columns import ColumnType  # noqa: TC001
+from tamis.retriever.corpus.chunking import Chunking  # noqa: TC001
+from tamis.retriever.words.lexical import LexicalConfig
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z",
+        description="1 to 64 of a-z, 0-9, _ and -, the first no sign.",
+    ),
+]
+
+
+class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """How an index is to be made."""
+
+    encoder: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=64)] | None,
+        Meta(
+            description="default, or a name that this server was set up with; bm25 or null for "
+            "words alone.",
+        ),
+    ] = "default"
+    lexical: Annotated[
+        LexicalConfig | None, Meta(description="Of the words; null for learned terms alone.")
+    ] = msgspec.field(default_factory=LexicalConfig)
+    fields: Annotated[
+        dict[Field, ColumnType],
+        Meta(max_length=64, description="Fields that searches can be filtered and grouped by."),
+    ] = msgspec.field(default_factory=dict)
+    chunk: Annotated[
+        Chunking | None,
+        Meta(description="Divide documents into passages of so many tokens; null keeps them."),
+    ] = None
+
+
+class DeleteRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which documents to delete: by ids, or by a filter over declared fields."""
+
+    ids: Annotated[list[str] | None, Meta(description="Unknown ones are passed over.")] = None
+    filter: Annotated[Filter | None, Meta(description="As in a search.")] = None
+
+
+class DocumentRequest(Struct, frozen=True):
+    """A document: its text, title and further fields, stored as they are.
+
+    ``vector`` gives its whole vector: word pieces as the encoder spells them, words as ``=word``.
+    Nothing is then encoded, and its text is only stored.
+    """
+
+    text: str = ""
+    title: str = ""
+
+
+class AliasRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """The index that an alias is to stand for."""
+
+    index: Name
+
+
+class SnapshotRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """A snapshot to take; its name is made of the time unless it is given."""
+
+    name: Name | None = None
+
+
+class RestoreRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """A snapshot to make an index of."""
+
+    index: Annotated[Name, Meta(description="The index that the snapshot is of.")]
+    snapshot: Name
+    to: Annotated[Name, Meta(description="The new index.")]

@@ -1,0 +1,1 @@
+"""One function an operation of the API, and the table of them."""

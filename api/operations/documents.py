@@ -1,0 +1,206 @@
+"""Operations on documents: stream them in, get, put and delete single ones, delete many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tamis.api.body import read_body
+from tamis.api.messages import answers, write_answers
+from tamis.api.messages.ndjson import read_document
+from tamis.api.messages.parameters import WaitParameters, read_parameters
+from tamis.api.messages.requests import check_at_most, check_filter, decode_body
+from tamis.api.messages.write_requests import DeleteRequest, DocumentRequest
+from tamis.api.operations.operation import IN_BODY, IN_INDEX, NDJSON, Operation
+from tamis.api.operations.searching import known_doc
+from tamis.api.problems import RequestError
+from tamis.api.serving.ingestion import Ingestion, write
+from tamis.api.serving.service import json_answer
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from tamis.api.serving.living_index import LivingIndex
+    from tamis.api.serving.service import Service
+
+
+async def get_document(service: Service, request: Request) -> Response:
+    """One stored document."""
+    name, searcher = service.searcher(request)
+    doc_id = request.path_params["id"]
+    doc = known_doc(name, searcher, doc_id)
+    collection = searcher.collection
+    return await service.answer(
+        lambda: answers.DocumentAnswer(doc_id, collection.generation, collection.document(doc))
+    )
+
+
+async def add_documents(service: Service, request: Request) -> Response:
+    """Add or replace documents, a line each."""
+    index = service.library.living(request.path_params["name"])
+    wait = read_parameters(request, WaitParameters).wait
+    ingestion = Ingestion(service, index)
+    try:
+        await ingestion.read(request)
+    except RequestError as error:
+        if not ingestion.written:
+            raise
+        await ingestion.finish("durable")
+        detail = f"{error.detail} ({ingestion.written} documents before that are written)"
+        raise RequestError(error.status, error.code, detail, error.headers) from error
+    return json_answer(await ingestion.finish(wait))
+
+
+async def put_document(service: Service, request: Request) -> Response:
+    """Add or replace one document."""
+    index = service.library.living(request.path_params["name"])
+    wait, doc_id = read_parameters(request, WaitParameters).wait, request.path_params["id"]
+    body = await read_body(request, service.limits.line_bytes, service.limits.idle_s)
+    document = read_document(1, _with_id(body, doc_id), service.limits)
+
+    def put() -> write_answers.WriteAnswer:
+        replaced = index.has(doc_id)
+        write(index, [document], document.weights is not None)
+        index.settle(wait)
+        return write_answers.WriteAnswer(doc_id, replaced, _generation(index))
+
+    return await service.change(put)
+
+
+async def delete_document(service: Service, request: Request) -> Response:
+    """Remove one document."""
+    name = request.path_params["name"]
+    index = service.library.living(name)
+    wait, doc_id = read_parameters(request, WaitParameters).wait, request.path_params["id"]
+
+    def delete() -> write_answers.DeleteAnswer:
+        deleted = index.delete([doc_id])
+        index.settle(wait)
+        if not deleted:
+            raise RequestError(
+                404, "unknown_document", f"expected an id of index {name}, found {doc_id!r}"
+            )
+        return write_answers.DeleteAnswer(deleted, _generation(index))
+
+    return await service.change(delete)
+
+
+async def delete_documents(service: Service, request: Request) -> Response:
+    """Remove the documents of some ids, or those that a filter admits."""
+    index = service.library.living(request.path_params["name"])
+    wait = read_parameters(request, WaitParameters).wait
+    body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
+    asked = decode_body(body, DeleteRequest)
+    if (asked.ids is None) == (asked.filter is None):
+        raise RequestError(
+            422, "invalid_value", "expected ids or a filter, found both or neither; give one"
+        )
+    check_at_most("ids to delete", len(asked.ids or ()), service.limits.delete_ids)
+    check_filter(asked.filter, service.limits)
+
+    def delete() -> write_answers.DeleteAnswer:
+        if asked.filter is not None:
+            deleted = index.delete_where(asked.filter)
+        else:
+            deleted = index.delete(asked.ids or ())
+        index.settle(wait)
+        return write_answers.DeleteAnswer(deleted, _generation(index))
+
+    return await service.change(delete)
+
+
+def _generation(index: LivingIndex) -> int:
+    return index.searcher.collection.generation
+
+
+def _with_id(body: bytes, doc_id: str) -> dict[str, Any]:
+    """The JSON object of a body, with the id that its URL gives.
+
+    Raises:
+        RequestError: it is none, or has another id.
+    """
+    try:
+        row = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(
+            400, "invalid_json", f"expected a JSON object as the body, found {error}; send JSON"
+        ) from error
+    if not isinstance(row, dict):
+        raise RequestError(
+            422, "invalid_value", f"expected a JSON object, found {type(row).__name__}"
+        )
+    if row.setdefault("_id", doc_id) != doc_id:
+        raise RequestError(
+            422, "invalid_value", f"expected no _id but {doc_id!r}, found another; leave it out"
+        )
+    return row
+
+
+_DOCUMENTS = "/v1/indexes/{name}/documents"
+_ONE = f"{_DOCUMENTS}/{{id}}"
+OPERATIONS = (
+    Operation(
+        "POST",
+        _DOCUMENTS,
+        "add_documents",
+        "Add or replace documents: a JSON object a line, as it is, in gzip or in zstd.",
+        add_documents,
+        write_answers.IngestAnswer,
+        (*IN_BODY, 409),
+        DocumentRequest,
+        parameters=WaitParameters,
+        example={"_id": "doc-1", "title": "Owls", "text": "Owls hunt at night.", "year": 2024},
+        access="admin",
+        accepts=NDJSON,
+        once=True,
+    ),
+    Operation(
+        "GET",
+        _ONE,
+        "get_document",
+        "One stored document.",
+        get_document,
+        answers.DocumentAnswer,
+        IN_INDEX,
+    ),
+    Operation(
+        "PUT",
+        _ONE,
+        "put_document",
+        "Add or replace one document.",
+        put_document,
+        write_answers.WriteAnswer,
+        (*IN_BODY, 409),
+        DocumentRequest,
+        parameters=WaitParameters,
+        example={"title": "Owls", "text": "Owls hunt at night.", "year": 2024},
+        access="admin",
+    ),
+    Operation(
+        "DELETE",
+        _ONE,
+        "delete_document",
+        "Remove one document.",
+        delete_document,
+        write_answers.DeleteAnswer,
+        (*IN_INDEX, 409, 422),
+        parameters=WaitParameters,
+        access="admin",
+    ),
+    Operation(
+        "POST",
+        f"{_DOCUMENTS}/delete",
+        "delete_documents",
+        "Remove documents by their ids, or by a filter.",
+        delete_documents,
+        write_answers.DeleteAnswer,
+        (*IN_BODY, 409),
+        DeleteRequest,
+        parameters=WaitParameters,
+        example={"filter": {"field": "year", "range": {"lt": 2000}}},
+        access="admin",
+        once=True,
+    ),
+)

@@ -1,0 +1,19 @@
+"""The table of operations, put together from the rooms that answer them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tamis.api.operations import documents, indexes, searching, snapshots, status, tasks
+
+if TYPE_CHECKING:
+    from tamis.api.operations.operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *status.OPERATIONS,
+    *indexes.OPERATIONS,
+    *searching.OPERATIONS,
+    *documents.OPERATIONS,
+    *snapshots.OPERATIONS,
+    *tasks.OPERATIONS,
+)

@@ -1,0 +1,1 @@
+"""Indexes that are served: opened, followed, filled and closed."""

@@ -1,0 +1,126 @@
+"""Ingestion: a stream of documents into one index, a few hundred at a time.
+
+Documents of one batch are written together; where that fails, one by one, so that a faulty one is
+named and the others are kept.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from tamis.api.body import chunks, refuse_announced
+from tamis.api.messages.ndjson import Document, Fault, Lines, read_line, unpacker
+from tamis.api.messages.write_answers import IngestAnswer, LineProblem
+from tamis.index.errors import InputError, MismatchError
+from tamis.retriever.corpus.fields import converted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from tamis.api.serving.living_index import LivingIndex
+    from tamis.api.serving.service import Service
+    from tamis.index.writing.durability import Wait
+
+BATCH_LINES = 256
+BATCH_BYTES = 4 << 20
+MOST_PROBLEMS = 1000  # that an answer tells
+
+
+class Ingestion:
+    """One stream into one index."""
+
+    def __init__(self, service: Service, index: LivingIndex) -> None:
+        self._service = service
+        self._index = index
+        self._lines: list[tuple[int, bytes | None]] = []
+        self._bytes = 0
+        self._problems: list[LineProblem] = []
+        self.written = self.failed = 0
+        self._began = perf_counter()
+
+    async def read(self, request: Request) -> None:
+        """Write all documents of a body.
+
+        Raises:
+            RequestError: the body cannot be read to its end; what came before is written.
+        """
+        limits = self._service.limits
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        unpack, lines = unpacker(encoding, limits), Lines(limits)
+        refuse_announced(request, limits.body_bytes)
+        async for chunk in chunks(request, limits.idle_s):
+            for piece in unpack.feed(chunk):
+                for line in lines.feed(piece):
+                    await self._take(line)
+        unpack.finish()
+        for line in lines.finish():
+            await self._take(line)
+        await self._flush()
+
+    async def finish(self, wait: Wait) -> IngestAnswer:
+        """Wait for what was written; the whole answer."""
+        await self._service.writers.run(lambda: self._index.settle(wait))
+        return IngestAnswer(
+            took_ms=(perf_counter() - self._began) * 1000,
+            written=self.written,
+            failed=self.failed,
+            problems=tuple(sorted(self._problems, key=lambda one: one.line)),
+            generation=self._index.searcher.collection.generation,
+        )
+
+    async def _take(self, line: tuple[int, bytes | None]) -> None:
+        self._lines.append(line)
+        self._bytes += len(line[1] or b"")
+        if len(self._lines) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        lines, self._lines, self._bytes = self._lines, [], 0
+        if lines:
+            await self._service.writers.run(lambda: self._write(lines))
+
+    def _write(self, lines: Sequence[tuple[int, bytes | None]]) -> None:
+        """Read and write a batch of lines, in their order; runs on a worker."""
+        documents = []
+        for number, line in lines:
+            found = read_line(number, line, self._service.limits)
+            if isinstance(found, Document):
+                documents.append(found)
+            elif found is not None:
+                self._note(found)
+        for weighted, run in groupby(documents, key=lambda document: document.weights is not None):
+            self._put(list(run), weighted)
+
+    def _put(self, documents: Sequence[Document], weighted: bool) -> None:
+        try:
+            write(self._index, documents, weighted)
+            self.written += len(documents)
+        except (InputError, MismatchError) as error:
+            if len(documents) == 1:
+                (one,) = documents
+                self._note(Fault(one.line, one.passage.doc_id, error.code, str(error)))
+                return
+            for one in documents:
+                self._put([one], weighted)
+
+    def _note(self, fault: Fault) -> None:
+        self.failed += 1
+        if len(self._problems) < MOST_PROBLEMS:
+            self._problems.append(LineProblem(fault.line, fault.doc_id, fault.code, fault.detail))
+
+
+def write(index: LivingIndex, documents: Sequence[Document], weighted: bool) -> None:
+    """Write documents that all bring a vector, or all do not.
+
+    Raises:
+        InputError: one of them is faulty; none is written.
+    """
+    passages = [converted(document.passage, index.fields) for document in documents]
+    if weighted:
+        index.put_weighted(passages, [document.weights or {} for document in documents])
+    else:
+        index.put(passages)

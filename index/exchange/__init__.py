@@ -1,0 +1,1 @@
+"""Vectors and postings in the formats of other engines."""

@@ -1,0 +1,1 @@
+"""Files that are whole or refused: arrays with checksums, locks, the write-ahead log."""

@@ -1,0 +1,401 @@
+"""Storage: every read and write of a collection's folder goes through here.
+
+Knows files, arrays and checksums; knows nothing of what they mean. Arrays are raw little-endian
+bytes; their dtype and shape stand in the manifest. A file is complete when `write`, `ArrayFile`
+or `seal` returns: its bytes are on disk (fsync) and its `FileEntry` says what they must be. Inside
+a `together` block they are on disk when that ends.
+
+What changes the disk is made of *steps*, methods that are one call of the system each: `create`,
+`append_to`, `write_some`, `reserve`, `truncate`, `sync`, `sync_name`, `close`, `rename`,
+`remove`, `make_one_folder`, `remove_empty_folder`, `sync_folder` and `link`. A storage that
+overrides them sees every change there is, can record it, and can make it fail.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from tamis.index.errors import CorruptionError, InputError
+from tamis.index.files import system
+from tamis.index.files.array_file import ArrayFile, FileEntry, little_endian
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["RESTORE", "ArrayFile", "FileEntry", "Storage", "link_or_copy"]
+
+HASH_CHUNK_BYTES = 1 << 22
+SYNCS_AT_ONCE = 8
+FEW_SYNCS = 2
+RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
+
+
+class Storage:
+    """The files below one folder, by relative name."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._local = threading.local()  # a thread's files that wait to be synced together
+        self._handed: dict[str, bytes] = {}
+
+    def path(self, name: str) -> str:
+        """Where the file of this name lies.
+
+        No `Path`: each one puts its parts among the interpreter's interned strings, whose table
+        has to grow when it has seen so many names, though few are left.
+        """
+        return os.path.join(self.root, name)
+
+    # Steps.
+
+    def create(self, name: str) -> int:
+        """A handle to write a new or emptied file."""
+        return os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def append_to(self, name: str) -> int:
+        """A handle to write at the end of an existing file."""
+        return os.open(self.path(name), os.O_WRONLY | os.O_APPEND)
+
+    def write_some(self, handle: int, data: bytes | memoryview) -> int:
+        """Write a beginning of ``data``; its length, which is all of it but on a full disk."""
+        return os.write(handle, data)
+
+    def reserve(self, handle: int, size_bytes: int) -> None:
+        """Give a file its size and its room on disk, so that writing to its map cannot fail."""
+        system.reserve(handle, size_bytes)
+
+    def truncate(self, handle: int, size_bytes: int) -> None:
+        """Cut a file."""
+        os.ftruncate(handle, size_bytes)
+
+    def sync(self, handle: int) -> None:
+        """Wait until a file's bytes are on disk."""
+        system.sync(handle)
+
+    def sync_name(self, name: str) -> None:
+        """Wait until the bytes of a closed file are on disk."""
+        handle = os.open(self.path(name), os.O_RDONLY)
+        try:
+            system.sync(handle)
+        finally:
+            os.close(handle)
+
+    def close(self, handle: int) -> None:
+        """Let go of a handle."""
+        os.close(handle)
+
+    def rename(self, name: str, to: str) -> None:
+        """Put a file in place of another in one step."""
+        os.replace(self.path(name), self.path(to))
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        os.unlink(self.path(name))
+
+    def make_one_folder(self, name: str) -> None:
+        """Create a folder whose parent exists."""
+        os.mkdir(self.path(name))
+
+    def remove_empty_folder(self, name: str) -> None:
+        """Delete a folder that holds nothing."""
+        os.rmdir(self.path(name))
+
+    def sync_folder(self, name: str = "") -> None:
+        """Wait until the names in a folder are on disk."""
+        handle = system.open_folder(self.path(name))
+        try:
+            system.sync(handle)
+        finally:
+            os.close(handle)
+
+    def link(self, source: str, name: str) -> None:
+        """Give a file of the same file system a second name here."""
+        os.link(source, self.path(name))
+
+    # Reading.
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file or folder of this name."""
+        return os.path.exists(self.path(name))
+
+    def names(self, folder: str = "") -> list[str]:
+        """What lies in a folder, in order; nothing where there is no such folder."""
+        path = self.path(folder)
+        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+    def hand(self, contents: Mapping[str, bytes]) -> None:
+        """Give what small files hold that another process has just written: no need to read it.
+
+        Each is used once, by `read` or `map_array`, or forgotten when others are handed.
+        """
+        self._handed = dict(contents)
+
+    def small(self, files: Mapping[str, FileEntry]) -> dict[str, bytes]:
+        """What to `hand` of some files: all of those that `map_array` reads."""
+        return {
+            name: self.read(name)
+            for name, entry in files.items()
+            if entry.size_bytes <= mmap.PAGESIZE
+        }
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file."""
+        if (handed := self._handed.pop(name, None)) is not None:
+            return handed
+        handle = self._open(name)
+        try:
+            return _first_bytes(handle, os.fstat(handle).st_size)
+        finally:
+            os.close(handle)
+
+    def size(self, name: str) -> int | None:
+        """A file's bytes, None where there is no such file."""
+        try:
+            found = os.stat(self.path(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if S_ISREG(found.st_mode) else None
+
+    def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
+        """The array of a file, read-only: mapped, or read where it is no larger than a page.
+
+        Empty ones are read-only too: loops are compiled anew for arrays that can be written to.
+
+        Raises:
+            CorruptionError: the file is missing or of another size.
+        """
+        data: Any = self._handed.pop(name, None)
+        if data is None or len(data) != entry.size_bytes:
+            data = self._mapped(name, entry)
+        dtype, shape = np.dtype(entry.dtype), entry.shape or ()
+        return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls
+
+    def _mapped(self, name: str, entry: FileEntry) -> bytes | mmap.mmap:
+        if entry.size_bytes == 0:
+            self.check_size(name, entry)
+            return b""
+        try:
+            handle = self._open(name)
+        except FileNotFoundError:
+            raise self._wrong_size(name, entry, None) from None
+        try:
+            found = os.fstat(handle).st_size
+            if found != entry.size_bytes:
+                raise self._wrong_size(name, entry, found)
+            if found <= mmap.PAGESIZE:
+                return _first_bytes(handle, found)
+            return mmap.mmap(handle, found, access=mmap.ACCESS_READ)
+        finally:
+            os.close(handle)
+
+    def checksum(self, name: str) -> str:
+        """The xxh3-64 of a file as 16 hexadecimal digits."""
+        digest, handle = xxhash.xxh3_64(), self._open(name)
+        try:
+            while chunk := os.read(handle, HASH_CHUNK_BYTES):
+                digest.update(chunk)
+        finally:
+            os.close(handle)
+        return digest.hexdigest()
+
+    def _open(self, name: str) -> int:
+        return os.open(self.path(name), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+
+    def check_size(self, name: str, entry: FileEntry) -> None:
+        """Refuse a file that is missing or of another size than its entry says."""
+        found = self.size(name)
+        if found != entry.size_bytes:
+            raise self._wrong_size(name, entry, found)
+
+    def _wrong_size(self, name: str, entry: FileEntry, found: int | None) -> CorruptionError:
+        what = "no file" if found is None else f"{found} bytes"
+        return CorruptionError(
+            f"{self.path(name)}: expected {entry.size_bytes} bytes, found {what}; {RESTORE}"
+        )
+
+    def check(self, name: str, entry: FileEntry) -> None:
+        """Refuse a file whose bytes are not those that were written."""
+        self.check_size(name, entry)
+        found = self.checksum(name)
+        if found != entry.xxh3:
+            raise CorruptionError(
+                f"{self.path(name)}: expected checksum {entry.xxh3}, found {found}; {RESTORE}"
+            )
+
+    # Writing, made of steps.
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Sync the files that the ``with`` block writes at its end, side by side.
+
+        A disk takes hardly longer for twenty than for one, and a thread longer than a sync for
+        two. Blocks may lie in one another.
+        """
+        if self._waiting is not None:
+            yield
+            return
+        waiting = self._local.waiting = list[str]()
+        try:
+            yield
+        finally:
+            self._local.waiting = None
+        if len(waiting) <= FEW_SYNCS:
+            for name in waiting:
+                self.sync_name(name)
+            return
+        with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+            list(pool.map(self.sync_name, waiting))
+
+    @property
+    def _waiting(self) -> list[str] | None:
+        waiting: list[str] | None = getattr(self._local, "waiting", None)
+        return waiting
+
+    def finish(self, name: str) -> None:
+        """Wait until a closed file is on disk, at once or at the end of a `together` block."""
+        if self._waiting is None:
+            self.sync_name(name)
+        else:
+            self._waiting.append(name)
+
+    def make_folder(self, name: str = "") -> None:
+        """Create a folder and its parents; an existing one is kept.
+
+        Raises:
+            InputError: the storage's own folder, or one above it, is a file, or the system
+                cannot write collections.
+        """
+        system.refuse_unless_writing()
+        if os.path.isdir(self.path(name)):
+            return
+        if name:
+            self.make_folder(os.path.dirname(name))
+        else:
+            self._refuse_file()
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+        self.make_one_folder(name)
+        self.sync_folder(os.path.dirname(name) if name else "..")
+
+    def _refuse_file(self) -> None:
+        nearest = next(place for place in (self.root, *self.root.parents) if place.exists())
+        if not nearest.is_dir():
+            raise InputError(
+                f"{self.root}: expected a folder to write, found the file {nearest}; choose another"
+            )
+
+    def remove_folder(self, name: str) -> None:
+        """Delete a folder with all it holds; a missing one is fine."""
+        if not os.path.isdir(self.path(name)):
+            return
+        with os.scandir(self.path(name)) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            inside = f"{name}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                self.remove_folder(inside)
+            else:
+                self.remove(inside)
+        self.remove_empty_folder(name)
+
+    def write_all(self, handle: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of ``data``, in as many steps as it takes."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.write_some(handle, rest) :]
+
+    def write(self, name: str, data: bytes) -> FileEntry:
+        """Write a whole file and wait until it is on disk."""
+        handle = self.create(name)
+        try:
+            self.write_all(handle, data)
+        finally:
+            self.close(handle)
+        self.finish(name)
+        return FileEntry(len(data), xxhash.xxh3_64_hexdigest(data))
+
+    def write_array(self, name: str, array: NDArray[Any]) -> FileEntry:
+        """Write a whole array and wait until it is on disk."""
+        with ArrayFile(self, name, array.dtype, array.shape[1:]) as file:
+            file.append(array)
+        return file.entry
+
+    def write_arrays(self, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileEntry]:
+        """Write arrays as files named by ``prefix`` and their own names; the files' entries."""
+        return {
+            f"{prefix}{name}": self.write_array(f"{prefix}{name}", array)
+            for name, array in arrays.items()
+        }
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Put a file in place of another in one step: readers see the old or the new bytes."""
+        aside = f"{name}.new"
+        self.write(aside, data)
+        self.rename(aside, name)
+        self.sync_folder(os.path.dirname(name))
+
+    def copy(self, source: str, name: str) -> None:
+        """Write a copy of a file and wait until it is on disk."""
+        handle = self.create(name)
+        try:
+            with open(source, "rb") as file:
+                while chunk := file.read(HASH_CHUNK_BYTES):
+                    self.write_all(handle, chunk)
+        finally:
+            self.close(handle)
+        self.finish(name)
+
+    def create_array(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+        """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
+        kind = little_endian(dtype)
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        handle = self.create(name)
+        try:
+            if size_bytes:
+                self.reserve(handle, size_bytes)
+        finally:
+            self.close(handle)
+        if size_bytes == 0:
+            return np.zeros(shape, kind)
+        return np.memmap(self.path(name), kind, "r+", shape=shape)
+
+    def seal(self, name: str, array: NDArray[Any]) -> FileEntry:
+        """Wait until an array of `create_array` is on disk, and give its entry.
+
+        Syncing the file writes what was written through its map too. `array.flush()` would make
+        all threads of the interpreter wait for the disk.
+        """
+        self.finish(name)
+        return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
+
+    def adopt(self, name: str) -> FileEntry:
+        """Wait until a file that somebody else wrote is on disk, and give its entry."""
+        self.finish(name)
+        return FileEntry(os.stat(self.path(name)).st_size, self.checksum(name))
+
+
+def link_or_copy(storage: Storage, source: str, name: str) -> None:
+    """Give a file a second name, or copy it where that cannot be."""
+    try:
+        storage.link(source, name)
+    except OSError:  # another file system, or one without hard links
+        storage.copy(source, name)
+
+
+def _first_bytes(handle: int, size_bytes: int) -> bytes:
+    """So many bytes of an open file, or all it has; one call of the system for a small one."""
+    pieces = [os.read(handle, size_bytes)]
+    while pieces[-1] and (rest := size_bytes - sum(map(len, pieces))):
+        pieces.append(os.read(handle, rest))
+    return b"".join(pieces)

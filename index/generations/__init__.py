@@ -1,0 +1,1 @@
+"""What a collection is at one moment: the manifest, its parts, and what became unused."""

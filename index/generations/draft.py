@@ -1,0 +1,120 @@
+"""Draft: the next generation while it is made. Nothing of it counts until `publish`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.index.generations.manifest import Manifest, SegmentEntry, now, publish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from tamis.index.files.storage import FileEntry, Storage
+
+SEGMENTS = "segments"
+DICTIONARY = "dictionary"
+DELETIONS = "deletions"
+FREQUENCY = "document_frequency"
+
+
+class Draft:
+    """Changes to a generation, gathered into the one after it. One thread at a time."""
+
+    def __init__(self, storage: Storage, manifest: Manifest) -> None:
+        self._storage = storage
+        self._manifest = manifest
+        self._folders = {SEGMENTS}
+        self.generation = manifest.generation + 1
+        self.segments = list(manifest.segments)
+        self.files = dict(manifest.files)
+
+    def place_of(self, name: str) -> int:
+        """Where a segment stands among the others."""
+        return [entry.name for entry in self.segments].index(name)
+
+    def insert(self, place: int, entry: SegmentEntry, files: Mapping[str, FileEntry]) -> None:
+        """Add a segment that `write_part` wrote."""
+        self.segments.insert(place, entry)
+        self.files |= files
+
+    def drop(self, name: str) -> None:
+        """Leave a segment out."""
+        entry = self.segments.pop(self.place_of(name))
+        self.files = {
+            file: found
+            for file, found in self.files.items()
+            if not file.startswith(f"{name}/") and file != entry.deletions
+        }
+
+    def set_live(self, name: str, live: NDArray[np.bool_]) -> None:
+        """Say which documents of a segment are left; one without any is dropped."""
+        if not live.any():
+            self.drop(name)
+            return
+        place = self.place_of(name)
+        entry = self.segments[place]
+        self.files.pop(entry.deletions or "", None)
+        self._make_folder(DELETIONS)
+        file = f"{DELETIONS}/{self.generation:06}-{name.rpartition('/')[2]}"
+        self.files[file] = self._storage.write_array(file, np.packbits(~live))
+        deleted = int(live.size - live.sum())
+        self.segments[place] = replace(entry, deleted=deleted, deletions=file)
+
+    def put_dictionary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write some arrays of the dictionary anew, in place of those of the same names."""
+        self._storage.make_folder(DICTIONARY)
+        self.take_dictionary(self._storage.write_arrays(dictionary_prefix(self.generation), arrays))
+
+    def take_dictionary(self, files: Mapping[str, FileEntry]) -> None:
+        """Have files of the dictionary's folder in place of those of the same arrays."""
+        self._folders.add(DICTIONARY)
+        parts = {dictionary_part(name) for name in files}
+        for name in [name for name in self.files if dictionary_part(name) in parts]:
+            del self.files[name]
+        self.files |= files
+
+    def publish(self, vocab_size: int, log: int, settings: Mapping[str, Any]) -> Manifest:
+        """Make this the current generation."""
+        for folder in sorted(self._folders):
+            self._storage.sync_folder(folder)
+        manifest = Manifest(
+            generation=self.generation,
+            created=now(),
+            written_by=_version(),
+            documents=sum(entry.live for entry in self.segments),
+            vocab_size=vocab_size,
+            segments=tuple(self.segments),
+            log=log,
+            precision=self._manifest.precision,
+            settings=dict(settings),
+            files=self.files,
+        )
+        publish(self._storage, manifest)
+        return manifest
+
+    def _make_folder(self, name: str) -> None:
+        self._storage.make_folder(name)
+        self._folders.add(name)
+
+
+@cache
+def _version() -> str:
+    return version("tamis")  # looks through the whole of `sys.path`
+
+
+def dictionary_prefix(generation: int) -> str:
+    """What the files of the dictionary arrays begin with that a generation writes."""
+    return f"{DICTIONARY}/{generation:06}."
+
+
+def dictionary_part(name: str) -> str | None:
+    """Which array of the dictionary a file holds; None for any other file."""
+    folder, _, file = name.partition("/")
+    return file.rpartition(".")[2] if folder == DICTIONARY else None

@@ -1,0 +1,282 @@
+"""Parts: the segments of one generation, each with its place among all document numbers.
+
+What a segment's folder holds never changes and may be shared by generations (`Stored`); which of
+its documents are deleted, and their first number, belong to the generation (`Part`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tamis.index.errors import FormatError
+from tamis.index.files.wal import read_logs
+from tamis.index.segment.columns import columns_of, open_columns
+from tamis.index.segment.documents import Documents
+from tamis.index.segment.filters import matching
+from tamis.index.segment.identifiers import Identifiers
+from tamis.index.segment.segment import Segment
+from tamis.index.topk import TopK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.generations.manifest import Manifest, SegmentEntry
+    from tamis.index.segment.columns import Column, ColumnType
+    from tamis.index.segment.loops.arrays import Knobs
+    from tamis.index.segment.quantize import Precision
+    from tamis.index.vectors import SparseVectors
+
+TERM_IDS = "terms.ids"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """What the folder of a segment holds.
+
+    Attributes:
+        segment: vectors by local document number and local term.
+        ids: the documents' ids.
+        documents: their records; None in an index of vectors alone.
+        terms: ``[local terms]`` int32, rising, the collection's term of each local one; None
+            where they are the same.
+        files: the folder's files.
+        storage: where the folder lies.
+        columns: the declared fields that were asked for so far.
+    """
+
+    segment: Segment
+    ids: Identifiers
+    documents: Documents | None
+    terms: NDArray[np.int32] | None
+    files: Mapping[str, FileEntry]
+    storage: Storage
+    columns: dict[str, Column] = field(default_factory=dict)
+
+    @staticmethod
+    def open(
+        storage: Storage, entry: SegmentEntry, files: Mapping[str, FileEntry], precision: Precision
+    ) -> Stored:
+        """Map a segment's folder.
+
+        Raises:
+            FormatError: a file that belongs to a segment is not listed.
+        """
+        own = {name: files[name] for name in files if name.startswith(f"{entry.name}/")}
+        try:
+            return Stored(
+                Segment(storage, entry.name, own, entry.documents, precision),
+                Identifiers(
+                    **{
+                        part: storage.map_array(name, own[name])
+                        for part in Identifiers.__slots__
+                        for name in [f"{entry.name}/ids.{part}"]
+                    }
+                ),
+                Documents(storage, entry.name, own)
+                if f"{entry.name}/documents.bytes" in own
+                else None,
+                _map(storage, f"{entry.name}/{TERM_IDS}", own) if entry.compact else None,
+                own,
+                storage,
+            )
+        except KeyError as error:
+            raise FormatError(
+                f"{storage.root}: expected the file {error} of a segment, found it nowhere in the "
+                "manifest; rebuild it with `tamis index`"
+            ) from error
+
+
+def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
+    return storage.map_array(name, files[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One segment as a generation sees it. Document numbers here are local, from 0.
+
+    Attributes:
+        stored: the folder's contents.
+        entry: what the manifest says of it.
+        first: the number of its first document in the collection.
+        live: ``[documents]`` bool, False where a document is deleted; None when none is.
+    """
+
+    stored: Stored
+    entry: SegmentEntry
+    first: int
+    live: NDArray[np.bool_] | None
+
+    def without(self, docs: Sequence[int]) -> Part:
+        """The same segment with these documents deleted too."""
+        live = np.ones(self.entry.documents, np.bool_) if self.live is None else self.live.copy()
+        live[list(docs)] = False
+        return replace(self, live=live)
+
+    @cached_property
+    def live_docs(self) -> NDArray[np.int64]:
+        """The documents that are not deleted, rising."""
+        if self.live is None:
+            return np.arange(self.entry.documents)
+        return np.flatnonzero(self.live)
+
+    def doc(self, doc_id: str) -> int | None:
+        """The document of an id, or None when there is none or it is deleted."""
+        doc = self.stored.ids.doc(doc_id)
+        return doc if doc is not None and (self.live is None or self.live[doc]) else None
+
+    def allowed(
+        self, wanted: Mapping[str, Any] | None, schema: Mapping[str, ColumnType]
+    ) -> NDArray[np.bool_] | None:
+        """``[documents]``: not deleted, and admitted by a filter; None when all are.
+
+        Raises:
+            InputError: the filter is faulty, see filters.py.
+        """
+        if wanted is None:
+            return self.live
+        admitted = matching(wanted, self.columns(schema), self.entry.documents)
+        return admitted if self.live is None else admitted & self.live
+
+    def columns(self, schema: Mapping[str, ColumnType]) -> Mapping[str, Column]:
+        """The declared fields; a segment that was written without them has them read once."""
+        stored = self.stored
+        if stored.columns.keys() != schema.keys():
+            if f"{self.entry.name}/columns.0.values" in stored.files:
+                found = open_columns(stored.storage, self.entry.name, stored.files, schema)
+            else:
+                found = columns_of(stored.documents, schema)
+            stored.columns.update(found)
+        return stored.columns
+
+    def search(
+        self,
+        queries: SparseVectors,
+        k: int,
+        knobs: Knobs,
+        threads: int,
+        allowed: NDArray[np.bool_] | None,
+    ) -> tuple[TopK, NDArray[np.int64]]:
+        """The best of its allowed documents, by local number; as `Segment.search`."""
+        return self.stored.segment.search(self.local(queries), k, knobs, threads, allowed)
+
+    def local(self, vectors: SparseVectors) -> SparseVectors:
+        """Vectors over the collection's terms to those this segment knows."""
+        terms, vocab_size = self.stored.terms, self.stored.segment.vocab_size
+        if terms is None:
+            if vectors.vocab_size == vocab_size:
+                return vectors
+            return vectors.below(vocab_size)
+        places = terms.searchsorted(vectors.terms)
+        found = terms.take(places, mode="clip") == vectors.terms
+        return vectors.where(found, places.astype(np.int32), vocab_size)
+
+    def rows(self, docs: NDArray[np.int64], vocab_size: int) -> SparseVectors:
+        """The stored vectors ``[docs]`` over the collection's terms."""
+        found = self.stored.segment.rows(docs)
+        terms = found.terms if self.stored.terms is None else self.stored.terms[found.terms]
+        return replace(found, terms=terms, vocab_size=vocab_size)
+
+    def row(self, doc: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The terms, rising, and stored weights of one document."""
+        terms, weights = self.stored.segment.row(doc)
+        return (terms if self.stored.terms is None else self.stored.terms[terms]), weights
+
+    def document_frequency(self, vocab_size: int) -> NDArray[np.int64]:
+        """How many of its documents that are not deleted hold each term: ``[vocab_size]``."""
+        segment, counts = self.stored.segment, np.zeros(vocab_size, np.int64)
+        held = segment.document_frequency(np.arange(segment.vocab_size, dtype=np.int32))
+        if self.stored.terms is None:
+            counts[: held.size] = held
+        else:
+            counts[self.stored.terms] = held
+        if self.live is not None:
+            gone = self.rows(np.flatnonzero(~self.live), vocab_size)
+            counts -= np.bincount(gone.terms, minlength=vocab_size)
+        return counts
+
+
+def check_files(
+    storage: Storage,
+    manifest: Manifest,
+    verify: Literal["full", "lazy"],
+    known: Mapping[str, FileEntry] | None = None,
+    *,
+    logs: bool = True,
+) -> None:
+    """Compare the files of a generation with their checksums; those in ``known`` are trusted.
+
+    Raises:
+        CorruptionError: a file or a log differs from what was written. "lazy" leaves the
+            documents' text to be compared record by record.
+    """
+    for name, entry in manifest.files.items():
+        if known is not None and known.get(name) == entry:
+            continue
+        if verify == "lazy" and name.endswith("/documents.bytes"):
+            storage.check_size(name, entry)
+        else:
+            storage.check(name, entry)
+    if known is None and logs:
+        read_logs(storage, manifest.log)
+
+
+def open_parts(storage: Storage, manifest: Manifest, known: Iterable[Part] = ()) -> list[Part]:
+    """The parts of a generation; files that ``known`` parts have open are not opened again."""
+    by_name, parts, first = {part.entry.name: part for part in known}, list[Part](), 0
+    for entry in manifest.segments:
+        same = by_name.get(entry.name)
+        if same is None or any(
+            manifest.files.get(name) != file for name, file in same.stored.files.items()
+        ):
+            stored = Stored.open(storage, entry, manifest.files, manifest.precision)
+            parts.append(Part(stored, entry, first, _live(storage, entry, manifest.files)))
+        elif same.entry.deletions == entry.deletions:
+            parts.append(replace(same, entry=entry, first=first))
+        else:
+            live = _live(storage, entry, manifest.files)
+            parts.append(Part(same.stored, entry, first, live))
+        first += entry.documents
+    return parts
+
+
+def _live(
+    storage: Storage, entry: SegmentEntry, files: Mapping[str, FileEntry]
+) -> NDArray[np.bool_] | None:
+    if entry.deletions is None:
+        return None
+    bits = _map(storage, entry.deletions, files)
+    live: NDArray[np.bool_] = np.unpackbits(bits, count=entry.documents) == 0
+    return live
+
+
+def best_of(found: Sequence[tuple[int, TopK]], queries: int, k: int) -> TopK:
+    """The k best of several parts' results.
+
+    Args:
+        found: for each part the number of its first document and its result, parts rising.
+        queries: how many queries there were.
+        k: how many to keep.
+    """
+    if len(found) == 1 and found[0][0] == 0:
+        return found[0][1]
+    if not found:
+        nothing = np.full((queries, k), -1, np.int32), np.zeros((queries, k), np.float32)
+        return TopK(*nothing, np.zeros(queries, np.int64))
+    firsts, tops = zip(*found, strict=True)
+    docs = np.concatenate([top.docs for top in tops], axis=1)
+    scores = np.concatenate([top.scores for top in tops], axis=1)
+    missing = docs < 0
+    docs += np.repeat(np.array(firsts, np.int32), k)
+    docs[missing] = -1
+    # A column's place rises with the document number, so a stable sort settles ties.
+    order = np.where(missing, np.inf, -scores).argsort(axis=1, kind="stable")[:, :k]
+    rows = np.arange(queries)[:, None]
+    work = sum((top.work for top in tops[1:]), tops[0].work)
+    return TopK(docs[rows, order], scores[rows, order], work)

@@ -1,0 +1,1 @@
+"""One immutable set of documents: its lists, records, documents, ids and columns."""

@@ -1,0 +1,224 @@
+"""Turning rows into a segment: the documents' records, then inverted lists, in bounded memory.
+
+The batches are read twice, to measure the terms and to write the records; the lists are made from
+the records, which are a mapped file. Memory holds one batch, 8 bytes a document, 50 bytes a term,
+and 1 KB a common term.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.index.errors import InputError
+from tamis.index.files import system
+from tamis.index.segment.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
+from tamis.index.segment.loops.lists import (
+    count_slices,
+    count_weaker,
+    fill_rare,
+    fill_window,
+    measure,
+    sort_slices,
+)
+from tamis.index.segment.quantize import impacts_of, record_entry, term_scales, term_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.segment.quantize import Precision
+    from tamis.index.vectors import SparseVectors
+
+    Batches = Callable[[], Iterable[SparseVectors]]
+
+MAX_DOCUMENTS = 2**31 - 1
+COMMON = 64  # documents that make a term common
+
+
+def write_segment(
+    storage: Storage,
+    folder: str,
+    batches: Batches,
+    vocab_size: int,
+    precision: Precision,
+) -> dict[str, FileEntry]:
+    """Write the records and lists of all batches.
+
+    Args:
+        storage: where to write.
+        folder: the segment's folder, which exists.
+        batches: gives the same batches at each call; rows are documents in order. A batch's
+            vocabulary may be smaller than ``vocab_size``.
+        vocab_size: number of terms, at least that of every batch.
+        precision: how weights are stored.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: there are more documents, or more entries in a window, than can be numbered.
+    """
+    starts, frequencies, largest = _measure(batches(), vocab_size)
+    steps = term_steps(largest, precision)
+    files = storage.write_arrays(
+        f"{folder}/",
+        {
+            "records.starts": starts,
+            "terms.frequencies": frequencies.astype(np.int32),
+            "terms.steps": steps,
+        },
+    )
+    records = _write_records(storage, folder, batches(), starts, steps, precision, files)
+    _write_lists(storage, folder, records, frequencies, steps, files)
+    return files
+
+
+def _measure(
+    batches: Iterable[SparseVectors], vocab_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Where each document's entries begin, each term's documents, and its largest weight."""
+    frequencies, largest = np.zeros(vocab_size, np.int64), np.zeros(vocab_size, np.float32)
+    lengths = [np.zeros(1, np.int64)]
+    for batch in batches:
+        measure(batch.terms, batch.weights, frequencies, largest)
+        lengths.append(np.diff(batch.offsets))
+    starts = np.cumsum(np.concatenate(lengths))
+    if starts.size - 1 > MAX_DOCUMENTS:
+        raise InputError(
+            f"expected at most {MAX_DOCUMENTS} documents in a segment, found {starts.size - 1}; "
+            "build several indexes"
+        )
+    return starts, frequencies, largest
+
+
+def _write_records(
+    storage: Storage,
+    folder: str,
+    batches: Iterable[SparseVectors],
+    starts: NDArray[np.int64],
+    steps: NDArray[np.float32],
+    precision: Precision,
+    files: dict[str, FileEntry],
+) -> Records:
+    name = f"{folder}/records.entries"
+    entries = storage.create_array(name, record_entry(steps.size, precision), (int(starts[-1]),))
+    scales, at = term_scales(steps, precision), 0
+    for batch in batches:
+        part = entries[at : at + batch.nnz]
+        part["term"] = batch.terms
+        part["impact"] = impacts_of(batch.weights, scales[batch.terms], precision)
+        at += batch.nnz
+    files[name] = storage.seal(name, entries)
+    return Records(starts, entries, scales)
+
+
+def _write_lists(
+    storage: Storage,
+    folder: str,
+    records: Records,
+    frequencies: NDArray[np.int64],
+    steps: NDArray[np.float32],
+    files: dict[str, FileEntry],
+) -> None:
+    common = frequencies >= COMMON
+    rows = np.where(common, np.cumsum(common) - 1, -1).astype(np.int32)
+    rare_starts = np.concatenate([[0], np.cumsum(np.where(common, 0, frequencies))])
+    files |= storage.write_arrays(f"{folder}/lists.", {"rows": rows, "rare_starts": rare_starts})
+    files |= _write_common(storage, folder, records, steps, rows, int(frequencies[common].sum()))
+    name = f"{folder}/lists.rare_postings"
+    rare = storage.create_array(name, RARE_POSTING, (int(rare_starts[-1]),))
+    fill_rare(records, steps, rows, rare_starts[:-1].copy(), rare)
+    files[name] = storage.seal(name, rare)
+
+
+def rank_lists(
+    storage: Storage, folder: str, files: Mapping[str, FileEntry], precision: Precision
+) -> dict[str, FileEntry]:
+    """Write the common terms' lists of a segment anew, from its records; the files written.
+
+    A segment of format 1 ordered them in another way.
+    """
+
+    def mapped(part: str) -> NDArray[Any]:
+        return storage.map_array(f"{folder}/{part}", files[f"{folder}/{part}"])
+
+    steps, rows, frequencies = (
+        mapped(part) for part in ("terms.steps", "lists.rows", "terms.frequencies")
+    )
+    entries = mapped("records.entries").view(record_entry(steps.size, precision))
+    records = Records(mapped("records.starts"), entries, term_scales(steps, precision))
+    return _write_common(storage, folder, records, steps, rows, int(frequencies[rows >= 0].sum()))
+
+
+def _write_common(
+    storage: Storage,
+    folder: str,
+    records: Records,
+    steps: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    count: int,
+) -> dict[str, FileEntry]:
+    windows = -(-(records.starts.size - 1) // WINDOW)
+    ranked, starts = f"{folder}/lists.ranked", f"{folder}/lists.starts"
+    postings = storage.create_array(ranked, POSTING, (count,))
+    slices = storage.create_array(starts, np.uint32, (windows, int(rows.max(initial=-1)) + 2))
+    bases = _fill_common(records, steps, rows, postings, slices)
+    weaker = count_weaker(postings, bases, slices)
+    return {
+        ranked: storage.seal(ranked, postings),
+        starts: storage.seal(starts, slices),
+        **storage.write_arrays(f"{folder}/lists.", {"bases": bases, "weaker": weaker}),
+    }
+
+
+def _fill_common(
+    records: Records,
+    steps: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    postings: NDArray[Any],
+    slices: NDArray[np.uint32],
+) -> NDArray[np.int64]:
+    """Fill postings and slices, windows side by side; where each window's postings begin."""
+    documents, windows = records.starts.size - 1, range(len(slices))
+    bases = np.zeros(len(slices) + 1, np.int64)
+
+    def span(window: int) -> tuple[int, int]:
+        return window * WINDOW, min((window + 1) * WINDOW, documents)
+
+    def count(window: int) -> None:
+        ends = np.zeros(slices.shape[1], np.int64)
+        count_slices(records, rows, *span(window), ends)
+        slices[window] = _checked_slices(np.cumsum(ends))
+
+    def fill(window: int) -> None:
+        begins = slices[window].astype(np.int64)
+        fill_window(records, steps, rows, *span(window), bases[window] + begins[:-1], postings)
+        sort_slices(postings, bases[window], begins)
+
+    _for_each(count, windows)
+    np.cumsum(slices[:, -1], out=bases[1:], dtype=np.int64)
+    _for_each(fill, windows)
+    return bases
+
+
+def _for_each(work: Callable[[int], None], windows: range) -> None:
+    """Work on all windows, side by side if there are several."""
+    if len(windows) == 1:
+        work(0)
+        return
+    with ThreadPoolExecutor(system.usable_cores()) as pool:
+        list(pool.map(work, windows))
+
+
+def _checked_slices(ends: NDArray[np.int64]) -> NDArray[np.uint32]:
+    if ends[-1] >= 2**32:
+        raise InputError(
+            f"expected fewer than 2**32 entries in {WINDOW} documents, found {ends[-1]}; "
+            "prune the documents' vectors"
+        )
+    return ends.astype(np.uint32)

@@ -1,0 +1,233 @@
+"""Columns: typed values of documents, one array a field, to filter a search by.
+
+A value may be missing. A string is stored as its place among the field's distinct strings.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.segment.documents import Documents
+
+ColumnType = Literal["string", "integer", "float", "date"]
+Value = str | int | float | None
+
+_NO_INTEGER = -(2**63)  # stands for a missing integer or date
+_NO_STRING = -1
+_LARGEST = sys.float_info.max
+_EXPECTED = {
+    "string": "a string",
+    "integer": "a whole number between -2**63 and 2**63",
+    "float": "a finite number",
+    "date": "an ISO 8601 date such as 2024-05-31 or 2024-05-31T12:00:00Z",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One field of all documents.
+
+    Attributes:
+        name: of the field.
+        kind: its type.
+        values: ``[documents]``: int32 places among ``strings``; int64 integers, or microseconds
+            since 1970 for dates; float64.
+        strings: the distinct strings, sorted; empty for other types.
+    """
+
+    name: str
+    kind: ColumnType
+    values: NDArray[Any]
+    strings: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(name: str, kind: ColumnType, values: Sequence[Value]) -> Column:
+        """A column of these values, None where one is missing.
+
+        Raises:
+            InputError: a value is of another type; the message names field and document.
+        """
+        building = _Building(name, kind)
+        for value in values:
+            building.append(value)
+        return building.column()
+
+    @cached_property
+    def missing(self) -> NDArray[np.bool_]:
+        """``[documents]``, where there is no value."""
+        found: NDArray[np.bool_] = (
+            np.isnan(self.values)
+            if self.kind == "float"
+            else self.values == (_NO_STRING if self.kind == "string" else _NO_INTEGER)
+        )
+        return found
+
+    def value(self, doc: int) -> Value:
+        """The value of a document, None where it is missing; a date as ISO 8601 in UTC."""
+        if self.missing[doc]:
+            return None
+        stored = self.values[doc]
+        if self.kind == "string":
+            return self.strings[int(stored)]
+        if self.kind == "date":
+            return (_EPOCH + timedelta(microseconds=int(stored))).isoformat()
+        return float(stored) if self.kind == "float" else int(stored)
+
+    def number(self, value: Value) -> float | int:
+        """A value of a filter as it is stored.
+
+        Raises:
+            InputError: it is of another type.
+        """
+        return _number(self.name, self.kind, value, "the filter")
+
+    def places(self, values: Sequence[Value]) -> NDArray[Any]:
+        """Stored forms of a filter's values; strings that no document has are left out."""
+        if self.kind != "string":
+            return np.array([self.number(value) for value in values], self.values.dtype)
+        wanted = [_string(self.name, value, "the filter") for value in values]
+        place = {string: at for at, string in enumerate(self.strings)}
+        return np.array([place[string] for string in wanted if string in place], np.int32)
+
+
+class _Building:
+    """A column that grows by a few bytes a document."""
+
+    def __init__(self, name: str, kind: ColumnType) -> None:
+        self._name = name
+        self._kind = kind
+        self._numbers: array[Any] = array({"float": "d", "string": "i"}.get(kind, "q"))
+        self._missing: float | int = math.nan if kind == "float" else _NO_INTEGER
+        self._strings: dict[str, int] = {}  # each distinct one and how many came before it
+
+    def append(self, value: Value) -> None:
+        """Take the next document's value; raises InputError where it is of another type."""
+        where = f"document {len(self._numbers)}"
+        if self._kind == "string":
+            number = _NO_STRING
+            if value is not None:
+                string = _string(self._name, value, where)
+                number = self._strings.setdefault(string, len(self._strings))
+            self._numbers.append(number)
+        elif value is None:
+            self._numbers.append(self._missing)
+        else:
+            self._numbers.append(_number(self._name, self._kind, value, where))
+
+    def column(self) -> Column:
+        """The column of all values so far."""
+        values = np.array(self._numbers)
+        if self._kind != "string":
+            return Column(self._name, self._kind, values)
+        strings = sorted(self._strings)
+        place_of = np.full(len(strings) + 1, _NO_STRING, np.int32)  # the last one: missing
+        for place, string in enumerate(strings):
+            place_of[self._strings[string]] = place
+        return Column(self._name, "string", place_of[values], tuple(strings))
+
+
+def write_columns(storage: Storage, folder: str, columns: Sequence[Column]) -> dict[str, FileEntry]:
+    """Write the columns of a segment, numbered in their order; the files written."""
+    files: dict[str, FileEntry] = {}
+    for at, column in enumerate(columns):
+        text = [string.encode() for string in column.strings]
+        arrays = {
+            "values": column.values,
+            "strings": np.frombuffer(b"".join(text), np.uint8),
+            "ends": np.cumsum([len(string) for string in text], dtype=np.int64),
+        }
+        files |= storage.write_arrays(f"{folder}/columns.{at}.", arrays)
+    return files
+
+
+def open_columns(
+    storage: Storage,
+    folder: str,
+    files: Mapping[str, FileEntry],
+    schema: Mapping[str, ColumnType],
+) -> dict[str, Column]:
+    """Map the columns of a segment; ``schema`` gives names and types in the order written."""
+    columns = {}
+    for at, (name, kind) in enumerate(schema.items()):
+        values, text, ends = (
+            storage.map_array(file, files[file])
+            for part in ("values", "strings", "ends")
+            for file in [f"{folder}/columns.{at}.{part}"]
+        )
+        data, starts = text.tobytes(), [0, *ends.tolist()]
+        strings = (data[a:b].decode() for a, b in pairwise(starts))
+        columns[name] = Column(name, kind, values, tuple(strings))
+    return columns
+
+
+def columns_of(documents: Documents | None, schema: Mapping[str, ColumnType]) -> dict[str, Column]:
+    """The columns of stored documents; a field that a document lacks is missing.
+
+    Raises:
+        InputError: a value is of another type than the schema says.
+    """
+    building = {name: _Building(name, kind) for name, kind in schema.items()}
+    for doc in range(len(documents) if documents is not None and schema else 0):
+        record = documents[doc] if documents is not None else {}
+        for name, column in building.items():
+            column.append(record.get(name))
+    return {name: column.column() for name, column in building.items()}
+
+
+def check_value(name: str, kind: ColumnType, value: Value, where: str) -> None:
+    """Raise InputError unless a value is of a type; ``where`` it stands is for the message."""
+    if kind == "string":
+        _string(name, value, where)
+    else:
+        _number(name, kind, value, where)
+
+
+def _string(name: str, value: Value, where: str) -> str:
+    if not isinstance(value, str):
+        raise _refusal(name, "string", value, where)
+    return value
+
+
+def _number(name: str, kind: ColumnType, value: Value, where: str) -> float | int:
+    if kind == "date" and isinstance(value, str):
+        return _microseconds(name, value, where)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if kind == "integer" and whole and _NO_INTEGER < int(value) < 2**63:  # type: ignore[arg-type]
+        return int(value)  # type: ignore[arg-type]
+    if kind == "float" and (whole or isinstance(value, float)) and abs(value) <= _LARGEST:  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
+    raise _refusal(name, kind, value, where)
+
+
+def _microseconds(name: str, value: str, where: str) -> int:
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise _refusal(name, "date", value, where) from None
+    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _refusal(name: str, kind: ColumnType, value: Value, where: str) -> InputError:
+    return InputError(
+        f"expected {_EXPECTED[kind]} for field {name!r}, found {value!r} in {where}; "
+        "correct the value, or declare the field with another type"
+    )

@@ -1,0 +1,177 @@
+"""A segment: an immutable set of documents as inverted lists and records, mapped from disk."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.index.segment.loops.arrays import (
+    POSTING,
+    RARE_POSTING,
+    Knobs,
+    Lists,
+    Records,
+)
+from tamis.index.segment.loops.lists import count_weaker
+from tamis.index.segment.loops.search import search
+from tamis.index.segment.quantize import Precision, image_error, record_entry, term_scales
+from tamis.index.segment.scratch import own_scratch
+from tamis.index.topk import TopK
+from tamis.index.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from tamis.index.files.storage import FileEntry, Storage
+
+EXACT = Knobs(cut=0.0, slack=1.0)
+_ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
+_FEW = 100  # documents to each allowed one
+_ROWS_A_TASK = 16  # queries that a thread takes at a time
+
+
+class Segment:
+    """Documents ``0 .. documents-1`` of one segment; safe to search from many threads."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        folder: str,
+        files: Mapping[str, FileEntry],
+        documents: int,
+        precision: Precision,
+    ) -> None:
+        def mapped(part: str) -> NDArray[Any]:
+            name = f"{folder}/{part}"
+            return storage.map_array(name, files[name])
+
+        self.documents = documents
+        self.precision = precision
+        self._frequencies: NDArray[np.int32] = mapped("terms.frequencies")
+        steps: NDArray[np.float32] = mapped("terms.steps")
+        self._records = Records(
+            mapped("records.starts"),
+            mapped("records.entries").view(record_entry(steps.size, precision)),
+            term_scales(steps, precision),
+        )
+        bases, slices, postings = map(mapped, ("lists.bases", "lists.starts", "lists.ranked"))
+        postings = postings.view(POSTING)
+        counted = f"{folder}/lists.weaker" in files  # later indexes of format 2 are
+        self._lists = Lists(
+            rows=mapped("lists.rows"),
+            bases=bases,
+            slices=slices,
+            postings=postings,
+            weaker=mapped("lists.weaker") if counted else count_weaker(postings, bases, slices),
+            rare_starts=mapped("lists.rare_starts"),
+            rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
+            steps=steps,
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of terms with a (possibly empty) posting list."""
+        return self._frequencies.size
+
+    def search(
+        self,
+        queries: SparseVectors,
+        k: int,
+        knobs: Knobs = EXACT,
+        threads: int = 1,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[TopK, NDArray[np.int64]]:
+        """The best documents of each query.
+
+        Args:
+            queries: over this segment's vocabulary, at most `MAX_QUERY_TERMS` terms each.
+            k: at least 1.
+            knobs: how much to read, for all queries or ``[queries]`` for each; `EXACT` gives
+                precisely the exhaustive result.
+            threads: how many queries to answer at once.
+            allowed: ``[documents]``, whether a document may be found; None for all. Whatever the
+                knobs, k documents are found if so many allowed ones match.
+
+        Returns:
+            The result, and the postings read for each query: ``[queries]`` int64.
+        """
+        top, postings = _empty_result(len(queries), k)
+        of_each = [np.full(len(queries), knob) for knob in knobs]
+        arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
+        permitted = _ALL if allowed is None else allowed
+        few = _few(permitted)
+
+        def answer(first: int) -> None:
+            rows = slice(first, first + _ROWS_A_TASK)
+            search(
+                (arrays[0][first : first + _ROWS_A_TASK + 1], *arrays[1:]),
+                Knobs(*(knob[rows] for knob in of_each)),
+                image_error(self.precision),
+                self._lists,
+                self._records,
+                permitted,
+                few,
+                own_scratch(self.documents, self.vocab_size),
+                *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
+            )
+
+        starts = range(0, len(queries), _ROWS_A_TASK)
+        if threads == 1 or len(starts) == 1:
+            for first in starts:
+                answer(first)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(answer, starts))
+        return top, postings
+
+    def row(self, doc: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The terms, rising, and stored weights of one document."""
+        start, stop = self._records.starts[doc], self._records.starts[doc + 1]
+        entries = self._records.entries[start:stop]
+        terms = entries["term"].astype(np.int32)
+        weights = entries["impact"] * self._records.scales[terms]
+        return terms, weights.astype(np.float32)
+
+    def rows(self, docs: NDArray[np.int64]) -> SparseVectors:
+        """The stored vectors ``[docs]`` of several documents."""
+        starts = self._records.starts[docs]
+        offsets = np.concatenate([[0], np.cumsum(self._records.starts[docs + 1] - starts)])
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
+        entries = self._records.entries[places]
+        terms = entries["term"].astype(np.int32)
+        weights = (entries["impact"] * self._records.scales[terms]).astype(np.float32)
+        return SparseVectors(offsets.astype(np.int64), terms, weights, self.vocab_size)
+
+    def weights_of(self, doc: int, terms: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The stored weights ``[n]`` of ``terms`` in one document, 0 where it lacks the term."""
+        held, weights = self.row(doc)
+        places = np.searchsorted(held, terms)
+        found = np.zeros(len(terms), np.float32)
+        inside = places < held.size
+        inside[inside] = held[places[inside]] == np.asarray(terms)[inside]
+        found[inside] = weights[places[inside]]
+        return found
+
+    def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many documents hold each of ``terms``: ``[n]`` int64."""
+        return self._frequencies[terms].astype(np.int64)
+
+
+def _few(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The allowed documents, if they are so few that scoring them beats reading lists."""
+    if np.count_nonzero(allowed) * _FEW > allowed.size:
+        return np.empty(0, np.int32)
+    return np.flatnonzero(allowed).astype(np.int32)
+
+
+def _empty_result(queries: int, k: int) -> tuple[TopK, NDArray[np.int64]]:
+    top = TopK(
+        np.empty((queries, k), np.int32),
+        np.empty((queries, k), np.float32),
+        np.empty(queries, np.int64),
+    )
+    return top, np.empty(queries, np.int64)

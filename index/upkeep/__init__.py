@@ -1,0 +1,1 @@
+"""Care of a collection that is whole: snapshots, verification, upgrades, tuning."""

@@ -1,0 +1,132 @@
+"""Upgrading: a folder of an older format becomes one of this format, in one step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tamis.index.errors import FormatError
+from tamis.index.files.lock import FolderLock
+from tamis.index.files.storage import FileEntry, Storage, link_or_copy
+from tamis.index.files.wal import Log
+from tamis.index.generations.draft import SEGMENTS
+from tamis.index.generations.garbage import remove_unused
+from tamis.index.generations.manifest import (
+    FORMAT,
+    Manifest,
+    SegmentEntry,
+    format_of,
+    now,
+    publish,
+    read_bytes,
+    read_current_line,
+)
+from tamis.index.generations.parts import check_files, open_parts
+from tamis.index.segment.builder import rank_lists
+from tamis.index.segment.calibration import calibrate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+_REPLACED = ("lists.postings", "lists.slices", "lists.bases")
+
+
+class _Format1(msgspec.Struct, frozen=True):
+    """A manifest of format 1: one segment that never changes, and no log."""
+
+    generation: int
+    documents: int
+    vocab_size: int
+    segments: list[str]
+    precision: str
+    settings: dict[str, Any]
+    files: dict[str, FileEntry]
+
+
+def upgrade(path: str | Path, storage: Storage | None = None) -> int:
+    """Bring an index to this version's format; the format it had.
+
+    The old generation stays whole until the new one has taken its place.
+
+    Raises:
+        FormatError: no index, or one of a format that cannot be brought to this one.
+        CorruptionError: a file differs from what was written.
+        LockedError: another process writes there.
+    """
+    storage = storage or Storage(path)
+    found = format_of(storage)
+    if found == FORMAT:
+        return found
+    name, checksum = read_current_line(storage, expected=1)
+    with FolderLock(storage):
+        manifest = _from_format_1(storage, read_bytes(storage, name, checksum))
+        check_files(storage, manifest, "full", logs=False)
+        manifest = _with_ranked_lists(storage, manifest)
+        Log.create(storage, manifest.log).close()
+        publish(storage, manifest)
+        remove_unused(storage, manifest)
+    return found
+
+
+def _from_format_1(storage: Storage, data: bytes) -> Manifest:
+    try:
+        old = msgspec.json.decode(data, type=_Format1)
+        (segment,) = old.segments
+        manifest = Manifest(
+            generation=old.generation + 1,
+            created=now(),
+            written_by=version("tamis"),
+            documents=old.documents,
+            vocab_size=old.vocab_size,
+            segments=(SegmentEntry(segment, old.documents),),
+            log=1,
+            settings=old.settings,
+            files=old.files,
+        )
+        return replace(manifest, precision=old.precision)  # type: ignore[arg-type]
+    except (msgspec.ValidationError, ValueError) as error:
+        raise FormatError(
+            f"{storage.root}: expected a manifest of format 1 with one segment, found another "
+            f"({error}); rebuild it with `tamis index`"
+        ) from error
+
+
+def _with_ranked_lists(storage: Storage, manifest: Manifest) -> Manifest:
+    """Move the segment to a folder of its own, with lists of this format and a calibration."""
+    (old,) = manifest.segments
+    entry = replace(old, name=f"{SEGMENTS}/000002")
+    files = _moved(storage, manifest.files, old.name, entry.name)
+    try:
+        files |= rank_lists(storage, entry.name, files, manifest.precision)
+    except KeyError as error:
+        raise FormatError(
+            f"{storage.root}: expected the file {error} of a segment, found it nowhere in the "
+            "manifest; rebuild it with `tamis index`"
+        ) from error
+    manifest = replace(manifest, files=files, segments=(entry,))
+    (part,) = open_parts(storage, manifest)  # refuses a folder that lacks a file
+    storage.sync_folder(entry.name)
+    storage.sync_folder(SEGMENTS)
+    return replace(manifest, segments=(replace(entry, calibration=calibrate(part.stored.segment)),))
+
+
+def _moved(
+    storage: Storage, files: Mapping[str, FileEntry], old: str, new: str
+) -> dict[str, FileEntry]:
+    """The files with those of one folder in another too, all but the lists to be replaced."""
+    storage.remove_folder(new)  # what an upgrade that was cut short left
+    storage.make_folder(new)
+    moved = dict[str, FileEntry]()
+    for name, entry in files.items():
+        part = name.removeprefix(f"{old}/")
+        if part == name:
+            moved[name] = entry
+        elif part not in _REPLACED:
+            link_or_copy(storage, storage.path(name), f"{new}/{part}")
+            moved[f"{new}/{part}"] = entry
+    return moved

@@ -1,0 +1,1 @@
+"""Changes on their way into a collection: logged, built into segments, published."""

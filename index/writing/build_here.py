@@ -1,0 +1,34 @@
+"""BuildHere: in the place of a `BuildProcess` where this process has nothing else to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tamis.index.generations.garbage import remove_unused
+from tamis.index.writing.segment_request import carry_out
+from tamis.index.writing.switch_interval import short_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as Names
+
+    from tamis.index.files.progress import Progress
+    from tamis.index.files.storage import Storage
+    from tamis.index.generations.manifest import Manifest
+    from tamis.index.writing.segment_request import SegmentOrder, Written
+
+
+class BuildHere:
+    """Writes segments, and clears away, in this process."""
+
+    def write(
+        self, order: SegmentOrder, storage: Storage, lock: int, progress: Progress
+    ) -> Written:
+        """`carry_out`, in short turns; the lock is held already."""
+        with short_turns():
+            return carry_out(order, storage, progress)
+
+    def remove_unused(
+        self, storage: Storage, lock: int, current: Manifest, busy: Names[str]
+    ) -> None:
+        """`garbage.remove_unused`; the lock is held already."""
+        remove_unused(storage, current, busy)

@@ -1,0 +1,69 @@
+"""Revision: documents get other vectors and words, worked out wherever their segment is written.
+
+How that is done needs to know more than vectors, so it comes from outside of this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tamis.index.files.progress import Progress
+    from tamis.index.files.storage import Storage
+    from tamis.index.segment.dictionary import Dictionary
+    from tamis.index.vectors import SparseVectors
+    from tamis.index.writing.part_writer import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What a revision found.
+
+    Attributes:
+        batches: the documents' vectors over the new words, the same at each call.
+        dictionary: the words in place of the present ones, with their frequencies.
+        settings: in place of those of the same names.
+    """
+
+    batches: Callable[[], Iterable[SparseVectors]]
+    dictionary: Dictionary
+    settings: Mapping[str, Any]
+
+
+class Revision(Protocol):
+    """A ``msgspec.Struct`` of a module that can be imported: it is sent as its fields."""
+
+    def revise(self, rows: Rows, storage: Storage, progress: Progress) -> Revised:
+        """Work out what takes the place of the documents' vectors.
+
+        Args:
+            rows: the documents as they are.
+            storage: of the collection's folder, where `BUILD` is there to be used.
+            progress: told how far the work has come.
+        """
+
+
+class RevisionMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A revision for another process, which takes orders from nobody but the one it works for."""
+
+    module: str
+    name: str
+    fields: bytes
+
+    @staticmethod
+    def of(revision: Revision) -> RevisionMessage:
+        """What tells another process of a revision."""
+        kind = type(revision)
+        return RevisionMessage(kind.__module__, kind.__name__, msgspec.msgpack.encode(revision))
+
+    def revision(self) -> Revision:
+        """The revision that was told of."""
+        kind = getattr(import_module(self.module), self.name)
+        found: Revision = msgspec.msgpack.decode(self.fields, type=kind)
+        return found

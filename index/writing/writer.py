@@ -1,0 +1,384 @@
+"""CollectionWriter: the write side of a collection. Vectors and records in, generations out.
+
+A write goes into the log, and is durable when the log is synced. `commit` turns all since the last
+one into a segment and marks what they replace or remove as deleted; readers see that, or nothing of
+it. Segments are merged in the background. The next writer puts right what a stop leaves behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tamis.index.collection import Collection
+from tamis.index.errors import InputError
+from tamis.index.files.closing import Closing
+from tamis.index.files.lock import FolderLock
+from tamis.index.files.progress import Progress, silent
+from tamis.index.files.storage import Storage
+from tamis.index.files.wal import Log, log_name, read_logs
+from tamis.index.generations.manifest import BUILD, read_current_line
+from tamis.index.vectors import SparseVectors
+from tamis.index.writing.background import Repeater
+from tamis.index.writing.build_here import BuildHere
+from tamis.index.writing.durability import Place, check_wait
+from tamis.index.writing.logged_words import LoggedWords
+from tamis.index.writing.pending import Pending, Write, checked
+from tamis.index.writing.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tamis.index.index import Index
+    from tamis.index.segment.dictionary import DictionaryWriter
+    from tamis.index.writing.build_process import BuildProcess
+    from tamis.index.writing.durability import Wait
+    from tamis.index.writing.revision import Revision
+
+
+class CollectionWriter(Closing):
+    """The one writer of a collection; safe to use from many threads.
+
+    ``wait`` says when a write returns: "none", at once; "durable", when a power cut cannot lose
+    it; "searchable", when readers that refresh find it. Writes are applied in one order, and what
+    a stop keeps is a beginning of it that holds every acknowledged write.
+
+    A step of the disk that fails stops the writer: it raises `StoppedError` from then on, readers
+    go on with the generation they have, and the next writer goes on from what is on disk.
+    """
+
+    @staticmethod
+    def open(
+        path: str | Path,
+        *,
+        verify: Literal["full", "lazy"] = "lazy",
+        merge: bool = True,
+        gather: bool | None = None,
+        builder: BuildProcess | BuildHere | None = None,
+        storage: Storage | None = None,
+    ) -> CollectionWriter:
+        """Become the writer of a folder and take up what is in its log.
+
+        Args:
+            path: the folder.
+            verify: as for `Index.open`.
+            merge: merge segments in the background; else call `merge`.
+            gather: let a commit take small segments before it into its own; None: as ``merge``.
+            builder: writes the segments, and clears away, in a process of its own, so that
+                searches in this one go on undisturbed; None: in this one.
+            storage: how to reach the folder's files, when not in the plain way.
+
+        Raises:
+            LockedError: another writer is there; the message names its process.
+            FormatError: no collection, or one of another format.
+            CorruptionError: a file or the log is damaged.
+        """
+        storage = storage or Storage(path)
+        read_current_line(storage)  # no lock is left in a folder that is no index
+        with ExitStack() as stack:
+            lock = stack.enter_context(FolderLock(storage))
+            collection = Collection.open(path, verify, storage=storage)
+            stack.callback(collection.close)
+            gather = merge if gather is None else gather
+            builder = builder or BuildHere()
+            writer = CollectionWriter(storage, collection, lock, builder, merge, gather)
+            stack.pop_all()
+        return writer
+
+    def __init__(
+        self,
+        storage: Storage,
+        collection: Collection,
+        lock: FolderLock,
+        builder: BuildProcess | BuildHere,
+        merge: bool,
+        gather: bool,
+    ) -> None:
+        """Take over an open collection whose lock is held; `open` is the way in."""
+        self._storage = storage
+        self._lock = lock
+        self._mutex = threading.RLock()  # the pending writes, the log and the words
+        self._committing = threading.RLock()  # taken before the mutex by who needs both
+        self._pending, self._frozen = Pending(), Pending()
+        self._publisher = Publisher(
+            storage,
+            collection.index,
+            collection.dictionary,
+            lambda error: self._log.stop(error),
+            gather,
+            builder,
+            lock.handle,
+        )
+        self._publisher.remove_unused()
+        storage.remove_folder(BUILD)
+        self._words = LoggedWords(collection.dictionary)
+        self._log = self._recover()
+        self._held = ExitStack()  # what is let go of, the last first
+        self._held.callback(lock.release)
+        self._held.callback(self._publisher.close)
+        self._held.callback(self._publisher.remove_unused)
+        self._held.callback(lambda: self._log.close())
+        self._merger = Repeater(self.merge) if merge else None
+        if self._merger is not None:
+            self._merger.wake()
+
+    @property
+    def index(self) -> Index:
+        """The generation of the last commit."""
+        return self._publisher.index
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the collection was made."""
+        return self._publisher.manifest.settings
+
+    @property
+    def pending_documents(self) -> int:
+        """Documents that were added since the last commit."""
+        with self._mutex:
+            return len(self._pending.ids())
+
+    @property
+    def dictionary(self) -> DictionaryWriter | None:
+        """The words; add to them in a ``with words_held()`` block. None without any."""
+        return self._words.dictionary
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of terms that vectors may use."""
+        if self.dictionary is None:
+            return self._publisher.manifest.vocab_size
+        return max(self.dictionary.vocab_size, 1)
+
+    def put(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        vectors: SparseVectors,
+        *,
+        wait: Wait = "durable",
+    ) -> None:
+        """Add documents, replacing those of the same ids, all or none.
+
+        Args:
+            records: each with its id as ``_id``; of two with one id the later counts.
+            vectors: ``[records]``, over at most `vocab_size` terms.
+            wait: when to return.
+
+        Raises:
+            InputError: a record or id is faulty, or there are more or fewer vectors.
+            MismatchError: the vectors use more terms than there are.
+            StoppedError: the disk has failed.
+        """
+        check_wait(wait)
+        self.wait(self.stage(records, vectors), wait)
+
+    def stage(
+        self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors, gone: Sequence[str] = ()
+    ) -> Place:
+        """Begin a `put`, which `wait` ends, and which removes the ids ``gone`` in the same step."""
+        ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
+        with self.words_held():
+            return self._append(gone, ids, encoded, vectors)
+
+    def wait(self, place: Place, wait: Wait) -> None:
+        """Wait for what `stage` began. Holding the words meanwhile would be a deadlock."""
+        if wait == "searchable" or self._pending.is_full:
+            self.commit()
+        elif wait == "durable":
+            place.log.sync(place.end)
+
+    def words_held(self) -> threading.RLock:  # type: ignore[valid-type]
+        """Keeps others from adding words and writing while its ``with`` block runs."""
+        return self._mutex
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Commit, and keep others from writing while the ``with`` block runs."""
+        with self._committing, self._mutex:
+            self.commit()
+            yield
+
+    def add(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        vectors: SparseVectors,
+        *,
+        wait: Wait = "durable",
+    ) -> None:
+        """Add documents whose ids are new, all or none; arguments and errors are those of `put`.
+
+        Raises:
+            InputError: an id is there already, or twice among these.
+        """
+        check_wait(wait)
+        ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
+        with self._mutex:
+            seen = set[str]()
+            for doc_id in ids:
+                if doc_id in seen or self.has(doc_id):
+                    raise InputError(
+                        f"expected new ids, found {doc_id!r}, which is there already; "
+                        "use `put` to replace documents"
+                    )
+                seen.add(doc_id)
+            place = self._append([], ids, encoded, vectors)
+        self.wait(place, wait)
+
+    def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
+        """Remove the documents of these ids; how many there were. Unknown ids are passed over."""
+        check_wait(wait)
+        with self._mutex:
+            found = [doc_id for doc_id in dict.fromkeys(ids) if self.has(doc_id)]
+            if found:
+                place = self._append(found, [], [], SparseVectors.empty(self.vocab_size))
+            else:
+                place = Place(self._log, self._log.size_bytes)  # of what says they are not there
+        self.wait(place, wait)
+        return len(found)
+
+    def delete_where(self, where: Mapping[str, Any], *, wait: Wait = "durable") -> int:
+        """Remove the documents that a filter admits; how many there were.
+
+        Args:
+            where: a filter over declared columns, see filters.py.
+            wait: when to return.
+
+        Raises:
+            InputError: the filter is faulty.
+        """
+        with self.alone():
+            picked = list[str]()
+            for part in self.index.parts:
+                admitted = part.allowed(where, self.index.columns)
+                assert admitted is not None  # as there is a filter
+                picked += map(part.stored.ids.doc_id, np.flatnonzero(admitted).tolist())
+            return self.delete(picked, wait=wait)
+
+    def has(self, doc_id: str) -> bool:
+        """Whether an id is there, all writes so far included."""
+        with self._mutex:
+            for writes in (self._pending, self._frozen):
+                state = writes.state(doc_id)
+                if state is not None:
+                    return state
+            return self.index.doc(doc_id) is not None
+
+    def commit(self) -> int:
+        """Make all writes so far searchable; the generation that holds them."""
+        with self._committing:
+            with self._mutex:
+                if not self._pending:
+                    return self._publisher.manifest.generation
+                self._log.refuse_if_stopped()
+                self._begin_log()
+                self._frozen, self._pending = self._pending, Pending()
+                words, vocab_size = self._words.to_commit(), self.vocab_size
+            try:
+                self._publisher.commit(self._frozen, words, vocab_size, self._log.number)
+            except BaseException as error:
+                self._log.stop(error)
+                raise
+            with self._mutex:
+                self._frozen = Pending()
+                generation = self._publisher.manifest.generation
+        if self._merger is not None:
+            self._merger.wake()
+        return generation
+
+    def merge(self, progress: Progress = silent) -> bool:
+        """Merge segments of like size, or one with many deletions; whether any were due."""
+        return self._publisher.merge_next(progress)
+
+    def optimize(self, progress: Progress = silent) -> None:
+        """Commit, and make one segment without deleted documents of all.
+
+        Args:
+            progress: told how far the work has come; stopped, it leaves nothing behind.
+        """
+        self.commit()
+        self._publisher.merge_all(progress)
+
+    def rewrite(self, revision: Revision, progress: Progress = silent) -> None:
+        """Commit, and give all documents other vectors and words, as one segment, in one step.
+
+        Args:
+            revision: works them out, of a collection with words.
+            progress: told how far the work has come; stopped, it leaves nothing behind.
+        """
+        with self.alone():
+            self._words = LoggedWords(self._publisher.rewrite(revision, progress))
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Publish a generation with other settings."""
+        self._publisher.change_settings(settings)
+
+    def remove_unused(self) -> None:
+        """Remove the files of generations that nobody reads any more."""
+        self._publisher.remove_unused()
+
+    def close(self) -> None:
+        """Commit, and let another writer in.
+
+        Raises:
+            StoppedError: the disk has failed. The lock is let go of all the same.
+        """
+        with ExitStack() as stack:
+            stack.callback(self._held.close)
+            if self._merger is not None:
+                stack.callback(self._merger.close)
+            self.commit()
+
+    def abandon(self) -> None:
+        """Let another writer in; writes that are not searchable yet stay in the log."""
+        with ExitStack() as stack:
+            stack.callback(self._held.close)
+            if self._merger is not None:
+                stack.callback(self._merger.close)
+            self._log.sync_all()
+
+    def __exit__(self, *error: object) -> None:
+        (self.abandon if any(error) else self.close)()
+
+    def _append(
+        self,
+        deleted: Sequence[str],
+        ids: Sequence[str],
+        records: Sequence[bytes],
+        vectors: SparseVectors,
+    ) -> Place:
+        """Put a write into the log and among the pending ones, its new words with it."""
+        write = Write.of(self._words.to_log(), deleted, ids, records, vectors)
+        end = self._log.append(write.encoded())
+        self._words.logged(len(write.words))
+        self._pending.apply(write)
+        return Place(self._log, end)
+
+    def _begin_log(self) -> None:
+        """Go on in a new log; the old one is whole on disk before the new one begins."""
+        old = self._log
+        old.finish()
+        try:
+            self._log = Log.create(self._storage, old.number + 1)
+        except BaseException as error:
+            old.stop(error)
+            raise
+        old.close()
+
+    def _recover(self) -> Log:
+        """Take up the writes of the logs, and go on with the last one."""
+        logs = read_logs(self._storage, self._publisher.manifest.log)
+        last = max(logs)
+        if not logs[last].whole_bytes:  # a stop came before it was begun
+            self._storage.remove(log_name(last))
+            del logs[last]
+            last -= 1
+        for contents in logs.values():
+            for payload in contents.payloads:
+                write = Write.decoded(payload)
+                self._words.replay(write.words)
+                self._pending.apply(write)
+        return Log.resume(self._storage, last, logs[last])

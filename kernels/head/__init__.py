@@ -1,0 +1,1 @@
+"""The fused LM head: product, activation and pooling in one pass."""

@@ -1,0 +1,1 @@
+"""Readers of every input: passages, fields, languages, judgements."""

@@ -1,0 +1,49 @@
+"""What the owner of a corpus should know before hours are spent on encoding it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from tamis.retriever.corpus.languages import advice, languages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tamis.retriever.models.encoder import Encoder
+    from tamis.retriever.words.lexical import LexicalConfig
+
+
+class CorpusWarning(UserWarning):
+    """Something about a corpus that its owner should know, though it can be indexed."""
+
+
+def count_cut(encoder: Encoder | None, texts: Sequence[str]) -> int:
+    """How many documents an encoder does not read to their end."""
+    if encoder is None:
+        return 0
+    longest = encoder.description.max_length
+    long = [text for text in texts if 2 * len(text.encode()) > longest]  # few tokens are shorter
+    return sum(tokens > longest for tokens in encoder.count_tokens(long)) if long else 0
+
+
+def warn_of_cut(encoder: Encoder | None, source: str, cut: int, documents: int) -> None:
+    """Warn (CorpusWarning) where `count_cut` has counted any."""
+    if encoder is not None and cut:
+        warnings.warn(
+            f"{source}: {cut:,} of {documents:,} documents are longer than the "
+            f"{encoder.description.max_length} tokens that the encoder reads, and the rest of them "
+            "adds no learned terms; --chunk 200:40 makes passages of them",
+            CorpusWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_language(
+    encoder: Encoder | None, lexical: LexicalConfig | None, source: str, texts: Sequence[str]
+) -> None:
+    """Warn (CorpusWarning) where the settings do not suit the language of a sample of texts."""
+    location = encoder.location if encoder else ""
+    said = advice(languages_of(texts), location, lexical.language if lexical else None)
+    if said:
+        warnings.warn(f"{source}: {said}", CorpusWarning, stacklevel=3)

@@ -1,0 +1,204 @@
+"""A dry run over a corpus: what is in it, and all that is wrong, before any work."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from tamis.retriever.corpus.fields import common_kind, kind_of
+from tamis.retriever.corpus.languages import languages_of
+from tamis.retriever.corpus.passages import read_passages
+from tamis.retriever.corpus.sampling import Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tamis.index.errors import InputError
+    from tamis.index.files.progress import Progress
+    from tamis.index.segment.columns import ColumnType
+    from tamis.retriever.types import Passage
+
+SHOWN = 10  # examples of each kind
+SAMPLE = 1000  # texts whose language is guessed
+LONG_WORDS = 350  # about 512 word pieces of English
+_MOJIBAKE = re.compile("\ufffd|[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac|\u00ef\u00bf\u00bd")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusField:
+    """A field beside id, title and text.
+
+    Attributes:
+        type: that all its values share.
+        documents: that have a value.
+    """
+
+    type: ColumnType
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusReport:
+    """What a dry run found.
+
+    Attributes:
+        documents: that can be indexed.
+        characters: of titles and texts.
+        words: per document, separated by spaces: smallest, median, mean, 95th percentile, largest.
+        long_documents: of more than 350 words, which a model of 512 tokens would cut.
+        faults: how many lines or files cannot be indexed; ``tamis index`` refuses the first.
+        first_faults: the first ten, each with file and line.
+        duplicate_ids: documents whose id came before; ``tamis index`` refuses them.
+        first_duplicate_ids: the first ten of them.
+        duplicate_texts: documents whose title and text came before, spaces aside.
+        first_duplicates: the first ten of them, as ``id = earlier id``.
+        broken_characters: documents with replacement characters, or with UTF-8 read as another
+            encoding.
+        languages: their shares among a sample of 1,000 documents.
+        fields: further ones, by name; those that searches can be filtered by.
+    """
+
+    documents: int
+    characters: int
+    words: dict[str, float]
+    long_documents: int
+    faults: int
+    first_faults: tuple[str, ...]
+    duplicate_ids: int
+    first_duplicate_ids: tuple[str, ...]
+    duplicate_texts: int
+    first_duplicates: tuple[str, ...]
+    broken_characters: int
+    languages: dict[str, float]
+    fields: dict[str, CorpusField]
+
+
+def check_corpus(
+    source: str | Path,
+    *,
+    id_field: str | None = None,
+    title_field: str | None = None,
+    text_field: str | None = None,
+    progress: Progress | None = None,
+) -> CorpusReport:
+    """Read a whole corpus and report on it; nothing is written.
+
+    Args:
+        source: as for `read_passages`.
+        id_field: as for `read_passages`.
+        title_field: as for `read_passages`.
+        text_field: as for `read_passages`.
+        progress: told how far the reading has come.
+
+    Raises:
+        InputError: there is no such corpus, or a file that cannot be read further: damaged
+            compression, a line of more than 64 MiB.
+    """
+    check = _Check()
+    passages = read_passages(
+        source,
+        id_field=id_field,
+        title_field=title_field,
+        text_field=text_field,
+        fault=check.fault,
+    )
+    for number, passage in enumerate(passages, start=1):
+        check.take(passage)
+        if progress is not None and number % 1000 == 0:
+            progress("check", number, None)
+    return check.report()
+
+
+class _Check:
+    """Counts what passes by; some 100 bytes a document."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._id_hashes, self._text_hashes = array("Q"), array("Q")
+        self._lengths = array("q")
+        self._characters = 0
+        self._broken = 0
+        self._faults = 0
+        self._first_faults: list[str] = []
+        self._kinds: dict[str, set[ColumnType]] = {}
+        self._present: Counter[str] = Counter()
+        self._sample = Spread[str](SAMPLE)
+
+    def fault(self, error: InputError) -> None:
+        """Count a line or file that cannot be indexed."""
+        self._faults += 1
+        if len(self._first_faults) < SHOWN:
+            self._first_faults.append(str(error))
+
+    def take(self, passage: Passage) -> None:
+        """Count a passage."""
+        content = passage.content
+        words = content.split()
+        self._ids.append(passage.doc_id)
+        self._id_hashes.append(xxhash.xxh3_64_intdigest(passage.doc_id.encode()))
+        self._text_hashes.append(xxhash.xxh3_64_intdigest(" ".join(words).encode()))
+        self._lengths.append(len(words))
+        self._characters += len(content)
+        self._broken += _MOJIBAKE.search(content) is not None
+        self._sample.take(content)
+        for name, value in passage.fields.items():
+            kind = kind_of(value)
+            if kind is not None:
+                self._kinds.setdefault(name, set()).add(kind)
+                self._present[name] += 1
+
+    def report(self) -> CorpusReport:
+        """What was found."""
+        lengths = np.array(self._lengths)
+        ids, texts = _repeated(self._id_hashes), _repeated(self._text_hashes)
+        return CorpusReport(
+            documents=lengths.size,
+            characters=self._characters,
+            words=_spread_of(lengths),
+            long_documents=int((lengths > LONG_WORDS).sum()),
+            faults=self._faults,
+            first_faults=tuple(self._first_faults),
+            duplicate_ids=len(ids),
+            first_duplicate_ids=tuple(self._ids[later] for _, later in ids[:SHOWN]),
+            duplicate_texts=len(texts),
+            first_duplicates=tuple(self._named(texts[:SHOWN])),
+            broken_characters=self._broken,
+            languages=languages_of(self._sample.kept()),
+            fields={
+                name: CorpusField(common_kind(kinds), self._present[name])
+                for name, kinds in self._kinds.items()
+            },
+        )
+
+    def _named(self, pairs: Sequence[tuple[int, int]]) -> list[str]:
+        return [f"{self._ids[later]} = {self._ids[first]}" for first, later in pairs]
+
+
+def _repeated(hashes: array[int]) -> list[tuple[int, int]]:
+    """Each repeated hash's place, and that of its first: ``(first, later)`` by ``later``."""
+    values = np.array(hashes, np.uint64)
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    firsts = first[inverse]
+    later = np.flatnonzero(firsts != np.arange(values.size))
+    return list(zip(firsts[later].tolist(), later.tolist(), strict=True))
+
+
+def _spread_of(lengths: NDArray[np.int64]) -> dict[str, float]:
+    if not lengths.size:
+        return {}
+    return {
+        "smallest": float(lengths.min()),
+        "median": float(np.median(lengths)),
+        "mean": float(lengths.mean()),
+        "p95": float(np.percentile(lengths, 95)),
+        "largest": float(lengths.max()),
+    }

@@ -1,0 +1,275 @@
+"""Reading a corpus: every input format becomes a stream of passages. Nothing is held in memory.
+
+A mistake in the corpus raises InputError, whose message begins with the file and the line.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tamis.index.errors import InputError
+from tamis.index.segment.identifiers import check_id
+from tamis.retriever.corpus.lines import (
+    json_file,
+    json_lines,
+    open_bytes,
+    refuse,
+)
+from tamis.retriever.corpus.tables import csv_rows, parquet_rows, tsv_rows
+from tamis.retriever.corpus.texts import TEXT_FILES, read_text_file
+from tamis.retriever.types import Passage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from tamis.retriever.corpus.lines import Fault, Rows
+
+STDIN = "-"
+ID_KEYS = ("_id", "id", "docid", "doc_id")
+TEXT_KEYS = ("text", "contents", "body", "segment", "passage")
+TITLE_KEY = "title"
+DATA_FILES = (".jsonl", ".ndjson", ".json", ".parquet")
+TABLES = (".tsv", ".csv")
+FORMATS = (
+    "a BEIR folder (corpus.jsonl), .jsonl, .json, .tsv or .csv, each also with .gz or .zst, "
+    ".parquet, a folder of .txt, .md or .html files, a folder of .jsonl, .json or .parquet files, "
+    "or - for JSON lines on standard input"
+)
+_ABOUT = ("readme", "license", "licence", "source", "notice")  # files beside the data
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Under which names a record holds what; None tries the usual ones."""
+
+    doc_id: str | None = None
+    title: str | None = None
+    text: str | None = None
+
+    def pick(self, names: Iterable[str]) -> tuple[str | None, str | None]:
+        """The name of the id and of the text among these names; None where there is none."""
+        there = set(names)
+        ids = (self.doc_id,) if self.doc_id else ID_KEYS
+        texts = (self.text,) if self.text else TEXT_KEYS
+        return tuple(  # type: ignore[return-value]
+            next((key for key in wanted if key in there), None) for wanted in (ids, texts)
+        )
+
+    def check(self, name: str, columns: Sequence[str]) -> None:
+        """Refuse a table without an id, a text or the named title; lists its columns."""
+        doc_id, text = self.pick(columns)
+        if doc_id is None:
+            raise self._missing(name, "an id", self.doc_id, ID_KEYS, "--id-field", columns)
+        if text is None:
+            raise self._missing(name, "a text", self.text, TEXT_KEYS, "--text-field", columns)
+        if self.title is not None and self.title not in columns:
+            raise self._missing(name, "a title", self.title, (), "--title-field", columns)
+
+    def missing(self, place: str, row: Mapping[str, Any]) -> InputError:
+        """What to say of a record without an id or a text."""
+        doc_id, _ = self.pick(key for key, value in row.items() if value is not None)
+        if doc_id is None:
+            return self._missing(place, "an id", self.doc_id, ID_KEYS, "--id-field", list(row))
+        return self._missing(place, "a text", self.text, TEXT_KEYS, "--text-field", list(row))
+
+    def _missing(
+        self,
+        place: str,
+        what: str,
+        wanted: str | None,
+        usual: Sequence[str],
+        option: str,
+        found: Sequence[str],
+    ) -> InputError:
+        where = repr(wanted) if wanted else f"one of {', '.join(usual)}"
+        return InputError(
+            f"{place}: expected {what} under {where}; found the fields "
+            f"{', '.join(map(str, found)) or 'none'}; add it, or name one with {option}"
+        )
+
+
+def read_passages(
+    source: str | Path,
+    *,
+    id_field: str | None = None,
+    title_field: str | None = None,
+    text_field: str | None = None,
+    fault: Fault = refuse,
+) -> Iterator[Passage]:
+    """Read a corpus, passage by passage.
+
+    All other fields of a record are kept in `Passage.fields`, but for those that are named
+    ``_id``, ``title`` or ``text`` without being it.
+
+    Args:
+        source: a BEIR folder, ``.jsonl``, ``.json`` (lines, or Anserini's arrays and objects),
+            ``.csv`` (with a header), ``.tsv`` (with a header, or MS MARCO's), each also compressed
+            (``.gz``, ``.zst``), ``.parquet``, a folder of text, Markdown and HTML files, a folder
+            of JSON or Parquet files, or ``-`` for JSON lines on standard input.
+        id_field: where the id is; None tries ``_id``, ``id``, ``docid``, ``doc_id``.
+        title_field: where the title is; None tries ``title``.
+        text_field: where the text is; None tries ``text``, ``contents``, ``body``, ``segment``,
+            ``passage``.
+        fault: told of each passage that is faulty, which is then left out; raises by default.
+
+    Raises:
+        InputError: no such corpus, or, through ``fault``, a line that is not a passage: broken
+            JSON, a missing id, an empty text, bytes that are not UTF-8.
+    """
+    keys = Keys(id_field, title_field, text_field)
+    if str(source) == STDIN:
+        name = "standard input"
+        return _from_rows(name, json_lines(name, sys.stdin.buffer, fault), keys, fault)
+    files = corpus_files(Path(source))
+    if files[0].suffix.lower() not in TEXT_FILES:
+        return (passage for path in files for passage in _from_file(path, keys, fault))
+    if keys != Keys():
+        raise InputError(
+            f"{source}: expected records to name the fields of, found text files; "
+            "their names are the ids, leave the options out"
+        )
+    return _from_text_files(Path(source), files, fault)
+
+
+def corpus_files(source: Path) -> list[Path]:
+    """The files to read for a source, in order: all of text or none.
+
+    Raises:
+        InputError: there is nothing that can be read, or files of both kinds.
+    """
+    if not source.exists():
+        raise InputError(f"{source}: expected {FORMATS}; found nothing; check the path")
+    if not source.is_dir():
+        _kind(source)
+        return [source]
+    for name in ("corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst"):
+        if (source / name).is_file():
+            return [source / name]
+    return _files_of_folder(source)
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    data = sorted(path for path in folder.iterdir() if _ending(path) in DATA_FILES)
+    texts = sorted(path for path in folder.rglob("*") if _is_text(path, folder))
+    if data:
+        texts = [path for path in texts if not path.name.lower().startswith(_ABOUT)]
+    if data and texts:
+        raise InputError(
+            f"{folder}: expected either records or texts, found both, such as {data[0].name} and "
+            f"{texts[0].relative_to(folder)}; put one kind into a folder of its own"
+        )
+    if not data and not texts:
+        raise InputError(f"{folder}: expected {FORMATS}; found a folder without any of them")
+    return data or texts
+
+
+def _is_text(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in TEXT_FILES and not hidden and path.is_file()
+
+
+def _ending(path: Path) -> str:
+    """The ending that tells the format: that before ``.gz`` or ``.zst``."""
+    return Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower()
+
+
+def _kind(path: Path) -> str:
+    kind = _ending(path)
+    if kind not in (*DATA_FILES, *TABLES, *TEXT_FILES) or _is_packed_text(kind, path):
+        raise InputError(f"{path}: expected {FORMATS}; found a file ending in {kind!r}; rename it")
+    return kind
+
+
+def _is_packed_text(kind: str, path: Path) -> bool:
+    return kind in TEXT_FILES and kind != path.suffix.lower()
+
+
+def _from_file(path: Path, keys: Keys, fault: Fault) -> Iterator[Passage]:
+    yield from _from_rows(str(path), _rows(path, _kind(path), keys, fault), keys, fault)
+
+
+def _rows(path: Path, kind: str, keys: Keys, fault: Fault) -> Rows:
+    name = str(path)
+    if kind == ".parquet":
+        yield from parquet_rows(path, keys.check)
+        return
+    if kind == ".json":
+        yield from json_file(path, fault)
+        return
+    with open_bytes(path) as stream:
+        if kind == ".csv":
+            yield from csv_rows(name, stream, keys.check, fault)
+        elif kind == ".tsv":
+            yield from tsv_rows(name, stream, lambda cells: _names(cells, keys), keys.check, fault)
+        else:
+            yield from json_lines(name, stream, fault)
+
+
+def _names(cells: Sequence[str], keys: Keys) -> bool:
+    """Whether these cells are the header of a table: told so by an option, or by usual names."""
+    return keys != Keys() or None not in keys.pick(cells)
+
+
+def _from_rows(name: str, rows: Rows, keys: Keys, fault: Fault) -> Iterator[Passage]:
+    for number, row in rows:
+        try:
+            passage = _from_row(name, number, row, keys)
+        except InputError as error:
+            fault(error)
+        else:
+            yield passage
+
+
+def _from_row(name: str, number: int, row: Mapping[str, Any], keys: Keys) -> Passage:
+    id_key, text_key = keys.pick(key for key, value in row.items() if value is not None)
+    if id_key is None or text_key is None:
+        raise keys.missing(f"{name}:{number}", row)
+    title_key = keys.title or TITLE_KEY
+    known = {id_key, text_key, title_key, "_id", "title", "text"}
+    fields = {key: value for key, value in row.items() if key not in known}
+    return _passage(name, number, row[id_key], row[text_key], row.get(title_key), fields)
+
+
+def _passage(
+    name: str,
+    number: int,
+    doc_id: Any,  # noqa: ANN401  whatever the file holds
+    text: Any,  # noqa: ANN401
+    title: Any = None,  # noqa: ANN401
+    fields: Mapping[str, Any] | None = None,
+) -> Passage:
+    title = "" if title is None else title
+    if isinstance(doc_id, int) and not isinstance(doc_id, bool):
+        doc_id = str(doc_id)
+    for what, value in (("id", doc_id), ("text", text), ("title", title)):
+        if not isinstance(value, str):
+            raise InputError(
+                f"{name}:{number}: expected a string as {what}, found "
+                f"{type(value).__name__}; write it as a string"
+            )
+    if not text.strip() and not title.strip():
+        raise InputError(
+            f"{name}:{number}: expected some text, found none for id {doc_id!r}; "
+            "remove the document or give it a text"
+        )
+    try:
+        check_id(doc_id)
+    except InputError as error:
+        raise InputError(f"{name}:{number}: {error}") from None
+    return Passage(doc_id, text, title, fields or {}, number, name)
+
+
+def _from_text_files(source: Path, files: Iterable[Path], fault: Fault) -> Iterator[Passage]:
+    """One passage a file; its id is the path within the folder, or the file's own name."""
+    folder = source if source.is_dir() else source.parent
+    for path in files:
+        try:
+            title, text = read_text_file(path, fault)
+            passage = _passage(str(path), 1, path.relative_to(folder).as_posix(), text, title)
+        except InputError as error:
+            fault(error)
+        else:
+            yield passage

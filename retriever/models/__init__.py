@@ -1,0 +1,1 @@
+"""Encoders: formats on disk, tokenizers, heads and their arithmetic."""

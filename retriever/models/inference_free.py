@@ -1,0 +1,169 @@
+"""Queries without a model, torch or transformers: a tokenizer and one weight a term."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from tamis.index.errors import FormatError, InputError
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.models.description import QUERY_WEIGHT_FILES, EncoderDescription
+from tamis.retriever.models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+DESCRIPTION_FILE = "description.json"
+
+
+class TableQueryEncoder:
+    """A query's vector is the weight of each term that occurs in it (most often an IDF).
+
+    How often or where a term occurs does not matter: the document side was trained for that.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, weights: NDArray[np.float32], description: EncoderDescription
+    ) -> None:
+        """Join a tokenizer and a table.
+
+        Args:
+            tokenizer: gives the terms of a text.
+            weights: ``[vocab_size]`` float32, finite; a term of weight 0 or less is left out.
+            description: of the whole encoder, whose document side filled the index.
+
+        Raises:
+            FormatError: the table's size is not the description's, or a weight is not finite.
+        """
+        if weights.shape != (description.vocab_size,) or not np.isfinite(weights).all():
+            raise FormatError(
+                f"encoder {description.name}: expected {description.vocab_size} finite query "
+                f"weights, found shape {weights.shape}; use the table made for this model"
+            )
+        self.tokenizer = tokenizer
+        self.description = description
+        self.weights = np.maximum(weights, 0, dtype=np.float32)
+        self.weights[list(tokenizer.special_ids)] = 0
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of queries, one row each; a text without known terms has an empty row."""
+        rows = [sorted(set(ids)) for ids in self.tokenizer.bare_ids(_checked(texts))]
+        terms = np.array([term for row in rows for term in row], np.int32)
+        weights = self.weights[terms]
+        kept = weights > 0
+        counts = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=counts[1:])
+        kept_before = np.zeros(terms.size + 1, np.int64)
+        np.cumsum(kept, out=kept_before[1:])
+        return SparseVectors.trusted(
+            kept_before[counts], terms[kept], weights[kept], self.description.vocab_size
+        )
+
+    def term_string(self, term: int) -> str:
+        """The piece of text that a term stands for."""
+        return self.tokenizer.term_string(term)
+
+    def term_id(self, string: str) -> int | None:
+        """The term spelled ``string``; None if the vocabulary has none."""
+        return self.tokenizer.term_id(string)
+
+    def terms_of(self, text: str) -> set[int]:
+        """The terms that a text itself holds; any other term of its vector is an expansion."""
+        (terms,) = self.tokenizer.bare_ids([text])
+        return set(terms)
+
+    def save(self, folder: str | Path) -> None:
+        """Write all that `load` needs into an existing or new folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(folder)
+        save_file({"weight": self.weights}, str(folder / QUERY_WEIGHT_FILES[0]))
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(self.description), indent=2))
+
+    @staticmethod
+    def load(folder: str | Path) -> TableQueryEncoder:
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: a file is missing or is not what it should be.
+        """
+        path = Path(folder) / DESCRIPTION_FILE
+        try:
+            description = EncoderDescription(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise FormatError(
+                f"{path}: expected the description of a query encoder, found none ({error}); "
+                "save the encoder anew"
+            ) from error
+        tokenizer = Tokenizer.load(Path(folder), description.max_length)
+        weights = read_weight_table(
+            Path(folder) / QUERY_WEIGHT_FILES[0], tokenizer, description.vocab_size
+        )
+        return TableQueryEncoder(tokenizer, weights, description)
+
+
+def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.float32]:
+    """The query weights ``[vocab_size]`` of a safetensors, JSON or text file.
+
+    A table shorter than the vocabulary is filled with zeros: models pad their vocabulary.
+
+    Args:
+        path: safetensors with a tensor ``weight``; JSON that maps pieces to weights (OpenSearch's
+            ``idf.json``); or lines of piece, tab, weight (``query_token_weights.txt``).
+        tokenizer: gives the ids of pieces; pieces it does not know are left out.
+        vocab_size: size of the result.
+
+    Raises:
+        FormatError: the file is missing or is none of these.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            table = load_file(str(path))["weight"].astype(np.float32).reshape(-1)
+        else:
+            pieces = _pieces_of_json(path) if path.suffix == ".json" else _pieces_of_lines(path)
+            table = _by_id(pieces, tokenizer)
+    except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
+        raise FormatError(
+            f"{path}: expected query weights (safetensors with a tensor `weight`, JSON of piece to "
+            f"weight, or lines of piece, tab, weight), found something else ({error!r}); "
+            "copy the file anew from the model's source"
+        ) from error
+    if table.size > vocab_size:
+        raise FormatError(
+            f"{path}: expected at most {vocab_size} query weights, found {table.size}; "
+            "use the table made for this model"
+        )
+    return np.pad(table, (0, vocab_size - table.size))
+
+
+def _pieces_of_json(path: Path) -> dict[str, float]:
+    return {piece: float(weight) for piece, weight in json.loads(path.read_text("utf-8")).items()}
+
+
+def _pieces_of_lines(path: Path) -> dict[str, float]:
+    lines = path.read_text("utf-8").split("\n")  # splitlines would cut at pieces such as U+2028
+    pairs = (line.rstrip("\r").rsplit("\t", 1) for line in lines if line)
+    return {piece: float(weight) for piece, weight in pairs}
+
+
+def _by_id(pieces: dict[str, float], tokenizer: Tokenizer) -> NDArray[np.float32]:
+    table = np.zeros(tokenizer.size, np.float32)
+    for piece, weight in pieces.items():
+        term = tokenizer.term_id(piece)
+        if term is not None:
+            table[term] = weight
+    return table
+
+
+def _checked(texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):
+        raise InputError("expected a list of texts, found one string; write [text]")
+    return texts

@@ -1,0 +1,242 @@
+"""Loads Hugging Face language models, whole or cut before their vocabulary head."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers.utils import logging
+
+from tamis.index.errors import FormatError
+from tamis.retriever.models.description import Architecture, NeuralSide
+from tamis.retriever.models.heads import (
+    GatedModel,
+    TokenWeightModel,
+    load_gate,
+    load_token_weigher,
+)
+from tamis.retriever.models.quantised_weights import SCALE, load_quantised
+from tamis.retriever.models.splade_model import SpladeModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+POOLER = "pooler."  # of backbones saved without a head; no weight of a term comes from it
+
+
+def load_language_model(
+    side: NeuralSide,
+    special_ids: Iterable[int],
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+) -> SpladeModel:
+    """Load a side's model onto a device, ready to encode.
+
+    Unless told otherwise it runs in bfloat16 on a GPU and in float32 on a processor; a model whose
+    weights were rounded to int8 anyway runs in bfloat16 on processors that multiply it natively,
+    several times faster.
+
+    Args:
+        side: what to load.
+        special_ids: terms that are never emitted.
+        device: where it runs.
+        dtype: of its weights and arithmetic, instead of the device's own choice.
+
+    Raises:
+        FormatError: weights are missing, or the head does more than a product and a bias.
+    """
+    dtype = dtype or _choose_dtype(side, device)
+    if side.architecture is Architecture.TOKEN_WEIGHTS:
+        model: Any = _from_folder(AutoModel, side.folder, dtype)
+        parts = (side, model, load_token_weigher(side.folder).to(dtype))
+        return TokenWeightModel(*parts, special_ids).to(device).eval()
+    model = load_whole_model(side, dtype)
+    decoder = cut_head(model, side.folder)
+    if side.gated:
+        gate = load_gate(side.folder).to(dtype)
+        return GatedModel(side, model, decoder, special_ids, gate).to(device).eval()
+    return SpladeModel(side, model, decoder, special_ids).to(device).eval()
+
+
+class PassThrough(nn.Module):
+    """Stands where a vocabulary head stood and gives its input back."""
+
+    weight = None
+    bias = None  # some models read the bias of the head they are given
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return ``hidden``."""
+        return hidden
+
+
+@torch.inference_mode()
+def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Hugging Face model
+    """Take the vocabulary head out of a model, which then gives the head's input as its logits.
+
+    One short text is run with and without the head, to be certain that head and model together
+    still compute the logits: some models scale, cap or cut them afterwards.
+
+    Raises:
+        FormatError: they do not.
+    """
+    decoder = model.get_output_embeddings()
+    training = model.training
+    model.eval()  # dropout would make two runs differ
+    probe = torch.tensor([[1, 2, 3]], device=model.device)
+    logits = model(input_ids=probe).logits
+    bias = getattr(decoder, "bias", None)
+    model.set_output_embeddings(PassThrough())
+    decoder.bias = bias
+    rebuilt = decoder(model(input_ids=probe).logits)
+    model.train(training)
+    if logits.shape != rebuilt.shape or not torch.allclose(logits, rebuilt, rtol=1e-3, atol=1e-3):
+        raise FormatError(
+            f"{name}: expected logits that are a matrix product and a bias, found "
+            f"{type(model).__name__}, which changes them afterwards; use another architecture"
+        )
+    head: nn.Linear = decoder
+    return head
+
+
+def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
+    if device.type != "cpu":
+        return torch.bfloat16
+    rounded = _is_quantised(side.folder / "model.safetensors")
+    return torch.bfloat16 if rounded and multiplies_bfloat16() else torch.float32
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has AVX512-BF16 or AMX; older ones would emulate it, slowly."""
+    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in features)
+
+
+def load_headless(folder: Path) -> nn.Module:
+    """A backbone without a head, in float32 on the processor, such as a dense encoder's."""
+    model: nn.Module = _from_folder(AutoModel, folder, torch.float32)
+    return model.eval()
+
+
+def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
+    """A side's Hugging Face model with its vocabulary head, on the processor."""
+    causal = side.architecture is Architecture.CAUSAL
+    kind: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    if _is_quantised(side.folder / "model.safetensors"):
+        weights = load_quantised(side.folder / "model.safetensors")
+        config = AutoConfig.from_pretrained(str(side.folder), local_files_only=True)
+        model = kind.from_config(config, dtype=dtype)
+        _fill(model, weights, side.folder)
+    else:
+        model = _from_folder(kind, side.folder, dtype)
+    if side.linear_head:
+        make_head_linear(model, side.folder)
+    return model if side.adapter is None else _with_adapter(model, side.adapter)
+
+
+def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF model
+    """Take the activation out of a BERT head's transform, as ``NeuralSide.linear_head`` says.
+
+    Raises:
+        FormatError: the model is not a BERT.
+    """
+    transform = getattr(
+        getattr(getattr(model, "cls", None), "predictions", None), "transform", None
+    )
+    if transform is None:
+        raise FormatError(
+            f"{folder}: expected a BERT model for linear_head, found {type(model).__name__}; "
+            "remove that setting from encoder.json"
+        )
+    transform.transform_act_fn = nn.Identity()
+
+
+def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  HF classes
+    """The model of a folder, with every weight found there (transformers would invent the rest)."""
+    with without_progress_bars(), without_load_report():
+        model, report = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    needed = (name for name in report["missing_keys"] if not name.startswith(POOLER))
+    _check_complete(needed, folder)
+    return model
+
+
+@contextlib.contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Have transformers draw none while the context is open."""
+    bars: Any = logging  # untyped
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def without_load_report() -> Iterator[None]:
+    """Have transformers keep its table of missing weights to itself: here that is an error."""
+    reports: Any = logging  # untyped
+    level = reports.get_verbosity()
+    reports.set_verbosity_error()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(level)
+
+
+def _fill(model: nn.Module, weights: dict[str, Any], folder: Path) -> None:
+    """Give a new model its weights; a head may be absent where it is tied to the embeddings."""
+    report = model.load_state_dict(
+        {name: torch.from_numpy(weight) for name, weight in weights.items()}, strict=False
+    )
+    any_model: Any = model
+    tied = getattr(any_model, "all_tied_weights_keys", None) or any_model._tied_weights_keys or ()
+    _check_complete([name for name in report.missing_keys if name not in tied], folder)
+
+
+def _check_complete(missing: Iterable[str], folder: Path) -> None:
+    names = sorted(missing)
+    if names:
+        raise FormatError(
+            f"{folder}: expected the weights of the model and its vocabulary head, found none for "
+            f"{', '.join(names[:3])} ({len(names)} missing); use a checkpoint with its head"
+        )
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:  # noqa: ANN401  any HF model
+    """The model with a PEFT adapter merged into its weights."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise FormatError(
+            f"{adapter}: expected peft for this adapter, found none; pip install 'tamis[encode]'"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # of transformers, at peft
+        adapted = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    return adapted.merge_and_unload()
+
+
+def _is_quantised(path: Path) -> bool:
+    if not path.is_file():
+        return False  # a model in several files
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return any(name.endswith(SCALE) for name in file.keys())  # noqa: SIM118  no dict
+    except SafetensorError as error:
+        raise FormatError(
+            f"{path}: expected safetensors, found something else ({error}); copy the file anew"
+        ) from error

@@ -1,0 +1,239 @@
+"""Reads a reranker's folder: settings, tokenizer and weights, without unpickling anything.
+
+A folder of the Hugging Face format is a reranker as it is; ``reranker.json`` beside it says what
+its configuration cannot. The bundled reranker stores its layers as int8 rows and takes its
+embedding matrix from the bundled encoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import torch
+import xxhash
+from safetensors.numpy import load_file
+from transformers import AutoConfig, AutoModel
+from transformers.utils import logging
+
+from tamis.index.errors import FormatError, MismatchError
+from tamis.retriever.models.language_model import without_progress_bars
+from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder
+from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
+from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.rerank.backbone import (
+    CAUSAL,
+    Backbone,
+    check_architecture,
+    check_positions,
+    default_scoring_layer,
+)
+from tamis.retriever.rerank.layout import BlockSizes
+from tamis.retriever.rerank.prompt import DECODER, ENCODER, PromptBuilder, Template
+from tamis.retriever.rerank.readout import Readout  # noqa: TC001  msgspec reads annotations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SETTINGS = "reranker.json"
+SAMPLE = "embedding_sample.safetensors"
+BUNDLED_RERANKER = BUNDLED.with_name("reranker")
+EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+ENCODER_SIZES = BlockSizes()
+DECODER_SIZES = BlockSizes(prefix=512, document=7680, query=512)
+
+
+@dataclass(frozen=True)
+class RerankerSettings:
+    """What ``reranker.json`` holds.
+
+    Attributes:
+        name: as reports print it.
+        licence: of the weights.
+        scoring_layer: the layer that gives the scores, from 0; None for two thirds up.
+        reads_from: first layer in which the query reads documents.
+        sizes: the most tokens of each block; None for the architecture's own.
+        template: the words around texts; None for the architecture's own.
+        readouts: by conditioning, how attention becomes a score.
+        shared_embeddings: how far, relatively, the bundled encoder's embedding matrix may be from
+            the one these weights were trained beside; 0 where the folder has a matrix of its own.
+        null_query: what asks nothing, where a readout takes its scores off; empty, or "N/A".
+    """
+
+    name: str = ""
+    licence: str = ""
+    scoring_layer: int | None = None
+    reads_from: int = 0
+    sizes: BlockSizes | None = None
+    template: Template | None = None
+    readouts: dict[str, Readout] = field(default_factory=dict)
+    shared_embeddings: float = 0.0
+    null_query: str = ""
+
+
+@dataclass(frozen=True)
+class LoadedReranker:
+    """A reranker's parts, ready to run.
+
+    Attributes:
+        backbone: the model up to its scoring layer.
+        prompts: texts to blocks.
+        settings: what the folder says.
+        fingerprint: changes with weights and settings.
+    """
+
+    backbone: Backbone
+    prompts: PromptBuilder
+    settings: RerankerSettings
+    fingerprint: str
+
+
+def load_reranker(name_or_path: str, device: torch.device, dtype: torch.dtype) -> LoadedReranker:
+    """Load a reranker onto a device.
+
+    Args:
+        name_or_path: ``default`` for the bundled one, a folder, or a hub name.
+        device: where it runs.
+        dtype: of its weights.
+
+    Raises:
+        FormatError: files are missing or damaged, or the architecture is not supported.
+        MismatchError: the embedding matrix it belongs to is another.
+    """
+    folder = BUNDLED_RERANKER if name_or_path == DEFAULT else find_folder(name_or_path)
+    settings = read_settings(folder)
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    check_architecture(config)
+    causal = CAUSAL[config.model_type]
+    sizes = settings.sizes or (DECODER_SIZES if causal else ENCODER_SIZES)
+    check_positions(config, sizes)
+    layer = settings.scoring_layer
+    layer = default_scoring_layer(config) if layer is None else layer
+    if layer >= config.num_hidden_layers:
+        raise FormatError(
+            f"{folder / SETTINGS}: expected a scoring_layer below {config.num_hidden_layers}, "
+            f"found {layer}"
+        )
+    config.num_hidden_layers = layer + 1  # later layers never run
+    model = _model(folder, config, settings, dtype)
+    tokens = BUNDLED if settings.shared_embeddings else folder
+    template = settings.template or (DECODER if causal else ENCODER)
+    prompts = PromptBuilder(Tokenizer.load(tokens, sizes.positions).backend, template, sizes)
+    backbone = Backbone(model.to(device).eval(), layer, settings.reads_from)
+    return LoadedReranker(backbone, prompts, settings, _fingerprint(folder))
+
+
+def read_settings(folder: Path) -> RerankerSettings:
+    """The settings of a folder, all at their defaults where there is no file.
+
+    Raises:
+        FormatError: the file is something else.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        return RerankerSettings()
+    try:
+        stored = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        unknown = sorted(set(stored) - set(RerankerSettings.__dataclass_fields__))
+        if unknown:
+            raise ValueError(f"unknown settings {', '.join(unknown)}")
+        return msgspec.convert(stored, RerankerSettings)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise FormatError(
+            f"{path}: expected the settings of a reranker, found something else ({error}); "
+            "correct the file"
+        ) from error
+
+
+def embedding_distance(encoder: dict[str, NDArray[Any]], folder: Path) -> float:
+    """How far an encoder's embedding matrix is from the one that a reranker was trained beside.
+
+    Args:
+        encoder: tensors of the encoder, its matrix as int8 rows.
+        folder: of the reranker; holds a sample of the rows it was trained beside.
+
+    Returns:
+        The norm of the difference over the norm of the sample.
+    """
+    sample = load_quantised(folder / SAMPLE)
+    rows = sample["rows"].astype(np.int64)
+    found = dequantise_rows(encoder[EMBEDDINGS][rows], encoder[EMBEDDINGS + SCALE][rows])
+    wanted = sample["vectors"]
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def _model(
+    folder: Path,
+    config: Any,  # noqa: ANN401  any Hugging Face configuration
+    settings: RerankerSettings,
+    dtype: torch.dtype,
+) -> Any:  # noqa: ANN401  any Hugging Face model
+    if settings.shared_embeddings:
+        return _bundled_model(folder, config, settings.shared_embeddings, dtype)
+    reports: Any = logging  # untyped
+    level = reports.get_verbosity()
+    reports.set_verbosity_error()  # layers after the scoring layer are left out on purpose
+    try:
+        with without_progress_bars():
+            return AutoModel.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+    except OSError as error:
+        raise FormatError(
+            f"{folder}: expected a model in safetensors, found none ({error}); "
+            "save it with save_pretrained"
+        ) from error
+    finally:
+        reports.set_verbosity(level)
+
+
+def _bundled_model(folder: Path, config: Any, most: float, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    encoder = load_file(str(BUNDLED / "model.safetensors"))
+    found = embedding_distance(encoder, folder)
+    if not found <= most:
+        raise MismatchError(
+            f"{folder}: expected an encoder whose embedding matrix is at most {most} from the one "
+            f"it was trained beside, found {found:.3f}; install encoder and reranker of one release"
+        )
+    weights = load_quantised(folder / "model.safetensors")
+    rows = dequantise_rows(encoder[EMBEDDINGS], encoder[EMBEDDINGS + SCALE])
+    weights["embeddings.word_embeddings.weight"] = rows
+    kind: Any = AutoModel
+    model = kind.from_config(config, add_pooling_layer=False)
+    strip_scoring_layer(model)
+    tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise FormatError(
+            f"{folder}: expected the weights of its config.json, found others ({error}); "
+            "copy the folder anew"
+        ) from error
+    return model.to(dtype)
+
+
+def strip_scoring_layer(model: Any) -> None:  # noqa: ANN401  a BERT model
+    """Take out what the last layer of a BERT never runs: it only makes queries and keys."""
+    layer = model.encoder.layer[-1]
+    layer.attention.self.value = torch.nn.Identity()  # its output is not read
+    for part, name in ((layer.attention, "output"), (layer, "intermediate"), (layer, "output")):
+        setattr(part, name, torch.nn.Identity())
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = xxhash.xxh3_64()
+    for path in [*sorted(folder.glob("*.safetensors")), folder / SETTINGS]:
+        if path.is_file():
+            with path.open("rb") as file:
+                while piece := file.read(1 << 22):
+                    digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What a training reads: sources, token rows, development sets."""

@@ -1,0 +1,1 @@
+"""Words: analysis, stop words and the lexical channel."""

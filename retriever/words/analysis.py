@@ -1,0 +1,340 @@
+"""Text to the words of the lexical channel: split, normalise, stop, stem. Knows nothing of weights.
+
+A text is cut into chunks by one regular expression, and each distinct chunk is turned into its
+words once; what follows the first sight of a chunk is a dict lookup. A chunk is a run of word
+characters and, where a digit stands beside the joint, the runs it is joined to: ``COVID-19``,
+``3.14``, ``x86_64``.
+
+- NFKC, case folding and the digits 0 to 9 for those of any script; invisible characters go.
+- Codes give their parts, and the whole with the joint between letter and digit left out, so that
+  ``COVID-19``, ``COVID19`` and ``covid 19`` meet.
+- Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) give overlapping pairs of
+  characters, a character taken with its marks; a lone character stands for itself.
+- Everything else is a word: left out if it is a stop word, else stemmed by Snowball.
+- Combining marks of Latin, Greek, Hebrew and Arabic letters go where the language's readers do
+  not tell words apart by them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import unicodedata
+import warnings
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import Stemmer
+
+from tamis.index.errors import InputError, MismatchError
+from tamis.retriever.words.stop_words import QUESTION_WORDS, STOP_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANALYZER_VERSION = 1
+LONGEST_WORD = 10_000  # characters; longer ones are cut there
+REMEMBERED_CHUNKS = 1 << 14  # of queries: about 4 MB
+LONGEST_CODE = 64  # characters of a joined code kept whole; longer ones give their parts alone
+
+LONGEST_SLICE = 1_000  # characters normalised at a time
+
+UNSTEMMED = "none"
+BIGRAMS = "bigrams"  # as "none", and Hangul in pairs of characters too
+
+# Where marks go before the stemmer sees the word: its rules do not read them.
+_FOLD_FIRST = frozenset({"english", "porter", "arabic", "persian"})
+# Where the stemmer reads the marks, and people leave them out when they type.
+_FOLD_AFTER = frozenset(
+    {"basque", "catalan", "dutch", "dutch_porter", "esperanto", "french", "german", "greek"}
+    | {"indonesian", "irish", "italian", "portuguese"}
+)
+_MARKED = re.compile(  # a Latin or Greek, Hebrew, Arabic letter and its marks, decomposed
+    "([a-z\u0370-\u03ff])[\u0300-\u036f]+"
+    "|([\u05d0-\u05ea])[\u0591-\u05c7]+"
+    "|([\u0620-\u06d3])[\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06ed]+"
+)
+_NEVER_MARKED = str.maketrans(  # letters that no normal form takes apart
+    {
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ħ": "h",
+        "\u0131": "i",
+    }
+)
+
+# Soft hyphen, joiners, direction marks: nobody sees them, copy and paste keeps them.
+_INVISIBLE = "\u00ad\u034f\u061c\u180e\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+_HYPHENS = "-\u2010\u2011"
+_UNSPACED = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
+    "\u0e81-\u0ece\u0edc-\u0edf"  # Lao
+    "\u1000-\u103f\u1050-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f"  # Myanmar
+    "\u1780-\u17d3\u17d7\u17dc\u17dd"  # Khmer
+    "\u3041-\u3096\u3099\u309a\u309d-\u309f"  # Hiragana
+    "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # Katakana
+    "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+)
+_HANGUL = "\uac00-\ud7a3"
+
+_ASCII_PARTS = re.compile(r"[^\W_]+", re.ASCII)
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+_CODE = re.compile(r"\S*\d\S*")
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_LETTER_JOINT = re.compile(r"(?<=[^\W\d_])[-_](?=\d)|(?<=\d)[-_](?=[^\W\d_])")
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalConfig:
+    """How a collection's words are made and weighed; frozen in its manifest.
+
+    Attributes:
+        language: a Snowball language, ``"none"`` (no stemming) or ``"bigrams"`` (no stemming, and
+            Hangul in pairs of characters).
+        stop_words: leave function words out, in the languages that `stop_words` lists, and words
+            that only ask (``what``, ``does``) out of queries.
+        fold_marks: drop combining marks where the language's readers do not tell words by them.
+        k1: how slowly repeated words saturate; at 0 they count once.
+        b: how much of a document's length is discounted, 0 to 1.
+        weight: factor on the words of a query that does not say its own.
+
+    Raises:
+        InputError: the language is unknown, or a number is out of range.
+    """
+
+    language: str = "english"
+    stop_words: bool = True
+    fold_marks: bool = True
+    k1: float = 0.9
+    b: float = 0.4
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.language not in languages():
+            raise InputError(
+                f"expected language to be one of {', '.join(languages())}, "
+                f"found {self.language!r}; choose one of these"
+            )
+        if not (0 <= self.k1 < float("inf") and 0 <= self.b <= 1):
+            raise InputError(
+                f"expected k1 of at least 0 and b from 0 to 1, found k1={self.k1} and b={self.b}; "
+                "0.9 and 0.4 suit passages"
+            )
+        if not 0 <= self.weight < float("inf"):
+            raise InputError(
+                f"expected a lexical weight of 0 or more, found {self.weight}; 0 turns words off"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings and the versions that made the words, for a manifest."""
+        return {**asdict(self), "analyzer": ANALYZER_VERSION, "stemmer": Stemmer.version()}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> LexicalConfig:
+        """What `to_json` gave. Warns if another version of the stemmer made the words.
+
+        Raises:
+            MismatchError: another version of the analyser made the words.
+        """
+        if values.get("analyzer") != ANALYZER_VERSION:
+            raise MismatchError(
+                f"expected words of analyser version {ANALYZER_VERSION}, found version "
+                f"{values.get('analyzer')}; build the collection anew with `tamis index`"
+            )
+        if values["language"] in Stemmer.algorithms() and values["stemmer"] != Stemmer.version():
+            warnings.warn(
+                f"expected PyStemmer {values['stemmer']}, which stemmed this collection, found "
+                f"{Stemmer.version()}: words that it stems otherwise are not found; "
+                "install that version, or build the collection anew with `tamis index`",
+                stacklevel=2,
+            )
+        names = LexicalConfig.__dataclass_fields__
+        return LexicalConfig(**{name: values[name] for name in names})
+
+
+def languages() -> tuple[str, ...]:
+    """All that `LexicalConfig.language` may be."""
+    return (UNSTEMMED, BIGRAMS, *sorted(Stemmer.algorithms()))
+
+
+class Analyzer:
+    """The words of texts in one language. Threads may share one.
+
+    Attributes:
+        config: what it was made of.
+        words_cut: words of more than `LONGEST_WORD` characters that were met, and cut, so far.
+    """
+
+    def __init__(self, config: LexicalConfig) -> None:
+        language = config.language
+        self.config = config
+        self.words_cut = 0
+        self._stem = None if language in (UNSTEMMED, BIGRAMS) else Stemmer.Stemmer(language, 0)
+        self._stemming = threading.Lock()  # a Stemmer has inner state
+        self._stop_words = STOP_WORDS.get(language, _NONE) if config.stop_words else _NONE
+        self._asking = QUESTION_WORDS.get(language, _NONE) if config.stop_words else _NONE
+        self._turkish = language == "turkish"  # its I is not i's capital
+        self._fold_first = config.fold_marks and language in _FOLD_FIRST
+        self._fold_after = config.fold_marks and language in _FOLD_AFTER
+        unspaced = _UNSPACED + _HANGUL if language == BIGRAMS else _UNSPACED
+        self._unspaced = re.compile(f"([{unspaced}]+)")
+        self._remembered: dict[str, tuple[tuple[str, ...], bool]] = {}  # of queries' chunks
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same text gives other words."""
+        return ANALYZER_VERSION
+
+    def analyze(self, text: str) -> list[str]:
+        """The words of a text in their order, repeated as they are; linear in its length."""
+        return [word for chunk in self.chunks(text) for word in self.words_of(chunk)]
+
+    def analyze_query(self, text: str) -> list[str]:
+        """The words of a query: as `analyze`, without those that only ask.
+
+        ``how does a glacier form`` gives the words of ``a glacier form``. An acronym stays (``WHO``
+        beside other words in lower case), and so does a query that nothing would be left of.
+        """
+        shouted = text.isupper()
+        found: list[str] = []
+        for chunk in self.chunks(text):
+            words, asks = self._of_query(chunk)
+            if not asks or (chunk.isupper() and not shouted):
+                found += words
+        return found or self.analyze(text)
+
+    def _of_query(self, chunk: str) -> tuple[tuple[str, ...], bool]:
+        """The words of a chunk, and whether it only asks; queries say the same words over again."""
+        found = self._remembered.get(chunk)
+        if found is None:
+            found = (self.words_of(chunk), self._asks(chunk))
+            if len(chunk) <= LONGEST_CODE:
+                if len(self._remembered) >= REMEMBERED_CHUNKS:
+                    self._remembered.clear()
+                self._remembered[chunk] = found
+        return found
+
+    def _asks(self, chunk: str) -> bool:
+        return chunk.lower().replace("\u2019", "'").removesuffix("'s") in self._asking
+
+    def chunks(self, text: str) -> list[str]:
+        """The chunks of a text, as they are written there: what `words_of` takes."""
+        return (_ascii_chunk() if text.isascii() else _unicode_chunk()).findall(text)
+
+    def words_of(self, chunk: str) -> tuple[str, ...]:
+        """The words of one chunk: none for a stop word, several for a code or unspaced text."""
+        if chunk.isascii() and not self._turkish:
+            return self._spaced(chunk.lower(), _ASCII_PARTS)
+        pieces = self._unspaced.split(_normalize(chunk, turkish=self._turkish))
+        words: list[str] = []
+        for i, piece in enumerate(pieces):  # every second piece is unspaced
+            words += _pairs(piece) if i % 2 else self._spaced(piece, _unicode_parts())
+        return tuple(words)
+
+    def _spaced(self, chunk: str, parts_of: re.Pattern[str]) -> tuple[str, ...]:
+        """The words of a normalised chunk of a script with spaces."""
+        if chunk.endswith("'s"):
+            chunk = chunk[:-2]
+        if _THOUSANDS.fullmatch(chunk):
+            return (chunk.replace(",", ""),)
+        parts = parts_of.findall(chunk)
+        words = [self._word(part) for part in parts if part not in self._stop_words]
+        if len(parts) > 1 and len(chunk) <= LONGEST_CODE and _CODE.fullmatch(chunk):
+            words.append(_LETTER_JOINT.sub("", chunk))
+        return tuple(words)
+
+    def _word(self, part: str) -> str:
+        if len(part) > LONGEST_WORD:
+            self.words_cut += 1
+            part = part[:LONGEST_WORD]
+        if self._fold_first:
+            part = _fold(part)
+        if self._stem is not None:
+            with self._stemming:
+                part = self._stem.stemWord(part)
+        return _fold(part) if self._fold_after else part
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+@cache
+def _ascii_chunk() -> re.Pattern[str]:
+    return re.compile(_chunk(r"\w"), re.ASCII)
+
+
+@cache
+def _unicode_chunk() -> re.Pattern[str]:
+    return re.compile(_chunk(rf"[\w{_marks()}{_INVISIBLE}]"))
+
+
+@cache
+def _unicode_parts() -> re.Pattern[str]:
+    return re.compile(rf"(?:[^\W_]+[{_marks()}]*)+")
+
+
+def _chunk(character: str) -> str:
+    """The pattern of a chunk, given that of a word character; every joint looks at one digit."""
+    hyphen = rf"[{_HYPHENS}](?:(?<=\d.)|(?=\d))"
+    between_digits = r"[./:](?<=\d.)(?=\d)"
+    thousands = r",(?<=\d.)(?=\d{3}(?!\w))"
+    joint = f"(?:{hyphen}|{between_digits}|{thousands})"
+    return rf"{character}+(?:['\u2019][sS](?!\w))?(?:{joint}{character}+)*"
+
+
+@cache
+def _marks() -> str:
+    """A regular expression's set of combining marks: Unicode's categories M, the first plane."""
+    marks = [chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c))[0] == "M"]
+    return "".join(marks)
+
+
+@cache
+def _replaced() -> dict[int, str | None]:
+    """What `_normalize` changes one by one: ``str.translate``'s table."""
+    spans = re.findall("(.)(?:-(.))?", _INVISIBLE)
+    invisible = [
+        code for first, last in spans for code in range(ord(first), ord(last or first) + 1)
+    ]
+    return dict.fromkeys(invisible) | dict.fromkeys(map(ord, _HYPHENS), "-") | {0x2019: "'"}
+
+
+@cache
+def _cluster() -> re.Pattern[str]:
+    return re.compile(f".[{_marks()}]*")
+
+
+def _normalize(chunk: str, *, turkish: bool) -> str:
+    """NFKC and case folding without invisible characters; the hyphens and apostrophes as ASCII."""
+    if len(chunk) > LONGEST_SLICE:  # normalising a long run of marks takes quadratic time
+        slices = (chunk[i : i + LONGEST_SLICE] for i in range(0, len(chunk), LONGEST_SLICE))
+        return "".join(_normalize(part, turkish=turkish) for part in slices)
+    chunk = unicodedata.normalize("NFKC", chunk.translate(_replaced()))
+    chunk = _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), chunk)
+    if turkish:
+        chunk = chunk.replace("\u0130", "i").replace("I", "\u0131")
+    return unicodedata.normalize("NFKC", chunk.casefold())
+
+
+def _fold(word: str) -> str:
+    """The word without the marks of its Latin, Greek, Hebrew and Arabic letters."""
+    if word.isascii():
+        return word
+    bare = _MARKED.sub(r"\1\2\3", unicodedata.normalize("NFD", word))
+    return unicodedata.normalize("NFC", bare).translate(_NEVER_MARKED)
+
+
+def _pairs(run: str) -> list[str]:
+    """Overlapping pairs of characters, each taken with its marks; a lone character as it is."""
+    clusters = _cluster().findall(run)
+    if len(clusters) == 1:
+        return clusters
+    return [first + second for first, second in itertools.pairwise(clusters)]

@@ -1,0 +1,301 @@
+"""The lexical channel: words with BM25 weights as further terms of the same sparse vectors.
+
+A document stores only how far each of its words is saturated, a query carries what depends on the
+collection, so segments, merges and shards agree:
+
+- document: ``tf (k1 + 1) / (tf + k1 (1 - b + b length / average length))``;
+- query: ``qf ln(1 + (N - df + 0.5) / (df + 0.5)) weight``.
+
+Their dot product is BM25 as Lucene computes it (Kamphuis, de Vries, Boytsov and Lin: Which BM25 Do
+You Mean?, ECIR 2020, with the constant ``k1 + 1`` kept). Knows nothing of files or models.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tamis.index.errors import InputError
+from tamis.index.vectors import SparseVectors
+from tamis.retriever.words.analysis import (
+    ANALYZER_VERSION,
+    Analyzer,
+    LexicalConfig,
+    languages,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tamis.index.segment.dictionary import Dictionary, DictionaryWriter
+
+__all__ = [
+    "ANALYZER_VERSION",
+    "Analyzer",
+    "LexicalConfig",
+    "LexicalQueries",
+    "WordCounter",
+    "format_piece",
+    "format_term",
+    "idf",
+    "languages",
+    "lengths",
+    "parse_piece",
+    "parse_term",
+    "saturate",
+    "term_frequencies",
+]
+
+REMEMBERED_CHUNKS = 1 << 19  # about 100 MB
+MOST_WEIGHT = 1e6  # factor on the words of a query
+LONGEST_REMEMBERED = 32  # characters: longer chunks hardly come twice
+
+
+class WordCounter:
+    """Counts the words of texts, adding new words and document frequencies to a dictionary.
+
+    Keep one for a whole corpus: it remembers the chunks it has seen, and most of its speed is in
+    that. One thread at a time.
+    """
+
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        dictionary: DictionaryWriter,
+        remembered_chunks: int = REMEMBERED_CHUNKS,
+    ) -> None:
+        self._analyzer = analyzer
+        self._dictionary = dictionary
+        self._seen = _SeenChunks(analyzer, dictionary)
+        self._remembered_chunks = remembered_chunks
+
+    def count(self, texts: Iterable[str]) -> SparseVectors:
+        """How often each word occurs in each text, ``[texts]``, weights being whole numbers.
+
+        Each text adds one to the document frequency of each of its words.
+        """
+        chunks = array("q")
+        ends = [0]
+        ordinal_of = self._seen.__getitem__
+        for text in texts:
+            chunks.extend(map(ordinal_of, self._analyzer.chunks(text)))
+            ends.append(len(chunks))
+        counted = _count(*self._seen.expand(chunks, ends), self._dictionary.vocab_size)
+        self._seen.forget_beyond(self._remembered_chunks)
+        self._dictionary.count_documents(counted.terms)
+        return counted
+
+    def forget(self) -> None:
+        """Let go of the chunks it has seen."""
+        self._seen.forget_beyond(0)
+
+
+class _SeenChunks(dict[str, int]):
+    """Chunk -> its ordinal in a list of term ids, made when the chunk is first asked for."""
+
+    def __init__(self, analyzer: Analyzer, dictionary: DictionaryWriter) -> None:
+        super().__init__()
+        self._analyzer = analyzer
+        self._dictionary = dictionary
+        self._terms = array("q")  # of all chunks, one after another
+        self._ends = array("q", [0])
+
+    def __missing__(self, chunk: str) -> int:
+        ordinal = len(self._ends) - 1
+        self._terms.extend(map(self._dictionary.add_word, self._analyzer.words_of(chunk)))
+        self._ends.append(len(self._terms))
+        if len(chunk) <= LONGEST_REMEMBERED:
+            self[chunk] = ordinal
+        return ordinal
+
+    def expand(
+        self, chunks: array[int], ends: list[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The term ids of chunk ordinals in a row, and the row ends ``ends`` among them."""
+        ordinals = np.array(chunks, np.int64)
+        all_ends = np.array(self._ends, np.int64)  # a copy, for an array in use cannot grow
+        starts, sizes = all_ends[ordinals], np.diff(all_ends)[ordinals]
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
+        return np.array(self._terms, np.int64)[positions], offsets[ends]
+
+    def forget_beyond(self, most: int) -> None:
+        """Bound the memory, between two batches."""
+        if len(self._ends) > most:
+            self.clear()
+            self._terms, self._ends = array("q"), array("q", [0])
+
+
+def _count(terms: NDArray[np.int64], offsets: NDArray[np.int64], vocab_size: int) -> SparseVectors:
+    """Rows of term ids, repeated and in any order, to rows of terms with their counts."""
+    rows = offsets.size - 1
+    row_of = np.repeat(np.arange(rows), np.diff(offsets))
+    keys, counts = np.unique(row_of * vocab_size + terms, return_counts=True)
+    row_ends = np.searchsorted(keys, np.arange(rows + 1) * vocab_size)
+    return SparseVectors(
+        row_ends.astype(np.int64),
+        (keys % max(vocab_size, 1)).astype(np.int32),
+        counts.astype(np.float32),
+        max(vocab_size, 1),
+    )
+
+
+def term_frequencies(
+    texts: Iterable[str], analyzer: Analyzer, dictionary: DictionaryWriter
+) -> SparseVectors:
+    """One batch through a `WordCounter` of its own."""
+    return WordCounter(analyzer, dictionary).count(texts)
+
+
+def lengths(counts: SparseVectors) -> NDArray[np.int64]:
+    """Words in each document, stop words left out, ``[rows]`` int64."""
+    sums = np.concatenate([[0], np.cumsum(counts.weights, dtype=np.float64)])
+    return np.diff(sums[counts.offsets]).astype(np.int64)
+
+
+def saturate(counts: SparseVectors, average_length: float, config: LexicalConfig) -> SparseVectors:
+    """The document side of BM25: counts to ``tf (k1 + 1) / (tf + k1 (1 - b + b dl / avgdl))``.
+
+    Args:
+        counts: what `WordCounter.count` gave.
+        average_length: mean of `lengths` over the collection, frozen in its manifest.
+        config: gives k1 and b.
+
+    Raises:
+        InputError: there are words, yet the average length is not above zero.
+    """
+    if counts.nnz and not 0 < average_length < float("inf"):
+        raise InputError(
+            f"expected an average length above 0, found {average_length}; "
+            "give the collection's words divided by its documents"
+        )
+    k1, b = config.k1, config.b
+    relative = lengths(counts) / max(average_length, 1e-9)
+    discount = np.repeat(k1 * (1 - b + b * relative), np.diff(counts.offsets))
+    frequency = counts.weights.astype(np.float64)
+    weights = (frequency * (k1 + 1) / (frequency + discount)).astype(np.float32)
+    return SparseVectors(counts.offsets, counts.terms, weights, counts.vocab_size)
+
+
+def idf(document_frequency: NDArray[np.int64], documents: int) -> NDArray[np.float32]:
+    """``ln(1 + (N - df + 0.5) / (df + 0.5))``, above zero for every df up to N.
+
+    Raises:
+        InputError: a word is in more documents than there are.
+    """
+    if document_frequency.size and document_frequency.max() > documents:
+        raise InputError(
+            f"expected document frequencies up to {documents}, found {document_frequency.max()}; "
+            "read both from one generation of the collection"
+        )
+    rest = documents - document_frequency + 0.5
+    return np.log1p(rest / (document_frequency + 0.5)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LexicalQueries:
+    """The query side of the channel: texts to weighted words of one collection's generation.
+
+    Attributes:
+        analyzer: the one that made the collection's words.
+        dictionary: the collection's words and document frequencies.
+        documents: number of documents in the generation.
+        weight: factor on all words unless a query says its own.
+    """
+
+    analyzer: Analyzer
+    dictionary: Dictionary
+    documents: int
+    weight: float = 1.0
+
+    @staticmethod
+    def from_settings(
+        settings: Mapping[str, Any],
+        dictionary: Dictionary,
+        documents: int,
+        known: Analyzer | None = None,
+    ) -> LexicalQueries:
+        """The query side of a collection whose manifest holds ``LexicalConfig.to_json()``.
+
+        Args:
+            settings: the manifest's.
+            dictionary: of the generation.
+            documents: in the generation.
+            known: taken over, with the words it remembers, if it is one of these settings.
+
+        Raises:
+            MismatchError: another version of the analyser made the words.
+        """
+        config = LexicalConfig.from_json(settings)
+        analyzer = known if known is not None and known.config == config else Analyzer(config)
+        return LexicalQueries(analyzer, dictionary, documents, config.weight)
+
+    def encode(self, texts: Sequence[str], weight: float | None = None) -> SparseVectors:
+        """One row a text: each known word's idf times its count times the weight.
+
+        Words that no document holds are left out. A weight of 0 gives empty rows.
+
+        Raises:
+            InputError: the weight is negative or above `MOST_WEIGHT`.
+        """
+        factor = self.weight if weight is None else weight
+        check_lexical_weight(factor)
+        if factor == 0 or len(self.dictionary) == 0:
+            return SparseVectors.empty(max(self.dictionary.vocab_size, 1), len(texts))
+        words = [Counter(self.analyzer.analyze_query(text)) for text in texts]
+        terms = self.dictionary.lookup_many(list(chain.from_iterable(words)))
+        counts = np.fromiter(chain.from_iterable(row.values() for row in words), np.int64)
+        return self._weighted(terms, counts, [len(row) for row in words], factor)
+
+    def _weighted(
+        self, terms: NDArray[np.int32], counts: NDArray[np.int64], sizes: list[int], factor: float
+    ) -> SparseVectors:
+        """Rows of ``sizes`` distinct terms, -1 where unknown, to rising terms with weights."""
+        frequency = self.dictionary.document_frequency(terms)
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        weights = (counts * idf(frequency, self.documents) * factor).astype(np.float32)
+        order = np.lexsort((terms, rows))
+        order = order[(frequency[order] > 0) & (weights[order] > 0)]  # a tiny factor may underflow
+        offsets = np.searchsorted(rows[order], np.arange(len(sizes) + 1)).astype(np.int64)
+        return SparseVectors.trusted(
+            offsets, terms[order], weights[order], self.dictionary.vocab_size
+        )
+
+
+def check_lexical_weight(factor: float) -> None:
+    """Raise InputError for a factor on words that no query can have."""
+    if not 0 <= factor <= MOST_WEIGHT:
+        raise InputError(
+            f"expected a lexical weight from 0 to {MOST_WEIGHT:,.0f}, found {factor}; 0 turns "
+            "words off, 1 takes them as they are"
+        )
+
+
+def format_term(word: str) -> str:
+    """How a word of the lexical channel is printed: ``=word``."""
+    return f"={word}"
+
+
+def parse_term(string: str) -> str | None:
+    """The word that `format_term` printed; None for what `format_piece` printed.
+
+    Words never begin with ``=``, so ``==`` always begins a word piece.
+    """
+    return string[1:] if string[:1] == "=" and string[1:2] not in ("", "=") else None
+
+
+def format_piece(piece: str) -> str:
+    """How a word piece is printed: as it is, its ``=`` doubled where it begins with one."""
+    return f"={piece}" if piece.startswith("=") else piece
+
+
+def parse_piece(string: str) -> str:
+    """The word piece that `format_piece` printed."""
+    return string[1:] if string.startswith("==") else string

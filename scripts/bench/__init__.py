@@ -1,0 +1,1 @@
+"""The benchmarks: `tamis bench ...`, one module a subject."""

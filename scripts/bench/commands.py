@@ -1,0 +1,271 @@
+"""``tamis bench``: measurements on the machine at hand; each behind a gate of correctness."""
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tamis.scripts.examples import example
+from tamis.scripts.extras import require
+from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, print_json
+
+
+def bench_commands() -> typer.Typer:
+    """The group of measuring commands."""
+    group = typer.Typer(
+        name="bench", no_args_is_help=True, help="Measure speed and memory on this machine."
+    )
+    for command in (head, encode, agreement, search, precision, rerank, serve):
+        name = command.__name__
+        group.command(name, epilog=example(f"bench {name}"))(command)
+    return group
+
+
+def head(
+    repeats: Annotated[int, typer.Option(min=1, help="Launches a median is taken of.")] = 40,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the baselines and the largest batch.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the fused SPLADE head against PyTorch; needs a CUDA device."""
+    if json and out is not None:
+        raise typer.BadParameter("give --json or --out, one of the two")
+    require("encode", "gpu")
+    _require_cuda()
+    from tamis.scripts.bench.head import bench_head, measure_head
+
+    if json:
+        print_json(measure_head(repeats, quick=quick))
+    else:
+        bench_head(out, repeats, quick=quick)
+
+
+def encode(
+    documents: Annotated[int, typer.Option(min=48, help="Texts a turn encodes.")] = 256,
+    encoder: Annotated[
+        str, typer.Option(help="A masked language model, by name or folder.")
+    ] = "default",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; the first CUDA device where there is one.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Texts to encode; a mix made from the sample if none.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns a median is taken of.")] = 5,
+    quality: Annotated[
+        bool, typer.Option(help="On the CPU, compare nDCG@10 with that of float32.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the encoder against sentence-transformers' on the same model and texts."""
+    require("encode", "eval", "hybrid")
+    import torch
+
+    from tamis.scripts.bench.encode import measure_encode, table
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    found = measure_encode(
+        documents, encoder=encoder, device=device, corpus=corpus, repeats=repeats, quality=quality
+    )
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for line in table(found):
+        typer.echo(line)
+
+
+def agreement(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="As for `tamis eval`; sample ships.")
+    ] = "sample",
+    encoder: Annotated[str, typer.Option(help="A language model, by name or folder.")] = "default",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; the first CUDA device where there is one.")
+    ] = None,
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Compare so many vectors alone, no ranking.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=in_a_folder, help="Write the figures to this JSON file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how far vectors of a device and the processor differ; exit 1 beyond the bounds."""
+    require("encode", "eval")
+    import torch
+
+    from tamis.scripts.bench.agreement import measure_agreement, table
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    found = measure_agreement(dataset, encoder=encoder, device=device, documents=documents)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+    else:
+        typer.echo(aligned(table(found)))
+    if not found["agrees"]:
+        raise typer.Exit(1)
+
+
+def search(
+    documents: Annotated[int, typer.Option(min=100, help="Synthetic documents.")] = 100_000,
+    queries: Annotated[int, typer.Option(min=10, help="Queries to ask.")] = 500,
+    index: Annotated[
+        Path | None, typer.Option(help="Take the vectors of this collection instead.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Questions to ask --index, one a line.")
+    ] = None,
+    lexical_weight: Annotated[
+        float | None, typer.Option(min=0.0, help="Factor on the words of questions; 0: no words.")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Take these vectors instead, .safetensors or .npz.")
+    ] = None,
+    asked: Annotated[
+        Path | None, typer.Option(help="Vectors of questions to ask --vectors.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns that a minimum is taken of.")] = 5,
+    precision: Annotated[
+        Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
+    ] = "f32",
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the index against the peers that are installed, behind a correctness gate."""
+    require("eval")
+    from tamis.scripts.bench.search import from_collection, from_vectors, measure_search, synthetic
+
+    if (index is None) != (questions is None) or (vectors is None) != (asked is None):
+        raise typer.BadParameter("give --index and --questions, or --vectors and --asked, or none")
+    if index is not None and vectors is not None:
+        raise typer.BadParameter("give --index or --vectors, one of the two")
+    if index is not None and questions is not None:
+        work = from_collection(index, questions, queries, lexical_weight)
+    elif vectors is not None and asked is not None:
+        work = from_vectors(vectors, asked, queries)
+    else:
+        work = synthetic(documents, queries)
+    found = measure_search(work, repeats=repeats, precision=precision)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in found["engines"]:
+        typer.echo(
+            f"{row['engine']:14} {row['setting']:36} recall {row['recall']:.4f} "
+            f"{row['cpu_us_per_query']:10.1f} us a query"
+        )
+    for built in found["built"]:
+        size = human_bytes(built["size_bytes"])
+        typer.echo(f"{built['name']:14} built in {built['build_cpu_s']:.1f} CPU s, {size}")
+
+
+def precision(
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="DATASET...", help="As for `tamis eval`.")
+    ],
+    encoder: Annotated[
+        str, typer.Option(help="Of documents and queries, by name or folder.")
+    ] = "default",
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure how well the index ranks with weights stored as u8, u16 and f32."""
+    require("encode", "eval")
+    from tamis.scripts.bench.precision import PRECISIONS, measure_precision
+
+    found = measure_precision(datasets, encoder)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in found["rows"]:
+        values = "  ".join(f"{name} {row[name]:.4f}" for name in PRECISIONS)
+        typer.echo(f"{row['dataset']:16} {row['system']:16} {found['measure']}  {values}")
+
+
+def rerank(
+    repeats: Annotated[int, typer.Option(min=1, help="Launches a median is taken of.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure block attention against PyTorch's own kernels; needs a CUDA device."""
+    require("encode", "gpu")
+    _require_cuda()
+    from tamis.scripts.bench.rerank import bench_rerank
+
+    found = bench_rerank(repeats)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in [*found["attention"], found["training"], *found["mistral"]]:
+        typer.echo("  ".join(f"{name} {value}" for name, value in row.items()))
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    queries: Annotated[Path, typer.Option(help="JSON lines with a text each, as queries.jsonl.")],
+    clients: Annotated[
+        str, typer.Option(help="Numbers of connections, with commas.")
+    ] = "1,4,12,24",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 10.0,
+    peer: Annotated[
+        str | None, typer.Option(help="URL of another server's search, {query} in it.")
+    ] = None,
+    peer_body: Annotated[
+        str | None, typer.Option(help="JSON to post there, {query} standing for the text.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a server under load on this machine, against the library call and a peer."""
+    require("serve", "eval")
+    from tamis.scripts.bench.serve import measure_serve
+
+    try:
+        numbers = [int(number) for number in clients.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected numbers such as 1,12 as --clients, found {clients!r}"
+        ) from None
+    found = measure_serve(
+        folder, queries, clients=numbers, seconds=seconds, peer=peer, peer_body=peer_body
+    )
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    typer.echo(
+        f"library call: p50 {found['library']['p50_ms']} ms; over HTTP "
+        f"{found['http_overhead_p50_ms']} ms more"
+    )
+    for row in [*found["load"], found["overload"]["over"], found["overload"]["after_at_half"]]:
+        typer.echo(
+            f"{row['server']:24} {row['clients']:4} clients {row['requests_per_s']:9.1f}/s  "
+            f"p50 {row['p50_ms']:8.3f} ms  p99 {row['p99_ms']:8.3f} ms  {row['statuses']}"
+        )
+
+
+def _require_cuda() -> None:
+    import torch
+
+    from tamis.index.errors import InputError
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            "expected a CUDA device, found none; run this on a machine with one, and "
+            "`tamis doctor` shows what torch sees"
+        )

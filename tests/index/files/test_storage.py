@@ -1,0 +1,176 @@
+"""Every way a stored index can be damaged must be noticed before it answers."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from vectors_of import random_vectors
+
+from tamis.index import (
+    Collection,
+    CollectionWriter,
+    CorruptionError,
+    FormatError,
+    Index,
+    LockedError,
+    SparseVectors,
+    TamisError,
+)
+from tamis.index.files.lock import FolderLock
+from tamis.index.files.storage import Storage
+from tamis.index.writing.creation import create_collection
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    path = tmp_path_factory.mktemp("built") / "index"
+    Index.build(path, random_vectors(23, 17, seed=1))
+    return path
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "index")
+
+
+def test_arrays_of_any_size_are_read_only(tmp_path):
+    storage = Storage(tmp_path)
+    for size in (0, 3, 5000):  # an empty file, one of a page, one that is mapped
+        entry = storage.write_array(f"a{size}", np.arange(size, dtype=np.int64))
+        found = storage.map_array(f"a{size}", entry)
+        assert not found.flags.writeable
+        assert found.tolist() == list(range(size))
+
+
+def test_generations_leave_no_names_with_the_interpreter(tmp_path, monkeypatch):
+    """The table of what it interns only grows, and `Path` interns its parts."""
+    create_collection(tmp_path, vocab_size=5, settings={})
+    kept = []
+    with CollectionWriter.open(tmp_path, merge=False) as writer, Collection.open(tmp_path) as first:
+        monkeypatch.setattr(sys, "intern", lambda text: kept.append(text) or text)
+        reader = first
+        for turn in range(3):
+            vectors = SparseVectors.from_dicts([{turn: 1.0}, {4: 2.0}], 5)
+            writer.put([{"_id": "a"}, {"_id": f"b{turn}"}], vectors, wait="searchable")
+            reader = reader.refresh()
+        assert len(reader) == 4
+        writer.merge()
+        reader.refresh().close()
+    assert not [text for text in kept if re.search(r"\d{6}", text)]
+
+
+def stored_files(path):
+    return [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != "LOCK"]
+
+
+def test_every_flipped_byte_is_detected_on_open(copy):
+    """Flip one bit of every 7th byte of every file; the flipped bit moves along."""
+    flips = 0
+    for file in stored_files(copy):
+        whole = file.read_bytes()
+        for at in range(0, len(whole), 7):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1 << at % 8
+            file.write_bytes(damaged)
+            with pytest.raises(FormatError):
+                Index.open(copy)
+            flips += 1
+        file.write_bytes(whole)
+    assert flips > 400
+    assert len(Index.open(copy)) == 23
+
+
+def test_truncated_extended_and_missing_files_are_detected(copy):
+    for file in stored_files(copy):
+        whole = file.read_bytes()
+        for damaged in {whole[:-1], whole + b"\0", None} - {whole}:  # some lists are empty
+            if damaged is None:
+                file.unlink()
+            else:
+                file.write_bytes(damaged)
+            if file.name.startswith("log-") and damaged and len(damaged) > len(whole):
+                Index.open(copy)  # a stop leaves such a tail, which holds nothing
+            else:
+                with pytest.raises(FormatError):
+                    Index.open(copy)
+            file.write_bytes(whole)
+    assert len(Index.open(copy)) == 23
+
+
+def test_swapped_files_are_detected(copy):
+    rows = copy / "segments/000001/lists.rows"
+    steps = copy / "segments/000001/terms.steps"
+    a, b = rows.read_bytes(), steps.read_bytes()
+    assert len(a) == len(b)
+    assert a != b
+    rows.write_bytes(b)
+    steps.write_bytes(a)
+    with pytest.raises(CorruptionError, match="expected checksum"):
+        Index.open(copy)
+
+
+def test_another_format_version_is_refused_with_both_numbers(copy):
+    current = copy / "CURRENT"
+    current.write_text(current.read_text().replace("tamis 2 ", "tamis 3 "))
+    with pytest.raises(FormatError, match="has format 3, this version reads 2; use the version"):
+        Index.open(copy)
+
+
+def test_a_folder_that_is_no_index_says_what_to_do(tmp_path):
+    with pytest.raises(FormatError, match="found nothing; check the path"):
+        Index.open(tmp_path / "missing")
+    with pytest.raises(FormatError, match="build one with `tamis index"):
+        Index.open(tmp_path)
+
+
+def test_a_second_writer_is_refused_with_the_holder_s_process_id(tmp_path):
+    holder = (
+        "import sys, time\n"
+        "from tamis.index.files.lock import FolderLock\n"
+        "from tamis.index.files.storage import Storage\n"
+        "with FolderLock(Storage(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=f"found process {process.pid} writing"):
+            Index.build(tmp_path, random_vectors(3, 5, seed=1))
+    finally:
+        process.kill()
+        process.communicate()
+    with FolderLock(Storage(tmp_path)):  # the system lets go of a killed process's lock
+        assert (tmp_path / "LOCK").read_text() == f"{os.getpid()}\n"
+
+
+def test_errors_a_caller_can_tell_apart_share_one_base():
+    assert issubclass(CorruptionError, FormatError)
+    assert issubclass(FormatError, TamisError)
+    assert issubclass(LockedError, TamisError)
+
+
+def test_what_is_handed_is_not_read_and_serves_once(tmp_path):
+    writer, reader = Storage(tmp_path), Storage(tmp_path)
+    arrays = {"a": np.arange(7), "empty": np.zeros(0, np.int32), "large": np.arange(5000)}
+    files = writer.write_arrays("x.", arrays)
+    contents = writer.small(files)
+    assert contents.keys() == {"x.a", "x.empty"}
+    reader.hand(contents)
+    moved = (tmp_path / "x.a").rename(tmp_path / "aside")
+    for name, array in arrays.items():
+        assert (reader.map_array(f"x.{name}", files[f"x.{name}"]) == array).all()
+    with pytest.raises(CorruptionError, match="found no file"):
+        reader.map_array("x.a", files["x.a"])
+    moved.rename(tmp_path / "x.a")
+    reader.hand({"x.a": contents["x.a"][:-1]})
+    assert (reader.map_array("x.a", files["x.a"]) == arrays["a"]).all()
+    reader.hand(contents)
+    reader.hand({})
+    assert reader._handed == {}

@@ -1,0 +1,146 @@
+"""Filters against plain Python over the same values."""
+
+import numpy as np
+import pytest
+from vectors_of import random_vectors
+
+from tamis.index import Index, InputError, reference
+from tamis.index.segment.columns import Column
+from tamis.index.segment.filters import matching
+
+ROWS = 2003
+
+
+def values(seed=1):
+    rng = np.random.default_rng(seed)
+    years = [None if rng.random() < 0.1 else int(rng.integers(1990, 2030)) for _ in range(ROWS)]
+    prices = [None if rng.random() < 0.1 else float(rng.random()) for _ in range(ROWS)]
+    tongues = [[None, "en", "fr", "Ωé"][int(rng.integers(4))] for _ in range(ROWS)]
+    dates = [f"20{rng.integers(10, 30)}-0{rng.integers(1, 10)}-11" for _ in range(ROWS)]
+    return {"year": years, "price": prices, "language": tongues, "seen": dates}
+
+
+KINDS = {"year": "integer", "price": "float", "language": "string", "seen": "date"}
+COLUMNS = {name: Column.of(name, KINDS[name], held) for name, held in values().items()}
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        (
+            {"field": "year", "range": {"gte": 2000, "lt": 2010}},
+            lambda y, p, t, d: y and 2000 <= y < 2010,
+        ),
+        ({"field": "year", "range": {"gt": 2000}}, lambda y, p, t, d: y and y > 2000),
+        ({"field": "year", "in": [1999, 2001, 1]}, lambda y, p, t, d: y in (1999, 2001)),
+        ({"field": "price", "range": {"lte": 0.5}}, lambda y, p, t, d: p is not None and p <= 0.5),
+        ({"field": "language", "in": ["Ωé", "de"]}, lambda y, p, t, d: t == "Ωé"),
+        ({"field": "language", "in": []}, lambda y, p, t, d: False),
+        (
+            {"field": "seen", "range": {"gte": "2020-05-11T00:00:00Z"}},
+            lambda y, p, t, d: d >= "2020-05-11",
+        ),
+        (
+            {
+                "must": [{"field": "language", "in": ["en"]}],
+                "must_not": [
+                    {"field": "year", "range": {"lt": 2020}},
+                    {"field": "price", "range": {"gt": 0.9}},
+                ],
+            },
+            lambda y, p, t, d: t == "en" and not (y and y < 2020) and not (p and p > 0.9),
+        ),
+        ({"must_not": [{"must": [{"field": "year", "in": [2000]}]}]}, lambda y, p, t, d: y != 2000),
+    ],
+)
+def test_a_filter_admits_what_plain_python_admits(expression, holds):
+    found = matching(expression, COLUMNS, ROWS)
+    expected = [bool(holds(*row)) for row in zip(*values().values(), strict=True)]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        (
+            {"field": "yaer", "in": [1]},
+            r"declared field \(year, price, language, seen\), found 'yaer'",
+        ),
+        ({"field": "year", "in": ["x"]}, "expected a whole number .* for field 'year', found 'x'"),
+        ({"field": "year", "in": [True]}, "found True"),
+        ({"field": "year", "range": {"gte": 2**63}}, "expected a whole number"),
+        ({"field": "price", "range": {"gte": float("nan")}}, "expected a finite number"),
+        ({"field": "price", "in": [10**400]}, "expected a finite number"),
+        ({"field": "seen", "range": {"gte": "May"}}, "expected an ISO 8601 date"),
+        ({"field": "language", "range": {"gte": "a"}}, "found the string field 'language'"),
+        ({"field": "year", "range": {"above": 3}}, "expected gt, gte, lt, lte in a range"),
+        ({"field": "year", "range": {}}, "expected gt, gte, lt, lte in a range"),
+        ({"must": {"field": "year"}}, "expected a list of filters in 'must'"),
+        ({}, "expected a filter such as"),
+        ({"should": []}, "expected a filter such as"),
+        ("year > 3", "expected a filter such as"),
+    ],
+)
+def test_faulty_filters_are_refused_and_say_why(expression, words):
+    with pytest.raises(InputError, match=words):
+        matching(expression, COLUMNS, ROWS)
+
+
+def test_a_filter_too_deep_is_refused():
+    expression = {"field": "year", "in": [2000]}
+    for _ in range(99):
+        expression = {"must": [expression]}
+    with pytest.raises(InputError, match="at most 16 deep"):
+        matching(expression, COLUMNS, ROWS)
+
+
+def test_a_value_of_another_type_is_refused_by_document():
+    with pytest.raises(InputError, match="for field 'year', found '1999' in document 1"):
+        Column.of("year", "integer", [1, "1999"])
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    corpus = random_vectors(ROWS, 61, seed=5, weights="ties")
+    path = tmp_path_factory.mktemp("filtered") / "index"
+    return Index.build(path, corpus, columns=tuple(COLUMNS.values()))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("years", [range(1990, 2030), range(1990, 1992), (1995,)])
+def test_a_filtered_search_is_the_filtered_reference(index, years, exact):
+    queries = random_vectors(31, 61, seed=6, longest=30, weights="ties")
+    where = {"must": [{"field": "year", "in": list(years)}, {"field": "language", "in": ["fr"]}]}
+    found = index.search(queries, 10, where=where, exact=exact)
+    allowed = matching(where, COLUMNS, ROWS)
+    truth = reference.search(random_vectors(ROWS, 61, seed=5, weights="ties"), queries, ROWS)
+    for query in range(31):
+        docs, scores = truth.row(query)
+        kept = allowed[docs]
+        assert found.row(query)[0].tolist() == docs[kept][:10].tolist()
+        assert found.row(query)[1].tolist() == scores[kept][:10].tolist()
+
+
+def test_columns_and_vectors_must_be_as_many(tmp_path):
+    with pytest.raises(InputError, match="expected 7 values of field 'year', found 2003"):
+        Index.build(tmp_path / "i", random_vectors(7, 5, seed=1), columns=[COLUMNS["year"]])
+
+
+def test_an_index_without_columns_says_so(tmp_path):
+    made = Index.build(tmp_path / "index", random_vectors(7, 5, seed=1))
+    with pytest.raises(InputError, match=r"expected a declared field \(none\), found 'year'"):
+        made.search(random_vectors(2, 5, seed=2), where={"field": "year", "in": [1]})
+
+
+def test_two_allowed_documents_of_many_are_scored_directly(tmp_path):
+    corpus = random_vectors(ROWS, 61, seed=5)
+    allowed = np.zeros(ROWS, np.bool_)
+    allowed[[7, 1999]] = True
+    segment = Index.build(tmp_path / "index", corpus).parts[0].stored.segment
+    queries = random_vectors(31, 61, seed=6, longest=30)
+    found, read = segment.search(queries, 10, allowed=allowed)
+    assert read.sum() == 0
+    truth = reference.search(corpus, queries, ROWS)
+    for query in range(31):
+        docs, _ = truth.row(query)
+        assert found.row(query)[0].tolist() == docs[allowed[docs]].tolist()

@@ -1,0 +1,63 @@
+"""Token ids equal to transformers', and tokenizer files of every age."""
+
+import pytest
+import tiny_checkpoints as tiny
+import transformers
+
+from tamis.index.errors import FormatError
+from tamis.retriever.models.tokenizer import Tokenizer
+
+
+@pytest.mark.parametrize("write", [tiny.write_bert, tiny.write_roberta, tiny.write_xlm_roberta])
+def test_ids_equal_those_of_transformers(tmp_path, write):
+    tokenizer = Tokenizer.load(write(tmp_path), 12)
+    peer = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    expected = peer(tiny.TEXTS, truncation=True, max_length=12)["input_ids"]
+    assert tokenizer.document_ids(tiny.TEXTS) == expected
+    bare = peer(tiny.TEXTS, truncation=True, max_length=12, add_special_tokens=False)["input_ids"]
+    assert tokenizer.bare_ids(tiny.TEXTS) == bare
+
+
+def test_padding_and_truncation_kept_in_the_file_are_overruled(tmp_path):
+    tokenizer = Tokenizer.load(tiny.write_bert(tmp_path), 64)
+    tokenizer.backend.enable_padding(length=30)
+    tokenizer.backend.enable_truncation(5)
+    tokenizer.save(tmp_path)
+    again = Tokenizer.load(tmp_path, 20)
+    lengths = [len(ids) for ids in again.document_ids(tiny.TEXTS)]
+    assert min(lengths) < 5
+    assert max(lengths) == 20
+
+
+def test_special_ids_are_those_that_stand_for_no_text(tmp_path):
+    tokenizer = Tokenizer.load(tiny.write_bert(tmp_path), 64)
+    assert tokenizer.special_ids == frozenset(range(len(tiny.SPECIAL)))
+    assert tokenizer.term_id("[CLS]") is None
+
+
+def test_a_row_that_no_text_produces_prints_as_its_number(tmp_path):
+    tokenizer = Tokenizer.load(tiny.write_bert(tmp_path), 64)
+    assert tokenizer.term_string(tokenizer.size) == f"<{tokenizer.size}>"
+
+
+def test_a_folder_with_vocabulary_alone_is_converted(tmp_path):
+    tiny.write_bert(tmp_path / "new")
+    modern = Tokenizer.load(tmp_path / "new", 64)
+    pieces = [modern.term_string(term) for term in range(modern.size)]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    (tmp_path / "old" / "config.json").write_text('{"model_type": "bert"}')
+    converted = Tokenizer.load(tmp_path / "old", 64)
+    assert converted.document_ids(tiny.TEXTS) == modern.document_ids(tiny.TEXTS)
+    assert converted.special_ids == modern.special_ids
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    with pytest.raises(FormatError, match=r"expected tokenizer\.json, found no tokenizer file"):
+        Tokenizer.load(tmp_path, 64)
+
+
+def test_a_broken_tokenizer_file_is_refused(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(FormatError, match="expected a tokenizer of the tokenizers library"):
+        Tokenizer.load(tmp_path, 64)
