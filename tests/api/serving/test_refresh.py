@@ -56,7 +56,7 @@ def test_what_a_write_leaves_behind_is_given_back_at_once(folder, monkeypatch):
     given_back = []
     monkeypatch.setattr(service, "REFRESH_S", 0.02)
     monkeypatch.setattr(service, "GIVE_BACK_AFTER", 10**9)
-    monkeypatch.setattr(service.heap, "give_back", lambda: given_back.append(1))
+    monkeypatch.setattr(service.malloc, "give_back", lambda: given_back.append(1))
     with TestClient(create_app({"birds": Searcher.open(folder)})) as client:
         assert found_within(client, "heron", [])
         assert given_back == []
