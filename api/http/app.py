@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from tamis.api import problems
 from tamis.api.http.docs import docs
-from tamis.api.http.hosts import Origins
-from tamis.api.http.idempotency import Once
+from tamis.api.http.hosts import HostGuard
+from tamis.api.http.idempotency import Idempotency
 from tamis.api.http.openapi import describe
 from tamis.api.http.page import page
-from tamis.api.http.request_log import Watch
+from tamis.api.http.request_log import RequestLog
 from tamis.api.http.routes import Routes
 from tamis.api.limits import Limits
 from tamis.api.metrics import Metrics
@@ -94,7 +94,9 @@ def create_app(
     app.add_route("/docs", docs(document), ["GET"], include_in_schema=False)
     _handle_errors(app)
     answer = _answering(service, keys)
-    app.layers = lambda rest: Watch(Origins(Routes(rest, OPERATIONS, answer), hosts), metrics)
+    app.layers = lambda rest: RequestLog(
+        HostGuard(Routes(rest, OPERATIONS, answer), hosts), metrics
+    )
     return app
 
 
@@ -116,13 +118,13 @@ def _answering(
     service: Service, keys: ApiKeys | None
 ) -> Callable[[Operation, Request], Awaitable[Response]]:
     """Carries operations out, for whoever may ask."""
-    once = Once(service)
+    idempotency = Idempotency(service)
 
     async def answer(operation: Operation, request: Request) -> Response:
         if keys is not None:
             keys.admit(request, operation.access)
         if operation.once:
-            return await once.answer(request, operation.answer)
+            return await idempotency.answer(request, operation.answer)
         return await operation.answer(service, request)
 
     return answer

@@ -1,6 +1,6 @@
-"""HTTP off the wire with its head bounded: the parser keeps what comes until the head is whole.
+"""BoundedHttp: a request's line and headers are bounded in size and in time.
 
-Bodies are bounded where they are read; see body.py.
+The parser keeps all it gets until the head is whole. Bodies are bounded in body.py.
 """
 
 from __future__ import annotations

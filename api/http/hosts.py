@@ -1,9 +1,9 @@
-"""Origins: a browser is made to ask on behalf of other sites; those requests are refused.
+"""HostGuard: refuses requests that a browser sends on behalf of another web site.
 
-Two ways are known. A site's own name is pointed at this machine (DNS rebinding): then the Host
-header names that site, so a server without keys answers only to addresses, ``localhost`` and the
-names it was given. Or a site sends a form across: then the browser says so in Sec-Fetch-Site, and
-nothing is changed for it. Programs send neither, and notice nothing.
+There are two such attacks. DNS rebinding points a site's own name at this machine. The Host header
+then holds that name, so a server without keys answers only to addresses, ``localhost`` and the
+names it was given. Cross-site request forgery sends a form from a page of another site. The browser
+tells so in Sec-Fetch-Site, and the request is refused. Programs send neither header.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ACROSS = ("cross-site", "same-site")
 READING = ("GET", "HEAD", "OPTIONS")
 
 
-class Origins:
+class HostGuard:
     """Wraps an application."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:

@@ -30,7 +30,7 @@ KEPT_S = 86_400.0
 LONGEST_KEY = 128
 
 
-class Once:
+class Idempotency:
     """Sees to it that requests with a key are carried out once; lives on one event loop."""
 
     def __init__(self, service: Service) -> None:

@@ -58,13 +58,13 @@ IndexName = Annotated[
 DocumentId = Annotated[str, Meta(description="Id of the document, as a search gives it.")]
 
 
-class ListIndexes(Struct, forbid_unknown_fields=True, frozen=True):
+class ListIndexesTool(Struct, forbid_unknown_fields=True, frozen=True):
     """List the indexes that can be searched, with their sizes and encoders."""
 
     name: ClassVar[str] = "list_indexes"
 
 
-class Search(Struct, forbid_unknown_fields=True, frozen=True):
+class SearchTool(Struct, forbid_unknown_fields=True, frozen=True):
     """Find the documents that answer a query, best first: id, score, title, snippet."""
 
     name: ClassVar[str] = "search"
@@ -87,7 +87,7 @@ class Search(Struct, forbid_unknown_fields=True, frozen=True):
     ] = UNSET
 
 
-class Explain(Struct, forbid_unknown_fields=True, frozen=True):
+class ExplainTool(Struct, forbid_unknown_fields=True, frozen=True):
     """Tell which terms of a query made one document's score, and which it lacks."""
 
     name: ClassVar[str] = "explain"
@@ -96,7 +96,7 @@ class Explain(Struct, forbid_unknown_fields=True, frozen=True):
     index: IndexName = UNSET
 
 
-class GetDocument(Struct, forbid_unknown_fields=True, frozen=True):
+class GetDocumentTool(Struct, forbid_unknown_fields=True, frozen=True):
     """Read one document whole: its title, text and further fields."""
 
     name: ClassVar[str] = "get_document"
@@ -104,9 +104,9 @@ class GetDocument(Struct, forbid_unknown_fields=True, frozen=True):
     index: IndexName = UNSET
 
 
-Arguments = ListIndexes | Search | Explain | GetDocument
+Arguments = ListIndexesTool | SearchTool | ExplainTool | GetDocumentTool
 TOOLS: Mapping[str, type[Arguments]] = {
-    kind.name: kind for kind in (ListIndexes, Search, Explain, GetDocument)
+    kind.name: kind for kind in (ListIndexesTool, SearchTool, ExplainTool, GetDocumentTool)
 }
 
 
@@ -192,12 +192,12 @@ class _Tools:
         return CallToolResult(content=[text], structured_content=answer)
 
     async def _answer(self, asked: Arguments) -> dict[str, Any]:
-        if isinstance(asked, ListIndexes):
+        if isinstance(asked, ListIndexesTool):
             return await self._do("list_indexes")
         name = await self._index(asked.index)
-        if isinstance(asked, GetDocument):
+        if isinstance(asked, GetDocumentTool):
             return await self._do("get_document", name=name, id=asked.id)
-        if isinstance(asked, Explain):
+        if isinstance(asked, ExplainTool):
             return await self._do("explain", {"query": asked.query, "id": asked.id}, name=name)
         body = {"query": asked.query, "k": asked.k, "highlight": True}
         if asked.rerank:

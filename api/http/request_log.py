@@ -1,6 +1,6 @@
-"""Watch: every request gets an id, a line in the log and a place in the metrics.
+"""RequestLog: every request gets an id, a line in the log and a count in the metrics.
 
-The outermost layer of the application, in plain ASGI: it also answers for what fails inside.
+The outermost layer of the application, in plain ASGI. It answers 500 where a handler fails.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAME = REQUEST_ID.lower().encode()  # as it stands in scopes
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class Watch:
+class RequestLog:
     """Wraps an application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tamis.api import create_app
-from tamis.api.http import hosts as origins
+from tamis.api.http import hosts
 
 SEARCH = "/v1/indexes/words/search"
 
@@ -43,8 +43,8 @@ def test_other_names_are_not(local, host):
 
 def test_as_many_hosts_are_remembered_as_it_says():
     for number in range(1100):
-        assert origins._read(f"host-{number}:8080") == (f"host-{number}", False)
-    assert origins._read.cache_info().currsize == 1024
+        assert hosts._read(f"host-{number}:8080") == (f"host-{number}", False)
+    assert hosts._read.cache_info().currsize == 1024
 
 
 def test_any_name_is_answered_to_where_none_was_given(client):
