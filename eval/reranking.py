@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.retriever.reranker import with_others_below
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -78,12 +80,10 @@ class RerankedRanker:
 
     def _again(self, query: str, ranking: Mapping[str, float], depth: int) -> dict[str, float]:
         ordered = sorted(ranking.items(), key=lambda pair: (-pair[1], pair[0]))
-        head, tail = ordered[: self.reranked], ordered[self.reranked :]
+        head = ordered[: self.reranked]
         first_stage = [score for _, score in head]
         texts = [self.texts[doc] for doc, _ in head]
-        scores = self.reranker.score(query, texts, first_stage=first_stage)
-        order = np.argsort(-scores, kind="stable").tolist()
-        found = {head[at][0]: float(scores[at]) for at in order}
-        lowest = float(scores.min()) if head else 0.0
-        found |= {doc: lowest - rank for rank, (doc, _) in enumerate(tail, start=1)}
-        return dict(list(found.items())[:depth])
+        best = self.reranker.score(query, texts, first_stage=first_stage)
+        scores = with_others_below(best, len(ordered))
+        order = np.argsort(-scores, kind="stable")[:depth].tolist()
+        return {ordered[at][0]: float(scores[at]) for at in order}

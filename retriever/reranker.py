@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from tamis.index.errors import CorruptionError, FormatError, MismatchError
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.block_reranker import BlockReranker
-    from tamis.retriever.rerank.cascade import Cascade
     from tamis.retriever.types import SearchResult
 
-LOG = logging.getLogger("tamis.retriever")
 KEYS_FOLDER = "rerank-keys"  # of a collection: what `DocumentStore` writes there
 
 
@@ -42,6 +39,19 @@ class Reranker(Protocol):
         """
 
 
+@runtime_checkable
+class StoringReranker(Reranker, Protocol):
+    """A reranker that may have stored something beside a collection."""
+
+    def over(self, folder: Path) -> Reranker:
+        """This reranker for the documents of one collection; uses what is stored in its folder."""
+
+
+def bind(reranker: Reranker, folder: Path) -> Reranker:
+    """A reranker for the documents of the collection in ``folder``, with what it stored there."""
+    return reranker.over(folder) if isinstance(reranker, StoringReranker) else reranker
+
+
 class LazyReranker:
     """A `BlockReranker` that is loaded when it is first asked; safe to share between threads.
 
@@ -54,8 +64,7 @@ class LazyReranker:
         """Remember what to load."""
         self.name, self.device = name, device
         self._lock = threading.Lock()
-        self._loaded: BlockReranker | None = None
-        self._cascades: dict[Path, tuple[int, Cascade | None]] = {}
+        self._model: BlockReranker | None = None
 
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
@@ -67,100 +76,81 @@ class LazyReranker:
         """
         if not len(documents):
             return np.empty(0, np.float32)
-        with self._lock:  # one list at a time: torch uses all threads it is given
-            return self._reranker().score(query, documents, first_stage=first_stage)
-
-    def over(self, keys: Path) -> Reranker:
-        """This reranker for the documents of one collection.
-
-        Args:
-            keys: the folder of stored keys; where there is none, all texts are read.
-        """
-        return _OverKeys(self, keys) if keys.is_dir() else self
-
-    def score_over(
-        self,
-        keys: Path,
-        query: str,
-        documents: Sequence[str],
-        first_stage: Sequence[float] | None = None,
-    ) -> NDArray[np.float32]:
-        """As `score`, by the keys stored in a folder as far as they go; see `Cascade`.
-
-        Keys of another reranker, or of another version, are left alone and a warning is logged.
-
-        Raises:
-            CorruptionError: the stored keys are damaged.
-        """
-        if not len(documents):
-            return np.empty(0, np.float32)
-        with self._lock:
-            reranker: Reranker = self._cascade(keys) or self._reranker()
+        with self.loaded() as reranker:
             return reranker.score(query, documents, first_stage=first_stage)
 
-    def _cascade(self, keys: Path) -> Cascade | None:
-        """The cascade over a folder as it is now; None where its keys cannot be used."""
-        from tamis.retriever.rerank.cascade import Cascade
-        from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
+    def over(self, folder: Path) -> Reranker:
+        """See `BlockReranker.over`; nothing is loaded yet."""
+        return _LazyOver(self, folder)
 
-        try:
-            version = (keys / ABOUT).stat().st_mtime_ns
-        except OSError:  # being replaced
-            return None
-        known = self._cascades.get(keys)
-        if known is None or known[0] != version:
-            reranker, cascade = self._reranker(), None
-            try:
-                store = DocumentStore.open(keys, reranker.parts.fingerprint)
-                cascade = Cascade(reranker, store)
-            except CorruptionError:
-                raise
-            except (FormatError, MismatchError) as error:
-                LOG.warning("%s; texts are read instead", error)
-            self._cascades = {path: kept for path, kept in self._cascades.items() if path.is_dir()}
-            known = self._cascades[keys] = version, cascade
-        return known[1]
+    @contextmanager
+    def loaded(self) -> Iterator[BlockReranker]:
+        """The model, for one thread at a time: torch uses all threads it is given."""
+        with self._lock:
+            if self._model is None:
+                from tamis.retriever.models.encoder import choose_device
 
-    def _reranker(self) -> BlockReranker:
-        if self._loaded is None:
-            from tamis.retriever.models.encoder import choose_device
+                device = str(choose_device(self.device))  # says so where torch is missing
+                from tamis.retriever.rerank.block_reranker import BlockReranker
 
-            device = str(choose_device(self.device))  # says so where torch is missing
-            from tamis.retriever.rerank.block_reranker import BlockReranker
-
-            self._loaded = BlockReranker.from_pretrained(self.name, device=device)
-        return self._loaded
+                self._model = BlockReranker.from_pretrained(self.name, device=device)
+            yield self._model
 
 
-@dataclass(frozen=True)
-class _OverKeys:
-    """A lazy reranker for the documents of one collection."""
+class _LazyOver:
+    """A `LazyReranker` for the documents of one collection."""
 
-    reranker: LazyReranker
-    keys: Path
+    def __init__(self, lazy: LazyReranker, folder: Path) -> None:
+        self._lazy, self._folder = lazy, folder
+        self._bound: Reranker | None = None
 
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
-        return self.reranker.score_over(self.keys, query, documents, first_stage)
+        if not len(documents):
+            return np.empty(0, np.float32)
+        with self._lazy.loaded() as reranker:
+            if self._bound is None:
+                self._bound = reranker.over(self._folder)
+            return self._bound.score(query, documents, first_stage=first_stage)
 
 
-def reranked(reranker: Reranker, query: str, found: SearchResult, k: int) -> SearchResult:
-    """The k best hits of a result in the reranker's order.
+def with_others_below(best: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Scores of a list of which only the first documents were scored.
+
+    The others stand below them in the order they came in, each one lower than the one before.
+
+    Args:
+        best: ``[documents]``, scores of the first ones, in any order.
+        count: how many documents the list has.
+
+    Returns:
+        ``[count]``.
+    """
+    lowest = best.min() if best.size else np.float32(0)
+    below = lowest - np.arange(1, count - best.size + 1, dtype=np.float32)
+    return np.concatenate([best, below])
+
+
+def reranked(reranker: Reranker, query: str, found: SearchResult, depth: int) -> SearchResult:
+    """A result with its first ``depth`` hits in the reranker's order, the others below them.
 
     Scores become the reranker's; matched terms stay those of the first stage, and sum to its score.
 
     Args:
         reranker: scores the hits.
         query: the text that was searched for.
-        found: the first stage's hits, all of which are scored.
-        k: how many to keep.
+        found: the first stage's hits.
+        depth: how many to score; see `with_others_below` for the others.
     """
     began = perf_counter()
-    texts = [content_of(hit.document) for hit in found.hits]
-    first_stage = [hit.score for hit in found.hits]
-    scores = reranker.score(query, texts, first_stage=first_stage)
-    order = np.argsort(-scores, kind="stable")[:k].tolist()
+    head = found.hits[:depth]
+    first_stage = [hit.score for hit in head]
+    best = reranker.score(
+        query, [content_of(hit.document) for hit in head], first_stage=first_stage
+    )
+    scores = with_others_below(best, len(found.hits))
+    order = np.argsort(-scores, kind="stable").tolist()
     hits = tuple(
         replace(found.hits[at], score=float(scores[at]), rank=rank)
         for rank, at in enumerate(order, start=1)

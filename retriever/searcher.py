@@ -14,7 +14,7 @@ from tamis.index.vectors import SparseVectors
 from tamis.retriever.grouping import Groups
 from tamis.retriever.models.encoder import load_query_encoder
 from tamis.retriever.models.inference_free import TableQueryEncoder
-from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker, reranked
+from tamis.retriever.reranker import bind, reranked
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 from tamis.retriever.words.lexical import (
@@ -56,8 +56,17 @@ class Searcher:
     reranker: Reranker | None = None
 
     @staticmethod
-    def open(path: str | Path, verify: Literal["full", "lazy"] = "full") -> Searcher:
+    def open(
+        path: str | Path,
+        verify: Literal["full", "lazy"] = "full",
+        reranker: Reranker | None = None,
+    ) -> Searcher:
         """Open a collection with the query side it was built for.
+
+        Args:
+            path: its folder.
+            verify: see `Collection.open`.
+            reranker: the second stage; see `with_reranker`.
 
         Raises:
             FormatError: the folder is no finished index of this version.
@@ -65,7 +74,12 @@ class Searcher:
             MismatchError: the encoder it was built with has changed since.
         """
         collection = Collection.open(path, verify)
-        return Searcher(_query_encoder(collection), collection, _lexical_queries(collection))
+        found = Searcher(_query_encoder(collection), collection, _lexical_queries(collection))
+        return found if reranker is None else found.with_reranker(reranker)
+
+    def with_reranker(self, reranker: Reranker) -> Searcher:
+        """The same with a second stage, which uses what it has stored beside the collection."""
+        return replace(self, reranker=bind(reranker, self.collection.path))
 
     def refresh(
         self, verify: Literal["full", "lazy"] = "full", known: Index | None = None
@@ -111,8 +125,8 @@ class Searcher:
                 0 turns them off.
             explain: fill `Hit.matched_terms`.
             threads: how many queries to answer at once.
-            rerank: how many of the best documents the reranker orders anew; None for none. Their
-                scores are then the reranker's; the others follow, each one lower than the last.
+            rerank: how many of the best documents the reranker scores; None for none. The others
+                stand below them; see `tamis.retriever.reranker.with_others_below`.
             filter: which documents may be found, by declared fields, such as
                 ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.segment.filters`. As
                 many are found as match it and share a term with the query, up to k.
@@ -159,21 +173,11 @@ class Searcher:
         depth: int,
     ) -> list[SearchResult]:
         """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
-        reranker = self.reranker
-        assert reranker is not None
-        if isinstance(reranker, LazyReranker):
-            reranker = reranker.over(self.collection.path / KEYS_FOLDER)
+        assert self.reranker is not None
         results = []
         for query, result in zip(queries, found, strict=True):
             assert isinstance(query, str)
-            head = replace(result, hits=result.hits[:depth])
-            best = reranked(reranker, query, head, depth)
-            lowest = best.hits[-1].score if best.hits else 0.0
-            rest = (
-                replace(hit, score=lowest - place)
-                for place, hit in enumerate(result.hits[depth:], start=1)
-            )
-            results.append(replace(best, hits=(*best.hits, *rest)))
+            results.append(reranked(self.reranker, query, result, depth))
         return results
 
     def _check_rerank(self, queries: Sequence[str | Mapping[str, float]], depth: int) -> None:

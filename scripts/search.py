@@ -1,6 +1,5 @@
 """``tamis search``: the best documents for a query, and why."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,9 +63,7 @@ def search(
     require_beside(context, "group_by", ["group_size"])
     _check_query(query)
     say_if_first_use()
-    searcher = Searcher.open(folder)
-    if rerank is not None:
-        searcher = replace(searcher, reranker=LazyReranker())
+    searcher = Searcher.open(folder, reranker=LazyReranker() if rerank is not None else None)
     (answer,) = search_answers(
         searcher,
         [query],

@@ -41,6 +41,14 @@ def test_a_room_imports_only_the_rooms_below_it(room):
                 assert other == room or other in MAY_USE[room], f"{path} imports {name}"
 
 
+def test_what_serves_imports_nothing_of_training():
+    training = ROOT / "retriever" / "training"
+    for path in modules("retriever"):
+        if training not in path.parents:
+            for name in imported(path):
+                assert not name.startswith("tamis.retriever.training"), f"{path} imports {name}"
+
+
 def test_the_index_knows_no_models():
     for path in modules("index"):
         assert not {name.split(".")[0] for name in imported(path)} & NOT_IN_INDEX, path

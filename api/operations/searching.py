@@ -56,8 +56,6 @@ class Search:
             self._cursor = read_cursor(asked)
             self._first = self._cursor.seen if self._cursor is not None else asked.offset
             requests.check_at_most("hits to pass over", self._first, limits.offset)
-        if self._depth and searcher.reranker is None:
-            searcher = replace(searcher, reranker=service.reranker)
         self._searcher = searcher
         self._queries = [requests.plain(query) for query in queries]
         self._asked = asked

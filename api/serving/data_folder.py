@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from tamis.index.writing.build_process import BuildProcess
     from tamis.retriever.models.encoder import QueryEncoder
+    from tamis.retriever.reranker import Reranker
 
 LOG = logging.getLogger("tamis.api")
 INDEXES, SNAPSHOTS, REMOVED = "indexes", "snapshots", "removed"
@@ -87,11 +88,19 @@ class DataFolder:
                 stack.enter_context(builder)
             self._open = stack.pop_all()
         self._remove_leavings()
+        self._reranker: Reranker | None = None
         self.indexes: dict[str, LivingIndex] = {}
         self.broken: dict[str, str] = {}
         for place in sorted((path / INDEXES).iterdir()):
             self._open_index(place.name)
         self.tasks = Tasks(self.catalog)
+
+    def use_reranker(self, reranker: Reranker) -> None:
+        """Have all indexes, also those to come, searched with a second stage."""
+        with self._changing:
+            self._reranker = reranker
+            for living in self.indexes.values():
+                living.use_reranker(reranker)
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
@@ -182,7 +191,10 @@ class DataFolder:
 
     def _open_index(self, name: str) -> None:
         try:
-            self.indexes[name] = LivingIndex(name, self.folder(name), self._encoder, self._builder)
+            living = LivingIndex(name, self.folder(name), self._encoder, self._builder)
+            if self._reranker is not None:
+                living.use_reranker(self._reranker)
+            self.indexes[name] = living
             self.broken.pop(name, None)
         except TamisError as error:
             LOG.error("index %s is not served: %s", name, error)

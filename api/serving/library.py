@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tamis.api.serving.data_folder import DataFolder
     from tamis.api.serving.living_index import LivingIndex
+    from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
 LOG = logging.getLogger("tamis.api")
@@ -27,10 +28,23 @@ class Library:
         data: the data folder, where there is one.
     """
 
-    def __init__(self, given: Mapping[str, Searcher], data: DataFolder | None = None) -> None:
-        """Put indexes that are only read beside those of a data folder."""
+    def __init__(
+        self, given: Mapping[str, Searcher], data: DataFolder | None, reranker: Reranker
+    ) -> None:
+        """Put indexes that are only read beside those of a data folder.
+
+        Args:
+            given: indexes that are only read.
+            data: a data folder, if there is one.
+            reranker: the second stage of those that have none.
+        """
         self.data = data
-        self._given = dict(given)
+        self._given = {
+            name: found if found.reranker is not None else found.with_reranker(reranker)
+            for name, found in given.items()
+        }
+        if data is not None:
+            data.use_reranker(reranker)
         self._aliases = data.catalog.aliases() if data is not None else {}
         self._failing: dict[str, str] = {}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tamis.index.writing.build_process import BuildProcess
     from tamis.index.writing.durability import Wait
     from tamis.retriever.models.encoder import Encoder, QueryEncoder
+    from tamis.retriever.reranker import Reranker
     from tamis.retriever.types import Passage
 
 
@@ -69,6 +70,11 @@ class LivingIndex:
         self._writing = 0
         self._closed = False
         self._publishing = threading.Lock()
+
+    def use_reranker(self, reranker: Reranker) -> None:
+        """Give `searcher`, and those that follow it, a second stage."""
+        with self._publishing:
+            self.searcher = self.searcher.with_reranker(reranker)
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -55,9 +55,9 @@ class Service:
         data: DataFolder | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self.library = Library(searchers, data)
-        self.limits = limits
         self.reranker = reranker or LazyReranker()
+        self.library = Library(searchers, data, self.reranker)
+        self.limits = limits
         self.workers = Workers("tamis-search", limits.workers, limits.waiting)
         self.rerankers = Workers("tamis-rerank", 1, limits.reranking)
         self.writers = Workers("tamis-write", limits.writers, limits.writing)

@@ -17,14 +17,17 @@ from tamis.retriever.rerank.held_documents import HeldQueries
 from tamis.retriever.rerank.layout import Block, BlockLayout
 from tamis.retriever.rerank.loading import LoadedReranker, load_reranker
 from tamis.retriever.rerank.readout import Readout
+from tamis.retriever.reranker import KEYS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.attention import DocumentKeys
     from tamis.retriever.rerank.prompt import Conditioning
+    from tamis.retriever.reranker import Reranker
 
 CPU_TOKENS = 4096  # hidden states stay near the cache
 GPU_TOKENS = 131_072
@@ -95,6 +98,15 @@ class BlockReranker:
         if compiled:
             parts.backbone.compile_layers()
         return BlockReranker(parts, conditioning)
+
+    def over(self, folder: Path) -> Reranker:
+        """This reranker for the documents of one collection, by the keys stored in its folder.
+
+        Where none are stored, all texts are read; documents that do not read the query are, too.
+        """
+        from tamis.retriever.rerank.cascade import OverStoredKeys
+
+        return OverStoredKeys(self, folder / KEYS_FOLDER) if self.conditioning == "query" else self
 
     @property
     def readout(self) -> Readout:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from tamis.index.errors import InputError
+from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
 from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker, check_first_stage
+from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
+from tamis.retriever.reranker import with_others_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tamis.retriever.rerank.stored_keys import DocumentStore
-
+LOG = logging.getLogger("tamis.retriever")
 TEXTS_AT_ONCE = 64
 
 
@@ -44,7 +47,7 @@ class Cascade:
         """The scores ``[documents]``; see `tamis.retriever.reranker.Reranker`.
 
         The best of the first pass have the second's scores; the others stand below them in the
-        order of the first, each one lower than the last.
+        order of the first, see `with_others_below`.
 
         Raises:
             InputError: first-stage scores are of another number than the documents, or not finite.
@@ -59,13 +62,12 @@ class Cascade:
         if first_stage is not None:
             check_first_stage(first_stage)  # those that are not read have their say, too
         order = np.argsort(-self._quick(query, documents, first_stage), kind="stable").tolist()
-        chosen, rest = order[: self.best], order[self.best :]
+        chosen = order[: self.best]
         prior = None if first_stage is None else [first_stage[at] for at in chosen]
+        texts = [documents[at] for at in chosen]
+        best = self.reranker.score(query, texts, first_stage=prior)
         scores = np.empty(len(documents), np.float32)
-        scores[chosen] = self.reranker.score(
-            query, [documents[at] for at in chosen], first_stage=prior
-        )
-        scores[rest] = scores[chosen].min() - np.arange(1, len(rest) + 1, dtype=np.float32)
+        scores[order] = with_others_below(best, len(documents))
         return scores
 
     @torch.inference_mode()
@@ -98,6 +100,50 @@ class Cascade:
         for start in range(0, len(missing), TEXTS_AT_ONCE):
             pieces.append(reader.document_keys(missing[start : start + TEXTS_AT_ONCE]))
         return _joined(pieces)
+
+
+class OverStoredKeys:
+    """A reranker for the documents of one collection, by the keys stored beside it as they are now.
+
+    Keys may be stored, replaced and removed while this is in use.
+    """
+
+    def __init__(self, reranker: BlockReranker, keys: Path) -> None:
+        """Take a reranker with conditioning "query", and the folder of the keys."""
+        self._reranker, self._keys = reranker, keys
+        self._opened: tuple[int, Cascade | None] = 0, None  # when they were stored; None: no use
+
+    def score(
+        self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
+    ) -> NDArray[np.float32]:
+        """By `Cascade` where there are keys of this reranker; otherwise all texts are read.
+
+        Keys of another reranker, or of another version, are left alone and a warning is logged.
+
+        Raises:
+            CorruptionError: the stored keys are damaged.
+        """
+        reranker = self._cascade() or self._reranker
+        return reranker.score(query, documents, first_stage=first_stage)
+
+    def _cascade(self) -> Cascade | None:
+        try:
+            stored = (self._keys / ABOUT).stat().st_mtime_ns
+        except OSError:  # there are none, or they are being replaced
+            return None
+        if stored != self._opened[0]:
+            self._opened = stored, self._open()
+        return self._opened[1]
+
+    def _open(self) -> Cascade | None:
+        try:
+            store = DocumentStore.open(self._keys, self._reranker.parts.fingerprint)
+        except CorruptionError:
+            raise
+        except (FormatError, MismatchError) as error:
+            LOG.warning("%s; texts are read instead", error)
+            return None
+        return Cascade(self._reranker, store)
 
 
 def _joined(pieces: Sequence[DocumentKeys]) -> DocumentKeys:

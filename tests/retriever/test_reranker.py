@@ -7,7 +7,7 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever import Passage, Searcher, index_corpus
-from tamis.retriever.reranker import LazyReranker
+from tamis.retriever.reranker import LazyReranker, with_others_below
 
 
 class ByLength:
@@ -69,3 +69,21 @@ def test_nothing_is_loaded_where_there_is_nothing_to_score(tmp_path):
         assert reranker.score("owl", []).shape == (0,)
         with pytest.raises(InputError, match="no-model"):
             reranker.score("owl", ["a text"])
+
+
+@pytest.mark.parametrize(
+    ("best", "count", "scores"),
+    [
+        ([2.0, 5.0], 4, [2.0, 5.0, 1.0, 0.0]),
+        ([2.0, 5.0], 2, [2.0, 5.0]),
+        ([], 2, [-1.0, -2.0]),
+        ([], 0, []),
+    ],
+)
+def test_others_stand_one_lower_each(best, count, scores):
+    assert with_others_below(np.array(best, np.float32), count).tolist() == scores
+
+
+def test_a_reranker_needs_nothing_but_scores(searcher):
+    (found,) = searcher.with_reranker(ByLength()).search(["owl night"], 4, exact=True, rerank=3)
+    assert len(found.hits) == 4

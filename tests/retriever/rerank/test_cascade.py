@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,7 +112,7 @@ def read(monkeypatch):
 
 
 def searched(folder, model, depth=14):
-    searcher = replace(Searcher.open(folder), reranker=LazyReranker(str(model), "cpu"))
+    searcher = Searcher.open(folder, reranker=LazyReranker(str(model), "cpu"))
     (found,) = searcher.search(["owl"], k=20, exact=True, rerank=depth)
     return [(hit.doc_id, hit.score) for hit in found.hits]
 
@@ -170,7 +169,7 @@ def test_keys_of_another_reranker_are_left_alone(model, collection, read, tmp_pa
 
 
 def test_keys_made_while_a_server_runs_are_used_from_then_on(model, collection, read):
-    searcher = replace(Searcher.open(collection), reranker=LazyReranker(str(model), "cpu"))
+    searcher = Searcher.open(collection, reranker=LazyReranker(str(model), "cpu"))
     for texts_of_keys, sizes in ((None, [14]), (WORDS, [14, 10]), (["owl"], [14, 10, 10])):
         if texts_of_keys is not None:
             store_of(model, texts_of_keys, collection / KEYS_FOLDER)
@@ -178,15 +177,32 @@ def test_keys_made_while_a_server_runs_are_used_from_then_on(model, collection, 
         assert read == sizes
 
 
-def test_keys_of_collections_that_are_gone_are_let_go(model, collection, tmp_path):
+def test_a_reranker_that_is_loaded_already_uses_the_keys_too(model, collection, read):
+    store_of(model, contents(collection).values(), collection / KEYS_FOLDER)
+    for conditioning, size in (("query", 10), ("none", 14)):
+        searcher = Searcher.open(collection, reranker=load(model, conditioning))
+        searcher.search(["owl"], exact=True, rerank=14)
+        assert read.pop() == size
+
+
+def test_one_reranker_serves_several_collections_each_by_its_own_keys(model, collection, read):
     lazy = LazyReranker(str(model), "cpu")
-    folders = [shutil.copytree(collection, tmp_path / f"copy-{n}") for n in range(3)]
-    for folder in folders:
-        store_of(model, ["owl"], folder / KEYS_FOLDER)
-        searcher = replace(Searcher.open(folder), reranker=lazy)
-        searcher.search(["owl"], exact=True, rerank=3)
-        assert list(lazy._cascades) == [folder / KEYS_FOLDER]
-        shutil.rmtree(folder)
+    bare = shutil.copytree(collection, collection.with_name("bare"))
+    store_of(model, WORDS, collection / KEYS_FOLDER)
+    for folder, size in ((collection, 10), (bare, 14), (collection, 10)):
+        searcher = Searcher.open(folder).with_reranker(lazy)
+        searcher.search(["owl"], exact=True, rerank=14)
+        assert read.pop() == size
+
+
+def test_a_newer_generation_keeps_its_reranker(model, collection, read):
+    searcher = Searcher.open(collection, reranker=LazyReranker(str(model), "cpu"))
+    store_of(model, WORDS, collection / KEYS_FOLDER)
+    with Editor.open(collection, encoder=None) as editor:
+        editor.put([Passage("d14", "owl two of them owl")])
+    (found,) = searcher.refresh().search(["owl"], k=20, exact=True, rerank=20)
+    assert read == [10]
+    assert len(found.hits) == 15
 
 
 def test_damaged_keys_are_told(model, collection):
