@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import structure
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("retriever", "index", "kernels", "api", "eval", "scripts")
@@ -15,7 +16,34 @@ MAY_USE = {
     "eval": {"retriever", "index"},
     "scripts": {"api", "eval", "retriever", "index", "kernels"},
 }
+WINGS = {  # what each wing may use of its own room: those below it
+    "index/files": {"errors"},
+    "index/segment": {"errors", "files", "topk", "vectors"},
+    "index/generations": {"errors", "files", "segment", "topk", "vectors"},
+    "index/exchange": {"errors", "index", "segment", "vectors"},
+    "index/writing": {
+        *("collection", "errors", "files", "generations", "index", "params", "segment", "vectors")
+    },
+    "index/upkeep": {"errors", "files", "generations", "index", "segment", "vectors", "writing"},
+    "retriever/words": set(),
+    "retriever/models": {"vocabulary"},
+    "retriever/corpus": {"models", "types", "words"},
+    "retriever/rerank": {"models"},
+    "retriever/training": {"corpus", "models", "rerank", "vocabulary", "words"},
+    "retriever/integrations": {"searcher", "types"},
+    "api/messages": {"limits", "problems"},
+    "api/serving": {"body", "limits", "malloc", "messages", "metrics", "problems", "workers"},
+    "api/operations": {"body", "messages", "metrics", "problems", "serving"},
+    "api/http": {"body", "limits", "messages", "metrics", "operations", "problems", "serving"},
+    "kernels/head": {"launch", "product", "tuned"},
+    "kernels/blocks": {"launch", "tuned"},
+}
 NOT_IN_INDEX = {"torch", "transformers", "triton", "tokenizers"}
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return structure.read_tree()
 
 
 def modules(room):
@@ -47,6 +75,17 @@ def test_what_serves_imports_nothing_of_training():
         if training not in path.parents:
             for name in imported(path):
                 assert not name.startswith("tamis.retriever.training"), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("place", WINGS)
+def test_a_wing_uses_only_what_lies_below_it(tree, place):
+    room, wing = place.split("/")
+    assert tree.arrows((room,))[wing] <= WINGS[place]
+
+
+def test_every_wing_is_named(tree):
+    wings = {"/".join(folder) for folder in tree.folders() if len(folder) == 2}
+    assert {wing for wing in wings if not wing.startswith(("scripts", "eval"))} == set(WINGS)
 
 
 def test_the_index_knows_no_models():
