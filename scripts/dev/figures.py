@@ -16,6 +16,10 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENCODED = 96  # passages
 INDEXED = 20_000
@@ -65,6 +69,6 @@ def encode(corpus: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(
-        json.dumps({"search": search, "index": index, "encode": encode}[sys.argv[1]](*sys.argv[2:]))
-    )
+    figures: dict[str, Callable[..., dict[str, float]]]
+    figures = {"search": search, "index": index, "encode": encode}
+    print(json.dumps(figures[sys.argv[1]](*sys.argv[2:])))
