@@ -28,7 +28,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/words": set(),
     "retriever/models": {"vocabulary"},
     "retriever/corpus": {"models", "types", "words"},
-    "retriever/rerank": {"models"},
+    "retriever/rerank": {"models", "reranker"},
     "retriever/training": {"corpus", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"searcher", "types"},
     "api/messages": {"limits", "problems"},
