@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ from tamis.index.errors import InputError, MismatchError
 from tamis.index.files.lock import FolderLock, refuse_foreign
 from tamis.index.files.storage import FileEntry, Storage
 from tamis.index.files.wal import Log
+from tamis.index.generations.draft import dictionary_part
 from tamis.index.generations.manifest import (
     BUILD,
     CURRENT,
@@ -84,6 +86,14 @@ class Index:
         """The declared fields and their types."""
         declared: dict[str, ColumnType] = self.manifest.settings.get(COLUMNS) or {}
         return declared
+
+    @cached_property
+    def first_word(self) -> int | None:
+        """The first term of the lexical channel, whose terms are the last; None without it."""
+        for name, entry in self.manifest.files.items():
+            if dictionary_part(name) == "first_term":
+                return int(Storage(self.path).map_array(name, entry)[0])
+        return None
 
     @staticmethod
     def build(
@@ -251,25 +261,37 @@ class Index:
                 average over queries like those of the calibration; None for all.
             exact: ask for precisely the exhaustive top k.
             threads: how many queries to answer at once.
-            params: knobs to use in place of those that ``recall`` stands for.
+            params: the weight of the lexical channel, and knobs to use in place of those that
+                ``recall`` stands for.
             where: a filter over declared columns, see filters.py. As many documents are found
                 as match it and share a term with the query, up to k.
 
         Raises:
-            InputError: k, recall or threads is out of range, or the filter is faulty.
+            InputError: k, recall or threads is out of range, the filter is faulty, or words are
+                to be weighed where there is no lexical channel.
             MismatchError: the queries use another vocabulary.
         """
         self._check_search(queries, k, recall, threads)
+        params = params or SearchParams()
+        if params.lexical_weight is not None:
+            queries = self._weigh_words(queries, params.lexical_weight)
         share = 1.0 if recall is None else recall
         found = []
         for part in self.parts:
             allowed = part.allowed(where, self.columns)
             depth = k if where is None else _depth(k, allowed)
-            knobs = (
-                EXACT if exact else _knobs(part, queries, depth, share, params or SearchParams())
-            )
+            knobs = EXACT if exact else _knobs(part, queries, depth, share, params)
             found.append((part.first, part.search(queries, k, knobs, threads, allowed)[0]))
         return best_of(found, len(queries), k)
+
+    def _weigh_words(self, queries: SparseVectors, factor: float) -> SparseVectors:
+        """The queries with the lexical channel's weights times a factor."""
+        if self.first_word is None:
+            raise InputError(
+                "expected an index with the lexical channel to weigh its words, found one without; "
+                "leave lexical_weight out"
+            )
+        return queries.scaled(np.where(queries.terms < self.first_word, 1.0, factor))
 
     def _check_search(
         self, queries: SparseVectors, k: int, recall: float | None, threads: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from tamis.index.errors import InputError
 from tamis.index.segment.loops.arrays import Knobs
@@ -33,8 +34,9 @@ class SearchParams:
     """What a query may ask for beside k.
 
     Attributes:
-        lexical_weight: factor on the lexical channel's terms; None takes the collection's own,
-            0 turns the channel off.
+        lexical_weight: factor on the weights of the lexical channel's terms in a query, finite
+            and at least 0; 0 turns the channel off, None leaves queries as they are. Only for an
+            index with that channel.
         cut: read the postings that add at least this share of what the query's strongest posting
             adds to a score: at least 0, below 1; 0 reads whatever an exact search needs.
         slack: score in full the documents whose first estimate reaches this share of the k-th
@@ -49,6 +51,11 @@ class SearchParams:
     slack: float | None = None
 
     def __post_init__(self) -> None:
+        if self.lexical_weight is not None and not 0 <= self.lexical_weight < inf:
+            raise InputError(
+                f"expected a finite lexical weight of at least 0, found {self.lexical_weight}; "
+                "0 turns words off, 1 takes them as they are"
+            )
         if self.cut is not None and not 0 <= self.cut < 1:
             raise InputError(
                 f"expected cut of at least 0 and below 1, found {self.cut}; use 0 for exact search"

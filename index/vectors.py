@@ -120,6 +120,26 @@ class SparseVectors:
             before[self.offsets], terms[kept], self.weights[kept], max(vocab_size, 1)
         )
 
+    def scaled(self, factors: NDArray[np.float64]) -> SparseVectors:
+        """Each weight times its factor; an entry whose product is 0 in float32 is left out.
+
+        Args:
+            factors: ``[nnz]``, finite, at least 0.
+
+        Raises:
+            InputError: a product is beyond float32.
+        """
+        products = self.weights * factors
+        if products.max(initial=0.0) > np.finfo(np.float32).max:
+            raise InputError(
+                f"expected weights within float32, found {products.max():.3g} after scaling; "
+                "take a smaller factor"
+            )
+        scaled = SparseVectors.trusted(
+            self.offsets, self.terms, products.astype(np.float32), self.vocab_size
+        )
+        return scaled.where(scaled.weights > 0, self.terms, self.vocab_size)
+
     def over(self, vocab_size: int) -> SparseVectors:
         """The same vectors over a vocabulary at least as large, sharing memory.
 

@@ -7,6 +7,7 @@ from tamis.retriever.editor import Editor, create_index
 from tamis.retriever.indexing import index_corpus
 from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_query_encoder
 from tamis.retriever.reranker import LazyReranker, Reranker, reranked
+from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
 from tamis.retriever.words.lexical import LexicalConfig
@@ -23,6 +24,7 @@ __all__ = [
     "MatchedTerm",
     "Passage",
     "Reranker",
+    "SearchOptions",
     "SearchResult",
     "Searcher",
     "SparseEncoder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tamis.retriever.grouping import Groups
 from tamis.retriever.models.encoder import load_query_encoder
 from tamis.retriever.models.inference_free import TableQueryEncoder
 from tamis.retriever.reranker import bind, reranked
+from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 from tamis.retriever.words.lexical import (
@@ -29,6 +30,7 @@ from tamis.retriever.words.lexical import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from numpy.typing import NDArray
 
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
     from tamis.index.topk import TopK
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
+    from tamis.retriever.search_options import Option
     from tamis.retriever.words.analysis import Analyzer
+
+    FirstStage = Callable[[list[SearchResult]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,61 +108,43 @@ class Searcher:
         queries: Sequence[str | Mapping[str, float]],
         k: int = 10,
         *,
-        recall: float | None = 0.99,
-        exact: bool = False,
-        lexical_weight: float | None = None,
-        explain: bool = False,
-        threads: int = 1,
-        rerank: int | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  the word of every search API
-        group_by: str | None = None,
-        group_size: int = 3,
-        first_stage: Callable[[list[SearchResult]], None] | None = None,
+        first_stage: FirstStage | None = None,
+        **options: Unpack[Option],
     ) -> list[SearchResult]:
         """The k best documents of each query.
 
         Args:
             queries: texts, or weights by term: word pieces as they are, words as ``=word``.
             k: 1 to 10,000.
-            recall: share of the true top k to find at least.
-            exact: ask for precisely the exhaustive top k.
-            lexical_weight: factor on the words of text queries; None takes the collection's own,
-                0 turns them off.
-            explain: fill `Hit.matched_terms`.
-            threads: how many queries to answer at once.
-            rerank: how many of the best documents the reranker scores; None for none. The others
-                stand below them; see `tamis.retriever.reranker.with_others_below`.
-            filter: which documents may be found, by declared fields, such as
-                ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.segment.filters`. As
-                many are found as match it and share a term with the query, up to k.
-            group_by: give one hit for each value of this declared field, its best, with the best
-                of its group in `Hit.passages`; ``parent`` is the document of a passage (MaxP).
-            group_size: most passages of a group.
             first_stage: told what there is before the reranker begins, which may take long.
+            options: those of `SearchOptions` by name, such as ``exact=True``.
 
         Raises:
             InputError: a weight, term or number is out of range, the filter is faulty, or queries
                 that are not texts, or without a reranker, are to be reranked.
         """
+        return self.search_with(queries, SearchOptions(k=k, **options), first_stage)
+
+    def search_with(
+        self,
+        queries: Sequence[str | Mapping[str, float]],
+        options: SearchOptions,
+        first_stage: FirstStage | None = None,
+    ) -> list[SearchResult]:
+        """The best documents of each query, by options in one record; otherwise as `search`."""
+        k, rerank = options.k, options.rerank
         if rerank is not None:
             self._check_rerank(queries, rerank)
-        groups = Groups(self.collection, group_by, k, group_size) if group_by else None
+        groups = self._groups(options)
         began = perf_counter()
-        vectors = self.encode(queries, lexical_weight)
+        vectors = self.encode(queries, options.lexical_weight)
         encoded = perf_counter()
-
-        def find(depth: int) -> TopK:
-            return self.collection.index.search(
-                vectors, depth, recall=recall, exact=exact, threads=threads, where=filter
-            )
-
-        depth = max(k, rerank or 0)
-        best = find(depth) if groups is None else groups.search(find, depth)
+        best = self._find(vectors, options, groups)
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         wanted = groups if rerank is None else None  # what is reranked is grouped afterwards
         results = [
-            self._result(vectors, query, best.row(query), explain, times, groups, wanted)
+            self._result(vectors, query, best.row(query), options.explain, times, groups, wanted)
             for query in range(len(queries))
         ]
         if rerank is not None:
@@ -165,6 +152,25 @@ class Searcher:
                 first_stage(_best(results, k, groups))
             results = self._rerank(queries, results, rerank)
         return _best(results, k, groups)
+
+    def _groups(self, options: SearchOptions) -> Groups | None:
+        if options.group_by is None:
+            return None
+        return Groups(self.collection, options.group_by, options.k, options.group_size)
+
+    def _find(self, vectors: SparseVectors, options: SearchOptions, groups: Groups | None) -> TopK:
+        def find(depth: int) -> TopK:
+            return self.collection.index.search(
+                vectors,
+                depth,
+                recall=options.recall,
+                exact=options.exact,
+                threads=options.threads,
+                where=options.filter,
+            )
+
+        depth = max(options.k, options.rerank or 0)
+        return find(depth) if groups is None else groups.search(find, depth)
 
     def _rerank(
         self,

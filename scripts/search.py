@@ -11,7 +11,7 @@ from tamis.scripts.output import JsonOption, aligned, print_json
 from tamis.scripts.progress import say_if_first_use
 
 if TYPE_CHECKING:
-    from tamis.api.messages.answers import HitAnswer, SearchAnswer
+    from tamis.retriever.answers import HitAnswer, SearchAnswer
     from tamis.retriever.highlights import Span
     from tamis.retriever.types import MatchedTerm
 
@@ -55,8 +55,9 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
-    from tamis.api.messages.answers import search_answers
+    from tamis.retriever.answers import search_answers
     from tamis.retriever.reranker import LazyReranker
+    from tamis.retriever.search_options import SearchOptions
     from tamis.retriever.searcher import Searcher
 
     refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
@@ -64,20 +65,18 @@ def search(
     _check_query(query)
     say_if_first_use()
     searcher = Searcher.open(folder, reranker=LazyReranker() if rerank is not None else None)
-    (answer,) = search_answers(
-        searcher,
-        [query],
-        k,
+    options = SearchOptions(
+        k=k,
         exact=exact,
         recall=recall,
         lexical_weight=lexical_weight,
         explain=explain,
-        highlight=not json,
         rerank=rerank,
         filter=parse_filter(filter),
         group_by=group_by,
         group_size=group_size,
     )
+    (answer,) = search_answers(searcher, [query], options, highlight=not json)
     if json:
         print_json(answer)
     else:

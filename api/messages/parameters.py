@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from tamis.api.messages.requests import (
-    Count,
-    Factor,
-    Field,
-    Filter,
-    Milliseconds,
-    SearchRequest,
-    Share,
-    invalid,
-)
+from tamis.api.messages.requests import Count, Filter, PlainOptions, SearchRequest, invalid
 from tamis.api.problems import RequestError
 
 if TYPE_CHECKING:
@@ -27,24 +18,15 @@ Asked = TypeVar("Asked", bound=Struct)
 _LIST = "Separated by commas."
 
 
-class SearchParameters(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class SearchParameters(PlainOptions, frozen=True, kw_only=True):
     """A search in a URL."""
 
     q: Annotated[str, Meta(min_length=1, description="The text to search for.")]
-    k: Annotated[Count, Meta(description="How many hits to give.")] = 10
     offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
     cursor: Annotated[str | None, Meta(description="Of the answer to go on from.")] = None
-    exact: Annotated[bool, Meta(description="Precisely the exhaustive top k.")] = False
-    recall: Annotated[Share, Meta(description="Share of the true top k to find.")] = 0.99
-    lexical_weight: Annotated[Factor | None, Meta(description="Factor on the words.")] = None
-    explain: Annotated[bool, Meta(description="Fill matched_terms.")] = False
-    highlight: Annotated[bool, Meta(description="Fill highlights.")] = False
     filter: Annotated[str | None, Meta(description="A filter as JSON.")] = None
     fields: Annotated[str | None, Meta(description=f"Of documents to give. {_LIST}")] = None
-    group_by: Annotated[Field | None, Meta(description="Give the best hit of each value.")] = None
-    group_size: Annotated[int, Meta(ge=1, le=100, description="Passages of a group.")] = 3
     rerank: Annotated[Count | None, Meta(description="Depth to rerank.")] = None
-    timeout_ms: Annotated[Milliseconds | None, Meta(description="Give what there is then.")] = None
 
 
 class WaitParameters(Struct, forbid_unknown_fields=True, frozen=True):

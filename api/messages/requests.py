@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tamis.api.problems import RequestError
+from tamis.retriever.search_options import SearchOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +51,9 @@ class Rerank(Struct, forbid_unknown_fields=True, frozen=True):
     depth: Annotated[Count, Meta(description="How many documents are ordered anew.")] = 50
 
 
-class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Options of a search that bodies and URLs spell alike."""
+
     k: Annotated[Count, Meta(description="How many hits to give.")] = 10
     exact: Annotated[bool, Meta(description="Precisely the exhaustive top k.")] = False
     recall: Annotated[
@@ -62,6 +65,23 @@ class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     ] = None
     explain: Annotated[bool, Meta(description="Fill matched_terms.")] = False
     highlight: Annotated[bool, Meta(description="Fill highlights.")] = False
+    group_by: Annotated[
+        Field | None,
+        Meta(
+            description="Give the best hit of each value of this declared field; parent is the "
+            "document of a passage."
+        ),
+    ] = None
+    group_size: Annotated[
+        int, Meta(ge=1, le=100, description="Passages of a group to give at most.")
+    ] = 3
+    timeout_ms: Annotated[
+        Milliseconds | None,
+        Meta(description="Answer after so long with what there is, and partial set."),
+    ] = None
+
+
+class _Options(PlainOptions, frozen=True, kw_only=True):
     rerank: Annotated[
         Rerank | None, Meta(description="Order the best anew; scores are then the reranker's.")
     ] = None
@@ -76,20 +96,6 @@ class _Options(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     fields: Annotated[
         Annotated[list[Field], Meta(max_length=256)] | None,
         Meta(description="Fields of documents to give; null for all."),
-    ] = None
-    group_by: Annotated[
-        Field | None,
-        Meta(
-            description="Give the best hit of each value of this declared field; parent is the "
-            "document of a passage."
-        ),
-    ] = None
-    group_size: Annotated[
-        int, Meta(ge=1, le=100, description="Passages of a group to give at most.")
-    ] = 3
-    timeout_ms: Annotated[
-        Milliseconds | None,
-        Meta(description="Answer after so long with what there is, and partial set."),
     ] = None
 
 
@@ -165,6 +171,16 @@ def _values(body: bytes) -> Any:  # noqa: ANN401
 def plain(query: Query) -> str | Mapping[str, float]:
     """The query as `Searcher.search` takes it."""
     return query if isinstance(query, str) else query.vector
+
+
+def search_options(asked: SearchRequest | BatchRequest) -> SearchOptions:
+    """How to search for a request; which page of the hits, and what of them is shown, is apart."""
+    options = {
+        name: getattr(asked, name)
+        for name in SearchOptions.__slots__
+        if name in asked.__struct_fields__
+    }
+    return SearchOptions(**{**options, "rerank": asked.rerank and asked.rerank.depth})
 
 
 def check_queries(queries: Iterable[Query], limits: Limits) -> None:

@@ -11,11 +11,17 @@ import orjson
 
 from tamis.api.body import read_body
 from tamis.api.messages import answers, parameters, requests, rerank_answers
-from tamis.api.messages.answers import SearchAnswer, Shown, search_answer
 from tamis.api.messages.cursor import Cursor, identity, read_cursor
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import in_json
+from tamis.retriever.answers import (
+    ExplainAnswer,
+    SearchAnswer,
+    Shown,
+    explain_answer,
+    search_answer,
+)
 from tamis.retriever.types import StageTimes
 
 if TYPE_CHECKING:
@@ -46,9 +52,9 @@ class Search:
         requests.check_at_most("hits (k)", asked.k, limits.k)
         requests.check_queries(queries, limits)
         requests.check_filter(asked.filter, limits)
-        self._depth = asked.rerank.depth if asked.rerank is not None else 0
-        many = len(queries)
-        requests.check_at_most("documents to rerank (depth)", self._depth * many, limits.rerank)
+        options, many = requests.search_options(asked), len(queries)
+        depth = options.rerank or 0
+        requests.check_at_most("documents to rerank (depth)", depth * many, limits.rerank)
         if isinstance(asked, requests.BatchRequest):
             requests.check_at_most("hits of all queries (k)", asked.k * many, limits.batch_hits)
         self._cursor, self._first = None, 0
@@ -61,25 +67,19 @@ class Search:
         self._asked = asked
         fields = None if asked.fields is None else tuple(asked.fields)
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
+        self._options = self._shown.needed(replace(options, k=self._first + asked.k))
         self._most = limits.offset
-        self.workers = service.rerankers if self._depth else service.workers
+        self.workers = service.rerankers if depth else service.workers
         self._metrics = service.metrics
         self.found: tuple[SearchAnswer, ...] = ()  # what there is if the time is up
 
     @property
     def key(self) -> Hashable | None:
         """Of searches that one pass over the index can answer; None for one of its own."""
-        asked = self._asked
-        if self._depth or asked.filter is not None or asked.group_by is not None or self._cursor:
+        options = self._options
+        if options.rerank or options.filter is not None or options.group_by or self._cursor:
             return None
-        return (
-            id(self._searcher),
-            self._first + asked.k,
-            asked.exact,
-            asked.recall,
-            asked.lexical_weight,
-            asked.explain or asked.highlight,
-        )
+        return id(self._searcher), options
 
     @staticmethod
     def run_joined(jobs: Sequence[Search]) -> list[tuple[SearchAnswer, ...]]:
@@ -92,21 +92,8 @@ class Search:
         return [job._answers([next(results) for _ in job._queries]) for job in jobs]
 
     def _results(self, queries: Sequence[str | Mapping[str, float]]) -> list[SearchResult]:
-        asked = self._asked
-        late = asked.timeout_ms is not None
-        return self._searcher.search(
-            queries,
-            self._first + asked.k,
-            exact=asked.exact,
-            recall=asked.recall,
-            lexical_weight=asked.lexical_weight,
-            explain=asked.explain or asked.highlight,
-            rerank=self._depth or None,
-            filter=asked.filter,
-            group_by=asked.group_by,
-            group_size=asked.group_size,
-            first_stage=self._keep if late else None,
-        )
+        late = self._asked.timeout_ms is not None
+        return self._searcher.search_with(queries, self._options, self._keep if late else None)
 
     def _answers(self, results: Sequence[SearchResult]) -> tuple[SearchAnswer, ...]:
         for result in results:
@@ -179,9 +166,7 @@ async def explain(service: Service, request: Request) -> Response:
     requests.check_queries([asked.query], service.limits)
     doc = known_doc(name, searcher, asked.id)
     query = requests.plain(asked.query)
-    return await service.answer(
-        lambda: answers.explain_answer(searcher, query, doc, asked.lexical_weight)
-    )
+    return await service.answer(lambda: explain_answer(searcher, query, doc, asked.lexical_weight))
 
 
 async def encode(service: Service, request: Request) -> Response:
@@ -300,7 +285,7 @@ OPERATIONS = (
         "explain",
         "Why a document has its score for a query.",
         explain,
-        answers.ExplainAnswer,
+        ExplainAnswer,
         IN_BODY,
         requests.ExplainRequest,
         example={"query": "how do owls hunt", "id": "doc-1"},

@@ -11,7 +11,6 @@ import orjson
 from starlette.responses import Response
 
 from tamis.api import malloc
-from tamis.api.messages import answers
 from tamis.api.metrics import Metrics
 from tamis.api.serving.library import Library
 from tamis.api.workers import Workers
@@ -70,7 +69,7 @@ class Service:
     async def warm_up(self) -> None:
         """Answer one query in each index: compiled loops are loaded before the first request."""
         for searcher in self.library.searchers().values():
-            await self.workers.run(partial(answers.search_answers, searcher, ["warm up"], 1))
+            await self.workers.run(partial(searcher.search, ["warm up"], 1))
 
     async def follow(self) -> None:
         """Publish what was written, and serve each index's newest generation, until cancelled.

@@ -17,9 +17,10 @@ from urllib.parse import quote, urlsplit
 import httpx
 import orjson
 
-from tamis.api.messages.answers import search_answers
 from tamis.eval.provenance import provenance
 from tamis.index.errors import InputError
+from tamis.retriever.answers import search_answers
+from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
 from tamis.scripts.bench.http_load import Load, apply_load, quantile, request_bytes
 
@@ -118,7 +119,7 @@ def _library(searcher: Searcher, texts: Sequence[str], k: int) -> dict[str, Any]
     took_ms = []
     for text in (*texts[:10], *texts):
         began = perf_counter()
-        orjson.dumps(search_answers(searcher, [text], k))
+        orjson.dumps(search_answers(searcher, [text], SearchOptions(k=k)))
         took_ms.append(1000 * (perf_counter() - began))
     found = Load(sum(took_ms[10:]) / 1000, latencies_ms=took_ms[10:])
     return {"p50_ms": round(found.quantile_ms(0.5), 3), "p99_ms": round(found.quantile_ms(0.99), 3)}

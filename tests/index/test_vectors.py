@@ -116,3 +116,12 @@ def test_a_file_that_is_something_else_is_refused(tmp_path):
     path.write_bytes(b"not a tensor file")
     with pytest.raises(FormatError, match="expected a safetensors file"):
         SparseVectors.load(path)
+
+
+def test_scaled_weights_that_vanish_are_left_out_and_those_beyond_float32_are_refused():
+    vectors = SparseVectors.from_dicts([{0: 2.0, 3: 4.0}, {3: 1e-30}], 5)
+    halved = vectors.scaled(np.array([1.0, 0.5, 0.5]))
+    assert halved.to_dicts() == [{0: 2.0, 3: 2.0}, {3: np.float32(1e-30) / 2}]
+    assert vectors.scaled(np.array([0.0, 1.0, 1e-30])).to_dicts() == [{3: 4.0}, {}]
+    with pytest.raises(InputError, match="expected weights within float32, found 4e\\+38"):
+        vectors.scaled(np.array([1.0, 1e38, 1.0]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
 
-from tamis.index import InputError, MismatchError
+from tamis.index import InputError, MismatchError, SearchParams
 from tamis.retriever import LexicalConfig, Passage, Searcher, indexing
 from tamis.retriever.indexing import index_corpus
 from tamis.retriever.words.lexical import LexicalQueries
@@ -79,6 +79,17 @@ def test_the_lexical_weight_scales_words_alone(searcher):
     assert scores["d3"] == pytest.approx(6.0)
     tripled = {hit.doc_id: hit.score for hit in with_words}["d3"]
     assert tripled == pytest.approx(6.0 + 3 * bm25(1, 1, 3, 7 / 5))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_search_params_weigh_the_words_of_query_vectors(searcher, exact):
+    """The letters of "dog" are worth 6 in "a dog"; its word is worth what BM25 says."""
+    index, vectors = searcher.collection.index, searcher.encode(["dog"])
+    (doc,) = (doc for doc in range(5) if searcher.collection.doc_id(doc) == "d3")
+    for factor in (0.0, 0.25, 1.0, 3.0, 1e9):
+        found = index.search(vectors, 5, exact=exact, params=SearchParams(lexical_weight=factor))
+        scores = dict(zip(*(column.tolist() for column in found.row(0)), strict=True))
+        assert scores[doc] == pytest.approx(6.0 + factor * bm25(1, 1, 3, 7 / 5))
 
 
 def test_weights_by_term_name_both_channels(searcher):

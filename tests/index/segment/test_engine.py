@@ -281,11 +281,21 @@ def test_every_score_of_an_approximate_search_is_the_documents_own(tmp_path):
         ({"cut": 1.0}, "found 1.0"),
         ({"slack": 1.1}, "expected slack above 0"),
         ({"slack": float("nan")}, "found nan"),
+        ({"lexical_weight": -5.0}, "expected a finite lexical weight of at least 0, found -5.0"),
+        ({"lexical_weight": float("nan")}, "found nan"),
+        ({"lexical_weight": float("inf")}, "found inf"),
     ],
 )
-def test_knobs_out_of_range_are_refused(arguments, words):
+def test_knobs_and_weights_out_of_range_are_refused(arguments, words):
     with pytest.raises(InputError, match=words):
         SearchParams(**arguments)
+
+
+def test_words_are_not_weighed_where_there_are_none(tmp_path):
+    index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{0: 1.0}], 2))
+    queries = SparseVectors.from_dicts([{0: 1.0}], 2)
+    with pytest.raises(InputError, match="expected an index with the lexical channel"):
+        index.search(queries, params=SearchParams(lexical_weight=2.0))
 
 
 def test_an_unknown_precision_is_refused():

@@ -1,0 +1,224 @@
+"""What a search answers, whoever asks: REST, ``tamis search --json`` and those who embed both.
+
+orjson writes these dataclasses as they are.
+"""
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tamis.retriever.highlights import Span, highlight
+from tamis.retriever.search_options import SearchOptions
+from tamis.retriever.stored import StoredDocument
+from tamis.retriever.types import MatchedTerm, StageTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tamis.retriever.searcher import Searcher
+    from tamis.retriever.types import Hit, SearchResult
+
+
+@dataclass(frozen=True, slots=True)
+class PassageAnswer:
+    """One of the best passages of a group; its fields are those of a hit."""
+
+    id: str
+    score: float
+    document: dict[str, Any]
+    matched_terms: tuple[MatchedTerm, ...]
+    highlights: dict[str, tuple[Span, ...]]
+
+
+@dataclass(slots=True)  # not frozen: that would make ten of them cost as much as a search
+class HitAnswer:
+    """One document found.
+
+    Attributes:
+        id: the corpus's id.
+        score: the sum of the contributions of all matched terms.
+        rank: from 1.
+        document: the stored record: ``_id``, ``title``, ``text`` and further fields; or those of
+            them that ``fields`` names.
+        matched_terms: largest contribution first; empty unless ``explain`` was asked for.
+        highlights: by field, the text in spans that say which words matched; empty unless
+            ``highlight`` was asked for.
+        group: the value of the field that the search groups by; null without one.
+        passages: where the search groups, the best of this hit's group, itself the first.
+    """
+
+    id: str
+    score: float
+    rank: int
+    document: dict[str, Any]
+    matched_terms: tuple[MatchedTerm, ...]
+    highlights: dict[str, tuple[Span, ...]]
+    group: str | int | float | None = None
+    passages: tuple[PassageAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The answer to one query.
+
+    Attributes:
+        took_ms: of the search and of making this answer, milliseconds.
+        timings: of the search, by stage.
+        generation: of the collection that was read.
+        hits: best first; fewer than k where fewer documents share a term with the query.
+        partial: ``timeout_ms`` came first: hits are missing, or not reranked.
+        cursor: to go on after the last hit; null where no more can be had.
+    """
+
+    took_ms: float
+    timings: StageTimes
+    generation: int
+    hits: tuple[HitAnswer, ...]
+    partial: bool = False
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """A term of the query and its weight."""
+
+    term: str
+    query_weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainAnswer:
+    """Why one document has its score for one query.
+
+    Attributes:
+        took_ms: milliseconds spent.
+        generation: of the collection that was read.
+        id: the document's.
+        score: the sum of the contributions; 0 when nothing matches.
+        matched_terms: largest contribution first.
+        missing_terms: what the query has and the document lacks, heaviest first.
+    """
+
+    took_ms: float
+    generation: int
+    id: str
+    score: float
+    matched_terms: tuple[MatchedTerm, ...]
+    missing_terms: tuple[QueryTerm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer shows of each hit.
+
+    Attributes:
+        explain: its matched terms.
+        highlight: its words that were found.
+        fields: of its document; None for all.
+        parsed: whether documents are parsed, or stand as the JSON that they are stored as.
+    """
+
+    explain: bool = False
+    highlight: bool = False
+    fields: tuple[str, ...] | None = None
+    parsed: bool = True
+
+    def needed(self, options: SearchOptions) -> SearchOptions:
+        """The options of a search that finds all that is shown: highlights need matched terms."""
+        return replace(options, explain=self.explain or self.highlight)
+
+
+def search_answers(
+    searcher: "Searcher",
+    queries: "Sequence[str | Mapping[str, float]]",
+    options: SearchOptions,
+    *,
+    highlight: bool = False,
+) -> tuple[SearchAnswer, ...]:
+    """Search, and give each query's answer.
+
+    Args:
+        searcher: of the index.
+        queries: texts, or weights by term.
+        options: how to search; ``explain`` fills ``matched_terms``.
+        highlight: fill ``highlights``.
+    """
+    shown = Shown(options.explain, highlight)
+    results = searcher.search_with(queries, shown.needed(options))
+    return tuple(search_answer(searcher, result, shown) for result in results)
+
+
+def explain_answer(
+    searcher: "Searcher",
+    query: "str | Mapping[str, float]",
+    doc: int,
+    lexical_weight: float | None = None,
+) -> ExplainAnswer:
+    """Why document number ``doc`` has its score."""
+    began = perf_counter()
+    vectors = searcher.encode([query], lexical_weight)
+    matched = searcher.explain(vectors, 0, doc)
+    present = {term.term for term in matched}
+    asked = by_weight(searcher, vectors.to_dicts()[0])
+    return ExplainAnswer(
+        took_ms=_ms_since(began),
+        generation=searcher.collection.generation,
+        id=searcher.collection.doc_id(doc),
+        score=sum(term.contribution for term in matched),
+        matched_terms=matched,
+        missing_terms=tuple(
+            QueryTerm(term, weight) for term, weight in asked.items() if term not in present
+        ),
+    )
+
+
+def search_answer(searcher: "Searcher", result: "SearchResult", shown: Shown) -> SearchAnswer:
+    """The answer that a result becomes."""
+    began = perf_counter()
+    hits = tuple(_hit_answer(searcher, hit, shown) for hit in result.hits)
+    took_ms = result.times.total_ms + _ms_since(began)
+    return SearchAnswer(took_ms, result.times, result.generation, hits)
+
+
+def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
+    return HitAnswer(
+        id=hit.doc_id,
+        score=hit.score,
+        rank=hit.rank,
+        document=_chosen(hit.document, shown),
+        matched_terms=hit.matched_terms if shown.explain else (),
+        highlights=highlight(searcher, hit) if shown.highlight else {},
+        group=hit.group,
+        passages=tuple(_passage_answer(searcher, passage, shown) for passage in hit.passages),
+    )
+
+
+def _passage_answer(searcher: "Searcher", passage: "Hit", shown: Shown) -> PassageAnswer:
+    return PassageAnswer(
+        passage.doc_id,
+        passage.score,
+        _chosen(passage.document, shown),
+        passage.matched_terms if shown.explain else (),
+        highlight(searcher, passage) if shown.highlight else {},
+    )
+
+
+def _chosen(document: "Mapping[str, Any]", shown: Shown) -> Any:  # noqa: ANN401  orjson writes it
+    """The fields to show; a fragment is written as it is, and no JSON is read to write it anew."""
+    if shown.fields is not None:
+        return {name: document[name] for name in shown.fields if name in document}
+    if shown.parsed or not isinstance(document, StoredDocument):
+        return dict(document)
+    return orjson.Fragment(document.json)
+
+
+def by_weight(searcher: "Searcher", row: "Mapping[int, float]") -> dict[str, float]:
+    """A query's terms as they are printed, heaviest first."""
+    ordered = sorted(row.items(), key=lambda item: (-item[1], item[0]))
+    return {searcher.term_string(term): weight for term, weight in ordered}
+
+
+def _ms_since(began: float) -> float:
+    return (perf_counter() - began) * 1000

@@ -1,0 +1,63 @@
+"""SearchOptions: what a search may be asked for beside its queries, in one record.
+
+Python, REST and the command line pass it whole. A new option stands in three files: here, in
+api/messages/requests.py for bodies and URLs, and in scripts/search.py for the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How to search, and what to find.
+
+    `Searcher.search` checks them: what is out of range raises InputError.
+
+    Attributes:
+        k: how many hits, 1 to 10,000.
+        recall: share of the true top k to find at least, above 0 and at most 1; None for all.
+        exact: ask for precisely the exhaustive top k.
+        lexical_weight: factor on the words of text queries; None takes the collection's own,
+            0 turns them off.
+        explain: fill `Hit.matched_terms`.
+        threads: how many queries to answer at once.
+        rerank: how many of the best documents the reranker scores; None for none. The others
+            stand below them; see `tamis.retriever.reranker.with_others_below`.
+        filter: which documents may be found, by declared fields, such as
+            ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.segment.filters`. As
+            many are found as match it and share a term with the query, up to k.
+        group_by: give one hit for each value of this declared field, its best, with the best
+            of its group in `Hit.passages`; ``parent`` is the document of a passage (MaxP).
+        group_size: most passages of a group.
+    """
+
+    k: int = 10
+    recall: float | None = 0.99
+    exact: bool = False
+    lexical_weight: float | None = None
+    explain: bool = False
+    threads: int = 1
+    rerank: int | None = None
+    filter: Mapping[str, Any] | None = None
+    group_by: str | None = None
+    group_size: int = 3
+
+
+class Option(TypedDict, total=False):
+    """The options but for k as keyword arguments, for type checkers."""
+
+    recall: float | None
+    exact: bool
+    lexical_weight: float | None
+    explain: bool
+    threads: int
+    rerank: int | None
+    filter: Mapping[str, Any] | None
+    group_by: str | None
+    group_size: int
