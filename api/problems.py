@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.responses import Response
 
-from tamis.index.errors import InputError, MismatchError, TamisError
+from tamis.index.errors import InputError, LockedError, MismatchError, StoppedError, TamisError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2  # what the machine refused is tried again by then
+_REFUSALS = {
+    errno.ENOSPC: (507, "out_of_room", "make room on the disk"),
+    errno.EDQUOT: (507, "out_of_room", "make room within the quota, or raise it"),
+    errno.EMFILE: (503, "out_of_descriptors", "raise the limit of open files (LimitNOFILE)"),
+    errno.ENFILE: (503, "out_of_descriptors", "raise the system's limit of open files"),
+    errno.ENOMEM: (503, "out_of_memory", "give the machine more memory, or ask for less"),
+    errno.EROFS: (503, "read_only_disk", "see why the disk can only be read"),
+}
+_DISK_FAILS = (503, "disk_failing", "see to the disk and to the rights on its folders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +73,33 @@ def response(error: RequestError) -> Response:
     )
 
 
-def of_error(error: TamisError) -> RequestError:
-    """A mistake in the request is 422; anything wrong with the index itself is 500."""
+def of_error(error: TamisError | OSError | MemoryError) -> RequestError:
+    """What came of a request, by what failed.
+
+    A mistake in the request is 422; what the machine refuses 503, or 507 for want of room, to be
+    tried again; anything wrong with the index itself is 500.
+    """
+    if isinstance(error, MemoryError):
+        return of_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
+    if isinstance(error, OSError):
+        return _refused(error)
+    if isinstance(error, StoppedError | LockedError):
+        cause = error.__cause__
+        if isinstance(cause, OSError | MemoryError):
+            return of_error(cause)
+        return RequestError(503, error.code, str(error), {"Retry-After": str(RETRY_AFTER_S)})
     status = 422 if isinstance(error, InputError | MismatchError) else 500
     return RequestError(status, error.code, str(error))
+
+
+def _refused(error: OSError) -> RequestError:
+    status, code, remedy = _REFUSALS.get(error.errno or 0, _DISK_FAILS)
+    return RequestError(
+        status,
+        code,
+        f"expected a machine that can do this, found it refusing: {error}; {remedy}",
+        {"Retry-After": str(RETRY_AFTER_S)},
+    )
 
 
 def of_status(error: HTTPException, path: str) -> RequestError:

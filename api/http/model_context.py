@@ -183,8 +183,9 @@ class _Tools:
             return _mistake("invalid_value", str(error))
         except RequestError as error:
             return _mistake(error.code, error.detail)
-        except TamisError as error:
-            return _mistake(error.code, problems.of_error(error).detail)
+        except (TamisError, OSError, MemoryError) as error:
+            refused = problems.of_error(error)
+            return _mistake(refused.code, refused.detail)
         except Exception:
             LOG.exception("tool %s failed", asked.name)
             return _mistake("internal_error", "expected to answer, failed; see the server's log")

@@ -124,12 +124,14 @@ def _body(operation: Operation) -> dict[str, Any]:
 
 def _responses(operation: Operation, needs_key: bool) -> dict[str, Any]:
     statuses = {500, *operation.problems}
+    if operation.access != "open":
+        statuses |= {503, 507}  # what the machine may refuse
     if needs_key and operation.access != "open":
         statuses.add(401)
     if needs_key and operation.access == "admin":
         statuses.add(403)
     if operation.once:
-        statuses |= {409, 422, 503}
+        statuses |= {409, 422}
     problem = {"content": {problems.MEDIA_TYPE: {"schema": _ref(Problem)}}}
     schema = EVENT if operation.sends == EVENTS else _schema_of(operation.gives)
     answer = {"content": {operation.sends: {"schema": schema}}}

@@ -69,7 +69,7 @@ class Routes:
             response = await self._answer(self._operation(scope, found), request)
         except RequestError as error:
             response = problems.response(error)
-        except TamisError as error:
+        except (TamisError, OSError, MemoryError) as error:
             response = problems.response(problems.of_error(error))
         await response(scope, receive, send)
 

@@ -34,7 +34,7 @@ class Operation:
         summary: one line.
         answer: the handler.
         gives: type of the answer; str for plain text.
-        problems: statuses it may answer with beside ``status``, 401, 403 and 500.
+        problems: statuses it may answer with beside ``status``, 401, 403, 500, 503 and 507.
         takes: type of the body.
         parameters: type of the URL's parameters.
         example: of a body.

@@ -57,11 +57,11 @@ async def take_snapshot(service: Service, request: Request) -> Response:
 
     def work(progress: Tell) -> dict[str, Any]:
         index.publish()
-        place = data.work_folder()
-        found = write_snapshot(index.path, place, copy=True)
-        progress(1, 1)
-        folder.parent.mkdir(exist_ok=True)
-        data.move(place, folder)
+        with data.workplace() as place:
+            found = write_snapshot(index.path, place, copy=True)
+            progress(1, 1)
+            folder.parent.mkdir(exist_ok=True)
+            data.move(place, folder)
         return msgspec.to_builtins(_answer(name, index.name, found))  # type: ignore[no-any-return]
 
     return _started(service, "snapshot", f"{index.name}/{name}", work)
@@ -103,10 +103,10 @@ async def restore_snapshot(service: Service, request: Request) -> Response:
     refuse_taken(service.library, asked.to)
 
     def work(progress: Tell) -> dict[str, Any]:
-        place = data.work_folder()
-        found = restore(source, place, progress=progress)
-        refuse_taken(service.library, asked.to)
-        data.adopt(asked.to, place)
+        with data.workplace() as place:
+            found = restore(source, place, progress=progress)
+            refuse_taken(service.library, asked.to)
+            data.adopt(asked.to, place)
         return {"index": asked.to, "documents": found.documents, "identity": found.identity}
 
     return _started(service, "restore", f"{asked.index}/{asked.snapshot} to {asked.to}", work)

@@ -1,17 +1,21 @@
 """Tasks: long work in the background, recorded in the catalogue, with progress and cancel.
 
 A task that runs when the process stops is found ``interrupted`` by the next one; the work itself
-must be such that nothing is lost by that, as builds, merges and restores are.
+must be such that nothing is lost by that, as builds, merges and restores are. How a task stands is
+known in memory first: where the disk does not take a record, the task goes on, or has ended, all
+the same, and `save` records it later.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tamis.api.problems import RequestError, of_error
 from tamis.index.errors import InputError, TamisError
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
     from tamis.api.serving.catalog import Catalog, TaskRecord
 
+LOG = logging.getLogger("tamis.api")
 FINISHED = ("done", "failed", "cancelled", "interrupted")
 SAVED_EVERY_S = 1.0  # between two records of a running task's progress
 
@@ -53,15 +58,18 @@ class Tasks:
         self._changed = threading.Condition()
         self._running: dict[int, TaskRecord] = {}
         self._cancelled: set[int] = set()
+        self._unsaved: dict[int, TaskRecord] = {}
         for record in catalog.tasks():
             if record.status not in FINISHED:
                 message = "the process stopped; start it again"
-                catalog.keep_task(
-                    replace(record, status="interrupted", message=message, updated=time())
-                )
+                self._save(replace(record, status="interrupted", message=message, updated=time()))
 
     def start(self, kind: str, subject: str, work: Work) -> TaskRecord:
-        """Have something done; its record, which waits."""
+        """Have something done; its record, which waits.
+
+        Raises:
+            OSError: it cannot be recorded, and is not done.
+        """
         record = self._catalog.new_task(kind, subject, time())
         with self._changed:
             self._running[record.task] = record
@@ -75,7 +83,7 @@ class Tasks:
             InputError: there is no such task.
         """
         with self._changed:
-            found = self._running.get(task)
+            found = self._running.get(task) or self._unsaved.get(task)
         found = found or self._catalog.task(task)
         if found is None:
             raise InputError(f"expected the number of a task, found {task}; list them with all()")
@@ -117,6 +125,16 @@ class Tasks:
             last = self.get(task)
             yield last
 
+    def save(self) -> None:
+        """Record what the disk has not taken so far; raises OSError when it still does not."""
+        with self._changed:
+            unsaved = list(self._unsaved.values())
+        for record in unsaved:
+            self._catalog.keep_task(record)
+            with self._changed:
+                if self._unsaved.get(record.task) is record:
+                    del self._unsaved[record.task]
+
     def close(self) -> None:
         """Cancel what runs and wait for it."""
         with self._changed:
@@ -139,8 +157,10 @@ class Tasks:
             self._end(task, status="done", result=work(progress))
         except Cancelled:
             self._end(task, status="cancelled")
-        except TamisError as error:
-            self._end(task, status="failed", message=str(error))
+        except RequestError as error:
+            self._end(task, status="failed", message=error.detail)
+        except (TamisError, OSError, MemoryError) as error:
+            self._end(task, status="failed", message=of_error(error).detail)
         except Exception as error:  # noqa: BLE001  a task's failure is its record
             self._end(task, status="failed", message=f"{type(error).__name__}: {error}")
 
@@ -155,11 +175,20 @@ class Tasks:
             self._running[task] = record
             self._changed.notify_all()
         if save:
-            self._catalog.keep_task(record)
+            self._save(record)
 
     def _end(self, task: int, **changes: Any) -> None:  # noqa: ANN401
-        self._keep(task, **changes)
+        self._save(replace(self._running[task], updated=time(), **changes))
         with self._changed:
             del self._running[task]
             self._cancelled.discard(task)
             self._changed.notify_all()
+
+    def _save(self, record: TaskRecord) -> None:
+        """Record how a task stands, or remember that it has not been recorded."""
+        with self._changed:
+            self._unsaved[record.task] = record
+        try:
+            self.save()
+        except (OSError, TamisError) as error:
+            LOG.warning("task %s is not recorded yet: %s", record.task, error)

@@ -1,16 +1,13 @@
 """Catalog: what a data folder knows beside its collections, in one SQLite file.
 
 Settings, aliases, the answers of requests that may be sent twice, and the records of long tasks.
-SQLite runs with a write-ahead log and full synchronisation: what a method has returned from
-survives a power cut. SQLite has no checksums, so every row carries its own, compared on each read.
+What a method has returned from survives a power cut; what the machine refuses is raised as an
+OSError. SQLite has no checksums, so every row carries its own, compared on each read.
 """
 
 from __future__ import annotations
 
 import re
-import sqlite3
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import xxhash
 
+from tamis.api.serving.database import Database
 from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.files.closing import Closing
 from tamis.index.files.storage import RESTORE
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Mapping
 
 CATALOG = "catalog.sqlite"
 CATALOG_FORMAT = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TABLES = ("settings", "aliases", "answers", "tasks")
-_BUSY_TIMEOUT_S = 30.0
 MOST_TASKS = 1000  # remembered: the newest
 PAGE_ROWS = 500  # read at a time where there may be any number
 
@@ -91,48 +89,55 @@ def check_name(name: str) -> str:
 
 
 class Catalog(Closing):
-    """One file, opened by one process or several; safe to use from many threads."""
+    """One file, of one process; safe to use from many threads.
+
+    Attributes:
+        database: the file.
+    """
 
     def __init__(self, folder: str | Path) -> None:
-        """Open or make the catalogue of a data folder.
+        """Open or make the catalogue of a data folder; where that can only be read, to be read.
 
         Raises:
             FormatError: the file is no catalogue, or of another format.
+            OSError: it cannot be opened.
         """
-        self._path = Path(folder) / CATALOG
-        self._lock = threading.RLock()
+        self.database = Database(Path(folder) / CATALOG)
         try:
-            self._database = sqlite3.connect(
-                self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._make_tables()
-        except sqlite3.DatabaseError as error:
-            raise FormatError(
-                f"{self._path}: expected a catalogue, found something else ({error}); {RESTORE}"
-            ) from error
+            if not self.database.read_only:
+                self._make_tables()
+        except BaseException:
+            self.database.close()
+            raise
 
     def _make_tables(self) -> None:
-        with self._change():
-            found = self._database.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, CATALOG_FORMAT):
-                raise FormatError(
-                    f"{self._path}: expected format {CATALOG_FORMAT}, found {found}; "
-                    "use the version of Tamis that wrote it"
-                )
+        """Make what is not there yet: nothing is written where all is."""
+        ((found,),) = self.database.rows("PRAGMA user_version")
+        if found == CATALOG_FORMAT:
+            return
+        if found != 0:
+            raise FormatError(
+                f"{self.database.path}: expected format {CATALOG_FORMAT}, found {found}; "
+                "use the version of Tamis that wrote it"
+            )
+        with self.database.change() as connection:
             for table in _TABLES:
-                self._database.execute(
+                connection.execute(
                     f"CREATE TABLE IF NOT EXISTS {table} "
                     "(key TEXT PRIMARY KEY, value BLOB NOT NULL, xxh3 TEXT NOT NULL) "
                     "WITHOUT ROWID"
                 )
-            self._database.execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
+            connection.execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
+
+    def take_up(self) -> None:
+        """Take changes where the disk could only be read before; raises as construction."""
+        self.database.take_up()
+        if not self.database.read_only:
+            self._make_tables()
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._database.close()
+        self.database.close()
 
     def settings(self) -> dict[str, Any]:
         """All settings."""
@@ -140,10 +145,10 @@ class Catalog(Closing):
 
     def change_settings(self, changes: Mapping[str, Any]) -> None:
         """Set some settings in one step; a value of None removes one."""
-        with self._change():
+        with self.database.change() as change:
             for key, value in changes.items():
                 data = None if value is None else msgspec.json.encode(value)
-                self._put("settings", key, data)
+                _put(change, "settings", key, data)
 
     def aliases(self) -> dict[str, str]:
         """The index that each alias stands for."""
@@ -159,9 +164,9 @@ class Catalog(Closing):
             check_name(alias)
             if index is not None:
                 check_name(index)
-        with self._change():
+        with self.database.change() as change:
             for alias, index in changes.items():
-                self._put("aliases", alias, None if index is None else index.encode())
+                _put(change, "aliases", alias, None if index is None else index.encode())
 
     def answer(self, key: str) -> Answer | None:
         """What the request with this idempotency key was answered; None for a new key."""
@@ -170,36 +175,36 @@ class Catalog(Closing):
 
     def keep_answer(self, key: str, answer: Answer) -> None:
         """Remember an answer, so that the same request is not carried out twice."""
-        with self._change():
-            self._put("answers", key, msgspec.json.encode(answer))
+        with self.database.change() as change:
+            _put(change, "answers", key, msgspec.json.encode(answer))
 
     def forget_answers(self, before: float) -> int:
         """Drop the answers created before a time; how many there were."""
         gone = 0
         for rows in self._pages("answers"):
-            with self._change():
+            with self.database.change() as change:
                 for key, _ in rows:
                     answer = self.answer(key)  # there may be a new one by now
                     if answer is not None and answer.created < before:
-                        self._put("answers", key, None)
+                        _put(change, "answers", key, None)
                         gone += 1
         return gone
 
     def new_task(self, kind: str, subject: str, created: float) -> TaskRecord:
         """Record a task that waits, and forget the oldest where there are too many."""
-        with self._change():
+        with self.database.change() as change:
             keys = [key for key, _ in self._rows("tasks")]
             number = int(keys[-1]) + 1 if keys else 1
             for key in keys[: -MOST_TASKS + 1]:
-                self._put("tasks", key, None)
+                _put(change, "tasks", key, None)
             record = TaskRecord(number, kind, subject, "waiting", created, created)
-            self._put("tasks", f"{number:012}", msgspec.json.encode(record))
+            _put(change, "tasks", f"{number:012}", msgspec.json.encode(record))
         return record
 
     def keep_task(self, record: TaskRecord) -> None:
         """Record how a task stands."""
-        with self._change():
-            self._put("tasks", f"{record.task:012}", msgspec.json.encode(record))
+        with self.database.change() as change:
+            _put(change, "tasks", f"{record.task:012}", msgspec.json.encode(record))
 
     def task(self, number: int) -> TaskRecord | None:
         """How a task stands; None for an unknown number."""
@@ -216,11 +221,10 @@ class Catalog(Closing):
         Raises:
             CorruptionError: something differs from what was written.
         """
-        with self._lock, self._readable():
-            (state,) = self._database.execute("PRAGMA integrity_check").fetchone()
+        ((state,), *_) = self.database.rows("PRAGMA integrity_check")
         if state != "ok":
             raise CorruptionError(
-                f"{self._path}: expected a whole database, found {state}; {RESTORE}"
+                f"{self.database.path}: expected a whole database, found {state}; {RESTORE}"
             )
         for table in _TABLES:
             for _ in self._pages(table):
@@ -233,11 +237,10 @@ class Catalog(Closing):
         """All rows by rising key, some at a time; others may write between two pages."""
         where, after = "", tuple[str, ...]()
         while True:
-            with self._lock, self._readable():
-                rows = self._database.execute(
-                    f"SELECT key, value, xxh3 FROM {table} {where} ORDER BY key LIMIT {PAGE_ROWS}",
-                    after,
-                ).fetchall()
+            rows = self.database.rows(
+                f"SELECT key, value, xxh3 FROM {table} {where} ORDER BY key LIMIT {PAGE_ROWS}",
+                after,
+            )
             for key, value, checksum in rows:
                 self._compare(table, key, value, checksum)
             if not rows:
@@ -246,53 +249,30 @@ class Catalog(Closing):
             where, after = "WHERE key > ?", rows[-1][:1]
 
     def _get(self, table: str, key: str) -> bytes | None:
-        with self._lock, self._readable():
-            row = self._database.execute(
-                f"SELECT value, xxh3 FROM {table} WHERE key = ?", (key,)
-            ).fetchone()
-        if row is None:
-            return None
-        self._compare(table, key, *row)
-        value: bytes = row[0]
-        return value
-
-    def _put(self, table: str, key: str, value: bytes | None) -> None:
-        if value is None:
-            self._database.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
-        else:
-            self._database.execute(
-                f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",
-                (key, value, _checksum(table, key, value)),
-            )
+        for value, checksum in self.database.rows(
+            f"SELECT value, xxh3 FROM {table} WHERE key = ?", (key,)
+        ):
+            self._compare(table, key, value, checksum)
+            return value  # type: ignore[no-any-return]
+        return None
 
     def _compare(self, table: str, key: Any, value: Any, checksum: Any) -> None:  # noqa: ANN401
         whole = isinstance(key, str) and isinstance(value, bytes)
         if not whole or _checksum(table, key, value) != checksum:
             raise CorruptionError(
-                f"{self._path}: expected the row {key!r} of {table} as it was written, found "
-                f"another; {RESTORE}"
+                f"{self.database.path}: expected the row {key!r} of {table} as it was written, "
+                f"found another; {RESTORE}"
             )
 
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            raise CorruptionError(
-                f"{self._path}: expected a whole database, found {error}; {RESTORE}"
-            ) from error
 
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """All of the block's changes happen, or none."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
+def _put(change: sqlite3.Connection, table: str, key: str, value: bytes | None) -> None:
+    if value is None:
+        change.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
+    else:
+        change.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)",
+            (key, value, _checksum(table, key, value)),
+        )
 
 
 def _checksum(table: str, key: str, value: bytes) -> str:

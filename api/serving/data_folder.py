@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -32,7 +32,7 @@ from tamis.retriever.models.encoder import load_query_encoder
 from tamis.retriever.models.lazy_encoder import LazyEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tamis.index.writing.build_process import BuildProcess
@@ -87,7 +87,8 @@ class DataFolder:
             if builder is not None:
                 stack.enter_context(builder)
             self._open = stack.pop_all()
-        self._remove_leavings()
+        self._in_work: set[str] = set()
+        self.sweep()
         self._reranker: Reranker | None = None
         self.indexes: dict[str, LivingIndex] = {}
         self.broken: dict[str, str] = {}
@@ -134,16 +135,16 @@ class DataFolder:
         if asked.encoder is not None:
             location = self._locations[asked.encoder]
             encoder = self._encoder(location, load_query_encoder(location))
-        work = self.work_folder()
-        create_index(
-            work,
-            encoder=encoder,
-            lexical=asked.lexical,
-            fields=asked.fields,
-            chunking=asked.chunk,
-        )
-        self.catalog.change_settings({_MADE_AS + name: msgspec.to_builtins(asked)})
-        return self.adopt(name, work)
+        with self.workplace() as work:
+            create_index(
+                work,
+                encoder=encoder,
+                lexical=asked.lexical,
+                fields=asked.fields,
+                chunking=asked.chunk,
+            )
+            self.catalog.change_settings({_MADE_AS + name: msgspec.to_builtins(asked)})
+            return self.adopt(name, work)
 
     def made_as(self, name: str) -> CreateRequest | None:
         """What `create` was asked for; None for a collection that came another way."""
@@ -171,13 +172,28 @@ class DataFolder:
 
     def discard(self, folder: Path) -> None:
         """Take a folder of this one out of sight in one step, then delete it."""
-        gone = self.work_folder()
-        self.move(folder, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        with self.workplace() as gone:
+            self.move(folder, gone)
 
-    def work_folder(self) -> Path:
-        """A new folder for something unfinished; a stop leaves it where it is swept up."""
-        return self.path / REMOVED / uuid4().hex
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """Where a new folder may be made; at the end, what has not been moved away is removed.
+
+        A stop leaves it where it is swept up.
+        """
+        place = self.path / REMOVED / uuid4().hex
+        self._in_work.add(place.name)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            self._in_work.discard(place.name)
+
+    def sweep(self) -> None:
+        """Remove what was left by work that has ended."""
+        for folder in (self.path / REMOVED).iterdir():
+            if folder.name not in self._in_work:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """End the tasks, commit all writes, and let another process in."""
@@ -211,10 +227,6 @@ class DataFolder:
         source.rename(target)
         for folder in {source.parent, target.parent}:
             storage.sync_folder(str(folder.relative_to(self.path)))
-
-    def _remove_leavings(self) -> None:
-        for folder in (self.path / REMOVED).iterdir():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_other(path: Path) -> None:

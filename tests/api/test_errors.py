@@ -1,9 +1,13 @@
 """Every mistake is answered by a problem document that names it."""
 
+import errno
+
 import pytest
 from starlette.testclient import TestClient
 
 from tamis.api import Limits, create_app
+from tamis.api.serving.data_folder import DataFolder
+from tamis.index.files.wal import Log
 
 SEARCH = "/v1/indexes/both/search"
 NESTED = {"must": []}
@@ -185,3 +189,32 @@ def test_a_mistake_names_what_was_expected_found_and_to_do(client, body, detail)
 def test_a_long_faulty_value_is_cut_short(client):
     answer = client.post("/v1/indexes/words/search", json={"query": ["owl" * 1000]})
     assert len(answer.json()["detail"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [
+        (errno.ENOSPC, 507, "out_of_room"),
+        (errno.EDQUOT, 507, "out_of_room"),
+        (errno.EMFILE, 503, "out_of_descriptors"),
+        (errno.ENFILE, 503, "out_of_descriptors"),
+        (errno.ENOMEM, 503, "out_of_memory"),
+        (errno.EROFS, 503, "read_only_disk"),
+        *((number, 503, "disk_failing") for number in (errno.EIO, errno.EACCES, errno.ESTALE)),
+    ],
+)
+def test_what_the_machine_refuses_is_told_and_may_be_tried_again(
+    home, monkeypatch, number, status, code
+):
+    home.create()
+
+    def refuse(*arguments):
+        raise OSError(number, "injected")
+
+    monkeypatch.setattr(DataFolder, "create", refuse)
+    answer = home.client.put("/v1/indexes/other", json={"encoder": None})
+    check_problem(answer, status, code, "injected")
+    assert int(answer.headers["retry-after"]) > 0
+    monkeypatch.setattr(Log, "sync", refuse)
+    answer = home.client.put("/v1/indexes/birds/documents/a", json={"text": "owl"})
+    check_problem(answer, status, code, "injected")

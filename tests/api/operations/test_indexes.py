@@ -1,5 +1,6 @@
 """Indexes are made, listed and removed; aliases move between them; snapshots bring them back."""
 
+import errno
 import threading
 
 import pytest
@@ -153,7 +154,20 @@ def test_a_damaged_snapshot_is_not_restored(home):
     record = home.done(task)
     assert record["status"] == "failed"
     assert "BLAKE3" in record["message"]
+    assert list((home.path / "removed").iterdir()) == []
     assert home.ask("GET", "/v1/indexes/again", 404)["code"] == "unknown_index"
+
+
+def test_a_snapshot_that_fails_leaves_no_copy(home, monkeypatch):
+    home.create()
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, "injected")
+
+    monkeypatch.setattr(DataFolder, "move", fail)
+    record = home.done(home.ask("POST", "/v1/indexes/birds/snapshots", 202, json={"name": "s"}))
+    assert (record["status"], "injected" in record["message"]) == ("failed", True)
+    assert list((home.path / "removed").iterdir()) == []
 
 
 def test_optimizing_counts_the_words_anew(home):

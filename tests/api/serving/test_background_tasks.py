@@ -1,5 +1,6 @@
 """Long work in the background is recorded, followed and cancelled."""
 
+import errno
 import threading
 
 import pytest
@@ -61,6 +62,70 @@ def test_a_running_and_a_waiting_task_can_be_cancelled(catalog):
     assert finished(tasks, second).status == "cancelled"
     with pytest.raises(InputError, match="found 99"):
         tasks.cancel(99)
+    tasks.close()
+
+
+class Full:
+    """Makes a catalogue's records fail, while it is set."""
+
+    def __init__(self, catalog, monkeypatch):
+        self.on, self._keep = False, catalog.keep_task
+        monkeypatch.setattr(catalog, "keep_task", self._keep_or_fail)
+
+    def _keep_or_fail(self, record):
+        if self.on:
+            raise OSError(errno.ENOSPC, "injected")
+        self._keep(record)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_that_cannot_be_recorded_ends_all_the_same(catalog, monkeypatch, fails):
+    tasks, disk = Tasks(catalog), Full(catalog, monkeypatch)
+
+    def work(progress):
+        disk.on = True
+        progress(1, 2)
+        if fails:
+            raise OSError(errno.ENOSPC, "no room for the copy")
+        return 7
+
+    task = tasks.start("snapshot", "x", work).task
+    record = finished(tasks, task)
+    assert record.status == ("failed" if fails else "done")
+    assert "no room for the copy" in record.message or not fails
+    while tasks.running():
+        pass
+    assert catalog.task(task).status in ("waiting", "running")
+    assert tasks.all() == [record]
+    with pytest.raises(OSError, match="injected"):
+        tasks.save()
+    disk.on = False
+    tasks.save()
+    assert catalog.task(task) == record
+    assert tasks.start("snapshot", "x", lambda progress: 1).task == task + 1
+    tasks.close()
+
+
+def test_a_task_that_cannot_be_recorded_at_first_is_not_begun(catalog, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "injected")
+
+    tasks = Tasks(catalog)
+    monkeypatch.setattr(catalog, "new_task", full)
+    with pytest.raises(OSError, match="injected"):
+        tasks.start("snapshot", "x", lambda progress: 1)
+    assert tasks.running() == []
+    tasks.close()
+
+
+def test_tasks_begin_where_those_that_were_left_cannot_be_recorded(catalog, monkeypatch):
+    left, disk = catalog.new_task("build", "x", 1.0), Full(catalog, monkeypatch)
+    disk.on = True
+    tasks = Tasks(catalog)
+    assert tasks.get(left.task).status == "interrupted"
+    disk.on = False
+    tasks.save()
+    assert catalog.task(left.task).status == "interrupted"
     tasks.close()
 
 
