@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tamis.index.errors import InputError
-from tamis.retriever.corpus.lines import open_bytes, text_lines
+from tamis.index.files.lines import open_bytes, text_lines
+from tamis.index.files.strict_json import parse_json
 from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:
@@ -87,11 +88,10 @@ def read_corpus(path: Path) -> Iterator[Passage]:
         for _, doc_id, text in _tsv_rows(path):
             yield Passage(doc_id, text)
         return
-    decoder = msgspec.json.Decoder(_Document)
     for number, line in numbered_lines(path):
         try:
-            document = decoder.decode(line)
-        except msgspec.MsgspecError as error:
+            document = msgspec.convert(parse_json(line), _Document)
+        except (msgspec.MsgspecError, InputError) as error:
             raise InputError(
                 f'{path}:{number}: expected {{"_id", "title", "text"}}, found {line[:60]!r} '
                 f"({error}); write one JSON object a line"
@@ -126,11 +126,10 @@ def read_queries(path: Path) -> dict[str, str]:
 
 
 def _jsonl_queries(path: Path) -> Iterator[tuple[int, str, str]]:
-    decoder = msgspec.json.Decoder(_Query)
     for number, line in numbered_lines(path):
         try:
-            query = decoder.decode(line)
-        except msgspec.MsgspecError as error:
+            query = msgspec.convert(parse_json(line), _Query)
+        except (msgspec.MsgspecError, InputError) as error:
             raise InputError(
                 f'{path}:{number}: expected {{"_id": "...", "text": "..."}}, found {line[:60]!r} '
                 f"({error}); write one JSON object a line"

@@ -51,7 +51,7 @@ class Reading(TypedDict, total=False):
 
 def count_passages(corpus: str) -> int | None:
     """How many passages a line-by-line corpus holds, for the time left; None if it is not one."""
-    from tamis.retriever.corpus.lines import open_bytes
+    from tamis.index.files.lines import open_bytes
     from tamis.retriever.corpus.passages import STDIN, corpus_files
 
     if corpus == STDIN:

@@ -21,15 +21,14 @@ def parse_filter(text: str | None) -> dict[str, Any] | None:
     Raises:
         InputError: it is no JSON object.
     """
-    import orjson
-
     from tamis.index.errors import InputError
+    from tamis.index.files.strict_json import parse_json
 
     if text is None:
         return None
     try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        found = parse_json(text)
+    except InputError as error:
         raise InputError(
             f"expected JSON after --filter, found {text!r} ({error}); "
             "put it in single quotes, and its names in double ones"

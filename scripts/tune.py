@@ -43,7 +43,7 @@ def read_queries(file: Path) -> list[str]:
         InputError: there is no such file, it is not UTF-8, or a line of JSON has no text.
     """
     from tamis.index.errors import InputError
-    from tamis.retriever.corpus.lines import json_lines, open_bytes, text_lines
+    from tamis.index.files.lines import json_lines, open_bytes, text_lines
 
     if not file.is_file():
         raise InputError(f"{file}: expected a file of queries, found none; check the path")

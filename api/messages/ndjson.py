@@ -9,11 +9,11 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import orjson
 import zstandard
 
 from tamis.api.problems import RequestError, of_error
 from tamis.index.errors import InputError
+from tamis.index.files.strict_json import parse_json
 from tamis.index.segment.identifiers import check_id
 from tamis.retriever.corpus.passages import ID_KEYS, TEXT_KEYS
 from tamis.retriever.types import Passage
@@ -234,9 +234,9 @@ def read_line(number: int, line: bytes | None, limits: Limits) -> Document | Fau
     if not line.strip():
         return None
     try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return Fault(number, None, "invalid_json", f"expected a JSON object, found {error}")
+        row = parse_json(line)
+    except InputError as error:
+        return Fault(number, None, "invalid_json", str(error))
     try:
         return read_document(number, row, limits)
     except RequestError as error:

@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 
 from tamis.api.messages.requests import Count, Filter, PlainOptions, SearchRequest, invalid
 from tamis.api.problems import RequestError
+from tamis.index.errors import InputError
+from tamis.index.files.strict_json import parse_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -92,8 +94,8 @@ def as_search(asked: SearchParameters) -> SearchRequest:
 
 def _parsed_filter(text: str) -> Filter:
     try:
-        return msgspec.json.decode(text, type=Filter)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return msgspec.convert(parse_json(text), Filter)
+    except (msgspec.MsgspecError, InputError) as error:
         raise RequestError(
-            422, "invalid_value", f"expected a filter as a JSON object, found {error}; see /docs"
+            422, "invalid_value", f"expected a filter as a JSON object, found another ({error})"
         ) from error

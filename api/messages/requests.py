@@ -13,6 +13,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tamis.api.problems import RequestError
+from tamis.index.errors import InputError
+from tamis.index.files.strict_json import BYTE_ORDER_MARK, parse_json
 from tamis.retriever.search_options import SearchOptions
 
 if TYPE_CHECKING:
@@ -147,17 +149,27 @@ def decode_body(body: bytes, kind: type[Asked]) -> Asked:
     """Read a JSON body.
 
     Raises:
-        RequestError: 400 when it is not JSON, 422 when it is not such a request; the message
-            names the field.
+        RequestError: 400 when it is not JSON or has a name twice, 422 when it is not such a
+            request; the message names the field.
     """
     try:
-        return msgspec.json.decode(body, type=kind)
+        asked = msgspec.json.decode(body.removeprefix(BYTE_ORDER_MARK), type=kind)
     except msgspec.ValidationError as error:
         raise invalid(error, _values(body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(
             400, "invalid_json", f"expected a JSON object as the body, found {error}; send JSON"
         ) from error
+    plain_body(body)
+    return asked
+
+
+def plain_body(body: bytes) -> Any:  # noqa: ANN401  anything JSON can hold
+    """What a JSON body holds; raises RequestError 400 when it is not JSON or has a name twice."""
+    try:
+        return parse_json(body)
+    except InputError as error:
+        raise RequestError(400, "invalid_json", f"{error} in the body of the request") from error
 
 
 def _values(body: bytes) -> Any:  # noqa: ANN401

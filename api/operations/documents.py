@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from tamis.api.body import read_body
 from tamis.api.messages import answers, write_answers
 from tamis.api.messages.ndjson import read_document
 from tamis.api.messages.parameters import WaitParameters, read_parameters
-from tamis.api.messages.requests import check_at_most, check_filter, decode_body
+from tamis.api.messages.requests import check_at_most, check_filter, decode_body, plain_body
 from tamis.api.messages.write_requests import DeleteRequest, DocumentRequest
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, NDJSON, Operation
 from tamis.api.operations.searching import known_doc
@@ -119,14 +117,9 @@ def _with_id(body: bytes, doc_id: str) -> dict[str, Any]:
     """The JSON object of a body, with the id that its URL gives.
 
     Raises:
-        RequestError: it is none, or has another id.
+        RequestError: it is none, or has another id; as `plain_body`.
     """
-    try:
-        row = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(
-            400, "invalid_json", f"expected a JSON object as the body, found {error}; send JSON"
-        ) from error
+    row = plain_body(body)
     if not isinstance(row, dict):
         raise RequestError(
             422, "invalid_value", f"expected a JSON object, found {type(row).__name__}"

@@ -6,18 +6,19 @@ A mistake in the corpus raises InputError, whose message begins with the file an
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
-from tamis.index.segment.identifiers import check_id
-from tamis.retriever.corpus.lines import (
+from tamis.index.files.lines import (
     json_file,
     json_lines,
     open_bytes,
     refuse,
 )
+from tamis.index.segment.identifiers import check_id
 from tamis.retriever.corpus.tables import csv_rows, parquet_rows, tsv_rows
 from tamis.retriever.corpus.texts import TEXT_FILES, read_text_file
 from tamis.retriever.types import Passage
@@ -25,7 +26,7 @@ from tamis.retriever.types import Passage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tamis.retriever.corpus.lines import Fault, Rows
+    from tamis.index.files.lines import Fault, Rows
 
 STDIN = "-"
 ID_KEYS = ("_id", "id", "docid", "doc_id")
@@ -59,7 +60,12 @@ class Keys:
         )
 
     def check(self, name: str, columns: Sequence[str]) -> None:
-        """Refuse a table without an id, a text or the named title; lists its columns."""
+        """Refuse a table with a column twice, or without id, text or the named title."""
+        doubled = [column for column, count in Counter(columns).items() if count > 1]
+        if doubled:
+            raise InputError(
+                f"{name}: expected each column once, found {doubled[0]!r} twice; rename one of them"
+            )
         doc_id, text = self.pick(columns)
         if doc_id is None:
             raise self._missing(name, "an id", self.doc_id, ID_KEYS, "--id-field", columns)

@@ -7,13 +7,13 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
-from tamis.retriever.corpus.lines import MAX_LINE_BYTES, every_line, refuse, text_lines
+from tamis.index.files.lines import MAX_LINE_BYTES, every_line, refuse, text_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from tamis.retriever.corpus.lines import Fault, Rows
+    from tamis.index.files.lines import Fault, Rows
 
     CheckHeader = Callable[[str, Sequence[str]], None]
 

@@ -8,14 +8,14 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 from tamis.index.errors import InputError
-from tamis.retriever.corpus.lines import MAX_LINE_BYTES, decoded, refuse
+from tamis.index.files.lines import MAX_LINE_BYTES, decoded, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from markdown_it.token import Token
 
-    from tamis.retriever.corpus.lines import Fault
+    from tamis.index.files.lines import Fault
 
 MARKDOWN = (".md", ".markdown")
 HTML = (".html", ".htm")

@@ -73,6 +73,9 @@ def test_a_search_that_cannot_be_is_refused_by_name(client, body, code, named):
         b'{"query": NaN}',
         b'{"query": "\xff"}',
         b'{"query": "\\ud800"}',
+        b'{"query": "owl", "query": "bat"}',
+        b'{"query": {"vector": {"=owl": 1, "=bat": 1, "=owl": 2}}}',
+        b'{"query": "owl", "filter": {"field": "year", "in": [1], "in": [2]}}',
     ],
 )
 def test_a_body_that_is_no_json_is_refused(client, body):
@@ -98,6 +101,7 @@ def test_a_body_of_nothing_but_depth_is_refused(client):
         ("?q=+", "invalid_value", "blank"),
         ("?q=owl&filter=[]", "invalid_value", "filter"),
         ("?q=owl&filter={", "invalid_value", "filter"),
+        ('?q=owl&filter={"in": [1], "in": [2]}', "invalid_value", "'in' twice"),
         ("?q=owl&rerank=0", "invalid_value", "$.rerank"),
     ],
 )

@@ -160,6 +160,7 @@ def test_documents_are_deleted_by_a_filter(tamis, library):
     [
         (["--filter", "year > 3"], "expected JSON after --filter"),
         (["--filter", "[]"], "expected a JSON object after --filter"),
+        (["--filter", '{"in": [1], "in": [2]}'], "'in' twice"),
         (["--filter", '{"field": "yaer", "in": [1]}'], "declared field (year, language)"),
         ([], "give ids or --filter JSON"),
         (["b1", "--filter", "{}"], "give ids or --filter JSON"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import orjson
 
 from tamis.index.errors import InputError
-from tamis.retriever.corpus.lines import open_bytes, text_lines
+from tamis.index.files.lines import json_lines, open_bytes, text_lines
 from tamis.retriever.corpus.passages import read_passages
 
 if TYPE_CHECKING:
@@ -92,5 +91,5 @@ def read_queries(folder: Path) -> dict[str, str]:
     if path is None:
         raise InputError(f"{folder}: expected queries.jsonl of a BEIR collection, found none")
     with open_bytes(path) as stream:
-        rows = (orjson.loads(line) for _, line in text_lines(str(path), stream))
-        return {str(row["_id"]): row["text"] for row in rows}
+        rows = json_lines(str(path), stream)
+        return {str(row["_id"]): row["text"] for _, row in rows}

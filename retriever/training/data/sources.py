@@ -11,10 +11,10 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from tamis.index.errors import InputError
-from tamis.retriever.corpus.lines import open_bytes, text_lines
+from tamis.index.files.lines import open_bytes, text_lines
+from tamis.index.files.strict_json import parse_json
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.training.data.dev_sets import read_queries
 
@@ -80,7 +80,7 @@ def _json_lines(path: Path, config: SourceConfig) -> Iterator[Example]:
     with open_bytes(path) as stream:
         for number, line in text_lines(str(path), stream):
             try:
-                row = orjson.loads(line)
+                row = parse_json(line)
                 query = _joined(row, config.query)
                 passage = _joined(row, config.passage)
                 listed = _listed(row, config)

@@ -64,7 +64,9 @@ def test_a_faulty_line_is_named_and_the_others_are_written(home):
         {"_id": "h", "text": "deep", "x": json.loads("[" * 400 + "]" * 400)},
         b'{"_id": "i", "text": "\xff"}',
         b'{"_id": "j", "text": "\\ud800"}',
-        {"_id": "k", "text": "last"},
+        b'{"_id": "l", "text": "one", "text": "two"}',
+        b'{"_id": "m", "vector": {"=a": 1, "=a": 2}}',
+        b'\xef\xbb\xbf{"_id": "k", "text": "last"}',
     )
     answer = home.ask("POST", DOCUMENTS + "?wait=searchable", content=body)
     assert answer["written"] == 2
@@ -82,6 +84,8 @@ def test_a_faulty_line_is_named_and_the_others_are_written(home):
         12: ("h", "bad_input"),
         13: (None, "invalid_json"),
         14: (None, "invalid_json"),
+        15: (None, "invalid_json"),
+        16: (None, "invalid_json"),
     }
     assert answer["failed"] == len(found)
     assert home.found("first") == ["a"]
@@ -149,7 +153,8 @@ def test_one_document_is_put_got_and_deleted(home):
     assert home.ask("PUT", path, 422, json={**body, "_id": "other"})["code"] == "invalid_value"
     assert home.ask("PUT", path, 422, json={"text": ""})["code"] == "invalid_value"
     assert home.ask("PUT", path, 422, json={**body, "year": "x"})["code"] == "bad_input"
-    assert home.ask("PUT", path, 400, content=b"{")["code"] == "invalid_json"
+    for broken in (b"{", b'{"text": "a", "text": "b"}'):
+        assert home.ask("PUT", path, 400, content=broken)["code"] == "invalid_json"
     assert home.ask("DELETE", path)["deleted"] == 1
     assert home.ask("DELETE", path, 404)["code"] == "unknown_document"
     assert home.found("kestrel") == []

@@ -97,7 +97,7 @@ def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('{"_id": "a", "text"', "expected one JSON object on the line, found broken JSON"),
+        ('{"_id": "a", "text"', "expected JSON, found broken JSON"),
         ("[1, 2]", "expected a JSON object, found list"),
         ('{"text": "x"}', "expected an id under one of _id, id"),
         ('{"_id": "a"}', "expected a text under one of text"),
@@ -192,6 +192,22 @@ def test_a_table_without_a_needed_column_lists_its_columns(tmp_path, name, head,
         passages(path)
 
 
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.parquet"])
+def test_a_column_that_comes_twice_is_refused(tmp_path, name):
+    path = tmp_path / name
+    if name == "c.parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+        from pyarrow import Table
+
+        names = ["id", "text", "text"]
+        parquet.write_table(Table.from_arrays([["1"], ["x"], ["y"]], names=names), path)
+    else:
+        mark = "\t" if name == "c.tsv" else ","
+        write(path, "\n".join(map(mark.join, [("id", "text", " text"), ("1", "x", "y")])))
+    with pytest.raises(InputError, match="expected each column once, found 'text' twice"):
+        passages(path)
+
+
 def test_a_named_column_that_is_missing_is_told(tmp_path):
     path = write(tmp_path / "c.csv", "id,text\n1,x\n")
     with pytest.raises(InputError, match="a title under 'headline'; found the fields id, text"):
@@ -257,7 +273,7 @@ def test_a_folder_of_anserini_s_json_is_read_in_the_order_of_its_names(tmp_path)
 
 def test_broken_json_in_a_whole_file_names_its_line(tmp_path):
     path = write(tmp_path / "c.json", '[\n{"id": "1", "text": "x"},\n{"id": }\n]')
-    with pytest.raises(InputError, match=r"c\.json:3: expected JSON objects, found broken JSON"):
+    with pytest.raises(InputError, match=r"c\.json:3: expected JSON, found broken JSON"):
         passages(path)
     with pytest.raises(InputError, match="expected a JSON object, found int"):
         passages(write(tmp_path / "d.json", "[1]"))

@@ -1,4 +1,4 @@
-"""Lines and JSON of a corpus's files, decompressed as they stream. Knows nothing of documents.
+"""Lines and JSON of a user's files, decompressed as they stream. Knows nothing of documents.
 
 Every mistake is an `InputError` that begins with the file and the line, and is handed to a
 ``fault`` function: `refuse` raises it, a check counts it and goes on.
@@ -15,6 +15,7 @@ import orjson
 import zstandard
 
 from tamis.index.errors import InputError
+from tamis.index.files.strict_json import BYTE_ORDER_MARK, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 << 20
 MAX_JSON_BYTES = 1 << 30  # of a file that is one JSON value, which is read at once
+_PACKED_BYTES = 1 << 10  # of a zstd stream unpacked at once: 32 MB at the very most
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -35,16 +37,63 @@ def refuse(error: InputError) -> None:
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading, decompressing ``.gz`` and ``.zst``."""
+    """Open a file for reading, decompressing ``.gz`` and ``.zst``.
+
+    Reading raises OSError or EOFError where the compression is damaged or its end is missing.
+    """
     if path.suffix == ".gz":
         with gzip.open(path) as unpacked:
             yield cast("IO[bytes]", unpacked)
     elif path.suffix == ".zst":
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield io.BufferedReader(stream)
+        with path.open("rb") as packed:
+            yield io.BufferedReader(_Zstd(packed))
     else:
         with path.open("rb") as stream:
             yield stream
+
+
+class _Zstd(io.RawIOBase):
+    """Unpacks frame after frame; zstandard's own reader takes a file that was cut for whole."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._unpacked = b""
+        self._begin_frame()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  any writable memory
+        while not self._unpacked:
+            some = self._packed.read(_PACKED_BYTES)
+            if not some:
+                return self._end()
+            self._unpacked = b"".join(self._pieces(some))
+        size = min(len(buffer), len(self._unpacked))
+        buffer[:size] = self._unpacked[:size]
+        self._unpacked = self._unpacked[size:]
+        return size
+
+    def _pieces(self, packed: bytes) -> Iterator[bytes]:
+        while packed:
+            self._is_within_frame = True
+            try:
+                yield self._frame.decompress(packed)
+            except zstandard.ZstdError as error:
+                raise OSError(str(error)) from error
+            packed = b""
+            if self._frame.eof:  # another frame may follow
+                packed = self._frame.unused_data
+                self._begin_frame()
+
+    def _begin_frame(self) -> None:
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._is_within_frame = False
+
+    def _end(self) -> int:
+        if self._is_within_frame:
+            raise EOFError("the end of its compression missing")
+        return 0
 
 
 def text_lines(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[tuple[int, str]]:
@@ -68,7 +117,7 @@ def every_line(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[
 def _line(name: str, number: int, stream: IO[bytes]) -> bytes:
     try:
         line = stream.readline(MAX_LINE_BYTES + 1)
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except (OSError, EOFError) as error:
         raise InputError(
             f"{name}:{number}: expected a readable line, found {error}; "
             "check that the file is whole"
@@ -107,20 +156,15 @@ def json_lines(name: str, stream: IO[bytes], fault: Fault = refuse) -> Rows:
     """Numbered JSON objects, one a line.
 
     Raises:
-        InputError: through ``fault``, a line is something else.
+        InputError: through ``fault``, a line is something else, or has a name twice.
     """
     for number, line in text_lines(name, stream, fault):
         try:
-            yield number, _object(name, number, orjson.loads(line))
-        except orjson.JSONDecodeError as error:
-            fault(
-                InputError(
-                    f"{name}:{number}: expected one JSON object on the line, found broken JSON "
-                    f"({error}); correct or remove the line"
-                )
-            )
+            row = _object(parse_json(line))
         except InputError as error:
-            fault(error)
+            fault(InputError(f"{name}:{number}: {error}"))
+        else:
+            yield number, row
 
 
 def json_file(path: Path, fault: Fault = refuse) -> Rows:
@@ -137,39 +181,49 @@ def json_file(path: Path, fault: Fault = refuse) -> Rows:
     value = _whole(path)
     for number, item in enumerate(value if isinstance(value, list) else [value], start=1):
         try:
-            yield number, _object(str(path), number, item)
+            row = _object(item)
         except InputError as error:
-            fault(error)
+            fault(InputError(f"{path}:{number}: {error}"))
+        else:
+            yield number, row
 
 
 def _is_object(line: bytes) -> bool:
+    """Whether a line is a whole object, faulty or not; an object may take many lines too."""
     try:
-        return isinstance(orjson.loads(line), dict)
+        return isinstance(orjson.loads(line.removeprefix(BYTE_ORDER_MARK)), dict)
     except orjson.JSONDecodeError:
         return False
 
 
 def _whole(path: Path) -> Any:  # noqa: ANN401  anything JSON can hold
-    with open_bytes(path) as stream:
-        data = stream.read(MAX_JSON_BYTES + 1)
+    data = _read(path, MAX_JSON_BYTES + 1)
     if len(data) > MAX_JSON_BYTES:
         raise InputError(
             f"{path}:1: expected JSON of at most {MAX_JSON_BYTES >> 20} MiB in one value, found "
             "more; write one object a line (`jq -c '.[]'`), which streams"
         )
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        return parse_json(data)
+    except InputError as error:
+        line = getattr(error.__cause__, "lineno", 1)
+        raise InputError(f"{path}:{line}: {error}") from error
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    try:
+        with open_bytes(path) as stream:
+            return stream.read(most_bytes)
+    except (OSError, EOFError) as error:
         raise InputError(
-            f"{path}:{error.lineno}: expected JSON objects, found broken JSON ({error}); "
-            "correct the file"
+            f"{path}: expected a readable file, found {error}; check that it is whole"
         ) from error
 
 
-def _object(name: str, number: int, value: Any) -> Mapping[str, Any]:  # noqa: ANN401
+def _object(value: Any) -> Mapping[str, Any]:  # noqa: ANN401
     if not isinstance(value, dict):
         raise InputError(
-            f"{name}:{number}: expected a JSON object, found {type(value).__name__}; "
-            'write {"_id": ..., "text": ...}'
+            f"expected a JSON object, found {type(value).__name__}; write an object such as "
+            '{"_id": "7", ...}'
         )
     return value
