@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,35 +11,29 @@ import numpy as np
 
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.files.lock import FolderLock, refuse_foreign
-from tamis.index.files.storage import FileEntry, Storage
-from tamis.index.files.wal import Log
-from tamis.index.generations.draft import dictionary_part
-from tamis.index.generations.manifest import (
-    BUILD,
-    CURRENT,
-    Manifest,
-    Pin,
-    SegmentEntry,
-    now,
-    pin_current,
-    publish,
-)
-from tamis.index.generations.parts import Part, best_of, check_files, open_parts
+from tamis.index.files.storage import Storage
+from tamis.index.generations.draft import SEGMENTS, Draft, dictionary_part
+from tamis.index.generations.manifest import pin_current, refuse_existing
+from tamis.index.generations.part_writer import finished_part
+from tamis.index.generations.parts import best_of, check_files, open_parts
 from tamis.index.generations.spool import spooled
 from tamis.index.params import IndexConfig, SearchParams
 from tamis.index.segment.builder import write_segment
-from tamis.index.segment.calibration import LONG, Calibration, Sample, calibrate
+from tamis.index.segment.calibration import LONG, Calibration, Sample
 from tamis.index.segment.columns import write_columns
 from tamis.index.segment.identifiers import Identifiers
 from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS, Knobs
-from tamis.index.segment.segment import EXACT, Segment
+from tamis.index.segment.segment import EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
 
+    from tamis.index.files.storage import FileEntry
+    from tamis.index.generations.manifest import Manifest, Pin
+    from tamis.index.generations.parts import Part
     from tamis.index.generations.spool import Source
     from tamis.index.segment.columns import Column, ColumnType, Value
     from tamis.index.topk import TopK
@@ -49,7 +42,6 @@ if TYPE_CHECKING:
 
 MAX_K = 10_000
 _SCARCE = 10  # documents to each one that a filter allows
-SEGMENT = "segments/000001"
 COLUMNS = "columns"  # setting: the declared fields and their types
 
 
@@ -129,24 +121,19 @@ class Index:
         storage.make_folder()
         with FolderLock(storage):
             batches, rows, vocab_size = spooled(storage, vectors)
-            names = list(ids) if ids is not None else [str(row) for row in range(rows)]
-            if len(names) != rows:
-                raise InputError(
-                    f"expected one id a vector, found {len(names)} ids and {rows} vectors; "
-                    "give both in the same order"
-                )
-            storage.make_folder(SEGMENT)
-            files = storage.write_arrays(f"{SEGMENT}/ids.", Identifiers.of(names).arrays())
-            for column in columns:
-                if column.values.size != rows:
-                    raise InputError(
-                        f"expected {rows} values of field {column.name!r}, found "
-                        f"{column.values.size}; give one a vector, None where it is missing"
-                    )
-            files |= write_columns(storage, SEGMENT, columns)
-            settings = {COLUMNS: {column.name: column.kind for column in columns}}
+            if calibration is not None:
+                check_queries(calibration, vocab_size)
+            draft, folder = Draft.first(storage, config.precision), f"{SEGMENTS}/000001"
+            storage.make_folder(folder)
+            files = _write_ids(storage, folder, rows, ids) | _write_columns(
+                storage, folder, rows, columns
+            )
+            files |= write_segment(storage, folder, batches, vocab_size, config.precision)
             sample = Sample(calibration) if calibration is not None else None
-            write_index(storage, batches, rows, vocab_size, settings, files, config, sample)
+            entry = finished_part(storage, folder, files, config.precision, sample)
+            draft.insert(0, entry, files)
+            settings = {COLUMNS: {column.name: column.kind for column in columns}}
+            draft.publish_first(vocab_size, settings)
         return Index.open(path)
 
     @staticmethod
@@ -344,58 +331,25 @@ def check_queries(queries: SparseVectors, vocab_size: int) -> None:
         )
 
 
-def refuse_existing(storage: Storage) -> None:
-    """Raise InputError when the folder holds a finished index."""
-    if storage.exists(CURRENT):
+def _write_ids(
+    storage: Storage, folder: str, rows: int, ids: Iterable[str] | None
+) -> dict[str, FileEntry]:
+    names = list(ids) if ids is not None else [str(row) for row in range(rows)]
+    if len(names) != rows:
         raise InputError(
-            f"{storage.root}: expected no index there yet, found one; "
-            "delete the folder or choose another"
+            f"expected one id a vector, found {len(names)} ids and {rows} vectors; "
+            "give both in the same order"
         )
+    return storage.write_arrays(f"{folder}/ids.", Identifiers.of(names).arrays())
 
 
-def write_index(
-    storage: Storage,
-    batches: Callable[[], Iterable[SparseVectors]],
-    documents: int,
-    vocab_size: int,
-    settings: Mapping[str, Any],
-    files: Mapping[str, FileEntry],
-    config: IndexConfig = IndexConfig(),  # noqa: B008  frozen
-    calibration: Sample | None = None,
-) -> None:
-    """Write the segment and the manifest: the folder's first generation.
-
-    Args:
-        storage: the collection's folder.
-        batches: gives the documents' vectors, the same at each call.
-        documents: how many there are.
-        vocab_size: number of terms.
-        settings: what the manifest records about the making.
-        files: what lies in the folder already and belongs to this generation, the ids above all.
-        config: how to store the vectors.
-        calibration: queries like those to come; without any, documents stand in for them.
-
-    Raises:
-        MismatchError: the calibration's queries use another vocabulary.
-    """
-    if calibration is not None:
-        check_queries(calibration.queries, vocab_size)
-    entries = {**files, **write_segment(storage, SEGMENT, batches, vocab_size, config.precision)}
-    for folder in sorted({str(Path(name).parent) for name in entries} | {"segments"}):
-        storage.sync_folder(folder)
-    segment = Segment(storage, SEGMENT, entries, documents, config.precision)
-    Log.create(storage, 1).close()
-    manifest = Manifest(
-        generation=1,
-        created=now(),
-        written_by=version("tamis"),
-        documents=documents,
-        vocab_size=vocab_size,
-        segments=(SegmentEntry(SEGMENT, documents, calibration=calibrate(segment, calibration)),),
-        log=1,
-        precision=config.precision,
-        settings=dict(settings),
-        files=entries,
-    )
-    publish(storage, manifest)
-    storage.remove_folder(BUILD)
+def _write_columns(
+    storage: Storage, folder: str, rows: int, columns: Sequence[Column]
+) -> dict[str, FileEntry]:
+    for column in columns:
+        if column.values.size != rows:
+            raise InputError(
+                f"expected {rows} values of field {column.name!r}, found {column.values.size}; "
+                "give one a vector, None where it is missing"
+            )
+    return write_columns(storage, folder, columns)

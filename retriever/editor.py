@@ -33,12 +33,9 @@ from tamis.retriever.corpus.chunking import (
     with_chunks,
 )
 from tamis.retriever.corpus.fields import check_fields, converted
-from tamis.retriever.indexing import (
-    CHUNK_DOCUMENTS,
-    encoder_settings,
-    write_query_side,
-)
+from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.models.encoder import load_encoder
+from tamis.retriever.recorded import encoder_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.words.lexical import (
     Analyzer,
@@ -102,13 +99,9 @@ def create_index(
         CHUNKING: asdict(chunking) if chunking is not None else None,
     }
     if lexical is not None and words is not None:
-        settings["lexical"] = {
-            **lexical.to_json(),
-            "average_length": 0.0,  # measured on the first documents
-            "words": 0,
-            "words_cut": 0,
-            "fingerprint": words.fingerprint,
-        }
+        settings["lexical"] = lexical_settings(
+            lexical, words, 0.0, 0
+        )  # measured when there are some
     storage.make_folder()
     create_collection(
         path,

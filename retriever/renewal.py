@@ -15,6 +15,7 @@ from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.revision import Revised
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
+from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.types import content_of
 from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, saturate
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tamis.index.files.storage import Storage
-    from tamis.index.writing.part_writer import Rows
+    from tamis.index.generations.part_writer import Rows
     from tamis.index.writing.writer import CollectionWriter
 
 
@@ -64,13 +65,7 @@ class Renewal(msgspec.Struct, frozen=True):
         texts = _texts(rows.told_to(progress))
         total = _count(texts, WordCounter(analyzer, words), storage)
         average, dictionary = total / max(rows.count, 1), words.dictionary()
-        recorded = {
-            **self.lexical.to_json(),
-            "average_length": average,
-            "words": len(dictionary),
-            "words_cut": analyzer.words_cut,
-            "fingerprint": dictionary.fingerprint,
-        }
+        recorded = lexical_settings(self.lexical, dictionary, average, analyzer.words_cut)
 
         def batches() -> Iterator[SparseVectors]:
             counts = _counted(rows.count, storage)

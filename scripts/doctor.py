@@ -112,11 +112,12 @@ def _use_many_terms() -> None:
 
     from tamis.index import Index, SparseVectors
 
-    vectors = SparseVectors.from_dicts([{0: 1.0, TWO_BYTES: 2.0}] * 2, TWO_BYTES + 1)
+    terms, query = TWO_BYTES + 1, {0: 1.0, TWO_BYTES: 2.0}
+    vectors = SparseVectors.from_dicts([dict.fromkeys(range(terms), 1.0), query], terms)
     with TemporaryDirectory() as folder:
         index = Index.build(f"{folder}/index", vectors)
-        index.search(vectors, 2)
-        index.search(vectors, 2, exact=True)
+        index.search(vectors.rows(1, 2), 2)
+        index.search(vectors.rows(1, 2), 2, exact=True)
 
 
 def _examine_extra(name: str, extra: Extra) -> dict[str, Any]:

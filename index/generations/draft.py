@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.index.generations.manifest import Manifest, SegmentEntry, now, publish
+from tamis.index.files.wal import Log
+from tamis.index.generations.manifest import BUILD, Manifest, SegmentEntry, now, publish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.segment.quantize import Precision
 
 SEGMENTS = "segments"
 DICTIONARY = "dictionary"
@@ -34,6 +36,12 @@ class Draft:
         self.generation = manifest.generation + 1
         self.segments = list(manifest.segments)
         self.files = dict(manifest.files)
+
+    @staticmethod
+    def first(storage: Storage, precision: Precision) -> Draft:
+        """That of a folder's first generation; `publish_first` ends it."""
+        storage.make_folder(SEGMENTS)
+        return Draft(storage, Manifest(0, "", "", 0, 1, (), 1, precision))
 
     def place_of(self, name: str) -> int:
         """Where a segment stands among the others."""
@@ -69,16 +77,25 @@ class Draft:
 
     def put_dictionary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write some arrays of the dictionary anew, in place of those of the same names."""
-        self._storage.make_folder(DICTIONARY)
-        self.take_dictionary(self._storage.write_arrays(dictionary_prefix(self.generation), arrays))
+        self.take_dictionary(write_dictionary(self._storage, self.generation, arrays))
 
     def take_dictionary(self, files: Mapping[str, FileEntry]) -> None:
         """Have files of the dictionary's folder in place of those of the same arrays."""
-        self._folders.add(DICTIONARY)
         parts = {dictionary_part(name) for name in files}
         for name in [name for name in self.files if dictionary_part(name) in parts]:
             del self.files[name]
+        self.take(files)
+
+    def take(self, files: Mapping[str, FileEntry]) -> None:
+        """Add files that belong to no segment."""
+        self._folders |= {file.rpartition("/")[0] for file in files}
         self.files |= files
+
+    def publish_first(self, vocab_size: int, settings: Mapping[str, Any]) -> None:
+        """Make this the current generation of a folder that has none, with an empty log."""
+        Log.create(self._storage, 1).close()
+        self.publish(vocab_size, 1, settings)
+        self._storage.remove_folder(BUILD)
 
     def publish(self, vocab_size: int, log: int, settings: Mapping[str, Any]) -> Manifest:
         """Make this the current generation."""
@@ -107,6 +124,14 @@ class Draft:
 @cache
 def _version() -> str:
     return version("tamis")  # looks through the whole of `sys.path`
+
+
+def write_dictionary(
+    storage: Storage, generation: int, arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, FileEntry]:
+    """Write arrays of the dictionary for a generation; the files written."""
+    storage.make_folder(DICTIONARY)
+    return storage.write_arrays(dictionary_prefix(generation), arrays)
 
 
 def dictionary_prefix(generation: int) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import xxhash
 
-from tamis.index.errors import CorruptionError, FormatError
+from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.files import system
 from tamis.index.files.storage import RESTORE, FileEntry, Storage
 from tamis.index.segment.calibration import Calibration
@@ -243,6 +243,15 @@ def read_current_line(storage: Storage, expected: int = FORMAT) -> tuple[str, st
             f"{_remedy(found_format)}"
         )
     return name, checksum
+
+
+def refuse_existing(storage: Storage) -> None:
+    """Raise InputError when the folder holds a finished index."""
+    if storage.exists(CURRENT):
+        raise InputError(
+            f"{storage.root}: expected no index there yet, found one; "
+            "delete the folder or choose another"
+        )
 
 
 def format_of(storage: Storage) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tamis.index.errors import FormatError
 from tamis.index.files.wal import read_logs
+from tamis.index.segment.builder import TERM_IDS
 from tamis.index.segment.columns import columns_of, open_columns
 from tamis.index.segment.documents import Documents
 from tamis.index.segment.filters import matching
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from tamis.index.segment.loops.arrays import Knobs
     from tamis.index.segment.quantize import Precision
     from tamis.index.vectors import SparseVectors
-
-TERM_IDS = "terms.ids"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +81,7 @@ class Stored:
                 Documents(storage, entry.name, own)
                 if f"{entry.name}/documents.bytes" in own
                 else None,
-                _map(storage, f"{entry.name}/{TERM_IDS}", own) if entry.compact else None,
+                own_terms(storage, entry, own),
                 own,
                 storage,
             )
@@ -91,6 +90,26 @@ class Stored:
                 f"{storage.root}: expected the file {error} of a segment, found it nowhere in the "
                 "manifest; rebuild it with `tamis index`"
             ) from error
+
+
+def own_terms(
+    storage: Storage, entry: SegmentEntry, files: Mapping[str, FileEntry]
+) -> NDArray[np.int32] | None:
+    """The collection's term of each that a segment numbers itself; None where they are the same."""
+    return _map(storage, f"{entry.name}/{TERM_IDS}", files) if entry.compact else None
+
+
+def local(
+    vectors: SparseVectors, terms: NDArray[np.int32] | None, vocab_size: int
+) -> SparseVectors:
+    """Vectors over the collection's terms to the ``vocab_size`` ones of a segment's `own_terms`."""
+    if terms is None:
+        if vectors.vocab_size == vocab_size:
+            return vectors
+        return vectors.below(vocab_size)
+    places = terms.searchsorted(vectors.terms)
+    found = terms.take(places, mode="clip") == vectors.terms
+    return vectors.where(found, places.astype(np.int32), vocab_size)
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
@@ -168,14 +187,7 @@ class Part:
 
     def local(self, vectors: SparseVectors) -> SparseVectors:
         """Vectors over the collection's terms to those this segment knows."""
-        terms, vocab_size = self.stored.terms, self.stored.segment.vocab_size
-        if terms is None:
-            if vectors.vocab_size == vocab_size:
-                return vectors
-            return vectors.below(vocab_size)
-        places = terms.searchsorted(vectors.terms)
-        found = terms.take(places, mode="clip") == vectors.terms
-        return vectors.where(found, places.astype(np.int32), vocab_size)
+        return local(vectors, self.stored.terms, self.stored.segment.vocab_size)
 
     def rows(self, docs: NDArray[np.int64], vocab_size: int) -> SparseVectors:
         """The stored vectors ``[docs]`` over the collection's terms."""

@@ -38,6 +38,27 @@ class Source:
     resume: bool = False
 
 
+class Batches:
+    """Batches of vectors in the build folder, by number; one that is there is whole."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage = storage
+        self._name = name
+
+    def __contains__(self, number: int) -> bool:
+        return self._storage.exists(self._file(number))
+
+    def __getitem__(self, number: int) -> SparseVectors:
+        return SparseVectors.load(self._storage.path(self._file(number)))
+
+    def put(self, number: int, vectors: SparseVectors) -> None:
+        """Keep a batch: written aside and renamed."""
+        self._storage.replace(self._file(number), vectors.to_bytes())
+
+    def _file(self, number: int) -> str:
+        return f"{BUILD}/{self._name}-{number:06}.safetensors"
+
+
 def spooled(
     storage: Storage, vectors: SparseVectors | Iterable[SparseVectors] | Source
 ) -> Replayable:
@@ -51,15 +72,16 @@ def spooled(
     if isinstance(vectors, SparseVectors):
         _empty_folder(storage)
         return (lambda: [vectors]), len(vectors), vectors.vocab_size
+    batches = Batches(storage, "batch")
     if not isinstance(vectors, Source):
         _empty_folder(storage)
-        return _replayable(storage, _written(storage, vectors, []))
+        return _replayable(batches, _written(batches, vectors, []))
     begin_or_go_on(storage, vectors.plan, vectors.resume)
     kept: list[_Shape] = []
-    while storage.exists(name := _batch_name(len(kept))):
-        kept.append(_shape_of(SparseVectors.load(storage.path(name))))
+    while len(kept) in batches:
+        kept.append(_shape_of(batches[len(kept)]))
     rows = sum(rows for rows, _ in kept)
-    return _replayable(storage, _written(storage, vectors.batches(rows), kept))
+    return _replayable(batches, _written(batches, vectors.batches(rows), kept))
 
 
 def _empty_folder(storage: Storage) -> None:
@@ -68,30 +90,26 @@ def _empty_folder(storage: Storage) -> None:
 
 
 def _written(
-    storage: Storage, batches: Iterable[SparseVectors], kept: list[_Shape]
+    batches: Batches, vectors: Iterable[SparseVectors], kept: list[_Shape]
 ) -> list[_Shape]:
     """Write each batch in one step, after those that are there; the shapes of all."""
     shapes = list(kept)
-    for batch in batches:
-        storage.replace(_batch_name(len(shapes)), batch.to_bytes())
+    for batch in vectors:
+        batches.put(len(shapes), batch)
         shapes.append(_shape_of(batch))
     return shapes
 
 
-def _replayable(storage: Storage, shapes: list[_Shape]) -> Replayable:
+def _replayable(batches: Batches, shapes: list[_Shape]) -> Replayable:
     sizes = {vocab_size for _, vocab_size in shapes}
     if len(sizes) != 1:
         raise InputError(
             f"expected batches over one vocabulary, found vocabulary sizes {sorted(sizes)}; "
             "encode all documents with one encoder"
         )
-    paths = [storage.path(_batch_name(number)) for number in range(len(shapes))]
-    return (lambda: map(SparseVectors.load, paths)), sum(rows for rows, _ in shapes), sizes.pop()
+    numbers, rows = range(len(shapes)), sum(rows for rows, _ in shapes)
+    return (lambda: map(batches.__getitem__, numbers)), rows, sizes.pop()
 
 
 def _shape_of(batch: SparseVectors) -> _Shape:
     return len(batch), batch.vocab_size
-
-
-def _batch_name(number: int) -> str:
-    return f"{BUILD}/batch-{number:06}.safetensors"

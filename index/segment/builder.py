@@ -24,20 +24,22 @@ from tamis.index.segment.loops.lists import (
     sort_slices,
 )
 from tamis.index.segment.quantize import impacts_of, record_entry, term_scales, term_steps
+from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from tamis.index.files.storage import FileEntry, Storage
     from tamis.index.segment.quantize import Precision
-    from tamis.index.vectors import SparseVectors
 
     Batches = Callable[[], Iterable[SparseVectors]]
 
 MAX_DOCUMENTS = 2**31 - 1
 COMMON = 64  # documents that make a term common
+TERM_IDS = "terms.ids"
+_COMPACT_SHARE = 2  # a segment that uses less than one in so many terms numbers its own
 
 
 def write_segment(
@@ -58,22 +60,23 @@ def write_segment(
         precision: how weights are stored.
 
     Returns:
-        The files written.
+        The files written. ``terms.ids`` is among them where the segment uses few of the terms and
+        numbers them itself: ``[local terms]`` int32, rising, the term of each local one.
 
     Raises:
         InputError: there are more documents, or more entries in a window, than can be numbered.
     """
     starts, frequencies, largest = _measure(batches(), vocab_size)
+    arrays: dict[str, NDArray[Any]] = {"records.starts": starts}
+    terms = _few_terms(frequencies)
+    if terms is not None:
+        arrays[TERM_IDS] = terms
+        frequencies, largest = frequencies[terms], largest[terms]
     steps = term_steps(largest, precision)
-    files = storage.write_arrays(
-        f"{folder}/",
-        {
-            "records.starts": starts,
-            "terms.frequencies": frequencies.astype(np.int32),
-            "terms.steps": steps,
-        },
-    )
-    records = _write_records(storage, folder, batches(), starts, steps, precision, files)
+    arrays |= {"terms.frequencies": frequencies.astype(np.int32), "terms.steps": steps}
+    files = storage.write_arrays(f"{folder}/", arrays)
+    local = batches() if terms is None else _renumbered(batches(), terms)
+    records = _write_records(storage, folder, local, starts, steps, precision, files)
     _write_lists(storage, folder, records, frequencies, steps, files)
     return files
 
@@ -94,6 +97,23 @@ def _measure(
             "build several indexes"
         )
     return starts, frequencies, largest
+
+
+def _few_terms(frequencies: NDArray[np.int64]) -> NDArray[np.int32] | None:
+    """The terms that are used, rising, at least one; None where they are not few."""
+    used = np.flatnonzero(frequencies)
+    if used.size * _COMPACT_SHARE >= frequencies.size:
+        return None
+    return (used if used.size else np.zeros(1)).astype(np.int32)
+
+
+def _renumbered(
+    batches: Iterable[SparseVectors], terms: NDArray[np.int32]
+) -> Iterator[SparseVectors]:
+    """The vectors over the places of their terms among ``terms``."""
+    for batch in batches:
+        places = terms.searchsorted(batch.terms).astype(np.int32)
+        yield SparseVectors.trusted(batch.offsets, places, batch.weights, terms.size)
 
 
 def _write_records(

@@ -146,16 +146,6 @@ class Segment:
         weights = (entries["impact"] * self._records.scales[terms]).astype(np.float32)
         return SparseVectors(offsets.astype(np.int64), terms, weights, self.vocab_size)
 
-    def weights_of(self, doc: int, terms: NDArray[np.int32]) -> NDArray[np.float32]:
-        """The stored weights ``[n]`` of ``terms`` in one document, 0 where it lacks the term."""
-        held, weights = self.row(doc)
-        places = np.searchsorted(held, terms)
-        found = np.zeros(len(terms), np.float32)
-        inside = places < held.size
-        inside[inside] = held[places[inside]] == np.asarray(terms)[inside]
-        found[inside] = weights[places[inside]]
-        return found
-
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]`` int64."""
         return self._frequencies[terms].astype(np.int64)

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
-from tamis.index.files.wal import Log
-from tamis.index.generations.draft import SEGMENTS, Draft
-from tamis.index.generations.manifest import Manifest
-from tamis.index.index import refuse_existing
+from tamis.index.generations.draft import Draft
+from tamis.index.generations.manifest import refuse_existing
 from tamis.index.params import IndexConfig
 
 if TYPE_CHECKING:
@@ -49,10 +47,8 @@ def create_collection(
     refuse_existing(storage)
     storage.make_folder()
     with FolderLock(storage):
-        Log.create(storage, 1).close()
-        storage.make_folder(SEGMENTS)
-        draft = Draft(storage, Manifest(0, "", "", 0, vocab_size, (), 1, config.precision))
-        draft.files |= files
+        draft = Draft.first(storage, config.precision)
+        draft.take(files)
         if dictionary is not None:
             draft.put_dictionary(dictionary.arrays())
-        draft.publish(vocab_size, 1, settings)
+        draft.publish_first(vocab_size, settings)

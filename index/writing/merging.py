@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tamis.index.writing.part_writer import Rows
+from tamis.index.generations.part_writer import Rows
 from tamis.index.writing.pending import BATCH_ROWS
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from tamis.index.files.progress import Progress
     from tamis.index.files.storage import Storage
+    from tamis.index.generations.part_writer import Rows
     from tamis.index.segment.dictionary import Dictionary
     from tamis.index.vectors import SparseVectors
-    from tamis.index.writing.part_writer import Rows
 
 
 @dataclass(frozen=True, slots=True)

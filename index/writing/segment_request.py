@@ -19,11 +19,11 @@ from tamis.index.files.progress import silent
 from tamis.index.files.storage import RESTORE, FileEntry, Storage
 from tamis.index.files.wal import log_name, read_log
 from tamis.index.generations.manifest import BUILD, SegmentEntry
+from tamis.index.generations.part_writer import Rows, write_part
 from tamis.index.generations.parts import Part, Stored
 from tamis.index.segment.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
 from tamis.index.segment.quantize import Precision  # noqa: TC001
 from tamis.index.writing.merging import rows_of
-from tamis.index.writing.part_writer import Rows, write_part
 from tamis.index.writing.pending import Pending, Write
 from tamis.index.writing.revision import RevisionMessage
 

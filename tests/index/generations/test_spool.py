@@ -58,7 +58,7 @@ def test_a_build_goes_on_where_it_stopped(tmp_path, stop):
 def test_a_build_goes_on_when_all_had_been_read(tmp_path, monkeypatch):
     vectors, asked = corpus(), []
     with monkeypatch.context() as patched:
-        patched.setattr("tamis.index.index.write_index", lambda *_, **__: 1 / 0)
+        patched.setattr("tamis.index.index.write_segment", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Index.build(tmp_path / "c", source(vectors))
     Index.build(tmp_path / "c", source(vectors, asked=asked, resume=True))

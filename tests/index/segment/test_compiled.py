@@ -68,6 +68,7 @@ rng = np.random.default_rng(3)
 for vocab_size in (91, 70_001):  # terms that nearly all documents hold, and windows of them
     terms = [sorted(rng.choice(60, 40, replace=False).tolist()) + [vocab_size - 1]] * 301
     rows = [dict(zip(row, rng.random(41).tolist(), strict=True)) for row in terms]
+    rows.append(dict.fromkeys(range(vocab_size), 1.0))  # else a segment numbers its few terms
     vectors = SparseVectors.from_dicts(rows, vocab_size)
     index = Index.build(f"{sys.argv[1]}/{vocab_size}", vectors)
     assert index.parts[0].stored.segment._lists.postings.size

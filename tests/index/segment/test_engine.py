@@ -39,7 +39,7 @@ def segment_of(index):
 
 
 def stored_vectors(index):
-    terms, weights = zip(*(segment_of(index).row(doc) for doc in range(len(index))), strict=True)
+    terms, weights = zip(*(index.row(doc) for doc in range(len(index))), strict=True)
     offsets = np.cumsum([0, *(row.size for row in terms)])
     return SparseVectors(offsets, np.concatenate(terms), np.concatenate(weights), index.vocab_size)
 
@@ -325,9 +325,27 @@ def test_prefetching_reads_nothing_even_outside_an_array():
 def test_stored_weights_of_a_document_are_given_by_term(tmp_path):
     index = Index.build(tmp_path / "index", SparseVectors.from_dicts([{}, {1: 2.0, 7: 0.5}], 9))
     terms = np.array([0, 1, 7, 8])
-    assert segment_of(index).weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
-    assert segment_of(index).weights_of(0, terms).tolist() == [0.0] * 4
-    assert segment_of(index).document_frequency(terms).tolist() == [0, 1, 1, 0]
+    assert index.weights_of(1, terms).tolist() == [0.0, 2.0, 0.5, 0.0]
+    assert index.weights_of(0, terms).tolist() == [0.0] * 4
+    assert index.document_frequency().tolist() == [0, 1, 0, 0, 0, 0, 0, 1, 0]
+
+
+def test_a_segment_numbers_its_terms_itself_where_it_uses_few(tmp_path):
+    corpus = random_vectors(301, 61, seed=11)
+    spread = SparseVectors(corpus.offsets, corpus.terms * 1000, corpus.weights, 61_000)
+    queries = random_vectors(23, 61, seed=12)
+    asked = SparseVectors(queries.offsets, queries.terms * 1000, queries.weights, 61_000)
+    narrow, wide = (
+        Index.build(tmp_path / name, vectors)
+        for name, vectors in (("narrow", corpus), ("wide", spread))
+    )
+    assert segment_of(wide).vocab_size == segment_of(narrow).vocab_size == 61
+    found, expected = wide.search(asked, 10), narrow.search(queries, 10)
+    assert np.array_equal(found.docs, expected.docs)
+    assert np.array_equal(found.scores, expected.scores)
+    assert (wide.row(7)[0] == narrow.row(7)[0] * 1000).all()
+    foreign = SparseVectors(queries.offsets, queries.terms * 1000 + 1, queries.weights, 61_000)
+    assert (wide.search(foreign, 10).docs == -1).all()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.0005])
