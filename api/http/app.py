@@ -22,6 +22,7 @@ from tamis.api.http.request_log import RequestLog
 from tamis.api.http.routes import Routes
 from tamis.api.limits import Limits
 from tamis.api.metrics import Metrics
+from tamis.api.operations.operation import ROLE
 from tamis.api.operations.table import OPERATIONS
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import Service
@@ -121,8 +122,7 @@ def _answering(
     idempotency = Idempotency(service)
 
     async def answer(operation: Operation, request: Request) -> Response:
-        if keys is not None:
-            keys.admit(request, operation.access)
+        request.scope[ROLE] = keys.admit(request, operation.access) if keys is not None else "admin"
         if operation.once:
             return await idempotency.answer(request, operation.answer)
         return await operation.answer(service, request)

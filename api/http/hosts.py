@@ -3,7 +3,8 @@
 There are two such attacks. DNS rebinding points a site's own name at this machine. The Host header
 then holds that name, so a server without keys answers only to addresses, ``localhost`` and the
 names it was given. Cross-site request forgery sends a form from a page of another site. The browser
-tells so in Sec-Fetch-Site, and the request is refused. Programs send neither header.
+tells so in Sec-Fetch-Site or, where it knows no such header, names that site in Origin, and the
+request is refused. Programs send none of these headers.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ class HostGuard:
                 "expected a request to an address or to localhost, found another name in Host; "
                 "without API keys other names are to be allowed with --allow-host",
             )
-        if scope["method"] not in READING and headers.get("sec-fetch-site") in ACROSS:
+        if scope["method"] not in READING and _is_across(headers):
             return RequestError(
                 403,
                 "cross_site",
-                "expected no page of another site to send this, found one that does; "
-                "call the API from a program or from this server's own pages",
+                "expected no page of another site to send this, found one that does; call the API "
+                "from a program or from this server's own pages; a proxy has to pass Host on",
             )
         return None
 
@@ -71,6 +72,16 @@ class HostGuard:
         assert self._hosts is not None
         name, is_address = _read(host)
         return is_address or name in self._hosts
+
+
+def _is_across(headers: Headers) -> bool:
+    """Whether a page of another site sends this, as far as the browser says so."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site in ACROSS or origin is None or site == "same-origin":
+        return site in ACROSS
+    scheme, _, host = origin.lower().partition("://")
+    port = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return host.removesuffix(port) != headers.get("host", "").lower().removesuffix(port)
 
 
 @lru_cache(maxsize=1024)  # a client says the same one with each request

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -54,10 +56,13 @@ class ApiKeys:
         """Read a key a line; blank lines and lines that begin with # are left out.
 
         Raises:
-            InputError: there is no such file, no key in it, a key is too short, or a role unknown.
+            InputError: there is no such file, others may write it, there is no key in it, a key is
+                too short, or a role unknown.
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            with Path(path).open(encoding="utf-8") as file:
+                _refuse_writable(path, os.fstat(file.fileno()))
+                lines = file.read().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{path}: expected a file with one API key a line, found none to read "
@@ -84,15 +89,15 @@ class ApiKeys:
                 found = known.role
         return found
 
-    def admit(self, request: Request, access: Access) -> None:
-        """Let a request pass that may be made.
+    def admit(self, request: Request, access: Access) -> Role | None:
+        """Let a request pass that may be made; whose key it carries.
 
         Raises:
             RequestError: 401 without a key that is known, 403 with one that may not.
         """
-        if access == "open":
-            return
         role = self.role(request)
+        if access == "open":
+            return role
         if role is None:
             raise RequestError(
                 401,
@@ -107,6 +112,16 @@ class ApiKeys:
                 "forbidden",
                 "expected an admin key to change something, found a read key; use an admin key",
             )
+        return role
+
+
+def _refuse_writable(path: str | Path, found: os.stat_result) -> None:
+    """Refuse a file in which others could put a key of theirs (InputError)."""
+    if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(
+            f"{path}: expected a file of keys that its owner alone may write, found mode "
+            f"{stat.S_IMODE(found.st_mode):o}; run `chmod go-w {path}`"
+        )
 
 
 def _read_line(place: str, words: list[str]) -> tuple[Role, str]:

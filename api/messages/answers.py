@@ -1,11 +1,14 @@
 """What the service answers beside `tamis.retriever.answers`. Knows nothing of HTTP.
 
-orjson writes the dataclasses as they are, and openapi.py describes them from these definitions.
+orjson writes the dataclasses as they are, msgspec the structs, and openapi.py describes them from
+these definitions.
 """
 
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tamis.retriever.answers import SearchAnswer, by_weight
 
@@ -43,9 +46,21 @@ class EncodeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class StatusAnswer:
-    """``ok`` or ``ready``."""
+    """``ok``."""
 
     status: str
+
+
+class ReadyAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``ready``.
+
+    Attributes:
+        status: searches are answered.
+        codes: what is not well all the same, by the codes of problems; left out when all is.
+    """
+
+    status: str
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

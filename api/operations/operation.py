@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Access = Literal["open", "read", "admin"]
 """Who may ask: anybody, the bearer of a read key, or only that of an admin key."""
 
+ROLE = "tamis.role"
+"""Where a request's scope says whose key it carries, None for a stranger's."""
+
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"

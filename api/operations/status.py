@@ -7,13 +7,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import msgspec
 from starlette.responses import Response
 
 from tamis.api.messages import answers
 from tamis.api.metrics import MEDIA_TYPE
-from tamis.api.operations.operation import Operation
+from tamis.api.operations.operation import ROLE, Operation
 from tamis.api.problems import RequestError
-from tamis.api.serving.service import json_answer
+from tamis.api.serving.service import in_json, json_answer
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,16 +35,24 @@ async def readyz(service: Service, request: Request) -> Response:
         raise RequestError(
             503, "not_ready", "expected a free worker, found none; try again shortly"
         )
-    return json_answer(answers.StatusAnswer("ready"))
+    return in_json(msgspec.json.encode(answers.ReadyAnswer("ready", _codes(service))))
 
 
 async def healthz(service: Service, request: Request) -> Response:
     """All indexes are served in their newest generation and take writes."""
-    faults = await asyncio.to_thread(service.library.faults)
-    if faults:
-        named = "; ".join(f"{name}: {fault}" for name, fault in sorted(faults.items()))
-        raise RequestError(503, "unhealthy", f"expected all indexes to be well, found {named}")
-    return json_answer(answers.StatusAnswer("ok"))
+    faults = service.library.faults()
+    if not faults:
+        return json_answer(answers.StatusAnswer("ok"))
+    if request.scope[ROLE] is None:
+        found = f"{', '.join(_codes(service))}; ask with a key for more"
+    else:
+        found = "; ".join(f"{name}: {fault.detail}" for name, fault in sorted(faults.items()))
+    raise RequestError(503, "unhealthy", f"expected all to be well, found {found}")
+
+
+def _codes(service: Service) -> tuple[str, ...]:
+    """The kinds of all faults."""
+    return tuple(sorted({fault.code for fault in service.library.faults().values()}))
 
 
 async def info(service: Service, request: Request) -> Response:
@@ -77,7 +86,7 @@ OPERATIONS = (
         "readyz",
         "A search sent now would be accepted.",
         readyz,
-        answers.StatusAnswer,
+        answers.ReadyAnswer,
         (503,),
         access="open",
     ),

@@ -22,6 +22,7 @@ import msgspec
 from tamis.api.messages.write_requests import CreateRequest
 from tamis.api.serving.background_tasks import Tasks
 from tamis.api.serving.catalog import Catalog, check_name
+from tamis.api.serving.faults import Fault
 from tamis.api.serving.living_index import LivingIndex
 from tamis.index.errors import FormatError, InputError, TamisError
 from tamis.index.files.lock import FolderLock
@@ -91,7 +92,7 @@ class DataFolder:
         self.sweep()
         self._reranker: Reranker | None = None
         self.indexes: dict[str, LivingIndex] = {}
-        self.broken: dict[str, str] = {}
+        self.broken: dict[str, Fault] = {}
         for place in sorted((path / INDEXES).iterdir()):
             self._open_index(place.name)
         self.tasks = Tasks(self.catalog)
@@ -157,7 +158,7 @@ class DataFolder:
             self.move(work, self.folder(name))
             self._open_index(name)
             if name in self.broken:
-                raise FormatError(self.broken[name])
+                raise FormatError(self.broken[name].detail)
             return self.indexes[name]
 
     def remove(self, name: str) -> None:
@@ -214,7 +215,7 @@ class DataFolder:
             self.broken.pop(name, None)
         except TamisError as error:
             LOG.error("index %s is not served: %s", name, error)
-            self.broken[name] = str(error)
+            self.broken[name] = Fault.of(error)
 
     def _encoder(self, location: str, query_side: QueryEncoder) -> LazyEncoder:
         """One for all collections of an encoder, so that its model is loaded once."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tamis.api.problems import RequestError
+from tamis.api.serving.faults import Fault
 from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Library:
         if data is not None:
             data.use_reranker(reranker)
         self._aliases = data.catalog.aliases() if data is not None else {}
-        self._failing: dict[str, str] = {}
+        self._failing: dict[str, Fault] = {}
 
     def names(self) -> tuple[str, ...]:
         """The names of all indexes that can be searched; no aliases."""
@@ -147,7 +148,7 @@ class Library:
             with suppress(RequestError):  # it has just been removed
                 living.rest()
 
-    def faults(self) -> dict[str, str]:
+    def faults(self) -> dict[str, Fault]:
         """What is wrong with which index; empty when all is well."""
         broken = self.data.broken if self.data is not None else {}
         return {**broken, **self._failing}
@@ -158,13 +159,14 @@ class Library:
             self.data.close()
 
     def _note(self, name: str, error: Exception) -> None:
-        if self._failing.get(name) != str(error):
+        fault = Fault.of(error)
+        if self._failing.get(name) != fault:
             LOG.warning("index %s stays at its generation: %s", name, error)
-        self._failing[name] = str(error)
+        self._failing[name] = fault
 
     def _missing(self, name: str, index: str) -> RequestError:
         if self.data is not None and index in self.data.broken:
-            return RequestError(503, "index_unavailable", self.data.broken[index])
+            return RequestError(503, "index_unavailable", self.data.broken[index].detail)
         known = ", ".join(self.names()[:MOST_NAMES]) or "none yet"
         return RequestError(
             404, "unknown_index", f"expected one of the indexes {known}; found {name!r}"

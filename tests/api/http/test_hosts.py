@@ -66,3 +66,38 @@ def test_the_servers_own_page_does(local, site):
     answer = local.post(SEARCH, headers=headers, json={"query": "owl"})
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://evil.example", "http://localhost:8080", "http://127.0.0.1", "null", ""),
+        *("http://localhost.evil.example", "http://localhost@evil.example", "localhost"),
+        *("ftp://localhost:80", "https://localhost:80"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_a_foreign_origin_alone_is_enough(local, origin, method):
+    headers = {"host": "localhost", "origin": origin}
+    answer = local.request(method, SEARCH, headers=headers, content='{"query": "owl"}')
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "cross_site"
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        *(("http://localhost", "localhost"), ("http://LOCALHOST:8080", "localhost:8080")),
+        *(("https://search.example", "search.example"), ("http://[::1]:80", "[::1]")),
+        *(("https://search.example", "search.example:443"), ("http://10.0.0.7:1", "10.0.0.7:1")),
+    ],
+)
+def test_its_own_origin_is_none(local, origin, host):
+    headers = {"origin": origin, "host": host}
+    assert local.post(SEARCH, headers=headers, json={"query": "owl"}).status_code == 200
+
+
+def test_a_browser_that_knows_better_is_believed(local):
+    """A proxy may give this server another Host than the page has."""
+    headers = {"host": "localhost", "origin": "https://a.example", "sec-fetch-site": "same-origin"}
+    assert local.post(SEARCH, headers=headers, json={"query": "owl"}).status_code == 200

@@ -208,3 +208,35 @@ class Asked:
 
 def roles(keys, *given):
     return [keys.role(Asked(key)) for key in given]
+
+
+def test_strangers_are_told_of_faults_by_word_and_code_alone(tmp_path):
+    with TestClient(create_app({}, data=DataFolder(tmp_path))) as client:
+        assert client.put("/v1/indexes/customer", json={"encoder": None}).status_code == 201
+    (tmp_path / "indexes" / "customer" / "CURRENT").write_text("oops")
+    guarded = create_app({}, data=DataFolder(tmp_path), keys=ApiKeys([ADMIN], [READ]))
+    with TestClient(guarded) as client:
+        for headers in ({}, {"x-api-key": "wrong" + ADMIN}):
+            ready = client.get("/readyz", headers=headers)
+            assert ready.status_code == 200
+            assert ready.json() == {"status": "ready", "codes": ["corrupt"]}
+            health = client.get("/healthz", headers=headers)
+            assert (health.status_code, health.json()["code"]) == (503, "unhealthy")
+            for secret in ("customer", str(tmp_path), "oops", "CURRENT", "1"):
+                assert secret not in health.json()["detail"] + ready.text
+            assert "corrupt" in health.json()["detail"]
+        told = client.get("/healthz", headers={"x-api-key": READ}).json()["detail"]
+        assert "customer" in told
+        assert "CURRENT" in told
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o660, 0o602, 0o620])
+def test_a_key_file_that_others_may_write_is_refused(tmp_path, mode):
+    path = tmp_path / "keys"
+    path.write_text(f"admin {ADMIN}\n")
+    for allowed in (0o600, 0o644, 0o444):
+        path.chmod(allowed)
+        assert ApiKeys.read(path)
+    path.chmod(mode)
+    with pytest.raises(InputError, match=f"found mode {mode:o}; run `chmod go-w"):
+        ApiKeys.read(path)
