@@ -1,6 +1,6 @@
 """What is known of an encoder before it is loaded: one plain description of any format.
 
-Where its folder lies is `model_location`'s affair, and how to read it `model_sides`'s.
+Where its folder lies is `location`'s affair, and how to read it `formats`'s.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tamis.retriever.models.formats import (
     TOKENIZER_FILES,
     Architecture,
     NeuralSide,
-    Pooling,
     TableSide,
     own_settings,
     read_sides,
 )
+from tamis.retriever.models.head_kinds import HeadKind
 from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder
 
 __all__ = [
@@ -33,12 +33,20 @@ __all__ = [
     "Architecture",
     "Checkpoint",
     "EncoderDescription",
+    "HeadKind",
     "NeuralSide",
-    "Pooling",
     "TableSide",
     "find_folder",
     "read_checkpoint",
 ]
+
+NAMES_OF_HEADS: dict[HeadKind, dict[str, Any]] = {  # in fingerprints
+    HeadKind.MAX: {},
+    HeadKind.SUM: {"pooling": "sum"},
+    HeadKind.LINEAR: {},  # the architecture says it
+    HeadKind.MLP: {},
+    HeadKind.GATED: {"gated": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +144,14 @@ def _fingerprint(document: NeuralSide, query: NeuralSide | TableSide) -> str:
 
 def _changed_settings(side: NeuralSide | TableSide) -> dict[str, Any]:
     """The settings that are not at their default: one added later leaves old hashes alone."""
-    return {
+    changed = {
         field.name: getattr(side, field.name)
         for field in fields(side)
         if field.name not in ("folder", "adapter", "weights")
         and getattr(side, field.name) != field.default
     }
+    head = changed.pop("head", HeadKind.MAX)
+    return changed | NAMES_OF_HEADS.get(head, {"head": head})
 
 
 def _files_of(side: NeuralSide | TableSide) -> list[Path]:

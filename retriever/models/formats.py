@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tamis.index.errors import FormatError, InputError
+from tamis.retriever.models.head_kinds import HeadKind, head_of_files
 from tamis.retriever.models.location import find_folder, read_json, read_optional_json
 
 SETTINGS_FILE = "encoder.json"
@@ -35,18 +36,11 @@ SIDE_SETTINGS = (
 
 
 class Architecture(StrEnum):
-    """What kind of model gives the weights of terms."""
+    """What kind of model gives the head its hidden states."""
 
     MASKED = "masked language model"
     CAUSAL = "causal language model"
-    TOKEN_WEIGHTS = "token weights"  # one number a token, no vocabulary head (bge-m3)
-
-
-class Pooling(StrEnum):
-    """How the logits of a text's tokens become one number a term."""
-
-    MAX = "max"
-    SUM = "sum"  # SPLADE v1
+    HEADLESS = "token weights"  # a backbone without a vocabulary head, as of bge-m3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,7 @@ class NeuralSide:
         vocab_size: rows of its vocabulary head.
         max_length: texts are cut after this many tokens.
         adapter: folder of a PEFT adapter to merge in.
-        pooling: over a text's tokens.
+        head: makes weights of terms of hidden states.
         double_log: log1p(log1p(relu(x))) in place of log1p(relu(x)).
         prompt: put before every text.
         top_n: only the heaviest terms of a text are kept.
@@ -67,7 +61,6 @@ class NeuralSide:
         logit_scale: above zero; logits are multiplied by it before the activation.
         linear_head: of BERT; the head's transform is a matrix and a norm, without its activation.
         echo: the model reads every text twice, and the second reading gives the weights.
-        gated: a gate decides which terms a text may have (SparTerm).
     """
 
     folder: Path
@@ -75,7 +68,7 @@ class NeuralSide:
     vocab_size: int
     max_length: int
     adapter: Path | None = None
-    pooling: Pooling = Pooling.MAX
+    head: HeadKind = HeadKind.MAX
     double_log: bool = False
     prompt: str = ""
     top_n: int | None = None
@@ -83,7 +76,6 @@ class NeuralSide:
     logit_scale: float = 1.0
     linear_head: bool = False
     echo: bool = False
-    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +117,7 @@ def _language_model(folder: Path, architecture: Architecture | None = None) -> N
         vocab_size=int(config.get("vocab_size") or config["text_config"]["vocab_size"]),
         max_length=_max_length(folder, config),
         adapter=adapter,
-        gated=(folder / "gate.safetensors").is_file(),
+        head=head_of_files(folder) or HeadKind.MAX,
     )
 
 
@@ -219,7 +211,7 @@ def own_settings(folder: Path) -> dict[str, Any]:
 
 
 def _own_side(folder: Path, settings: dict[str, Any]) -> NeuralSide:
-    kind = Architecture.TOKEN_WEIGHTS if _is_token_weights(folder) else None
+    kind = Architecture.HEADLESS if _is_token_weights(folder) else None
     return _with_settings(_language_model(folder, kind), settings)
 
 
@@ -231,17 +223,19 @@ def _with_settings(side: NeuralSide, settings: dict[str, Any]) -> NeuralSide:
             f"licence and pooling, found {sorted(unknown)}; remove them or update tamis"
         )
     known = {name: value for name, value in settings.items() if name in SIDE_SETTINGS}
-    return replace(side, pooling=_pooling(side.folder, settings), **known)
+    return replace(_pooled(side, settings), **known)
 
 
-def _pooling(folder: Path, settings: dict[str, Any], key: str = "pooling") -> Pooling:
-    try:
-        return Pooling(settings.get(key, Pooling.MAX))
-    except ValueError as error:
+def _pooled(side: NeuralSide, settings: dict[str, Any], key: str = "pooling") -> NeuralSide:
+    """A side whose settings say how its head pools; one with a head of its own has one way."""
+    poolings = [kind for kind in HeadKind if not kind.has_weights]
+    pooling = settings.get(key, HeadKind.MAX)
+    if pooling not in poolings:
         raise FormatError(
-            f"{folder}: expected pooling 'max' or 'sum', found {settings[key]!r}; "
+            f"{side.folder}: expected pooling 'max' or 'sum', found {pooling!r}; "
             "use a model of one of these"
-        ) from error
+        )
+    return side if side.head.has_weights else replace(side, head=HeadKind(pooling))
 
 
 # ---- sentence-transformers ----------------------------------------------------------------------
@@ -302,11 +296,8 @@ def _side_of(folder: Path, modules: list[tuple[str, Path]]) -> NeuralSide | Tabl
             f"{', '.join(classes)}; dense models and sparse autoencoders are not read"
         )
     pooling = read_json(modules[1][1] / "config.json")
-    return replace(
-        _language_model(modules[0][1]),
-        pooling=_pooling(folder, pooling, "pooling_strategy"),
-        double_log=pooling.get("activation_function", "relu") == "log1p_relu",
-    )
+    side = _pooled(_language_model(modules[0][1]), pooling, "pooling_strategy")
+    return replace(side, double_log=pooling.get("activation_function", "relu") == "log1p_relu")
 
 
 def _static_embedding(root: Path, folder: Path) -> TableSide:

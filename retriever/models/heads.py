@@ -1,94 +1,260 @@
-"""Heads other than a product with the vocabulary: weights of a text's own tokens, and a gate."""
+"""Heads: from hidden states to weights of terms. A head knows all of itself.
+
+How it begins, loads, pools, encodes and is saved, and what sentence-transformers lacks of it, is
+one class. `tamis.kernels` multiplies with the vocabulary without building
+``[batch, tokens, vocabulary]``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tamis.kernels.head.activation import Activation
-from tamis.kernels.head.ops import splade_head
-from tamis.retriever.models.splade_model import SpladeModel
+from tamis.kernels.head.ops import (
+    SparseRows,
+    splade_encode,
+    splade_encode_packed,
+    splade_head,
+    splade_head_sum,
+)
+from tamis.retriever.models.head_kinds import GATE_FILE, HIDDEN_LAYER, TOKEN_WEIGHTS_FILE, HeadKind
+from tamis.retriever.models.weights import check_complete, save_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from tamis.retriever.models.description import NeuralSide
-
-TOKEN_WEIGHTS_FILE = "sparse_linear.safetensors"
-GATE_FILE = "gate.safetensors"
+    from tamis.retriever.models.packing import PackedTexts
 
 
-class TokenWeightModel(SpladeModel):
-    """A model that weighs the tokens a text has, and adds none.
+class Head(nn.Module):
+    """What every head can do.
 
-    The weight of a term is the largest relu(f(h)) over its occurrences; f is linear in uniCOIL
-    (arXiv 2106.14807) and bge-m3, a perceptron of two layers in DeepImpact (arXiv 2104.12016).
+    Attributes:
+        packs: whether `encode_packed` is there, for texts that lie end to end.
+        beyond_sentence_transformers: what no module of that library computes; empty if one does.
     """
+
+    packs: ClassVar[bool] = False
+    beyond_sentence_transformers: ClassVar[str] = ""
+
+    @classmethod
+    def load(cls, side: NeuralSide, decoder: nn.Linear | None) -> Self:
+        """The head of a model folder.
+
+        Args:
+            side: the model and its settings.
+            decoder: the vocabulary head that was cut from it; None for a head that needs none.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def begin(cls, side: NeuralSide, base: Head) -> Self:
+        """A new head in the place of one that a base has."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Numbers in a hidden state."""
+        raise NotImplementedError
 
     def pool(
         self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
     ) -> torch.Tensor:
-        """The weights ``[B, V]`` of the tokens ``[B, S]`` with hidden states ``[B, S, D]``."""
-        scores = torch.relu(self.decoder(hidden)).squeeze(-1).float() * mask
-        dense = scores.new_zeros(len(input_ids), self.side.vocab_size)
-        return dense.scatter_reduce(1, input_ids, scores, reduce="amax")
+        """Term weights; differentiable.
 
-    @property
-    def _takes_maxima(self) -> bool:
-        return False
+        Args:
+            hidden: [B, S, D] of the model.
+            mask: [B, S] 1 where a token is, 0 for padding.
+            input_ids: [B, S].
+
+        Returns:
+            [B, V].
+        """
+        raise NotImplementedError
+
+    def encode(
+        self,
+        hidden: torch.Tensor,
+        mask: torch.Tensor,
+        input_ids: torch.Tensor,
+        *,
+        exclude: torch.Tensor,
+        top_n: int | None,
+    ) -> SparseRows:
+        """Term weights as sparse rows, without gradients; arguments as of `pool`.
+
+        Args:
+            hidden: see `pool`.
+            mask: see `pool`.
+            input_ids: see `pool`.
+            exclude: [V] bool, terms that are never given.
+            top_n: the most terms of a row, the heaviest; None gives all.
+        """
+        dense = self.pool(hidden, mask, input_ids).masked_fill(exclude, 0.0)
+        return _sparse_rows(dense, top_n)
+
+    def encode_packed(
+        self,
+        hidden: torch.Tensor,
+        texts: PackedTexts,
+        *,
+        exclude: torch.Tensor,
+        top_n: int | None,
+    ) -> SparseRows:
+        """The same of texts that lie end to end, ``hidden`` [T, D]; where the head `packs`."""
+        raise NotImplementedError
+
+    def save(self, model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model
+        """Write a language model and this head, as `load` finds them."""
+        raise NotImplementedError
 
 
-class Gate(nn.Module):
-    """Which terms a text may have: a second look at the hidden states, open above zero.
+class VocabularyHead(Head):
+    """A head over the vocabulary: a product of hidden state and term, and a bias.
 
     Attributes:
-        transform: [D, D] between hidden states and the vocabulary's matrix.
-        bias: [V] of the gate's logits.
+        decoder: ``weight`` [V, D] (tied where the model ties it) and ``bias``.
     """
 
-    def __init__(self, width: int, bias: torch.Tensor) -> None:
-        """A gate that starts open wherever a head of this bias gives weight."""
+    def __init__(self, side: NeuralSide, decoder: nn.Linear) -> None:
+        """Take over the vocabulary head that was cut from a model."""
         super().__init__()
-        self.transform = nn.Linear(width, width)
-        nn.init.eye_(self.transform.weight)
-        nn.init.zeros_(self.transform.bias)
-        self.bias = nn.Parameter(bias.detach().clone())
+        self.decoder = decoder
+        self._settings: dict[str, Any] = {
+            "activation": Activation.LOG1P_LOG1P_RELU if side.double_log else Activation.LOG1P_RELU,
+            "logit_scale": side.logit_scale,
+        }
+
+    @classmethod
+    def load(cls, side: NeuralSide, decoder: nn.Linear | None) -> Self:
+        """The head that was cut."""
+        assert decoder is not None
+        return cls(side, decoder)
+
+    @classmethod
+    def begin(cls, side: NeuralSide, base: Head) -> Self:
+        """The vocabulary head of a base."""
+        assert isinstance(base, VocabularyHead)
+        return cls(side, base.decoder)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a hidden state."""
+        return int(self.decoder.weight.shape[1])
+
+    def save(self, model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model
+        """Write the language model with its head back in place."""
+        hole = model.get_output_embeddings()
+        model.set_output_embeddings(self.decoder)
+        save_model(model, folder)
+        model.set_output_embeddings(hole)
 
 
-class GatedModel(SpladeModel):
+class MaxHead(VocabularyHead):
+    """SPLADE v2 (arXiv 2109.10086): the largest logit of a term over the tokens."""
+
+    packs = True
+
+    def pool(
+        self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Term weights ``[B, V]``."""
+        return splade_head(
+            hidden, self.decoder.weight, self.decoder.bias, mask=mask.bool(), **self._settings
+        )
+
+    def encode(
+        self,
+        hidden: torch.Tensor,
+        mask: torch.Tensor,
+        input_ids: torch.Tensor,
+        *,
+        exclude: torch.Tensor,
+        top_n: int | None,
+    ) -> SparseRows:
+        """Sparse rows in one pass."""
+        chosen: dict[str, Any] = {"exclude": exclude, "top_n": top_n}
+        return splade_encode(
+            hidden,
+            self.decoder.weight,
+            self.decoder.bias,
+            mask=mask.bool(),
+            **chosen,
+            **self._settings,
+        )
+
+    def encode_packed(
+        self,
+        hidden: torch.Tensor,
+        texts: PackedTexts,
+        *,
+        exclude: torch.Tensor,
+        top_n: int | None,
+    ) -> SparseRows:
+        """Sparse rows in one pass, without padding."""
+        bounds: dict[str, Any] = {"offsets": texts.offsets, "max_len": texts.max_len}
+        chosen: dict[str, Any] = {"exclude": exclude, "top_n": top_n}
+        return splade_encode_packed(
+            hidden, self.decoder.weight, self.decoder.bias, **bounds, **chosen, **self._settings
+        )
+
+
+class SumHead(VocabularyHead):
+    """SPLADE v1 (arXiv 2107.05720): the sum of a term's activated logits over the tokens."""
+
+    def pool(
+        self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Term weights ``[B, V]``."""
+        return splade_head_sum(
+            hidden, self.decoder.weight, self.decoder.bias, mask=mask.bool(), **self._settings
+        )
+
+
+class GatedHead(MaxHead):
     """SparTerm (arXiv 2010.00768): an importance for every term, and a gate that lets few pass.
 
     Terms of the text always pass. The gate is a step; its gradient is that of a sigmoid.
 
     Attributes:
-        gate: the gating controller; importances come from the model's own head.
+        transform: [D, D] between hidden states and the vocabulary's matrix, of the gate.
+        gate_bias: [V] of the gate's logits; open above zero.
     """
 
-    def __init__(
-        self,
-        side: NeuralSide,
-        model: nn.Module,
-        decoder: nn.Linear,
-        special_ids: Iterable[int],
-        gate: Gate,
-    ) -> None:
-        super().__init__(side, model, decoder, special_ids)
-        self.gate = gate
+    packs = False
+    beyond_sentence_transformers = "a gate"
+
+    def __init__(self, side: NeuralSide, decoder: nn.Linear) -> None:
+        """A gate that starts open wherever the head gives weight."""
+        super().__init__(side, decoder)
+        self.transform = nn.Linear(self.width, self.width).to(decoder.weight.dtype)
+        nn.init.eye_(self.transform.weight)
+        nn.init.zeros_(self.transform.bias)
+        size = len(decoder.weight)
+        bias = torch.zeros(size) if decoder.bias is None else decoder.bias.detach().clone()
+        self.gate_bias = nn.Parameter(bias.to(decoder.weight.dtype))
+
+    @classmethod
+    def load(cls, side: NeuralSide, decoder: nn.Linear | None) -> Self:
+        """The head that was cut, and the gate's file."""
+        head = super().load(side, decoder)
+        _fill(head._tensors(), side.folder / GATE_FILE)
+        return head
 
     def pool(
         self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
     ) -> torch.Tensor:
         """Importance times gate, ``[B, V]``."""
         importance = super().pool(hidden, mask, input_ids)
-        gate = self.gate
         logits = splade_head(
-            gate.transform(hidden),
+            self.transform(hidden),
             self.decoder.weight,
-            gate.bias,
+            self.gate_bias,
             mask=mask.bool(),
             activation=Activation.NONE,
         )
@@ -99,51 +265,112 @@ class GatedModel(SpladeModel):
         )
         return importance * torch.where(held > 0, 1.0, passed)
 
+    encode = Head.encode  # the kernel knows no gate
+
+    def save(self, model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model
+        """Write the language model with its head, and the gate beside it."""
+        super().save(model, folder)
+        _write(self._tensors(), folder / GATE_FILE)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """The gate's parameters by their names in its file."""
+        gate = {f"transform.{name}": one for name, one in self.transform.named_parameters()}
+        return {**gate, "bias": self.gate_bias}
+
+
+class TokenWeights(Head):
+    """A head that weighs the tokens a text has, and adds none.
+
+    The weight of a term is the largest relu(f(h)) over its occurrences; f is linear in uniCOIL
+    (arXiv 2106.14807) and bge-m3, a perceptron of two layers in DeepImpact (arXiv 2104.12016).
+
+    Attributes:
+        layers: f, from ``[..., D]`` to ``[..., 1]``.
+    """
+
+    beyond_sentence_transformers = "weights of a text's own tokens"
+
+    def __init__(self, side: NeuralSide, width: int) -> None:
+        """New layers; all tokens start near 1."""
+        super().__init__()
+        self._terms = side.vocab_size
+        last = nn.Linear(width, 1)
+        nn.init.normal_(last.weight, std=0.02)
+        nn.init.ones_(last.bias)
+        hidden = [nn.Linear(width, width), nn.ReLU()] if side.head is HeadKind.MLP else []
+        self.layers = nn.Sequential(*hidden, last)
+
+    @classmethod
+    def load(cls, side: NeuralSide, decoder: nn.Linear | None) -> Self:
+        """The layers of the head's file."""
+        path = side.folder / TOKEN_WEIGHTS_FILE
+        head = cls(side, load_file(str(path))["weight"].shape[-1])
+        _fill(head._tensors(), path)
+        return head
+
+    @classmethod
+    def begin(cls, side: NeuralSide, base: Head) -> Self:
+        """New layers over the hidden states of a base."""
+        return cls(side, base.width)
+
     @property
-    def _takes_maxima(self) -> bool:
-        return False
+    def width(self) -> int:
+        """Numbers in a hidden state."""
+        return self._linear[-1].in_features
+
+    def pool(
+        self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """The weights ``[B, V]`` of the tokens ``[B, S]`` with hidden states ``[B, S, D]``."""
+        scores = torch.relu(self.layers(hidden)).squeeze(-1).float() * mask
+        dense = scores.new_zeros(len(input_ids), self._terms)
+        return dense.scatter_reduce(1, input_ids, scores, reduce="amax")
+
+    def save(self, model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model
+        """Write the backbone, and the layers beside it."""
+        save_model(model, folder)
+        _write(self._tensors(), folder / TOKEN_WEIGHTS_FILE)
+
+    @property
+    def _linear(self) -> list[nn.Linear]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """The parameters by their names in the file: the last layer has bge-m3's."""
+        *first, last = self._linear
+        tensors = {"weight": last.weight, "bias": last.bias}
+        for layer in first:
+            tensors |= {HIDDEN_LAYER: layer.weight, "dense.bias": layer.bias}
+        return tensors
 
 
-def token_weigher(width: int, *, layers: int) -> nn.Module:
-    """A new map from hidden state to weight, of one layer or two; all tokens start near 1."""
-    last = nn.Linear(width, 1)
-    nn.init.normal_(last.weight, std=0.02)
-    nn.init.ones_(last.bias)
-    return last if layers == 1 else nn.Sequential(nn.Linear(width, width), nn.ReLU(), last)
+HEADS: dict[HeadKind, type[Head]] = {
+    HeadKind.MAX: MaxHead,
+    HeadKind.SUM: SumHead,
+    HeadKind.LINEAR: TokenWeights,
+    HeadKind.MLP: TokenWeights,
+    HeadKind.GATED: GatedHead,
+}
 
 
-def save_token_weigher(decoder: nn.Module, folder: Path) -> None:
-    """Write what `load_token_weigher` reads."""
-    layers = [layer for layer in decoder.modules() if isinstance(layer, nn.Linear)]
-    tensors = {"weight": layers[-1].weight, "bias": layers[-1].bias}
-    if len(layers) == 2:
-        tensors |= {"dense.weight": layers[0].weight, "dense.bias": layers[0].bias}
-    save_file(_plain(tensors), str(folder / TOKEN_WEIGHTS_FILE))
+def _sparse_rows(dense: torch.Tensor, top_n: int | None) -> SparseRows:
+    """The entries above zero of ``[B, V]``, at most the ``top_n`` heaviest of a row."""
+    if top_n is not None and top_n < dense.shape[1]:
+        best = dense.topk(top_n, dim=1)
+        dense = torch.zeros_like(dense).scatter_(1, best.indices, best.values)
+    rows, terms = dense.nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(dense)).cumsum(0)
+    return SparseRows(nn.functional.pad(counts, (1, 0)), terms.int(), dense[rows, terms].float())
 
 
-def load_token_weigher(folder: Path) -> nn.Module:
-    """The map from hidden state to weight of a folder: two layers where it holds two."""
-    tensors = load_file(str(folder / TOKEN_WEIGHTS_FILE))
-    decoder = token_weigher(tensors["weight"].shape[1], layers=1 + ("dense.weight" in tensors))
-    names = {"0.weight": "dense.weight", "0.bias": "dense.bias", "2.weight": "weight"}
-    names |= {"2.bias": "bias"}
-    known = {name: tensors[names.get(name, name)] for name in decoder.state_dict()}
-    decoder.load_state_dict(known)
-    return decoder
+def _fill(parameters: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy a head's file into its parameters; every one must be there."""
+    tensors = load_file(str(path))
+    check_complete(set(parameters) - set(tensors), tensors, path)
+    for name, one in parameters.items():
+        one.data.copy_(tensors[name])
 
 
-def save_gate(gate: Gate, folder: Path) -> None:
-    """Write what `load_gate` reads."""
-    save_file(_plain(gate.state_dict()), str(folder / GATE_FILE))
-
-
-def load_gate(folder: Path) -> Gate:
-    """The gate of a model folder."""
-    tensors = load_file(str(folder / GATE_FILE))
-    gate = Gate(len(tensors["transform.bias"]), tensors["bias"])
-    gate.load_state_dict(tensors)
-    return gate
-
-
-def _plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: one.detach().float().cpu().contiguous() for name, one in tensors.items()}
+def _write(parameters: dict[str, torch.Tensor], path: Path) -> None:
+    plain = {name: one.detach().float().cpu().contiguous() for name, one in parameters.items()}
+    save_file(plain, str(path))

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from tamis.index.errors import FormatError, InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import QUERY_WEIGHT_FILES, EncoderDescription
+from tamis.retriever.models.tensor_files import load_arrays, save_arrays
 from tamis.retriever.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class TableQueryEncoder:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(folder)
-        save_file({"weight": self.weights}, str(folder / QUERY_WEIGHT_FILES[0]))
+        save_arrays({"weight": self.weights}, folder / QUERY_WEIGHT_FILES[0])
         (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(self.description), indent=2))
 
     @staticmethod
@@ -126,11 +125,11 @@ def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDAr
     """
     try:
         if path.suffix == ".safetensors":
-            table = load_file(str(path))["weight"].astype(np.float32).reshape(-1)
+            table = load_arrays(path)["weight"].astype(np.float32).reshape(-1)
         else:
             pieces = _pieces_of_json(path) if path.suffix == ".json" else _pieces_of_lines(path)
             table = _by_id(pieces, tokenizer)
-    except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, FormatError, KeyError, ValueError, AttributeError) as error:
         raise FormatError(
             f"{path}: expected query weights (safetensors with a tensor `weight`, JSON of piece to "
             f"weight, or lines of piece, tab, weight), found something else ({error!r}); "

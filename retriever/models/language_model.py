@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
-from transformers.utils import logging
 
 from tamis.index.errors import FormatError
 from tamis.retriever.models.description import Architecture, NeuralSide
-from tamis.retriever.models.heads import (
-    GatedModel,
-    TokenWeightModel,
-    load_gate,
-    load_token_weigher,
-)
+from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.quantised_weights import SCALE, load_quantised
 from tamis.retriever.models.splade_model import SpladeModel
+from tamis.retriever.models.tensor_files import tensor_names
+from tamis.retriever.models.weights import fill, load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
-POOLER = "pooler."  # of backbones saved without a head; no weight of a term comes from it
+KINDS: dict[Architecture, Any] = {
+    Architecture.MASKED: AutoModelForMaskedLM,
+    Architecture.CAUSAL: AutoModelForCausalLM,
+    Architecture.HEADLESS: AutoModel,
+}
 
 
 def load_language_model(
@@ -52,16 +50,10 @@ def load_language_model(
         FormatError: weights are missing, or the head does more than a product and a bias.
     """
     dtype = dtype or _choose_dtype(side, device)
-    if side.architecture is Architecture.TOKEN_WEIGHTS:
-        model: Any = _from_folder(AutoModel, side.folder, dtype)
-        parts = (side, model, load_token_weigher(side.folder).to(dtype))
-        return TokenWeightModel(*parts, special_ids).to(device).eval()
     model = load_whole_model(side, dtype)
-    decoder = cut_head(model, side.folder)
-    if side.gated:
-        gate = load_gate(side.folder).to(dtype)
-        return GatedModel(side, model, decoder, special_ids, gate).to(device).eval()
-    return SpladeModel(side, model, decoder, special_ids).to(device).eval()
+    decoder = cut_head(model, side.folder) if side.head.over_vocabulary else None
+    head = HEADS[side.head].load(side, decoder).to(dtype)
+    return SpladeModel(side, model, head, special_ids).to(device).eval()
 
 
 class PassThrough(nn.Module):
@@ -119,21 +111,20 @@ def multiplies_bfloat16() -> bool:
 
 def load_headless(folder: Path) -> nn.Module:
     """A backbone without a head, in float32 on the processor, such as a dense encoder's."""
-    model: nn.Module = _from_folder(AutoModel, folder, torch.float32)
+    model: nn.Module = load_model(AutoModel, folder, torch.float32).model
     return model.eval()
 
 
 def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
-    """A side's Hugging Face model with its vocabulary head, on the processor."""
-    causal = side.architecture is Architecture.CAUSAL
-    kind: Any = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    """A side's Hugging Face model, with its vocabulary head if it has one, on the processor."""
+    kind = KINDS[side.architecture]
     if _is_quantised(side.folder / "model.safetensors"):
         weights = load_quantised(side.folder / "model.safetensors")
         config = AutoConfig.from_pretrained(str(side.folder), local_files_only=True)
         model = kind.from_config(config, dtype=dtype)
-        _fill(model, weights, side.folder)
+        fill(model, {name: torch.from_numpy(one) for name, one in weights.items()}, side.folder)
     else:
-        model = _from_folder(kind, side.folder, dtype)
+        model = load_model(kind, side.folder, dtype).model
     if side.linear_head:
         make_head_linear(model, side.folder)
     return model if side.adapter is None else _with_adapter(model, side.adapter)
@@ -156,66 +147,6 @@ def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF 
     transform.transform_act_fn = nn.Identity()
 
 
-def _from_folder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401  HF classes
-    """The model of a folder, with every weight found there (transformers would invent the rest)."""
-    with without_progress_bars(), without_load_report():
-        model, report = kind.from_pretrained(
-            str(folder),
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    needed = (name for name in report["missing_keys"] if not name.startswith(POOLER))
-    _check_complete(needed, folder)
-    return model
-
-
-@contextlib.contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Have transformers draw none while the context is open."""
-    bars: Any = logging  # untyped
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def without_load_report() -> Iterator[None]:
-    """Have transformers keep its table of missing weights to itself: here that is an error."""
-    reports: Any = logging  # untyped
-    level = reports.get_verbosity()
-    reports.set_verbosity_error()
-    try:
-        yield
-    finally:
-        reports.set_verbosity(level)
-
-
-def _fill(model: nn.Module, weights: dict[str, Any], folder: Path) -> None:
-    """Give a new model its weights; a head may be absent where it is tied to the embeddings."""
-    report = model.load_state_dict(
-        {name: torch.from_numpy(weight) for name, weight in weights.items()}, strict=False
-    )
-    any_model: Any = model
-    tied = getattr(any_model, "all_tied_weights_keys", None) or any_model._tied_weights_keys or ()
-    _check_complete([name for name in report.missing_keys if name not in tied], folder)
-
-
-def _check_complete(missing: Iterable[str], folder: Path) -> None:
-    names = sorted(missing)
-    if names:
-        raise FormatError(
-            f"{folder}: expected the weights of the model and its vocabulary head, found none for "
-            f"{', '.join(names[:3])} ({len(names)} missing); use a checkpoint with its head"
-        )
-
-
 def _with_adapter(model: Any, adapter: Path) -> Any:  # noqa: ANN401  any HF model
     """The model with a PEFT adapter merged into its weights."""
     try:
@@ -233,10 +164,4 @@ def _with_adapter(model: Any, adapter: Path) -> Any:  # noqa: ANN401  any HF mod
 def _is_quantised(path: Path) -> bool:
     if not path.is_file():
         return False  # a model in several files
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return any(name.endswith(SCALE) for name in file.keys())  # noqa: SIM118  no dict
-    except SafetensorError as error:
-        raise FormatError(
-            f"{path}: expected safetensors, found something else ({error}); copy the file anew"
-        ) from error
+    return any(name.endswith(SCALE) for name in tensor_names(path))

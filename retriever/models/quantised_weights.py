@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+
+from tamis.retriever.models.tensor_files import load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,13 +42,13 @@ def save_quantised(weights: Mapping[str, NDArray[np.float32]], path: Path) -> No
         if weight.ndim == 2:
             tensors[name], tensors[name + SCALE] = quantise_rows(weight)
         else:
-            tensors[name] = np.ascontiguousarray(weight)
-    save_file(tensors, str(path), metadata={"format": "pt", "quantisation": "int8 rows"})
+            tensors[name] = weight
+    save_arrays(tensors, path, {"format": "pt", "quantisation": "int8 rows"})
 
 
 def load_quantised(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read what `save_quantised` wrote, as float32."""
-    tensors = load_file(str(path))
+    tensors = load_arrays(path)
     return {
         name: _restore(tensor, tensors.get(name + SCALE))
         for name, tensor in tensors.items()

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import tokenizers
 import torch
-from safetensors.numpy import save_file
 from transformers import PreTrainedTokenizerFast
 
 from tamis.index.errors import FormatError
 from tamis.retriever.models.description import Architecture, NeuralSide, TableSide, read_checkpoint
+from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.inference_free import read_weight_table
-from tamis.retriever.models.language_model import load_whole_model, without_progress_bars
+from tamis.retriever.models.language_model import load_whole_model
+from tamis.retriever.models.tensor_files import save_arrays
 from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.models.weights import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,9 +73,10 @@ def check_representable(side: NeuralSide | TableSide) -> None:
     """
     if isinstance(side, TableSide):
         return
+    beyond = HEADS[side.head].beyond_sentence_transformers
     reasons = {
-        f"a {side.architecture}": side.architecture is not Architecture.MASKED,
-        "a gate": side.gated,
+        beyond: bool(beyond),
+        f"a {side.architecture}": side.architecture is Architecture.CAUSAL,
         "texts read twice": side.echo,
         f"logits scaled by {side.logit_scale}": side.logit_scale != 1,
     }
@@ -120,12 +123,11 @@ def _write_model(side: NeuralSide, folder: Path, pooling: Path) -> None:
     tokenizer = Tokenizer.load(side.folder, side.max_length)
     model = load_whole_model(side, torch.float32)
     _put_into_weights(side, model, tokenizer)
-    with without_progress_bars():
-        model.save_pretrained(str(folder))
+    save_model(model, folder)
     _write_tokenizer(tokenizer, folder, side.max_length, int(model.config.pad_token_id or 0))
     _json(folder / "sentence_bert_config.json", {"max_seq_length": side.max_length})
     activation = "log1p_relu" if side.double_log else "relu"
-    settings = {"pooling_strategy": side.pooling, "activation_function": activation}
+    settings = {"pooling_strategy": side.head, "activation_function": activation}
     _json(pooling / "config.json", settings | {"embedding_dimension": side.vocab_size})
 
 
@@ -147,7 +149,7 @@ def _write_table(side: TableSide, folder: Path) -> None:
     weights = read_weight_table(side.weights, tokenizer, tokenizer.size).clip(min=0)
     weights[list(tokenizer.special_ids)] = 0
     _write_tokenizer(tokenizer, folder, 512, padding=0)
-    save_file({"weight": weights}, str(folder / "model.safetensors"))
+    save_arrays({"weight": weights}, folder / "model.safetensors")
     _json(folder / "config.json", {"frozen": True})
 
 

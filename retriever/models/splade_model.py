@@ -1,8 +1,7 @@
 """A language model as a sparse encoder: token ids in, weights of terms out.
 
-transformers runs the backbone and the head's transform unforked; the last product, with the
-vocabulary, is left to `tamis.kernels`, which never builds ``[batch, tokens, vocabulary]``.
-Heads of other shapes are in `term_heads`; loading is `language_model`'s affair.
+transformers runs the backbone and the head's transform unforked; what follows is the head, see
+`heads`. Loading is `language_model`'s affair.
 """
 
 from __future__ import annotations
@@ -15,21 +14,16 @@ import torch
 from torch import nn
 
 from tamis.index.vectors import SparseVectors
-from tamis.kernels.head.activation import Activation
-from tamis.kernels.head.ops import (
-    SparseRows,
-    splade_encode,
-    splade_encode_packed,
-    splade_head,
-    splade_head_sum,
-)
-from tamis.retriever.models.description import Architecture, NeuralSide, Pooling
+from tamis.retriever.models.description import Architecture, NeuralSide
 from tamis.retriever.models.fast_linear import use_fast_products
 from tamis.retriever.models.packing import pack_texts, prepare_packing, run_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
+
+    from tamis.kernels.head.ops import SparseRows
+    from tamis.retriever.models.heads import Head
 
 CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
 GPU_BATCH_TOKENS = 65_536
@@ -42,23 +36,20 @@ class SpladeModel(nn.Module):
 
     Attributes:
         model: the Hugging Face model, whose output embeddings pass their input through.
-        decoder: the vocabulary head, ``weight`` [V, D] (tied where the model ties it) and ``bias``.
-        activation: from pooled logit to weight.
+        head: makes weights of terms of what the model gives.
         excluded: ``[V]`` bool, terms that are never emitted.
     """
 
-    decoder: Any  # nn.Linear, unless the head is of another shape
     excluded: torch.Tensor
 
     def __init__(
-        self, side: NeuralSide, model: nn.Module, decoder: nn.Module, special_ids: Iterable[int]
+        self, side: NeuralSide, model: nn.Module, head: Head, special_ids: Iterable[int]
     ) -> None:
-        """Join a model and the head that was cut from it; see `load_language_model`."""
+        """Join a model and its head; see `load_language_model`."""
         super().__init__()
         self.side = side
         self.model = model
-        self.decoder = decoder
-        self.activation = Activation.LOG1P_LOG1P_RELU if side.double_log else Activation.LOG1P_RELU
+        self.head = head
         excluded = torch.zeros(side.vocab_size, dtype=torch.bool)
         excluded[list(special_ids)] = True
         self.register_buffer("excluded", excluded, persistent=False)
@@ -121,22 +112,8 @@ class SpladeModel(nn.Module):
 
     def weights(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Term weights ``[B, V]`` float32 of padded texts, special terms 0; differentiable."""
-        dense = self.pool(self(input_ids, mask), mask, input_ids)
+        dense = self.head.pool(self(input_ids, mask), mask, input_ids)
         return dense.masked_fill(self.excluded, 0.0)
-
-    def pool(
-        self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
-    ) -> torch.Tensor:
-        """The weights ``[B, V]`` that the head makes of its inputs ``[B, S, D]``."""
-        head = splade_head_sum if self.side.pooling is Pooling.SUM else splade_head
-        return head(
-            hidden,
-            self.decoder.weight,
-            self.decoder.bias,
-            mask=mask.bool(),
-            activation=self.activation,
-            logit_scale=self.side.logit_scale,
-        )
 
     @property
     def packs(self) -> bool:
@@ -149,7 +126,7 @@ class SpladeModel(nn.Module):
         Its class, parameters and results stay; texts are no longer padded where that can be.
         """
         masked = self.side.architecture is Architecture.MASKED
-        if masked and self._takes_maxima and not self.side.echo:
+        if masked and self.head.packs and not self.side.echo:
             self._first_position = prepare_packing(self.model)
         if self.excluded.device.type == "cpu":
             use_fast_products(self.model)
@@ -178,38 +155,16 @@ class SpladeModel(nn.Module):
 
     def _encode_packed(self, ids: Sequence[Sequence[int]]) -> SparseRows:
         texts = pack_texts(ids, self._first_position or 0, self.excluded.device)
-        return splade_encode_packed(
-            run_packed(self.model, texts),
-            self.decoder.weight,
-            self.decoder.bias,
-            offsets=texts.offsets,
-            max_len=texts.max_len,
-            activation=self.activation,
-            logit_scale=self.side.logit_scale,
-            exclude=self.excluded,
-            top_n=self.side.top_n,
-        )
+        hidden = run_packed(self.model, texts)
+        return self.head.encode_packed(hidden, texts, exclude=self.excluded, top_n=self.side.top_n)
 
     def _encode_padded(self, ids: Sequence[Sequence[int]]) -> SparseRows:
         device = self.excluded.device
         input_ids, mask = (part.to(device) for part in pad(ids, self._padding_id))
-        if not self._takes_maxima:
-            return _sparse_rows(self.weights(input_ids, mask), self.side.top_n)
-        return splade_encode(
-            self(input_ids, mask),
-            self.decoder.weight,
-            self.decoder.bias,
-            mask=mask.bool(),
-            activation=self.activation,
-            logit_scale=self.side.logit_scale,
-            exclude=self.excluded,
-            top_n=self.side.top_n,
+        hidden = self(input_ids, mask)
+        return self.head.encode(
+            hidden, mask, input_ids, exclude=self.excluded, top_n=self.side.top_n
         )
-
-    @property
-    def _takes_maxima(self) -> bool:
-        """Whether the head is the one that the kernels encode with."""
-        return self.side.pooling is Pooling.MAX
 
 
 def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -226,13 +181,3 @@ def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, to
 def _streams(device: torch.device) -> list[torch.cuda.Stream]:
     kind: Any = torch.cuda.Stream  # untyped
     return [kind(device) for _ in range(GPU_LANES)]
-
-
-def _sparse_rows(dense: torch.Tensor, top_n: int | None) -> SparseRows:
-    """The entries above zero of ``[B, V]``, at most the ``top_n`` heaviest of a row."""
-    if top_n is not None and top_n < dense.shape[1]:
-        best = dense.topk(top_n, dim=1)
-        dense = torch.zeros_like(dense).scatter_(1, best.indices, best.values)
-    rows, terms = dense.nonzero(as_tuple=True)
-    counts = torch.bincount(rows, minlength=len(dense)).cumsum(0)
-    return SparseRows(nn.functional.pad(counts, (1, 0)), terms.int(), dense[rows, terms].float())

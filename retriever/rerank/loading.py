@@ -19,10 +19,10 @@ from transformers import AutoConfig, AutoModel
 from transformers.utils import logging
 
 from tamis.index.errors import FormatError, MismatchError
-from tamis.retriever.models.language_model import without_progress_bars
 from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder
 from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
 from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.models.weights import without_progress_bars
 from tamis.retriever.rerank.backbone import (
     CAUSAL,
     Backbone,

@@ -9,26 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from tamis.retriever.models.head_kinds import HeadKind
 from tamis.retriever.training.read_config import check
 from tamis.retriever.training.records import Later, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Head(StrEnum):
-    """What turns hidden states into weights of terms."""
-
-    MAX = "max"  # vocabulary head, maximum over the tokens (SPLADE v2)
-    SUM = "sum"  # vocabulary head, sum over the tokens (SPLADE v1)
-    LINEAR = "linear"  # one weight for each token of the text, by one layer (uniCOIL)
-    MLP = "mlp"  # the same by two layers (DeepImpact)
-    GATED = "gated"  # vocabulary head behind a gate (SparTerm)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is the vocabulary head of the base and nothing more."""
-        return self in (Head.MAX, Head.SUM)
 
 
 class Penalty(StrEnum):
@@ -113,7 +99,7 @@ class EncoderConfig:
 
     base: str = "default"
     double_log: bool = True
-    head: Later[Head] = Head.MAX
+    head: Later[HeadKind] = HeadKind.MAX
     echo: Later[bool] = False
     bidirectional: Later[bool] = False
     lora_rank: Later[int] = 0

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
-from tamis.retriever.models.description import Pooling
 from tamis.retriever.models.formats import QUERY_WEIGHT_FILES, SETTINGS_FILE
-from tamis.retriever.models.heads import GatedModel, TokenWeightModel, save_gate, save_token_weigher
-from tamis.retriever.models.language_model import without_progress_bars
+from tamis.retriever.models.head_kinds import HeadKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,32 +43,17 @@ def export_model(student: Student, folder: Path, *, name: str) -> None:
 
 def _export_side(student: Student, model: SpladeModel, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with without_progress_bars():
-        _export_weights(model, folder)
+    if hasattr(model.model, "peft_config"):
+        _export_differences(model, folder)
+    else:
+        model.head.save(model.model, folder)
     student.tokenizer.save(folder)
     side = model.side
     settings = {"name": name, "max_length": side.max_length}
     settings |= {key: getattr(side, key) for key in KEPT_SETTINGS if getattr(side, key)}
-    if side.pooling is not Pooling.MAX:
-        settings["pooling"] = side.pooling
+    if side.head is HeadKind.SUM:  # other heads have files of their own
+        settings["pooling"] = side.head
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2))
-
-
-def _export_weights(model: SpladeModel, folder: Path) -> None:
-    whole: Any = model.model
-    if hasattr(whole, "peft_config"):
-        _export_differences(model, folder)
-        return
-    if isinstance(model, TokenWeightModel):
-        whole.save_pretrained(str(folder))
-        save_token_weigher(model.decoder, folder)
-        return
-    hole = whole.get_output_embeddings()
-    whole.set_output_embeddings(model.decoder)
-    whole.save_pretrained(str(folder))
-    whole.set_output_embeddings(hole)
-    if isinstance(model, GatedModel):
-        save_gate(model.gate, folder)
 
 
 def _export_differences(model: SpladeModel, folder: Path) -> None:

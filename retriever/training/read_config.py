@@ -58,7 +58,7 @@ def _contradictions(config: TrainingConfig) -> Iterator[tuple[str, str, str]]:
     if model.query_table and model.query is not None:
         yield "both", "model.query or model.query_table", "set model.query_table = false"
     for side in filter(None, (model, model.query)):
-        if side.lora_rank and not side.head.is_plain:
+        if side.lora_rank and side.head.has_weights:
             yield f"head {side.head}", "head max or sum with lora_rank", "set lora_rank = 0"
     mines = config.mining.every or any(one.listed or one.triples for one in config.data.sources)
     if batch.negatives and not mines:

@@ -9,22 +9,27 @@ import torch
 from torch import nn
 
 from tamis.index.errors import InputError
-from tamis.retriever.models.description import Architecture, NeuralSide, Pooling, read_checkpoint
-from tamis.retriever.models.heads import Gate, GatedModel, TokenWeightModel, token_weigher
+from tamis.retriever.models.description import (
+    Architecture,
+    HeadKind,
+    NeuralSide,
+    read_checkpoint,
+)
+from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.language_model import load_language_model
-from tamis.retriever.training.config import EncoderConfig, Head
+from tamis.retriever.models.splade_model import SpladeModel
 from tamis.retriever.training.teachers import backbone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tamis.retriever.models.splade_model import SpladeModel
+    from tamis.retriever.training.config import EncoderConfig
 
 LORA_ALPHA = 2  # times the rank: the scale of the differences
 
 
 def base_side(config: EncoderConfig) -> NeuralSide:
-    """What a configuration starts from, with its settings.
+    """What a configuration starts from: the head of the base, all else as configured.
 
     Raises:
         InputError, FormatError: the base model cannot be read.
@@ -33,11 +38,9 @@ def base_side(config: EncoderConfig) -> NeuralSide:
     return replace(
         side,
         double_log=config.double_log,
-        pooling=Pooling.SUM if config.head is Head.SUM else Pooling.MAX,
         echo=config.echo,
         bidirectional=side.bidirectional or config.bidirectional,
         max_length=side.max_length // 2 if config.echo else side.max_length,
-        gated=side.gated and config.head is Head.GATED,
         prompt="",  # batches are made of bare texts
     )
 
@@ -60,26 +63,22 @@ def trainable_model(
     return model
 
 
-def _with_head(head: Head, side: NeuralSide, special: list[int]) -> SpladeModel:
-    model = load_language_model(side, special, torch.device("cpu"))
-    own_tokens = head in (Head.LINEAR, Head.MLP)
-    if isinstance(model, TokenWeightModel):
-        if not own_tokens:
-            raise InputError(
-                f"{side.folder}: expected a base with a vocabulary head for head {head}, found one "
-                "that weighs tokens; set head to linear or choose another base"
-            )
-        return model
-    if own_tokens:
-        side = replace(side, architecture=Architecture.TOKEN_WEIGHTS, double_log=False)
-        decoder = token_weigher(model.decoder.weight.shape[1], layers=1 + (head is Head.MLP))
-        return TokenWeightModel(side, backbone_of(model.model), decoder, special)
-    if head is Head.GATED and not side.gated:
-        size, width = model.decoder.weight.shape
-        bias = torch.zeros(size) if model.decoder.bias is None else model.decoder.bias
-        side = replace(side, gated=True)
-        return GatedModel(side, model.model, model.decoder, special, Gate(width, bias))
-    return model
+def _with_head(kind: HeadKind, side: NeuralSide, special: list[int]) -> SpladeModel:
+    """A base with a head of that kind: its own, or one that begins on top of it."""
+    if kind.over_vocabulary and not side.head.over_vocabulary:
+        raise InputError(
+            f"{side.folder}: expected a base with a vocabulary head for head {kind}, found one "
+            "that weighs tokens; set head to linear or choose another base"
+        )
+    base = load_language_model(side, special, torch.device("cpu"))
+    if side.head is kind:
+        return base
+    model = base.model
+    wanted = replace(side, head=kind)
+    if not kind.over_vocabulary:
+        model = backbone_of(model)
+        wanted = replace(wanted, architecture=Architecture.HEADLESS, double_log=False)
+    return SpladeModel(wanted, model, HEADS[kind].begin(wanted, base.head), special)
 
 
 def add_low_rank(model: SpladeModel, rank: int) -> None:

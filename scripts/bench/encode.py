@@ -25,9 +25,15 @@ from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.index.reference import search
 from tamis.retriever.corpus.passages import read_passages
-from tamis.retriever.models.description import Architecture, Checkpoint, read_checkpoint
+from tamis.retriever.models.description import (
+    Architecture,
+    Checkpoint,
+    HeadKind,
+    read_checkpoint,
+)
 from tamis.retriever.models.encoder import SparseEncoder
 from tamis.retriever.models.language_model import load_whole_model, make_head_linear
+from tamis.retriever.models.weights import save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +119,7 @@ def float32_copy(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
     if side.architecture is not Architecture.MASKED:
         raise ValueError(f"expected a masked language model, found a {side.architecture}")
     with tempfile.TemporaryDirectory() as name:
-        load_whole_model(side, torch.float32).save_pretrained(name)
+        save_model(load_whole_model(side, torch.float32), Path(name))
         SparseEncoder(checkpoint, device="cpu").tokenizer.save(Path(name))
         copy = replace(side, folder=Path(name), adapter=None)
         yield replace(checkpoint, document=copy)
@@ -134,7 +140,8 @@ def sentence_transformer(copy: Checkpoint, device: str, dtype: torch.dtype) -> A
     if side.linear_head:
         make_head_linear(language_model.auto_model, side.folder)
     pooling = SpladePooling(
-        side.pooling.value, activation_function="log1p_relu" if side.double_log else "relu"
+        "sum" if side.head is HeadKind.SUM else "max",
+        activation_function="log1p_relu" if side.double_log else "relu",
     )
     return sentence_transformers.SparseEncoder(
         modules=[language_model, pooling], device=device, max_active_dims=side.top_n
@@ -215,7 +222,7 @@ def _systems(checkpoint: Checkpoint, copy: Checkpoint, device: str) -> Iterator[
         variants["tamis, float32"] = copy
     for name, variant in variants.items():
         ours = SparseEncoder(variant, device=device)
-        arithmetic = str(ours.document_model.decoder.weight.dtype).removeprefix("torch.")
+        arithmetic = str(ours.document_model.model.dtype).removeprefix("torch.")
         yield System(name, arithmetic, ours.encode_documents)
 
 

@@ -40,6 +40,13 @@ SMALL = {
     "intermediate_size": 40,
     "max_position_embeddings": 64,
 }
+FAMILY_SIZES = {
+    "DistilBert": {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40},
+    "ModernBert": SMALL | {"global_attn_every_n_layers": 2, "local_attention": 8},
+    **dict.fromkeys(
+        ("Mistral", "Qwen3", "Gemma"), SMALL | {"num_key_value_heads": 3, "head_dim": 8}
+    ),
+}
 
 
 def write_bert(folder: Path, **changes: Any) -> Path:
@@ -82,6 +89,11 @@ def write_gemma2(folder: Path) -> Path:
     """A decoder that caps its logits after the head."""
     sizes = SMALL | {"head_dim": 8, "num_key_value_heads": 1, "final_logit_softcapping": 3.0}
     return _write(folder, "Gemma2", "CausalLM", _byte_pairs(), sizes)
+
+
+def write_family(folder: Path, family: str, task: str, **changes: Any) -> Path:
+    """A model of any family of transformers over word pieces, such as ``"Albert", "MaskedLM"``."""
+    return _write(folder, family, task, _wordpiece(), FAMILY_SIZES.get(family, SMALL) | changes)
 
 
 MASKED = {

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tamis.index.errors import FormatError
+from tamis.retriever.models.tensor_files import save_arrays
 from tamis.retriever.training.data.token_rows import TokenRows, row_hashes
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class WordTable:
             "stems": self.stems,
             "stem_count": np.array([self.stem_count]),
         }
-        save_file(tensors, str(path))
+        save_arrays(tensors, path)
 
     @staticmethod
     def load(path: Path) -> WordTable:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tamis.index.errors import FormatError, InputError, MismatchError
+from tamis.retriever.models.tensor_files import save_arrays
 from tamis.retriever.training.data.dev_sets import read_dev_set
 from tamis.retriever.training.data.sources import read_source
 from tamis.retriever.training.data.stems import WordTable, build_word_table
@@ -110,7 +111,7 @@ class TrainingData:
             dev.queries.save(folder / f"dev{i}.queries.rows")
             _save_pairs(dev.pairs, folder / f"dev{i}.pairs.safetensors", dev.grades)
         if len(self.listed.queries):
-            save_file(self.listed._asdict(), str(folder / LISTED_FILE))
+            save_arrays(self.listed._asdict(), folder / LISTED_FILE)
         names = [dev.name for dev in self.dev]
         about = {"settings": settings, "dev": names}
         (folder / "data.json").write_text(json.dumps(about, indent=2))
@@ -252,7 +253,7 @@ def _save_pairs(pairs: Pairs, path: Path, grades: NDArray[np.float32] | None = N
         "judged": pairs.judged.astype(np.uint8),
         "grades": np.ones(len(pairs), np.float32) if grades is None else grades,
     }
-    save_file(tensors, str(path))
+    save_arrays(tensors, path)
 
 
 def _load_pairs(path: Path) -> tuple[Pairs, NDArray[np.float32]]:

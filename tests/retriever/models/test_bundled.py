@@ -89,7 +89,7 @@ def test_half_precision_changes_weights_little(bundled):
     model = bundled.document_model
     ids = bundled.tokenizer.document_ids(PASSAGES)
     found = model.encode(ids)
-    dtype = model.decoder.weight.dtype
+    dtype = model.head.decoder.weight.dtype
     try:
         whole = model.float().encode(ids)
     finally:

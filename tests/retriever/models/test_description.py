@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from tamis.index.errors import FormatError, InputError
 from tamis.retriever.models.description import (
     Architecture,
+    HeadKind,
     NeuralSide,
-    Pooling,
     TableSide,
     find_folder,
     read_checkpoint,
@@ -37,7 +37,7 @@ def test_a_plain_folder_is_described_whole(tmp_path):
     assert found.location == str(folder.resolve())
     assert found.query == found.document
     assert found.document.architecture is Architecture.MASKED
-    assert (found.document.pooling, found.document.double_log) == (Pooling.MAX, False)
+    assert (found.document.head, found.document.double_log) == (HeadKind.MAX, False)
 
 
 def test_a_model_without_a_card_has_an_unknown_licence(tmp_path):
@@ -50,7 +50,7 @@ def test_pooling_settings_of_sentence_transformers_are_read(tmp_path, old_types)
         tmp_path, old_types=old_types, activation="log1p_relu", pooling="sum"
     )
     side = read_checkpoint(str(tmp_path)).document
-    assert (side.pooling, side.double_log, side.max_length) == (Pooling.SUM, True, 32)
+    assert (side.head, side.double_log, side.max_length) == (HeadKind.SUM, True, 32)
 
 
 def test_max_active_dims_become_the_number_of_terms_kept(tmp_path):
@@ -103,7 +103,7 @@ def test_settings_of_our_own_add_to_a_plain_folder(tmp_path):
     assert (found.description.name, found.description.licence) == ("x", "mit")
     side = found.document
     assert (side.double_log, side.logit_scale, side.bidirectional) == (True, 0.5, True)
-    assert (side.top_n, side.prompt, side.pooling) == (9, "p: ", Pooling.SUM)
+    assert (side.top_n, side.prompt, side.head) == (9, "p: ", HeadKind.SUM)
     assert found.description.max_length == 20
 
 
@@ -136,8 +136,12 @@ def test_token_weights_as_a_pickle_are_refused_with_the_command(tmp_path):
 
 def test_token_weights_after_conversion_are_read(tmp_path):
     tiny.write_xlm_roberta(tmp_path)
-    save_file({"weight": torch.zeros(1, 24)}, str(tmp_path / "sparse_linear.safetensors"))
-    assert read_checkpoint(str(tmp_path)).document.architecture is Architecture.TOKEN_WEIGHTS
+    one = {"weight": torch.zeros(1, 24), "bias": torch.zeros(1)}
+    two = {"dense.weight": torch.zeros(24, 24), "dense.bias": torch.zeros(24)}
+    for tensors, head in ((one, HeadKind.LINEAR), (one | two, HeadKind.MLP)):
+        save_file(tensors, str(tmp_path / "sparse_linear.safetensors"))
+        side = read_checkpoint(str(tmp_path)).document
+        assert (side.architecture, side.head) == (Architecture.HEADLESS, head)
 
 
 def test_a_model_that_brings_code_is_refused(tmp_path):

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 
 from tamis.index.errors import InputError, MismatchError
 from tamis.retriever import load_encoder
-from tamis.retriever.training.config import EncoderConfig, Head
+from tamis.retriever.models.head_kinds import HeadKind
+from tamis.retriever.training.config import EncoderConfig
 from tamis.retriever.training.data.training_data import load_or_prepare
 from tamis.retriever.training.health import TrainingError
 from tamis.retriever.training.student import load_student
@@ -160,7 +161,7 @@ def test_a_training_whose_documents_become_one_stops_with_a_message(make_config,
     config = make_config(run={"log_steps": 1})
     trainer = make_trainer(config, data_folder)
     with torch.no_grad():
-        trainer.student.documents.decoder.weight.zero_()
+        trainer.student.documents.head.decoder.weight.zero_()
     with pytest.raises(TrainingError, match="found the same vector for all"):
         trainer.run()
 
@@ -189,7 +190,7 @@ def test_a_board_that_is_not_installed_is_named(make_config, data_folder, monkey
 
 def test_queries_may_have_a_model_of_their_own(make_config, data_folder, base):
     config = make_config(model={"query_table": False})
-    model = replace(config.model, query=EncoderConfig(str(base), False, head=Head.LINEAR))
+    model = replace(config.model, query=EncoderConfig(str(base), False, head=HeadKind.LINEAR))
     config = replace(config, model=model)
     folder = train(config, data_folder, device="cpu")
     encoder = load_encoder(str(folder), device="cpu")
@@ -200,7 +201,7 @@ def test_queries_may_have_a_model_of_their_own(make_config, data_folder, base):
     assert len(expanded) > 2
     trainer = make_trainer(config, data_folder)
     moved = [name for name, one in trainer.optimiser.parameters.items() if "query_model" in name]
-    assert any("decoder" in name for name in moved)
+    assert any("head.layers" in name for name in moved)
 
 
 def test_a_table_may_stay_as_it_starts(make_config, data_folder):
@@ -229,7 +230,7 @@ def test_a_training_whose_documents_vanish_stops_with_a_message(make_config, dat
     config = make_config(run={"log_steps": 1})
     trainer = make_trainer(config, data_folder)
     with torch.no_grad():
-        trainer.student.documents.decoder.bias.fill_(-1e4)
+        trainer.student.documents.head.decoder.bias.fill_(-1e4)
     with pytest.raises(TrainingError, match="expected documents with terms"):
         trainer.run()
 

@@ -1,0 +1,148 @@
+"""Weights of Hugging Face models, from folders and to them; knows nothing of heads or encoders.
+
+One rule for every model: each weight that it needs is in its folder, or the folder is refused.
+transformers would make up the rest at random.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from safetensors import SafetensorError
+from transformers.utils import logging
+
+from tamis.index.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+POOLER = "pooler."  # of backbones saved without a head; nothing here reads it
+WRAPPERS = ("module.", "_orig_mod.", "model.module.")  # names as parallel or compiled training has
+
+
+class Loaded(NamedTuple):
+    """A model with all its weights, and the names of the weights that it has no place for."""
+
+    model: Any
+    left_over: list[str]
+
+
+def load_model(kind: Any, folder: Path, dtype: torch.dtype, config: Any = None) -> Loaded:  # noqa: ANN401  HF classes
+    """The model of a folder, on the processor.
+
+    Args:
+        kind: such as `transformers.AutoModel`.
+        folder: config.json and safetensors.
+        dtype: of its weights.
+        config: in place of the folder's own.
+
+    Raises:
+        FormatError: a weight is missing or of another shape, or there is no safetensors file.
+    """
+    settings = {} if config is None else {"config": config}
+    try:
+        with without_progress_bars(), without_load_report():
+            model, report = kind.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **settings,
+            )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FormatError(
+            f"{folder}: expected a model in safetensors whose weights have the shapes of its "
+            f"config.json, found none ({reason}); copy the folder anew from its source"
+        ) from error
+    left_over = sorted(report["unexpected_keys"])
+    check_complete(report["missing_keys"], left_over, folder)
+    return Loaded(model, left_over)
+
+
+def fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Give a new model its weights; one that the model ties to another may be absent.
+
+    Raises:
+        FormatError: a weight is missing or of another shape.
+    """
+    try:
+        report = model.load_state_dict(dict(weights), strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FormatError(
+            f"{folder}: expected weights of the shapes of config.json, found others ({reason}); "
+            "copy the folder anew"
+        ) from error
+    any_model: Any = model
+    tied = getattr(any_model, "all_tied_weights_keys", None) or any_model._tied_weights_keys or ()
+    missing = (name for name in report.missing_keys if name not in tied)
+    check_complete(missing, report.unexpected_keys, folder)
+
+
+def check_complete(missing: Iterable[str], left_over: Iterable[str], folder: Path) -> None:
+    """Refuse a model that lacks weights; a pooler, which nothing reads, may be absent.
+
+    Args:
+        missing: names that a model has and its folder has not.
+        left_over: names that its folder has and the model has not.
+        folder: of the model.
+
+    Raises:
+        FormatError: there are such.
+    """
+    names = sorted(name for name in missing if not name.startswith(POOLER))
+    if not names:
+        return
+    wrapper = next((one for one in WRAPPERS if any(x.startswith(one) for x in left_over)), None)
+    remedy = "use a checkpoint with its head"
+    if wrapper:
+        remedy = f"its names begin with {wrapper!r}: save it anew without"
+    raise FormatError(
+        f"{folder}: expected the weights of the whole model, found none for "
+        f"{', '.join(names[:3])} ({len(names)} missing); {remedy}"
+    )
+
+
+def save_model(model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model
+    """Write a model as `load_model` reads it.
+
+    transformers leaves out one of two names of a tensor wherever it could tie them, also in a model
+    that does not; there every name is written.
+    """
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", True)
+    state = None if tied else {name: one.clone() for name, one in model.state_dict().items()}
+    with without_progress_bars():
+        model.save_pretrained(str(folder), state_dict=state)
+
+
+@contextlib.contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Have transformers draw none while the context is open."""
+    bars: Any = logging  # untyped
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def without_load_report() -> Iterator[None]:
+    """Have transformers keep its table of missing weights to itself: here that is an error."""
+    reports: Any = logging  # untyped
+    level = reports.get_verbosity()
+    reports.set_verbosity_error()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(level)
