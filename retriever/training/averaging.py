@@ -6,27 +6,28 @@ Wortsman et al., "Model soups", ICML 2022 (arXiv 2203.05482).
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from tamis.index.errors import FormatError, InputError
 from tamis.retriever.models.formats import QUERY_WEIGHT_FILES
+from tamis.retriever.models.tensor_files import load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-WEIGHTS, TABLE = "model.safetensors", QUERY_WEIGHT_FILES[0]
+WEIGHTS, TABLE = Path("model.safetensors"), Path(QUERY_WEIGHT_FILES[0])
 
 
 def average_models(folders: Sequence[Path], out: Path) -> Path:
     """Write the mean of several trainings that started from the same weights.
 
-    Weights are averaged as they are, query weights geometrically: they are learned as logarithms.
+    Weights are averaged as they are, those of heads and query models too; query weights
+    geometrically: they are learned as logarithms.
 
     Args:
         folders: of models that `tamis train` made; settings and tokenizer are those of the first.
@@ -42,32 +43,44 @@ def average_models(folders: Sequence[Path], out: Path) -> Path:
     if not folders or out.exists():
         found = f"{out}, which exists" if folders else "no model"
         raise InputError(f"expected models and a new folder, found {found}; name another folder")
-    weights = [_tensors(folder / WEIGHTS) for folder in folders]
-    tables = [_tensors(folder / TABLE) for folder in folders if (folder / TABLE).is_file()]
-    for folder, one in zip(folders, weights, strict=True):
-        if _shapes(one) != _shapes(weights[0]):
+    files = _tensor_files(folders[0])
+    for folder in folders:
+        if WEIGHTS not in files or _tensor_files(folder) != files:
             raise FormatError(
-                f"{folder}: expected the tensors of {folders[0]}, found others; "
-                "average trainings of one base"
+                f"{folder}: expected the weights of {folders[0]} that `tamis train` made, found "
+                "no such file or others; give the folders that it printed, of one configuration"
             )
-    mean = {name: np.mean([one[name] for one in weights], axis=0) for name in weights[0]}
+    means = {file: _mean([folder / file for folder in folders], file == TABLE) for file in files}
     shutil.copytree(folders[0], out)
-    save_file(mean, str(out / WEIGHTS), metadata={"format": "pt"})
-    if len(tables) == len(folders):
-        product = np.prod([one["weight"].astype(np.float64) for one in tables], axis=0)
-        table = product ** (1 / len(tables))
-        save_file({"weight": table.astype(np.float32)}, str(out / TABLE))
+    for file, tensors in means.items():
+        save_arrays(tensors, out / file, {"format": "pt"})
     return out
 
 
-def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    if not path.is_file():
-        raise FormatError(
-            f"{path}: expected the weights of a model that `tamis train` made, found no such file; "
-            "give the folder that it printed"
-        )
-    return load_file(str(path))
+def _tensor_files(folder: Path) -> list[Path]:
+    """The files of tensors below a model's folder, relative to it."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*.safetensors"))
 
 
-def _shapes(tensors: dict[str, NDArray[np.float32]]) -> dict[str, tuple[int, ...]]:
+def _mean(paths: list[Path], geometric: bool) -> dict[str, NDArray[Any]]:
+    """The mean of each tensor over files of the same tensors."""
+    first = load_arrays(paths[0])
+    total = {name: np.full(one.shape, float(geometric)) for name, one in first.items()}
+    for path in paths:
+        tensors = load_arrays(path)
+        if _shapes(tensors) != _shapes(first):
+            raise FormatError(
+                f"{path}: expected the tensors of {paths[0]}, found others; "
+                "average trainings of one base"
+            )
+        for name, one in tensors.items():
+            total[name] = total[name] * one if geometric else total[name] + one
+    means = {
+        name: one ** (1 / len(paths)) if geometric else one / len(paths)
+        for name, one in total.items()
+    }
+    return {name: mean.astype(first[name].dtype) for name, mean in means.items()}
+
+
+def _shapes(tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
     return {name: one.shape for name, one in tensors.items()}
