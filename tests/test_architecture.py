@@ -37,6 +37,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "api/http": {"body", "limits", "messages", "metrics", "operations", "problems", "serving"},
     "kernels/head": {"launch", "product", "tuned"},
     "kernels/blocks": {"launch", "tuned"},
+    "kernels/search": set(),
 }
 NOT_IN_INDEX = {"torch", "transformers", "triton", "tokenizers"}
 

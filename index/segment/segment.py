@@ -77,6 +77,11 @@ class Segment:
         """Number of terms with a (possibly empty) posting list."""
         return self._frequencies.size
 
+    @property
+    def records(self) -> Records:
+        """The documents' own vectors, as they are stored."""
+        return self._records
+
     def search(
         self,
         queries: SparseVectors,

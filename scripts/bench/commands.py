@@ -136,11 +136,27 @@ def search(
     precision: Annotated[
         Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
     ] = "f32",
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="cuda: exact search of --documents on a GPU.")
+    ] = "cpu",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep the index of --device cuda here, or take it from here."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Measure the index against the peers that are installed, behind a correctness gate."""
     require("eval")
+    if device == "cuda":
+        require("encode", "gpu")
+        from tamis.scripts.bench.gpu_search import measure_gpu_search
+
+        on_gpu = measure_gpu_search(documents, folder)
+        if out is not None:
+            out.write_text(dumps(on_gpu, indent=1) + "\n")
+        typer.echo(dumps(on_gpu, indent=1))
+        return
     from tamis.scripts.bench.search import from_collection, from_vectors, measure_search, synthetic
 
     if (index is None) != (questions is None) or (vectors is None) != (asked is None):

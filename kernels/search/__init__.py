@@ -1,0 +1,1 @@
+"""Exact search of sparse documents on a GPU."""
