@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from tamis.index.errors import InputError
+from tamis.index.files.array_file import map_array
 from tamis.index.files.closing import Closing
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import FREQUENCY, dictionary_part
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry
+    from tamis.index.files.file_entry import FileEntry
     from tamis.index.generations.manifest import Manifest
 
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
@@ -167,7 +168,7 @@ def open_dictionary(
 ) -> Dictionary | None:
     """The words of the lexical channel, but for ``known`` arrays; None where there is none."""
     arrays = {
-        part: known[part] if part in known else storage.map_array(name, entry)
+        part: known[part] if part in known else map_array(storage, name, entry)
         for name, entry in files.items()
         if (part := dictionary_part(name)) is not None
     }

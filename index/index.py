@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tamis.index.errors import InputError, MismatchError
+from tamis.index.files.array_file import map_array, write_arrays
 from tamis.index.files.lock import FolderLock, refuse_foreign
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import SEGMENTS, Draft, dictionary_part
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry
+    from tamis.index.files.file_entry import FileEntry
     from tamis.index.generations.manifest import Manifest, Pin
     from tamis.index.generations.parts import Part
     from tamis.index.generations.spool import Source
@@ -84,7 +85,7 @@ class Index:
         """The first term of the lexical channel, whose terms are the last; None without it."""
         for name, entry in self.manifest.files.items():
             if dictionary_part(name) == "first_term":
-                return int(Storage(self.path).map_array(name, entry)[0])
+                return int(map_array(Storage(self.path), name, entry)[0])
         return None
 
     @staticmethod
@@ -340,7 +341,7 @@ def _write_ids(
             f"expected one id a vector, found {len(names)} ids and {rows} vectors; "
             "give both in the same order"
         )
-    return storage.write_arrays(f"{folder}/ids.", Identifiers.of(names).arrays())
+    return write_arrays(storage, f"{folder}/ids.", Identifiers.of(names).arrays())
 
 
 def _write_columns(

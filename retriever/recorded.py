@@ -9,7 +9,8 @@ from tamis.index.collection import QUERY_SIDE
 from tamis.retriever.models.inference_free import TableQueryEncoder
 
 if TYPE_CHECKING:
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.file_entry import FileEntry
+    from tamis.index.files.storage import Storage
     from tamis.index.segment.dictionary import Dictionary
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.words.lexical import LexicalConfig

@@ -1,29 +1,25 @@
-"""ArrayFile: a file that grows by arrays, and FileEntry: what a finished file must be."""
+"""Arrays in files: written whole, mapped, or growing as an `ArrayFile`.
+
+They are raw little-endian bytes; their dtype and shape stand in their `FileEntry`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xxhash
 
+from tamis.index.files.file_entry import FileEntry, little_endian
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import DTypeLike, NDArray
 
     from tamis.index.files.storage import Storage
 
 BUFFER_BYTES = 1 << 18  # what an `ArrayFile` gathers before it writes
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """What a finished file must be: its size, its xxh3-64, and its array type if it has one."""
-
-    size_bytes: int
-    xxh3: str  # 16 hexadecimal digits
-    dtype: str | None = None  # little-endian NumPy code such as "<i4"
-    shape: tuple[int, ...] | None = None
 
 
 class ArrayFile:
@@ -79,6 +75,58 @@ class ArrayFile:
         )
 
 
-def little_endian(dtype: DTypeLike) -> np.dtype[Any]:
-    """A type as it lies in files."""
-    return np.dtype(dtype).newbyteorder("<")
+def write_array(storage: Storage, name: str, array: NDArray[Any]) -> FileEntry:
+    """Write a whole array and wait until it is on disk."""
+    with ArrayFile(storage, name, array.dtype, array.shape[1:]) as file:
+        file.append(array)
+    return file.entry
+
+
+def write_arrays(
+    storage: Storage, prefix: str, arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, FileEntry]:
+    """Write arrays as files named by ``prefix`` and their own names; the files' entries."""
+    return {
+        f"{prefix}{name}": write_array(storage, f"{prefix}{name}", array)
+        for name, array in arrays.items()
+    }
+
+
+def create_array(
+    storage: Storage, name: str, dtype: DTypeLike, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
+    kind = little_endian(dtype)
+    size_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    handle = storage.create(name)
+    try:
+        if size_bytes:
+            storage.reserve(handle, size_bytes)
+    finally:
+        storage.close(handle)
+    if size_bytes == 0:
+        return np.zeros(shape, kind)
+    return np.memmap(storage.path(name), kind, "r+", shape=shape)
+
+
+def seal(storage: Storage, name: str, array: NDArray[Any]) -> FileEntry:
+    """Wait until an array of `create_array` is on disk, and give its entry.
+
+    Syncing the file writes what was written through its map too. `array.flush()` would make
+    all threads of the interpreter wait for the disk.
+    """
+    storage.finish_mapped(name)
+    return FileEntry(array.nbytes, storage.checksum(name), array.dtype.str, array.shape)
+
+
+def map_array(storage: Storage, name: str, entry: FileEntry) -> NDArray[Any]:
+    """The array of a file, read-only: mapped, or read where it is no larger than a page.
+
+    Empty ones are read-only too: loops are compiled anew for arrays that can be written to.
+
+    Raises:
+        CorruptionError: the file is missing or of another size.
+    """
+    dtype, shape = np.dtype(entry.dtype), entry.shape or ()
+    data = storage.mapped(name, entry)
+    return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls

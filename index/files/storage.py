@@ -1,9 +1,9 @@
 """Storage: every read and write of a collection's folder goes through here.
 
-Knows files, arrays and checksums; knows nothing of what they mean. Arrays are raw little-endian
-bytes; their dtype and shape stand in the manifest. A file is complete when `write`, `ArrayFile`
-or `seal` returns: its bytes are on disk (fsync) and its `FileEntry` says what they must be. Inside
-a `together` block they are on disk when that ends.
+Knows files and checksums; knows nothing of what they mean, and of arrays no more than their bytes
+(see `array_file`). A file is complete when `write`, `ArrayFile` or `seal` returns: its bytes are on
+disk (fsync) and its `FileEntry` says what they must be. Inside a `together` block they are on disk
+when that ends.
 
 What changes the disk is made of *steps*, methods that are one call of the system each: `create`,
 `append_to`, `write_some`, `reserve`, `truncate`, `sync`, `sync_name`, `close`, `rename`,
@@ -20,21 +20,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import xxhash
 
 from tamis.index.errors import CorruptionError, InputError
 from tamis.index.files import system
-from tamis.index.files.array_file import ArrayFile, FileEntry, little_endian
+from tamis.index.files.file_entry import FileEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import DTypeLike, NDArray
-
-__all__ = ["RESTORE", "ArrayFile", "FileEntry", "Storage", "link_or_copy"]
 
 HASH_CHUNK_BYTES = 1 << 22
 SYNCS_AT_ONCE = 8
@@ -138,12 +134,12 @@ class Storage:
     def hand(self, contents: Mapping[str, bytes]) -> None:
         """Give what small files hold that another process has just written: no need to read it.
 
-        Each is used once, by `read` or `map_array`, or forgotten when others are handed.
+        Each is used once, by `read` or `mapped`, or forgotten when others are handed.
         """
         self._handed = dict(contents)
 
     def small(self, files: Mapping[str, FileEntry]) -> dict[str, bytes]:
-        """What to `hand` of some files: all of those that `map_array` reads."""
+        """What to `hand` of some files: all of those that `mapped` reads."""
         return {
             name: self.read(name)
             for name, entry in files.items()
@@ -168,21 +164,15 @@ class Storage:
             return None
         return found.st_size if S_ISREG(found.st_mode) else None
 
-    def map_array(self, name: str, entry: FileEntry) -> NDArray[Any]:
-        """The array of a file, read-only: mapped, or read where it is no larger than a page.
-
-        Empty ones are read-only too: loops are compiled anew for arrays that can be written to.
+    def mapped(self, name: str, entry: FileEntry) -> bytes | mmap.mmap:
+        """The bytes of a file, read-only: mapped, or read where it is no larger than a page.
 
         Raises:
             CorruptionError: the file is missing or of another size.
         """
-        data: Any = self._handed.pop(name, None)
-        if data is None or len(data) != entry.size_bytes:
-            data = self._mapped(name, entry)
-        dtype, shape = np.dtype(entry.dtype), entry.shape or ()
-        return np.frombuffer(data, dtype).reshape(shape)  # np.memmap takes four times the calls
-
-    def _mapped(self, name: str, entry: FileEntry) -> bytes | mmap.mmap:
+        handed = self._handed.pop(name, None)
+        if handed is not None and len(handed) == entry.size_bytes:
+            return handed
         if entry.size_bytes == 0:
             self.check_size(name, entry)
             return b""
@@ -270,6 +260,10 @@ class Storage:
         else:
             self._waiting.append(name)
 
+    def finish_mapped(self, name: str) -> None:
+        """As `finish`, of a file whose bytes were written through a map: by no step."""
+        self.finish(name)
+
     def make_folder(self, name: str = "") -> None:
         """Create a folder and its parents; an existing one is kept.
 
@@ -325,19 +319,6 @@ class Storage:
         self.finish(name)
         return FileEntry(len(data), xxhash.xxh3_64_hexdigest(data))
 
-    def write_array(self, name: str, array: NDArray[Any]) -> FileEntry:
-        """Write a whole array and wait until it is on disk."""
-        with ArrayFile(self, name, array.dtype, array.shape[1:]) as file:
-            file.append(array)
-        return file.entry
-
-    def write_arrays(self, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileEntry]:
-        """Write arrays as files named by ``prefix`` and their own names; the files' entries."""
-        return {
-            f"{prefix}{name}": self.write_array(f"{prefix}{name}", array)
-            for name, array in arrays.items()
-        }
-
     def replace(self, name: str, data: bytes) -> None:
         """Put a file in place of another in one step: readers see the old or the new bytes."""
         aside = f"{name}.new"
@@ -355,29 +336,6 @@ class Storage:
         finally:
             self.close(handle)
         self.finish(name)
-
-    def create_array(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-        """A new writable array mapped to a file, zero-filled; finish it with `seal`."""
-        kind = little_endian(dtype)
-        size_bytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-        handle = self.create(name)
-        try:
-            if size_bytes:
-                self.reserve(handle, size_bytes)
-        finally:
-            self.close(handle)
-        if size_bytes == 0:
-            return np.zeros(shape, kind)
-        return np.memmap(self.path(name), kind, "r+", shape=shape)
-
-    def seal(self, name: str, array: NDArray[Any]) -> FileEntry:
-        """Wait until an array of `create_array` is on disk, and give its entry.
-
-        Syncing the file writes what was written through its map too. `array.flush()` would make
-        all threads of the interpreter wait for the disk.
-        """
-        self.finish(name)
-        return FileEntry(array.nbytes, self.checksum(name), array.dtype.str, array.shape)
 
     def adopt(self, name: str) -> FileEntry:
         """Wait until a file that somebody else wrote is on disk, and give its entry."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.index.files.array_file import write_array, write_arrays
 from tamis.index.files.wal import Log
 from tamis.index.generations.manifest import BUILD, Manifest, SegmentEntry, now, publish
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.file_entry import FileEntry
+    from tamis.index.files.storage import Storage
     from tamis.index.segment.quantize import Precision
 
 SEGMENTS = "segments"
@@ -71,7 +73,7 @@ class Draft:
         self.files.pop(entry.deletions or "", None)
         self._make_folder(DELETIONS)
         file = f"{DELETIONS}/{self.generation:06}-{name.rpartition('/')[2]}"
-        self.files[file] = self._storage.write_array(file, np.packbits(~live))
+        self.files[file] = write_array(self._storage, file, np.packbits(~live))
         deleted = int(live.size - live.sum())
         self.segments[place] = replace(entry, deleted=deleted, deletions=file)
 
@@ -131,7 +133,7 @@ def write_dictionary(
 ) -> dict[str, FileEntry]:
     """Write arrays of the dictionary for a generation; the files written."""
     storage.make_folder(DICTIONARY)
-    return storage.write_arrays(dictionary_prefix(generation), arrays)
+    return write_arrays(storage, dictionary_prefix(generation), arrays)
 
 
 def dictionary_prefix(generation: int) -> str:

@@ -21,7 +21,8 @@ import xxhash
 
 from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.files import system
-from tamis.index.files.storage import RESTORE, FileEntry, Storage
+from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads it at run time
+from tamis.index.files.storage import RESTORE, Storage
 from tamis.index.segment.calibration import Calibration
 from tamis.index.segment.quantize import Precision  # noqa: TC001  msgspec reads it at run time
 

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 from tamis.index.errors import InputError
+from tamis.index.files.array_file import write_arrays
 from tamis.index.generations.manifest import SegmentEntry
 from tamis.index.generations.parts import local, own_terms
 from tamis.index.segment.builder import TERM_IDS, write_segment
@@ -19,8 +20,9 @@ from tamis.index.segment.segment import Segment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.progress import Progress
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.storage import Storage
     from tamis.index.segment.calibration import Sample
     from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.quantize import Precision
@@ -113,7 +115,7 @@ class TextWriter:
         if kind is None:
             ids = self._ids.identifiers().arrays()
             files = self._documents.entries
-            files |= self._storage.write_arrays(f"{self._folder}/ids.", ids)
+            files |= write_arrays(self._storage, f"{self._folder}/ids.", ids)
             if self._columns:
                 documents = Documents(self._storage, self._folder, files)
                 columns = list(columns_of(documents, self._columns).values())

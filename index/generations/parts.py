@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tamis.index.errors import FormatError
+from tamis.index.files.array_file import map_array
 from tamis.index.files.wal import read_logs
 from tamis.index.segment.builder import TERM_IDS
 from tamis.index.segment.columns import columns_of, open_columns
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.file_entry import FileEntry
+    from tamis.index.files.storage import Storage
     from tamis.index.generations.manifest import Manifest, SegmentEntry
     from tamis.index.segment.columns import Column, ColumnType
     from tamis.index.segment.loops.arrays import Knobs
@@ -73,7 +75,7 @@ class Stored:
                 Segment(storage, entry.name, own, entry.documents, precision),
                 Identifiers(
                     **{
-                        part: storage.map_array(name, own[name])
+                        part: map_array(storage, name, own[name])
                         for part in Identifiers.__slots__
                         for name in [f"{entry.name}/ids.{part}"]
                     }
@@ -113,7 +115,7 @@ def local(
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
-    return storage.map_array(name, files[name])
+    return map_array(storage, name, files[name])
 
 
 @dataclass(frozen=True, eq=False)

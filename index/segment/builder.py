@@ -14,6 +14,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.files import system
+from tamis.index.files.array_file import create_array, map_array, seal, write_arrays
 from tamis.index.segment.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
 from tamis.index.segment.loops.lists import (
     count_slices,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.file_entry import FileEntry
+    from tamis.index.files.storage import Storage
     from tamis.index.segment.quantize import Precision
 
     Batches = Callable[[], Iterable[SparseVectors]]
@@ -74,7 +76,7 @@ def write_segment(
         frequencies, largest = frequencies[terms], largest[terms]
     steps = term_steps(largest, precision)
     arrays |= {"terms.frequencies": frequencies.astype(np.int32), "terms.steps": steps}
-    files = storage.write_arrays(f"{folder}/", arrays)
+    files = write_arrays(storage, f"{folder}/", arrays)
     local = batches() if terms is None else _renumbered(batches(), terms)
     records = _write_records(storage, folder, local, starts, steps, precision, files)
     _write_lists(storage, folder, records, frequencies, steps, files)
@@ -126,14 +128,14 @@ def _write_records(
     files: dict[str, FileEntry],
 ) -> Records:
     name = f"{folder}/records.entries"
-    entries = storage.create_array(name, record_entry(steps.size, precision), (int(starts[-1]),))
+    entries = create_array(storage, name, record_entry(steps.size, precision), (int(starts[-1]),))
     scales, at = term_scales(steps, precision), 0
     for batch in batches:
         part = entries[at : at + batch.nnz]
         part["term"] = batch.terms
         part["impact"] = impacts_of(batch.weights, scales[batch.terms], precision)
         at += batch.nnz
-    files[name] = storage.seal(name, entries)
+    files[name] = seal(storage, name, entries)
     return Records(starts, entries, scales)
 
 
@@ -148,12 +150,12 @@ def _write_lists(
     common = frequencies >= COMMON
     rows = np.where(common, np.cumsum(common) - 1, -1).astype(np.int32)
     rare_starts = np.concatenate([[0], np.cumsum(np.where(common, 0, frequencies))])
-    files |= storage.write_arrays(f"{folder}/lists.", {"rows": rows, "rare_starts": rare_starts})
+    files |= write_arrays(storage, f"{folder}/lists.", {"rows": rows, "rare_starts": rare_starts})
     files |= _write_common(storage, folder, records, steps, rows, int(frequencies[common].sum()))
     name = f"{folder}/lists.rare_postings"
-    rare = storage.create_array(name, RARE_POSTING, (int(rare_starts[-1]),))
+    rare = create_array(storage, name, RARE_POSTING, (int(rare_starts[-1]),))
     fill_rare(records, steps, rows, rare_starts[:-1].copy(), rare)
-    files[name] = storage.seal(name, rare)
+    files[name] = seal(storage, name, rare)
 
 
 def rank_lists(
@@ -165,7 +167,7 @@ def rank_lists(
     """
 
     def mapped(part: str) -> NDArray[Any]:
-        return storage.map_array(f"{folder}/{part}", files[f"{folder}/{part}"])
+        return map_array(storage, f"{folder}/{part}", files[f"{folder}/{part}"])
 
     steps, rows, frequencies = (
         mapped(part) for part in ("terms.steps", "lists.rows", "terms.frequencies")
@@ -185,14 +187,14 @@ def _write_common(
 ) -> dict[str, FileEntry]:
     windows = -(-(records.starts.size - 1) // WINDOW)
     ranked, starts = f"{folder}/lists.ranked", f"{folder}/lists.starts"
-    postings = storage.create_array(ranked, POSTING, (count,))
-    slices = storage.create_array(starts, np.uint32, (windows, int(rows.max(initial=-1)) + 2))
+    postings = create_array(storage, ranked, POSTING, (count,))
+    slices = create_array(storage, starts, np.uint32, (windows, int(rows.max(initial=-1)) + 2))
     bases = _fill_common(records, steps, rows, postings, slices)
     weaker = count_weaker(postings, bases, slices)
     return {
-        ranked: storage.seal(ranked, postings),
-        starts: storage.seal(starts, slices),
-        **storage.write_arrays(f"{folder}/lists.", {"bases": bases, "weaker": weaker}),
+        ranked: seal(storage, ranked, postings),
+        starts: seal(storage, starts, slices),
+        **write_arrays(storage, f"{folder}/lists.", {"bases": bases, "weaker": weaker}),
     }
 
 

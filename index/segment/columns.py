@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tamis.index.errors import InputError
+from tamis.index.files.array_file import map_array, write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.file_entry import FileEntry
+    from tamis.index.files.storage import Storage
     from tamis.index.segment.documents import Documents
 
 ColumnType = Literal["string", "integer", "float", "date"]
@@ -154,7 +156,7 @@ def write_columns(storage: Storage, folder: str, columns: Sequence[Column]) -> d
             "strings": np.frombuffer(b"".join(text), np.uint8),
             "ends": np.cumsum([len(string) for string in text], dtype=np.int64),
         }
-        files |= storage.write_arrays(f"{folder}/columns.{at}.", arrays)
+        files |= write_arrays(storage, f"{folder}/columns.{at}.", arrays)
     return files
 
 
@@ -168,7 +170,7 @@ def open_columns(
     columns = {}
     for at, (name, kind) in enumerate(schema.items()):
         values, text, ends = (
-            storage.map_array(file, files[file])
+            map_array(storage, file, files[file])
             for part in ("values", "strings", "ends")
             for file in [f"{folder}/columns.{at}.{part}"]
         )

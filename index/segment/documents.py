@@ -13,12 +13,15 @@ import xxhash
 import zstandard
 
 from tamis.index.errors import CorruptionError, InputError
-from tamis.index.files.storage import RESTORE, ArrayFile, FileEntry, Storage
+from tamis.index.files.array_file import ArrayFile, map_array
+from tamis.index.files.storage import RESTORE, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from tamis.index.files.file_entry import FileEntry
 
 COMPRESSION_LEVEL = 6
 DICTIONARY_BYTES = 1 << 15
@@ -171,7 +174,7 @@ class Documents:
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
-    return storage.map_array(name, files[name])
+    return map_array(storage, name, files[name])
 
 
 def _train_dictionary(sample: list[bytes]) -> zstandard.ZstdCompressionDict | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.index.files.array_file import map_array
 from tamis.index.segment.loops.arrays import (
     POSTING,
     RARE_POSTING,
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry, Storage
+    from tamis.index.files.file_entry import FileEntry
+    from tamis.index.files.storage import Storage
 
 EXACT = Knobs(cut=0.0, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
@@ -47,7 +49,7 @@ class Segment:
     ) -> None:
         def mapped(part: str) -> NDArray[Any]:
             name = f"{folder}/{part}"
-            return storage.map_array(name, files[name])
+            return map_array(storage, name, files[name])
 
         self.documents = documents
         self.precision = precision

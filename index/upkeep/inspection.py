@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import FileEntry
+    from tamis.index.files.file_entry import FileEntry
 
 PARTS = ("lists", "records", "terms", "documents", "ids", "columns", "dictionary", "query")
 OTHER = "other"

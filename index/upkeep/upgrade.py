@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tamis.index.errors import FormatError
+from tamis.index.files.file_entry import FileEntry
 from tamis.index.files.lock import FolderLock
-from tamis.index.files.storage import FileEntry, Storage, link_or_copy
+from tamis.index.files.storage import Storage, link_or_copy
 from tamis.index.files.wal import Log
 from tamis.index.generations.draft import SEGMENTS
 from tamis.index.generations.garbage import remove_unused

@@ -13,8 +13,9 @@ import msgspec
 
 from tamis.index.collection import open_dictionary
 from tamis.index.errors import InputError
+from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads it at run time
 from tamis.index.files.lock import FolderLock, refuse_foreign
-from tamis.index.files.storage import FileEntry, Storage
+from tamis.index.files.storage import Storage
 from tamis.index.generations.build_plan import begin_or_go_on
 from tamis.index.generations.draft import DICTIONARY, SEGMENTS, Draft, write_dictionary
 from tamis.index.generations.manifest import BUILD, refuse_existing

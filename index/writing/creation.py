@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tamis.index.files.storage import FileEntry
+    from tamis.index.files.file_entry import FileEntry
     from tamis.index.segment.dictionary import Dictionary
 
 

@@ -15,8 +15,10 @@ import msgspec
 import numpy as np
 
 from tamis.index.errors import CorruptionError
+from tamis.index.files.array_file import write_arrays
+from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads it at run time
 from tamis.index.files.progress import silent
-from tamis.index.files.storage import RESTORE, FileEntry, Storage
+from tamis.index.files.storage import RESTORE, Storage
 from tamis.index.files.wal import log_name, read_log
 from tamis.index.generations.manifest import BUILD, SegmentEntry
 from tamis.index.generations.part_writer import Rows, write_part
@@ -112,7 +114,7 @@ def _revised(
     try:
         found = revision.revise(order.rows(), storage, progress)
         with storage.together():
-            words = storage.write_arrays(order.words, found.dictionary.arrays())
+            words = write_arrays(storage, order.words, found.dictionary.arrays())
         rows = replace(order.rows(), batches=found.batches).told_to(progress)
         vocab_size = max(found.dictionary.vocab_size, 1)
         entry, files = write_part(

@@ -12,8 +12,9 @@ from test_corruption import (
 
 from tamis.index import TamisError
 from tamis.index.files import wal
+from tamis.index.files.array_file import ArrayFile
 from tamis.index.files.lock import FolderLock
-from tamis.index.files.storage import ArrayFile, Storage
+from tamis.index.files.storage import Storage
 from tamis.index.generations import manifest, parts
 from tamis.index.generations.draft import Draft
 from tamis.index.index import Index
@@ -59,14 +60,14 @@ def growing_files_are_not_synced(patch):
 
 @defect(power)
 def mapped_files_are_not_synced(patch):
-    seal = Recording.seal
+    finish = Recording.finish_mapped
 
-    def without_sync(storage, name, array):
+    def without_sync(storage, name):
         with patch.context() as for_now:
             for_now.setattr(Storage, "finish", nothing)
-            return seal(storage, name, array)
+            finish(storage, name)
 
-    patch.setattr(Recording, "seal", without_sync)
+    patch.setattr(Recording, "finish_mapped", without_sync)
 
 
 @defect(power)

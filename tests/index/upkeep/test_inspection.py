@@ -2,7 +2,7 @@ import numpy as np
 from vectors_of import random_vectors
 
 from tamis.index import Index
-from tamis.index.files.storage import FileEntry
+from tamis.index.files.file_entry import FileEntry
 from tamis.index.upkeep.inspection import (
     LengthClass,
     bytes_by_part,
