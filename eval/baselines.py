@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.eval.datasets import Dataset
-    from tamis.eval.systems import Feedback
+    from tamis.eval.ranker import Feedback
 
 BATCH_DOCUMENTS = 4096
 Item = TypeVar("Item")

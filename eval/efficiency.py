@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.eval.systems import Ranker
+    from tamis.eval.ranker import Ranker
     from tamis.index.collection import Collection
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}

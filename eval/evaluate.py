@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.eval.datasets import Dataset
-    from tamis.eval.systems import Ranker, System
+    from tamis.eval.ranker import Ranker, System
 
 LATENCY_K = 10
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tamis.eval.datasets import Dataset
+    from tamis.eval.ranker import Ranker
     from tamis.eval.run import Run
-    from tamis.eval.systems import Ranker
     from tamis.retriever.types import MatchedTerm
 
 EXCERPT = 240  # characters

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from tamis.eval.systems import Feedback, FeedbackRanker, Ranker, System
+from tamis.eval.ranker import Feedback, FeedbackRanker, Ranker, System
 from tamis.index.errors import InputError
 from tamis.retriever.fusion import rrf, weighted_sum
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.eval.datasets import Dataset
-    from tamis.eval.systems import Ranker, System
+    from tamis.eval.ranker import Ranker, System
     from tamis.retriever.reranker import Reranker
 
 

@@ -10,8 +10,9 @@ import msgspec
 from tamis.eval.baselines import MINILM, Bm25System, DenseSystem
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem
 from tamis.eval.lucene import LuceneSystem
+from tamis.eval.ranker import Feedback, System
 from tamis.eval.reranking import RerankedSystem
-from tamis.eval.systems import Feedback, System, TamisSystem
+from tamis.eval.systems import TamisSystem
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:

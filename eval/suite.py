@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.eval.datasets import Dataset
-    from tamis.eval.systems import System
+    from tamis.eval.ranker import System
 
     Tell = Callable[[str], None]
 

@@ -1,7 +1,4 @@
-"""What can be evaluated: a system prepares a corpus and gives a ranker of text queries.
-
-Here are the two protocols and this package's own search; `baselines` and `hybrid` hold the others.
-"""
+"""This package's own search as a system; `baselines` and `hybrid` hold the others."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,72 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.eval.datasets import Dataset
+    from tamis.eval.ranker import Feedback
     from tamis.index.collection import Collection
     from tamis.index.topk import TopK
     from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.words.lexical import LexicalConfig
-
-
-class Ranker(Protocol):
-    """Answers text queries over one corpus."""
-
-    def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
-        """The ``depth`` best documents of each query, with their scores."""
-
-    def timed(self, query: str, k: int) -> dict[str, float]:
-        """Answer one query as a service would and give the milliseconds of each stage."""
-
-    def facts(self) -> dict[str, Any]:
-        """Sizes and speeds: ``index_bytes``, ``documents_per_s``, ``document_terms``, ..."""
-
-    def distributions(self) -> dict[str, list[int]]:
-        """Counts to draw histograms of, one number an item: "terms of a query", say."""
-
-
-class FeedbackRanker(Ranker, Protocol):
-    """A ranker whose query vectors can be moved towards documents."""
-
-    def rank_with_feedback(
-        self,
-        queries: Sequence[str],
-        feedback: Sequence[Sequence[str]],
-        rule: Feedback,
-        depth: int,
-    ) -> list[dict[str, float]]:
-        """Rank again after adding the vectors of each query's feedback documents."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """Rocchio's rule for pseudo-relevance feedback.
-
-    Attributes:
-        documents: first answers that are taken for relevant.
-        alpha: weight of the query.
-        beta: weight of the mean of the documents.
-        terms: most terms that a sparse query may gain.
-    """
-
-    documents: int = 5
-    alpha: float = 1.0
-    beta: float = 0.4
-    terms: int = 64
-
-
-class System(Protocol):
-    """A way to search, not yet bound to a corpus."""
-
-    @property
-    def name(self) -> str:
-        """As reports print it."""
-
-    def settings(self) -> dict[str, Any]:
-        """All that decides its rankings, as JSON values."""
-
-    def prepare(self, dataset: Dataset, work: Path) -> Ranker:
-        """Index the corpus, or open what an earlier run left in ``work``."""
 
 
 SAMPLED_DOCUMENTS = 2000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tamis.eval.datasets import Dataset
     from tamis.eval.evaluate import Evaluation, Options
-    from tamis.eval.systems import System
+    from tamis.eval.ranker import System
 
 BASELINES = "bm25, lucene, dense, hybrid, hybrid-sum, dense+prf"
 EXPLAINED = 10  # failing queries in a report

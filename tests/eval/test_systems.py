@@ -12,7 +12,8 @@ from tamis.eval.baselines import Bm25System, DenseRanker, batched
 from tamis.eval.datasets import load_dataset
 from tamis.eval.encoders import HeaviestTerms, Remembered, heaviest
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, interpolated
-from tamis.eval.systems import Feedback, IndexedSystem, TamisSystem
+from tamis.eval.ranker import Feedback
+from tamis.eval.systems import IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import Chunking
