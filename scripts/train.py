@@ -34,7 +34,7 @@ def train_command(
     """Train a sparse encoder, or a reranker where the configuration has [reranker]."""
     import torch
 
-    from tamis.retriever.training.config import read_config
+    from tamis.retriever.training.read_config import read_config
     from tamis.retriever.training.reranker.recipe import is_reranker_recipe
     from tamis.retriever.training.trainer import train
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_readme import BLOCK, run
 
-from tamis.retriever.training.config import read_config
+from tamis.retriever.training.read_config import read_config
 from tamis.scripts.bench.agreement import BOUNDS
 from tamis.scripts.main import command_line
 

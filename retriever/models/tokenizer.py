@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
-from tamis.index.errors import FormatError
+from tamis.index.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,3 +131,17 @@ def _convert_older_files(folder: Path) -> Any:  # noqa: ANN401  tokenizers has n
     return AutoTokenizer.from_pretrained(
         str(folder), local_files_only=True, trust_remote_code=False
     ).backend_tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:
+    """Refuse a model whose tokenizer gives other ids: token ids are all that training knows.
+
+    Raises:
+        InputError: it does.
+    """
+    other = Tokenizer.load(folder, 512)
+    if other.backend.get_vocab() != tokenizer.backend.get_vocab():
+        raise InputError(
+            f"{folder}: expected the vocabulary of the student's base, found another; choose models"
+            " of one tokenizer"
+        )

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from tamis.retriever.models.head_kinds import HeadKind
-from tamis.retriever.training.read_config import check
-from tamis.retriever.training.records import Later, read_record
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tamis.retriever.training.records import Later  # noqa: TC001  read_record reads annotations
 
 
 class Penalty(StrEnum):
@@ -333,15 +328,3 @@ class TrainingConfig:
     lexical: LexicalChannelConfig = field(default_factory=LexicalChannelConfig)
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     mining: Later[MiningConfig] = MiningConfig()
-
-
-def read_config(path: str | Path) -> TrainingConfig:
-    """Read a configuration.
-
-    Raises:
-        InputError: no such file, not TOML, or a key or value that is not one (named, with the
-            nearest that is).
-    """
-    config = read_record(TrainingConfig, path)
-    check(config, str(path))
-    return config

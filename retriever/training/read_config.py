@@ -1,18 +1,31 @@
-"""What a configuration of a training may not say."""
+"""Reads the configuration of a training, and refuses what it may not say."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tamis.index.errors import InputError
+from tamis.retriever.training.config import TrainingConfig
+from tamis.retriever.training.records import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from tamis.retriever.training.config import TrainingConfig
+
+def read_config(path: str | Path) -> TrainingConfig:
+    """Read a configuration.
+
+    Raises:
+        InputError: no such file, not TOML, or a key or value that is not one (named, with the
+            nearest that is).
+    """
+    config = read_record(TrainingConfig, path)
+    _check(config, str(path))
+    return config
 
 
-def check(config: TrainingConfig, path: str) -> None:
+def _check(config: TrainingConfig, path: str) -> None:
     """Refuse numbers that make no sense, and choices that do not go together.
 
     Raises:

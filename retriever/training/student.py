@@ -10,13 +10,11 @@ from torch import nn
 from tamis.index.errors import InputError
 from tamis.retriever.models.description import TableSide, read_checkpoint
 from tamis.retriever.models.inference_free import read_weight_table
-from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.models.tokenizer import Tokenizer, check_vocabulary
 from tamis.retriever.training.teachers import backbone_of
 from tamis.retriever.training.trainable import base_side, trainable_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tamis.retriever.models.splade_model import SpladeModel
     from tamis.retriever.training.config import ModelConfig, TrainingConfig
     from tamis.retriever.training.device_rows import Ragged
@@ -198,20 +196,6 @@ def base_table(model: ModelConfig, tokenizer: Tokenizer) -> torch.Tensor:
         )
     size = checkpoint.description.vocab_size
     return torch.from_numpy(read_weight_table(checkpoint.query.weights, tokenizer, size))
-
-
-def check_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:
-    """Refuse a model whose tokenizer gives other ids: token ids are all that training knows.
-
-    Raises:
-        InputError: it does.
-    """
-    other = Tokenizer.load(folder, 512)
-    if other.backend.get_vocab() != tokenizer.backend.get_vocab():
-        raise InputError(
-            f"{folder}: expected the vocabulary of the student's base, found another; choose models"
-            " of one tokenizer"
-        )
 
 
 def present(rows: Ragged, chosen: torch.Tensor, size: int) -> torch.Tensor:

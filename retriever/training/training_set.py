@@ -11,16 +11,16 @@ from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import TableSide, find_folder, read_checkpoint
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.language_model import load_headless, load_language_model
+from tamis.retriever.models.tokenizer import check_vocabulary
 from tamis.retriever.training.batches import Batches
 from tamis.retriever.training.cached_scores import CachedScores
 from tamis.retriever.training.data.invented import invent_queries
 from tamis.retriever.training.data.token_rows import TokenRows
 from tamis.retriever.training.data.training_data import Pairs, TrainingData
 from tamis.retriever.training.device_rows import Ragged
+from tamis.retriever.training.homes import Homes
 from tamis.retriever.training.lexical_scores import LexicalScorer, count_words
-from tamis.retriever.training.mining import Homes
 from tamis.retriever.training.sparse_scores import SparseScorer
-from tamis.retriever.training.student import check_vocabulary
 from tamis.retriever.training.teachers import (
     DenseTeacher,
     Teacher,

@@ -22,8 +22,9 @@ import torch
 
 from tamis.eval.provenance import provenance
 from tamis.eval.significance import compare, holm
-from tamis.retriever.training.config import EncoderConfig, Penalty, read_config
+from tamis.retriever.training.config import EncoderConfig, Penalty
 from tamis.retriever.training.data.training_data import load_or_prepare
+from tamis.retriever.training.read_config import read_config
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.trainer import Trainer
 

@@ -8,7 +8,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from tamis.retriever.training.config import read_config
+from tamis.retriever.training.read_config import read_config
 
 TOPICS = 24
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from tamis.index.errors import InputError
-from tamis.retriever.training.config import Penalty, read_config
+from tamis.retriever.training.config import Penalty
+from tamis.retriever.training.read_config import read_config
 from tamis.retriever.training.records import identity
 
 LEAST = '[data]\nsources = [{path = "a"}]\n[optimiser]\nsteps = 5\n[run]\nout = "x"\n'

@@ -13,7 +13,8 @@ from tamis.retriever.training.data.training_data import (
     load_or_prepare,
 )
 from tamis.retriever.training.device_rows import Ragged
-from tamis.retriever.training.mining import Homes, mine, search_dense, search_index, sparse_vectors
+from tamis.retriever.training.homes import Homes
+from tamis.retriever.training.mining import mine, search_dense, search_index, sparse_vectors
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.teachers import DenseTeacher
 from tamis.retriever.training.trainer import Trainer

@@ -15,7 +15,7 @@ from tamis.retriever.training.trainer import train
 WORKER = """
 import sys
 from pathlib import Path
-from tamis.retriever.training.config import read_config
+from tamis.retriever.training.read_config import read_config
 from tamis.retriever.training.trainer import train
 root, *configs = map(Path, sys.argv[1:])
 for config in configs:

@@ -9,7 +9,8 @@ import pytest
 from sentence_transformers import SparseEncoder
 
 from tamis.retriever import load_encoder
-from tamis.retriever.training.config import SourceConfig, read_config
+from tamis.retriever.training.config import SourceConfig
+from tamis.retriever.training.read_config import read_config
 from tamis.retriever.training.trainer import train
 
 RECIPES = Path(__file__).parents[3] / "scripts" / "recipes" / "training"
