@@ -140,6 +140,21 @@ class SparseVectors:
         )
         return scaled.where(scaled.weights > 0, self.terms, self.vocab_size)
 
+    def heaviest(self, most: int) -> SparseVectors:
+        """At most ``most`` terms of each row: those of the largest weights, then of lower number.
+
+        These very vectors where no row has more.
+        """
+        sizes = np.diff(self.offsets)
+        if sizes.max(initial=0) <= most:
+            return self
+        kept = np.ones(self.nnz, np.bool_)
+        for row in np.flatnonzero(sizes > most).tolist():
+            start, stop = self.offsets[row], self.offsets[row + 1]
+            order = np.argsort(-self.weights[start:stop], kind="stable")
+            kept[start + order[most:]] = False
+        return self.where(kept, self.terms, self.vocab_size)
+
     def over(self, vocab_size: int) -> SparseVectors:
         """The same vectors over a vocabulary at least as large, sharing memory.
 

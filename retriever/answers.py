@@ -70,6 +70,8 @@ class SearchAnswer:
         hits: best first; fewer than k where fewer documents share a term with the query.
         partial: ``timeout_ms`` came first: hits are missing, or not reranked.
         cursor: to go on after the last hit; null where no more can be had.
+        unknown_terms: terms of the query that no document of the index has; they add nothing.
+        terms_cut: how many terms of a long query, the lightest, were left out.
     """
 
     took_ms: float
@@ -78,6 +80,8 @@ class SearchAnswer:
     hits: tuple[HitAnswer, ...]
     partial: bool = False
     cursor: str | None = None
+    unknown_terms: tuple[str, ...] = ()
+    terms_cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class ExplainAnswer:
         score: the sum of the contributions; 0 when nothing matches.
         matched_terms: largest contribution first.
         missing_terms: what the query has and the document lacks, heaviest first.
+        unknown_terms: what the query has and no document of the index.
+        terms_cut: how many terms of a long query, the lightest, were left out.
     """
 
     took_ms: float
@@ -107,6 +113,8 @@ class ExplainAnswer:
     score: float
     matched_terms: tuple[MatchedTerm, ...]
     missing_terms: tuple[QueryTerm, ...]
+    unknown_terms: tuple[str, ...] = ()
+    terms_cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +166,10 @@ def explain_answer(
 ) -> ExplainAnswer:
     """Why document number ``doc`` has its score."""
     began = perf_counter()
-    vectors = searcher.encode([query], lexical_weight)
-    matched = searcher.explain(vectors, 0, doc)
+    queries = searcher.read([query], lexical_weight)
+    matched = searcher.explain(queries.vectors, 0, doc)
     present = {term.term for term in matched}
-    asked = by_weight(searcher, vectors.to_dicts()[0])
+    asked = by_weight(searcher, queries.vectors.to_dicts()[0])
     return ExplainAnswer(
         took_ms=_ms_since(began),
         generation=searcher.collection.generation,
@@ -171,6 +179,8 @@ def explain_answer(
         missing_terms=tuple(
             QueryTerm(term, weight) for term, weight in asked.items() if term not in present
         ),
+        unknown_terms=queries.unknown_terms[0],
+        terms_cut=int(queries.terms_cut[0]),
     )
 
 
@@ -179,7 +189,14 @@ def search_answer(searcher: "Searcher", result: "SearchResult", shown: Shown) ->
     began = perf_counter()
     hits = tuple(_hit_answer(searcher, hit, shown) for hit in result.hits)
     took_ms = result.times.total_ms + _ms_since(began)
-    return SearchAnswer(took_ms, result.times, result.generation, hits)
+    return SearchAnswer(
+        took_ms,
+        result.times,
+        result.generation,
+        hits,
+        unknown_terms=result.unknown_terms,
+        terms_cut=result.terms_cut,
+    )
 
 
 def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from tamis.index.vectors import SparseVectors
 from tamis.retriever.grouping import Groups
 from tamis.retriever.models.encoder import load_query_encoder
 from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.queries import EncodedQueries
 from tamis.retriever.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
@@ -137,14 +139,14 @@ class Searcher:
             self._check_rerank(queries, rerank)
         groups = self._groups(options)
         began = perf_counter()
-        vectors = self.encode(queries, options.lexical_weight)
+        asked = self.read(queries, options.lexical_weight)
         encoded = perf_counter()
-        best = self._find(vectors, options, groups)
+        best = self._find(asked.vectors, options, groups)
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         wanted = groups if rerank is None else None  # what is reranked is grouped afterwards
         results = [
-            self._result(vectors, query, best.row(query), options.explain, times, groups, wanted)
+            self._result(asked, query, best.row(query), options.explain, times, groups, wanted)
             for query in range(len(queries))
         ]
         if rerank is not None:
@@ -202,6 +204,16 @@ class Searcher:
         self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
     ) -> SparseVectors:
         """The query vectors ``[queries]`` over this collection's terms, both channels together."""
+        return self.read(queries, lexical_weight).vectors
+
+    def read(
+        self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
+    ) -> EncodedQueries:
+        """The query vectors, and what of the queries they leave out.
+
+        Raises:
+            InputError: a weight is out of range, or the queries are one string.
+        """
         if lexical_weight is not None:
             check_lexical_weight(lexical_weight)
         if isinstance(queries, str):
@@ -213,11 +225,11 @@ class Searcher:
         row, rows = 0, []
         for query in queries:
             if isinstance(query, str):
-                rows.append(of_texts.rows(row, row + 1))
+                rows.append(of_texts.row(row))
                 row += 1
             else:
                 rows.append(self._encode_weights(query))
-        return SparseVectors.concatenate(rows)
+        return EncodedQueries.concatenate(rows)
 
     def explain(self, vectors: SparseVectors, query: int, doc: int) -> tuple[MatchedTerm, ...]:
         """Why a document matches row ``query`` of ``vectors``, largest contribution first."""
@@ -248,33 +260,32 @@ class Searcher:
     def _learned_terms(self) -> int:
         return self.encoder.description.vocab_size if self.encoder is not None else 0
 
-    def _encode_texts(self, texts: Sequence[str], lexical_weight: float | None) -> SparseVectors:
+    def _encode_texts(self, texts: Sequence[str], lexical_weight: float | None) -> EncodedQueries:
         vocab_size = self.collection.index.vocab_size
         learned = SparseVectors.empty(vocab_size, len(texts))
         if self.encoder is not None:
             learned = self.encoder.encode_queries(texts)
-        if self.lexical is None or lexical_weight == 0:
-            return SparseVectors(learned.offsets, learned.terms, learned.weights, vocab_size)
-        words = self.lexical.encode(texts, lexical_weight)
-        return SparseVectors.join(learned, words, vocab_size)
+        if self.lexical is None:
+            return EncodedQueries.of(learned.over(vocab_size), [()] * len(texts))
+        words, unknown_words = self.lexical.encode_known(texts, lexical_weight)
+        unknown = [tuple(map(format_term, of_text)) for of_text in unknown_words]
+        return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown)
 
-    def _encode_weights(self, weights: Mapping[str, float]) -> SparseVectors:
+    def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
         vocab_size = self.collection.index.vocab_size
-        by_term = {self._term_id(term): weight for term, weight in weights.items()}
-        return SparseVectors.from_dicts([by_term], vocab_size)
+        _check_weights(weights)
+        terms = {string: self._term_id(string) for string in weights}
+        by_term = {term: weights[string] for string, term in terms.items() if term is not None}
+        unknown = tuple(string for string, term in terms.items() if term is None)
+        return EncodedQueries.of(SparseVectors.from_dicts([by_term], vocab_size), [unknown])
 
-    def _term_id(self, string: str) -> int:
-        word = parse_term(string)
-        if word is not None and self.collection.dictionary is not None:
-            term: int | None = self.collection.dictionary.lookup(word)
-        else:
-            term = self.encoder.term_id(parse_piece(string)) if self.encoder is not None else None
-        if term is None or term < 0:
-            raise InputError(
-                f"expected terms of this index, found {string!r}, which it does not have; "
-                "write word pieces as the encoder spells them and words as =word"
-            )
-        return term
+    def _term_id(self, string: str) -> int | None:
+        """The term of a string; None for a word that no document has, or no piece."""
+        word, dictionary = parse_term(string), self.collection.dictionary
+        if word is None or dictionary is None:
+            return self.encoder.term_id(parse_piece(string)) if self.encoder is not None else None
+        term = dictionary.lookup(word)
+        return term if int(dictionary.document_frequency([term])[0]) > 0 else None
 
     def _terms_of_text(self, doc: int) -> set[int]:
         if self.encoder is None:
@@ -283,7 +294,7 @@ class Searcher:
 
     def _result(
         self,
-        vectors: SparseVectors,
+        asked: EncodedQueries,
         query: int,
         best: tuple[NDArray[np.int32], NDArray[np.float32]],
         explain: bool,
@@ -304,7 +315,7 @@ class Searcher:
                 score=score,
                 rank=rank,
                 document=StoredDocument(self.collection.encoded_document(doc)),
-                matched_terms=self.explain(vectors, query, doc) if explain else (),
+                matched_terms=self.explain(asked.vectors, query, doc) if explain else (),
                 group=value,
             )
             for rank, (doc, score, value) in enumerate(
@@ -312,7 +323,18 @@ class Searcher:
             )
         )
         times = replace(times, fetch_ms=(perf_counter() - began) * 1000)
-        return SearchResult(hits, times, self.collection.generation)
+        unknown, cut = asked.unknown_terms[query], int(asked.terms_cut[query])
+        return SearchResult(hits, times, self.collection.generation, unknown, cut)
+
+
+def _check_weights(weights: Mapping[str, float]) -> None:
+    """Refuse weights that no term can have, be it known or unknown."""
+    for term, weight in weights.items():
+        if not 0 < weight < inf:
+            raise InputError(
+                f"expected finite weights above zero, found {weight} for term {term!r}; leave out "
+                "zeros, check for overflow"
+            )
 
 
 def _best(results: Sequence[SearchResult], k: int, groups: Groups | None) -> list[SearchResult]:

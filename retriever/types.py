@@ -109,11 +109,16 @@ class SearchResult:
         hits: best first.
         times: by stage.
         generation: of the collection that was read.
+        unknown_terms: terms of the query that no document of the index has, as they are printed;
+            they add nothing.
+        terms_cut: how many terms of a long query, the lightest, were left out.
     """
 
     hits: tuple[Hit, ...]
     times: StageTimes
     generation: int
+    unknown_terms: tuple[str, ...] = ()
+    terms_cut: int = 0
 
 
 def content_of(record: Mapping[str, Any]) -> str:

@@ -115,6 +115,10 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
         f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
         f"rerank {times.rerank_ms:.1f}"
     )
+    if answer.unknown_terms:
+        typer.echo(f"in no document: {', '.join(answer.unknown_terms)}")
+    if answer.terms_cut:
+        typer.echo(f"the query's {answer.terms_cut} lightest terms were left out: it has too many")
 
 
 def _heading(hit: "HitAnswer") -> str:

@@ -206,7 +206,8 @@ class _Tools:
         if asked.filter is not UNSET:
             body["filter"] = asked.filter
         found = await self._do("search", body, name=name)
-        return {"index": name, "hits": [_brief(hit) for hit in found["hits"]]}
+        hits = [_brief(hit) for hit in found["hits"]]
+        return {"index": name, "hits": hits, "unknown_terms": found["unknown_terms"]}
 
     async def _index(self, given: str | UnsetType) -> str:
         if isinstance(given, str):

@@ -240,33 +240,44 @@ class LexicalQueries:
     def encode(self, texts: Sequence[str], weight: float | None = None) -> SparseVectors:
         """One row a text: each known word's idf times its count times the weight.
 
-        Words that no document holds are left out. A weight of 0 gives empty rows.
+        Words that no document holds are left out; `encode_known` names them. A weight of 0 gives
+        empty rows.
 
         Raises:
             InputError: the weight is negative or above `MOST_WEIGHT`.
         """
+        return self.encode_known(texts, weight)[0]
+
+    def encode_known(
+        self, texts: Sequence[str], weight: float | None = None
+    ) -> tuple[SparseVectors, list[tuple[str, ...]]]:
+        """What `encode` gives, and the words of each text that no document holds."""
         factor = self.weight if weight is None else weight
         check_lexical_weight(factor)
-        if factor == 0 or len(self.dictionary) == 0:
-            return SparseVectors.empty(max(self.dictionary.vocab_size, 1), len(texts))
+        if factor == 0:
+            empty = SparseVectors.empty(max(self.dictionary.vocab_size, 1), len(texts))
+            return empty, [()] * len(texts)
         words = [Counter(self.analyzer.analyze_query(text)) for text in texts]
         terms = self.dictionary.lookup_many(list(chain.from_iterable(words)))
-        counts = np.fromiter(chain.from_iterable(row.values() for row in words), np.int64)
-        return self._weighted(terms, counts, [len(row) for row in words], factor)
-
-    def _weighted(
-        self, terms: NDArray[np.int32], counts: NDArray[np.int64], sizes: list[int], factor: float
-    ) -> SparseVectors:
-        """Rows of ``sizes`` distinct terms, -1 where unknown, to rising terms with weights."""
         frequency = self.dictionary.document_frequency(terms)
-        rows = np.repeat(np.arange(len(sizes)), sizes)
+        counts = np.fromiter(chain.from_iterable(row.values() for row in words), np.int64)
+        rows = np.repeat(np.arange(len(words)), [len(row) for row in words])
         weights = (counts * idf(frequency, self.documents) * factor).astype(np.float32)
         order = np.lexsort((terms, rows))
         order = order[(frequency[order] > 0) & (weights[order] > 0)]  # a tiny factor may underflow
-        offsets = np.searchsorted(rows[order], np.arange(len(sizes) + 1)).astype(np.int64)
-        return SparseVectors.trusted(
-            offsets, terms[order], weights[order], self.dictionary.vocab_size
+        offsets = np.searchsorted(rows[order], np.arange(len(words) + 1)).astype(np.int64)
+        vectors = SparseVectors.trusted(
+            offsets, terms[order], weights[order], max(self.dictionary.vocab_size, 1)
         )
+        return vectors, _unknown(words, frequency)
+
+
+def _unknown(words: list[Counter[str]], frequency: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    """The words of each text whose frequency, one after the other, is 0."""
+    if frequency.all():
+        return [()] * len(words)
+    known = iter((frequency > 0).tolist())
+    return [tuple(word for word in row if not next(known)) for row in words]
 
 
 def check_lexical_weight(factor: float) -> None:

@@ -39,8 +39,6 @@ def check_problem(response, status, code, *named):
         ({"query": {"vector": {"o": -1}}}, "invalid_value", "$.query.vector"),
         ({"query": {"vector": {"o": 0}}}, "invalid_value", "$.query.vector"),
         ({"query": {"vector": {"o": 1e308}}}, "invalid_value", "$.query.vector"),
-        ({"query": {"vector": {"=xylophone": 1}}}, "bad_input", "'=xylophone'"),
-        ({"query": {"vector": {"ö": 1}}}, "bad_input", "'ö'"),
         ({"query": "owl", "k": 0}, "invalid_value", "$.k"),
         ({"query": "owl", "k": "ten"}, "invalid_value", "$.k"),
         ({"query": "owl", "k": 1001}, "limit_exceeded", "1000"),

@@ -125,3 +125,10 @@ def test_scaled_weights_that_vanish_are_left_out_and_those_beyond_float32_are_re
     assert vectors.scaled(np.array([0.0, 1.0, 1e-30])).to_dicts() == [{3: 4.0}, {}]
     with pytest.raises(InputError, match="expected weights within float32, found 4e\\+38"):
         vectors.scaled(np.array([1.0, 1e38, 1.0]))
+
+
+def test_the_heaviest_terms_of_each_row_are_kept_lower_numbers_first():
+    rows = [{0: 1.0, 2: 5.0, 3: 2.0, 7: 2.0}, {}, {4: 1.0, 5: 1.0, 6: 1.0}, {1: 3.0}]
+    vectors = SparseVectors.from_dicts(rows, 8)
+    assert vectors.heaviest(2).to_dicts() == [{2: 5.0, 3: 2.0}, {}, {4: 1.0, 5: 1.0}, {1: 3.0}]
+    assert vectors.heaviest(4) is vectors

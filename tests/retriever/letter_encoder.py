@@ -51,7 +51,8 @@ class LetterEncoder:
         return string.ascii_lowercase[term]
 
     def term_id(self, text):
-        return string.ascii_lowercase.find(text) if len(text) == 1 else None
+        known = len(text) == 1 and text in string.ascii_lowercase
+        return string.ascii_lowercase.index(text) if known else None
 
     def terms_of(self, text):
         return {ord(letter) - 97 for letter in text.lower() if letter in string.ascii_lowercase}

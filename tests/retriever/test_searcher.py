@@ -5,7 +5,8 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis.index import InputError, MismatchError, SearchParams
-from tamis.retriever import LexicalConfig, Passage, Searcher, indexing
+from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS
+from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, indexing
 from tamis.retriever.indexing import index_corpus
 from tamis.retriever.words.lexical import LexicalQueries
 
@@ -108,16 +109,46 @@ def test_texts_and_weights_mix_in_one_batch_in_their_order(searcher):
     ]
 
 
-@pytest.mark.parametrize("term", ["=unknown", "ab", "=", "é"])
-def test_an_unknown_term_is_named(searcher, term):
-    with pytest.raises(InputError, match=f"found {term!r}, which it does not have"):
-        searcher.search([{term: 1.0}])
+@pytest.mark.parametrize("term", ["=unknown", "ab", "=", "é", ""])
+def test_an_unknown_term_adds_nothing_and_is_told(searcher, term):
+    known, both, alone = searcher.search([{"d": 2.0}, {term: 1.0, "d": 2.0}, {term: 1.0}], k=5)
+    assert [(hit.doc_id, hit.score) for hit in both.hits] == [
+        (hit.doc_id, hit.score) for hit in known.hits
+    ]
+    assert alone.hits == ()
+    assert [result.unknown_terms for result in (known, both, alone)] == [(), (term,), (term,)]
 
 
+def test_words_of_a_text_that_no_document_holds_are_told_in_their_order(searcher):
+    texts = ["zebra dog", "the owl and the dog, a yak; OWLS", {"=yak": 1.0}, ""]
+    found = [result.unknown_terms for result in searcher.search(texts)]
+    assert found == [(), ("=owl", "=yak"), ("=yak",), ()]
+    without_words = searcher.search(texts[:2], lexical_weight=0)
+    assert [result.unknown_terms for result in without_words] == [(), ()]
+
+
+@pytest.mark.parametrize("term", ["d", "=unknown"])
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_query_weight_must_be_above_zero_and_finite(searcher, weight):
+def test_a_weight_is_checked_whether_or_not_its_term_is_known(searcher, term, weight):
     with pytest.raises(InputError, match="finite weights above zero"):
-        searcher.search([{"d": weight}])
+        searcher.search([{term: weight}])
+
+
+def test_a_long_query_is_answered_with_its_heaviest_terms(tmp_path):
+    """One document holds every word with weight 1; word number i weighs i + 1 in the query."""
+    words = [f"=w{number}" for number in range(MAX_QUERY_TERMS + 700)]
+    create_index(tmp_path / "index", encoder=None)
+    with Editor.open(tmp_path / "index") as editor:
+        editor.put_weighted([Passage("all", "")], [dict.fromkeys(words, 1.0)])
+        editor.put_weighted([Passage("light", "")], [{words[0]: 1.0}])
+    weights = {word: number + 1.0 for number, word in enumerate(words)}
+    searcher = Searcher.open(tmp_path / "index")
+    long, short = searcher.search([weights, {words[0]: 1.0}], exact=True)
+    assert [(hit.doc_id, hit.score) for hit in long.hits] == [("all", sum(range(701, 8893)))]
+    assert [hit.doc_id for hit in short.hits] == ["all", "light"]
+    assert (long.terms_cut, short.terms_cut) == (700, 0)
+    (by_text,) = searcher.search([" ".join(word[1:] for word in words)])
+    assert (by_text.hits[0].doc_id, by_text.terms_cut) == ("all", 700)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1e7, 1e300, float("nan"), float("inf")])

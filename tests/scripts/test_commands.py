@@ -69,6 +69,7 @@ def test_search_says_when_nothing_matches(tamis, index):
     result = tamis("search", index, "xylophone")
     assert result.exit_code == 0
     assert result.stdout.startswith("no document shares a term with the query; ")
+    assert result.stdout.endswith("\nin no document: =xylophon\n")
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,19 @@ def test_explain_gives_zero_where_nothing_matches(client):
     assert answer["matched_terms"] == []
 
 
+def test_unknown_terms_are_told_for_each_query_of_a_batch(client):
+    known, other = {"vector": {"=owl": 1.0}}, {"vector": {"=owl": 1.0, "=xylophon": 9.0, "ö": 1.0}}
+    body = {"queries": [known, other, "owl xylophones"]}
+    found = client.post("/v1/indexes/words/search/batch", json=body).json()["results"]
+    assert [one["unknown_terms"] for one in found] == [[], ["=xylophon", "ö"], ["=xylophon"]]
+    assert [one["terms_cut"] for one in found] == [0, 0, 0]
+    assert found[0]["hits"] == found[1]["hits"] != []
+    body = {"query": other, "id": "owl"}
+    explained = client.post("/v1/indexes/words/explain", json=body).json()
+    assert explained["unknown_terms"] == ["=xylophon", "ö"]
+    assert explained["score"] == found[0]["hits"][0]["score"]
+
+
 @pytest.mark.parametrize("doc_id", ["owl", "kitchen/sieve", "kitchen%2Fsieve"])
 def test_documents_are_found_by_id_with_and_without_slashes(client, doc_id):
     answer = client.get(f"/v1/indexes/words/documents/{doc_id}").json()

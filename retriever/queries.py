@@ -1,0 +1,55 @@
+"""EncodedQueries: the vectors of queries, and what of the queries they leave out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS
+from tamis.index.vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedQueries:
+    """Queries over the terms of one collection.
+
+    Attributes:
+        vectors: ``[queries]``, at most `MAX_QUERY_TERMS` terms each, the heaviest.
+        unknown_terms: ``[queries]``, the terms of each that no document has, as they are printed.
+        terms_cut: ``[queries]`` int64, how many lighter terms were left out.
+    """
+
+    vectors: SparseVectors
+    unknown_terms: Sequence[tuple[str, ...]]
+    terms_cut: NDArray[np.int64]
+
+    @staticmethod
+    def of(vectors: SparseVectors, unknown_terms: Sequence[tuple[str, ...]]) -> EncodedQueries:
+        """Queries of these vectors, cut to the terms that a search takes."""
+        kept = vectors.heaviest(MAX_QUERY_TERMS)
+        cut = np.diff(vectors.offsets) - np.diff(kept.offsets)
+        return EncodedQueries(kept, unknown_terms, cut)
+
+    @staticmethod
+    def concatenate(parts: Sequence[EncodedQueries]) -> EncodedQueries:
+        """All queries, in order; raises InputError where there is no part."""
+        return EncodedQueries(
+            SparseVectors.concatenate([part.vectors for part in parts]),
+            list(chain.from_iterable(part.unknown_terms for part in parts)),
+            np.concatenate([part.terms_cut for part in parts]),
+        )
+
+    def row(self, query: int) -> EncodedQueries:
+        """One query."""
+        rows = slice(query, query + 1)
+        return EncodedQueries(
+            self.vectors.rows(query, query + 1), self.unknown_terms[rows], self.terms_cut[rows]
+        )
