@@ -80,8 +80,8 @@ def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> di
 
 def learned_terms(collection: Collection) -> int:
     """Terms below this number are learned, the others words."""
-    encoder = collection.settings.get("encoder")
-    return int(encoder["vocab_size"]) if encoder else 0
+    encoder = collection.settings.encoder
+    return encoder.vocab_size if encoder is not None else 0
 
 
 def documents(collection: Collection, step: int) -> SparseVectors:

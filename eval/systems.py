@@ -10,16 +10,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
 from tamis.eval.encoders import HeaviestTerms, Remembered
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.corpus.chunking import CHUNKING, PARENT, chunk_id, parent_of
+from tamis.retriever.corpus.chunking import PARENT, chunk_id, parent_of
 from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.grouping import Groups
 from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.words.analysis import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +126,7 @@ class TamisSystem:
     def _index_settings(self) -> dict[str, Any]:
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
-            "lexical": self.lexical.to_json() if self.lexical else None,
+            "lexical": {**asdict(self.lexical), **versions()} if self.lexical else None,
             "document_terms": self.document_terms,
             **({"chunk": asdict(self.chunking)} if self.chunking else {}),
         }
@@ -149,7 +151,7 @@ class IndexedSystem:
     def settings(self) -> dict[str, Any]:
         """The collection's own settings and the search options."""
         return {
-            **self.searcher.collection.settings,
+            **msgspec.to_builtins(self.searcher.collection.settings),
             "lexical_weight": self.lexical_weight,
             "exact": self.exact,
         }
@@ -162,7 +164,7 @@ class IndexedSystem:
         """
         collection = self.searcher.collection
         judged = {doc_id for grades in dataset.qrels.values() for doc_id in grades}
-        chunks = collection.settings.get(CHUNKING) is not None
+        chunks = collection.settings.chunk is not None
         first = [(doc_id, chunk_id(doc_id, 1) if chunks else doc_id) for doc_id in judged]
         missing = [doc_id for doc_id, stored in first if collection.doc(stored) is None]
         if len(missing) > len(judged) // 2:
@@ -187,7 +189,7 @@ class SearcherRanker:
     @property
     def _by_document(self) -> str | None:
         """What to group passages by; None where documents are whole."""
-        return PARENT if self.searcher.collection.settings.get(CHUNKING) is not None else None
+        return PARENT if self.searcher.collection.settings.chunk is not None else None
 
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
         """Encode and search; no document is fetched."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.generations.manifest import Manifest
+    from tamis.index.generations.settings import CollectionSettings
 
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
 
@@ -102,7 +103,7 @@ class Collection(Closing):
             if (part := dictionary_part(name)) is not None and before.get(name) == entry
         }
         if arrays.keys() - same.keys() <= {FREQUENCY} and (
-            manifest.settings["lexical"] == self.settings["lexical"]
+            manifest.settings.lexical == self.settings.lexical
         ):
             return open_dictionary(self.storage, manifest.files, same)  # checked already
         return _checked_dictionary(self.storage, manifest)
@@ -125,8 +126,8 @@ class Collection(Closing):
         return self.index.manifest.generation
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """How it was made: ``encoder``, ``lexical``, ``source``."""
+    def settings(self) -> CollectionSettings:
+        """How it was made."""
         return self.index.manifest.settings
 
     @cached_property
@@ -177,9 +178,9 @@ def open_dictionary(
 
 def _checked_dictionary(storage: Storage, manifest: Manifest) -> Dictionary | None:
     dictionary = open_dictionary(storage, manifest.files)
-    if dictionary is not None:
-        recorded = manifest.settings["lexical"]
-        dictionary.check_prefix(recorded["words"], recorded["fingerprint"])
+    recorded = manifest.settings.lexical
+    if dictionary is not None and recorded is not None:
+        dictionary.check_prefix(recorded.words, recorded.fingerprint)
     return dictionary
 
 

@@ -17,6 +17,7 @@ from tamis.index.generations.draft import SEGMENTS, Draft, dictionary_part
 from tamis.index.generations.manifest import pin_current, refuse_existing
 from tamis.index.generations.part_writer import finished_part
 from tamis.index.generations.parts import best_of, check_files, open_parts
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.generations.spool import spooled
 from tamis.index.params import IndexConfig, SearchParams
 from tamis.index.segment.builder import write_segment
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 MAX_K = 10_000
 _SCARCE = 10  # documents to each one that a filter allows
-COLUMNS = "columns"  # setting: the declared fields and their types
 
 
 class Index:
@@ -77,8 +77,7 @@ class Index:
     @property
     def columns(self) -> dict[str, ColumnType]:
         """The declared fields and their types."""
-        declared: dict[str, ColumnType] = self.manifest.settings.get(COLUMNS) or {}
-        return declared
+        return self.manifest.settings.columns
 
     @cached_property
     def first_word(self) -> int | None:
@@ -133,8 +132,8 @@ class Index:
             sample = Sample(calibration) if calibration is not None else None
             entry = finished_part(storage, folder, files, config.precision, sample)
             draft.insert(0, entry, files)
-            settings = {COLUMNS: {column.name: column.kind for column in columns}}
-            draft.publish_first(vocab_size, settings)
+            kinds = {column.name: column.kind for column in columns}
+            draft.publish_first(vocab_size, CollectionSettings(columns=kinds))
         return Index.open(path)
 
     @staticmethod

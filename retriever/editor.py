@@ -7,16 +7,15 @@ weighted by stays what it was when the collection was made, so that all its docu
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import structs
 
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
-from tamis.index.index import COLUMNS
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.creation import create_collection
@@ -25,7 +24,6 @@ from tamis.index.writing.switch_interval import short_turns
 from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever.corpus.advice import count_cut, warn_of_cut
 from tamis.retriever.corpus.chunking import (
-    CHUNKING,
     Chunking,
     chunked,
     counter_of,
@@ -35,7 +33,7 @@ from tamis.retriever.corpus.chunking import (
 from tamis.retriever.corpus.fields import check_fields, converted
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.models.encoder import load_encoder
-from tamis.retriever.recorded import encoder_settings, lexical_settings, write_query_side
+from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.words.lexical import (
     Analyzer,
@@ -91,22 +89,14 @@ def create_index(
         chunking.check(encoder)
     storage, learned = Storage(path), encoder.description.vocab_size if encoder else 0
     words = DictionaryWriter(learned).dictionary() if lexical else None
-    settings: dict[str, Any] = {
-        "source": source,
-        "encoder": encoder_settings(encoder),
-        "lexical": None,
-        COLUMNS: dict(fields),
-        CHUNKING: asdict(chunking) if chunking is not None else None,
-    }
-    if lexical is not None and words is not None:
-        settings["lexical"] = lexical_settings(
-            lexical, words, 0.0, 0
-        )  # measured when there are some
+    made = None
+    if lexical is not None and words is not None:  # the length is measured on the first documents
+        made = lexical_settings(lexical, words, average_length=0.0, words_cut=0)
     storage.make_folder()
     create_collection(
         path,
         vocab_size=max(learned, 1),
-        settings=settings,
+        settings=collection_settings(encoder, made, source, fields, chunking),
         dictionary=words,
         files=write_query_side(storage, encoder),
     )
@@ -154,9 +144,9 @@ class Editor:
         """
         writer = CollectionWriter.open(path, merge=merge, builder=builder)
         try:
-            recorded = writer.settings.get("encoder")
+            recorded = writer.settings.encoder
             if encoder is None and recorded is not None:
-                encoder = load_encoder(recorded["location"])
+                encoder = load_encoder(recorded.location)
             return Editor(writer, encoder)
         except BaseException:
             writer.abandon()
@@ -284,8 +274,8 @@ class Editor:
         self.writer.__exit__(kind)
 
     def _take_words(self) -> None:
-        recorded = self.writer.settings.get("lexical")
-        self._lexical = LexicalConfig.from_json(recorded) if recorded is not None else None
+        recorded = self.writer.settings.lexical
+        self._lexical = LexicalConfig.of(recorded) if recorded is not None else None
         self._counter: WordCounter | None = None
         if self._lexical is not None and self.writer.dictionary is not None:
             analyzer, words = Analyzer(self._lexical), self.writer.dictionary
@@ -323,18 +313,19 @@ class Editor:
 
     def _average_length(self, counts: SparseVectors) -> float:
         """The collection's; measured on these documents where it has none yet."""
-        recorded = self.writer.settings["lexical"]
-        average: float = recorded["average_length"]
+        recorded = self.writer.settings.lexical
+        assert recorded is not None
+        average = recorded.average_length
         if average == 0 and counts.nnz:
             average = float(counts.weights.sum(dtype=np.float64)) / len(counts)
-            lexical = {**recorded, "average_length": average}
-            self.writer.change_settings({**self.writer.settings, "lexical": lexical})
+            lexical = structs.replace(recorded, average_length=average)
+            self.writer.change_settings(structs.replace(self.writer.settings, lexical=lexical))
         return average
 
 
 def _check_encoder(writer: CollectionWriter, encoder: Encoder | None) -> None:
-    recorded = writer.settings.get("encoder")
-    expected = recorded["fingerprint"] if recorded is not None else None
+    recorded = writer.settings.encoder
+    expected = recorded.fingerprint if recorded is not None else None
     found = encoder.description.fingerprint if encoder is not None else None
     if expected != found:
         raise MismatchError(

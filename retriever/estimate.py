@@ -242,5 +242,5 @@ def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float)
         encoded_per_s=1 / builds.encode_s if builds.encode_s else 0.0,
         entries_a_document=entries / sampled,
         words=words,
-        truncated=int(index.settings["truncated"] * factor),
+        truncated=int(index.settings.truncated * factor),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
-from tamis.retriever.corpus.chunking import CHUNKING, PARENT, parent_of
+from tamis.retriever.corpus.chunking import PARENT, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Groups:
         """
         if size < 1:
             raise InputError(f"expected groups of at least 1 hit, found {size}; ask for more")
-        self._by_parent = by == PARENT and collection.settings.get(CHUNKING) is not None
+        self._by_parent = by == PARENT and collection.settings.chunk is not None
         if not self._by_parent:
             collection.index.check_declared(by)
         self._collection, self._by, self._k, self._size = collection, by, k, size

@@ -20,12 +20,12 @@ from tamis.index.files.progress import Progress, silent
 from tamis.index.segment.calibration import Sample
 from tamis.index.writing.collection_build import CollectionBuild
 from tamis.retriever.corpus.advice import count_cut, warn_of_cut, warn_of_language
-from tamis.retriever.corpus.chunking import CHUNKING, Chunking, chunked, counter_of
+from tamis.retriever.corpus.chunking import Chunking, chunked, counter_of
 from tamis.retriever.corpus.fields import typed
 from tamis.retriever.corpus.pseudo_queries import pseudo_queries
 from tamis.retriever.corpus.sampling import Spread
 from tamis.retriever.memory import MemoryBound
-from tamis.retriever.recorded import encoder_settings, lexical_settings, write_query_side
+from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.types import content_of
 from tamis.retriever.words.lexical import (
     Analyzer,
@@ -124,7 +124,7 @@ class _Job:
             "lexical": asdict(self.lexical) if self.lexical else None,
             "corpus": self.source,
             "fields": dict(fields),
-            CHUNKING: asdict(chunking) if chunking else None,
+            "chunk": asdict(chunking) if chunking else None,
             "chunk_documents": CHUNK_DOCUMENTS,
         }
 
@@ -152,14 +152,13 @@ class _Job:
                 self.progress("read", len(texts), None)
         if not len(texts):
             raise InputError(f"{self.source}: expected documents, found none; check the corpus")
-        settings = {
-            "source": self.source,
-            "encoder": encoder_settings(self.encoder),
-            "lexical": words.settings(len(texts)) if words is not None else None,
-            "columns": columns,
-            CHUNKING: asdict(chunking) if chunking else None,
-            "truncated": cut,
-        }
+        made = None
+        if words is not None:
+            found, average = words.dictionary.dictionary(), words.total / len(texts)
+            made = lexical_settings(words.analyzer.config, found, average, words.analyzer.words_cut)
+        settings = collection_settings(
+            self.encoder, made, self.source, columns, chunking, truncated=cut
+        )
         build.store(texts, words.dictionary if words is not None else None, settings)
         warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
         warn_of_cut(self.encoder, self.source, cut, len(texts))
@@ -190,14 +189,14 @@ class _Job:
 
     def _joined(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
         """The vectors of both channels, chunk by chunk."""
-        documents, learned, words = build.documents, *map(build.batches, ("learned", "words"))
+        documents, made = build.documents, build.settings.lexical
+        learned, words = map(build.batches, ("learned", "words"))
         for number, rows in enumerate(_spans(len(documents))):
             chunk = SparseVectors.empty(vocab_size, len(rows))
             if self.encoder is not None:
                 chunk = SparseVectors.join(chunk, learned[number], vocab_size)
-            if self.lexical is not None:
-                average = build.settings["lexical"]["average_length"]
-                weighed = saturate(words[number], average, self.lexical)
+            if self.lexical is not None and made is not None:
+                weighed = saturate(words[number], made.average_length, self.lexical)
                 chunk = SparseVectors.join(chunk, weighed, vocab_size)
             yield chunk
             self.progress("build", rows.stop, len(documents))
@@ -218,32 +217,23 @@ class _Job:
 
 
 class _Words:
-    """The words of a corpus while it is read."""
+    """The words of a corpus while it is read; ``total`` of them so far."""
 
     def __init__(self, build: CollectionBuild, job: _Job, memory: MemoryBound) -> None:
         assert job.lexical is not None
         self.dictionary = build.new_dictionary(job.learned_terms)
-        self._analyzer = Analyzer(job.lexical)
+        self.analyzer = Analyzer(job.lexical)
         remembered = memory.remembered_chunks
-        self._counter = WordCounter(self._analyzer, self.dictionary, remembered)
+        self._counter = WordCounter(self.analyzer, self.dictionary, remembered)
         self._kept = build.batches("words")
-        self._words = 0
+        self.total = 0
 
     def count(self, number: int, texts: Sequence[str]) -> int:
         """Keep the counts of a chunk; the terms of both channels so far."""
         counts = self._counter.count(texts)
-        self._words += int(counts.weights.sum(dtype=np.float64))
+        self.total += int(counts.weights.sum(dtype=np.float64))
         self._kept.put(number, counts)
         return self.dictionary.vocab_size
-
-    def settings(self, documents: int) -> dict[str, Any]:
-        """What is recorded of the words of so many documents."""
-        return lexical_settings(
-            self._analyzer.config,
-            self.dictionary.dictionary(),
-            self._words / documents,
-            self._analyzer.words_cut,
-        )
 
 
 class _Count:

@@ -3,29 +3,64 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tamis.index.collection import QUERY_SIDE
+from tamis.index.generations.settings import (
+    ChunkSettings,
+    CollectionSettings,
+    EncoderSettings,
+    LexicalSettings,
+)
 from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.words.analysis import versions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.storage import Storage
+    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.dictionary import Dictionary
+    from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.words.lexical import LexicalConfig
 
 
-def encoder_settings(encoder: Encoder | None) -> dict[str, Any] | None:
-    """What a collection records of the encoder that made its vectors."""
-    if encoder is None:
-        return None
-    return {**asdict(encoder.description), "location": encoder.location}
+def collection_settings(
+    encoder: Encoder | None,
+    lexical: LexicalSettings | None,
+    source: str,
+    columns: Mapping[str, ColumnType],
+    chunking: Chunking | None,
+    truncated: int = 0,
+) -> CollectionSettings:
+    """What a collection records of its making.
+
+    Args:
+        encoder: makes the learned terms; None without any.
+        lexical: what is recorded of the words; None without the lexical channel.
+        source: where the documents come from.
+        columns: the declared fields and their types.
+        chunking: how documents are divided; None where they are whole.
+        truncated: documents longer than the encoder reads.
+    """
+    made_by = None
+    if encoder is not None:
+        made_by = EncoderSettings(**asdict(encoder.description), location=encoder.location)
+    return CollectionSettings(
+        source=source,
+        encoder=made_by,
+        lexical=lexical,
+        columns=dict(columns),
+        chunk=ChunkSettings(**asdict(chunking)) if chunking is not None else None,
+        truncated=truncated,
+    )
 
 
 def lexical_settings(
     config: LexicalConfig, dictionary: Dictionary, average_length: float, words_cut: int
-) -> dict[str, Any]:
+) -> LexicalSettings:
     """What a collection records of its words when they are made.
 
     Args:
@@ -34,13 +69,14 @@ def lexical_settings(
         average_length: words of a document, by which their counts were weighed.
         words_cut: words too long to be kept whole.
     """
-    return {
-        **config.to_json(),
-        "average_length": average_length,
-        "words": len(dictionary),
-        "words_cut": words_cut,
-        "fingerprint": dictionary.fingerprint,
-    }
+    return LexicalSettings(
+        **asdict(config),
+        **versions(),
+        average_length=average_length,
+        words=len(dictionary),
+        words_cut=words_cut,
+        fingerprint=dictionary.fingerprint,
+    )
 
 
 def write_query_side(storage: Storage, encoder: Encoder | None) -> dict[str, FileEntry]:

@@ -34,11 +34,11 @@ def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
     average length is measured anew. Nothing is encoded again. Others' writes wait meanwhile;
     searches do not.
     """
-    recorded = writer.settings.get("lexical")
+    recorded = writer.settings.lexical
     if recorded is None or writer.dictionary is None:
         writer.optimize(progress or silent)
         return
-    renewal = Renewal(LexicalConfig.from_json(recorded), writer.dictionary.first_term)
+    renewal = Renewal(LexicalConfig.of(recorded), writer.dictionary.first_term)
     writer.rewrite(renewal, progress or silent)
 
 
@@ -72,7 +72,7 @@ class Renewal(msgspec.Struct, frozen=True):
             weighed = (saturate(chunk, average, self.lexical) for chunk in counts)
             return self._joined(rows, weighed, max(dictionary.vocab_size, 1))
 
-        return Revised(batches, dictionary, {"lexical": recorded})
+        return Revised(batches, dictionary, recorded)
 
     def _joined(
         self, rows: Rows, words: Iterable[SparseVectors], vocab_size: int

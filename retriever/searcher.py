@@ -100,7 +100,7 @@ class Searcher:
         if collection is self.collection:
             return self
         encoder = self.encoder
-        if collection.settings.get("encoder") != self.collection.settings.get("encoder"):
+        if collection.settings.encoder != self.collection.settings.encoder:
             encoder = _query_encoder(collection)
         analyzer = self.lexical.analyzer if self.lexical is not None else None
         return Searcher(encoder, collection, _lexical_queries(collection, analyzer), self.reranker)
@@ -346,16 +346,16 @@ def _best(results: Sequence[SearchResult], k: int, groups: Groups | None) -> lis
 
 def _query_encoder(collection: Collection) -> QueryEncoder | None:
     """The query side a collection was built for: its own copy, or the model it names."""
-    recorded = collection.settings.get("encoder")
+    recorded = collection.settings.encoder
     if recorded is None:
         return None
-    if recorded["query_side"] == "table":
+    if recorded.query_side == "table":
         return TableQueryEncoder.load(collection.path / QUERY_SIDE)
-    encoder = load_query_encoder(recorded["location"])
-    if encoder.description.fingerprint != recorded["fingerprint"]:
+    encoder = load_query_encoder(recorded.location)
+    if encoder.description.fingerprint != recorded.fingerprint:
         raise MismatchError(
-            f"{collection.path}: expected encoder {recorded['location']} with fingerprint "
-            f"{recorded['fingerprint']}, found {encoder.description.fingerprint}; "
+            f"{collection.path}: expected encoder {recorded.location} with fingerprint "
+            f"{recorded.fingerprint}, found {encoder.description.fingerprint}; "
             "restore that version of the model, or index the corpus anew"
         )
     return encoder
@@ -364,7 +364,7 @@ def _query_encoder(collection: Collection) -> QueryEncoder | None:
 def _lexical_queries(
     collection: Collection, known: Analyzer | None = None
 ) -> LexicalQueries | None:
-    recorded = collection.settings.get("lexical")
+    recorded = collection.settings.lexical
     if recorded is None or collection.dictionary is None:
         return None
     return LexicalQueries.from_settings(recorded, collection.dictionary, len(collection), known)

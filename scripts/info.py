@@ -52,17 +52,19 @@ def read_info(folder: Path) -> dict[str, Any]:
         FormatError: the folder is no finished index of this version.
         CorruptionError: the manifest is damaged.
     """
+    import msgspec
+
     from tamis.index.collection import open_dictionary
     from tamis.index.files.storage import Storage
     from tamis.index.generations.manifest import FORMAT, read_current
-    from tamis.index.index import COLUMNS
     from tamis.index.upkeep.inspection import bytes_by_part
 
     storage = Storage(folder)
     manifest = read_current(storage)
-    words, lexical = open_dictionary(storage, manifest.files), manifest.settings.get("lexical")
-    if lexical is not None and words is not None:
-        lexical = {**lexical, "words": len(words)}  # the settings tell those of the making
+    words = open_dictionary(storage, manifest.files)
+    made: dict[str, Any] = msgspec.to_builtins(manifest.settings)
+    if made["lexical"] is not None and words is not None:
+        made["lexical"]["words"] = len(words)  # recorded are those of the making
     return {
         "path": str(folder),
         "documents": manifest.documents,
@@ -75,12 +77,12 @@ def read_info(folder: Path) -> dict[str, Any]:
         "format": FORMAT,
         "created": manifest.created,
         "written_by": manifest.written_by,
-        "encoder": manifest.settings.get("encoder"),
-        "lexical": lexical,
-        "fields": manifest.settings.get(COLUMNS) or {},
-        "chunk": manifest.settings.get("chunk"),
-        "truncated": manifest.settings.get("truncated", 0),
-        "source": manifest.settings.get("source"),
+        "encoder": made["encoder"],
+        "lexical": made["lexical"],
+        "fields": made["columns"],
+        "chunk": made["chunk"],
+        "truncated": made["truncated"],
+        "source": made["source"],
         "bytes": bytes_by_part(manifest.files),
         "files": {name: entry.size_bytes for name, entry in sorted(manifest.files.items())},
     }

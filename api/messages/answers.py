@@ -13,7 +13,7 @@ import msgspec
 from tamis.retriever.answers import SearchAnswer, by_weight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from tamis.retriever.searcher import Searcher
 
@@ -122,9 +122,11 @@ def index_answer(
 ) -> IndexAnswer:
     """What is known of an index."""
     collection = searcher.collection
-    encoder = collection.settings.get("encoder")
-    lexical = collection.settings.get("lexical")
-    words = len(collection.dictionary) if collection.dictionary is not None else 0
+    made: dict[str, Any] = msgspec.to_builtins(collection.settings)
+    if made["encoder"] is not None:
+        del made["encoder"]["location"]  # which tells of the server's disk
+    if made["lexical"] is not None and collection.dictionary is not None:
+        made["lexical"]["words"] = len(collection.dictionary)  # recorded are those of the making
     return IndexAnswer(
         name=name,
         documents=len(collection),
@@ -132,15 +134,8 @@ def index_answer(
         size_bytes=collection.size_bytes,
         vocab_size=collection.index.vocab_size,
         fields=dict(collection.index.columns),
-        encoder=_without(encoder, "location"),
-        lexical=lexical and {**lexical, "words": words},
+        encoder=made["encoder"],
+        lexical=made["lexical"],
         writable=writable,
         aliases=tuple(sorted(aliases)),
     )
-
-
-def _without(settings: "Mapping[str, Any] | None", name: str) -> dict[str, Any] | None:
-    """Settings but for one, which tells of the server's disk."""
-    if settings is None:
-        return None
-    return {key: value for key, value in settings.items() if key != name}

@@ -58,10 +58,10 @@ class LivingIndex:
         try:
             writer.commit()
             self.searcher = Searcher.open(path, "lazy")
-            recorded = writer.settings.get("encoder")
+            recorded = writer.settings.encoder
             encoder = None
             if recorded is not None and self.searcher.encoder is not None:
-                encoder = encoder_of(recorded["location"], self.searcher.encoder)
+                encoder = encoder_of(recorded.location, self.searcher.encoder)
             self._editor = Editor(writer, encoder)
         except BaseException:
             writer.abandon()

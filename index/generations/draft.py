@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.storage import Storage
+    from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.quantize import Precision
 
 SEGMENTS = "segments"
@@ -93,13 +94,13 @@ class Draft:
         self._folders |= {file.rpartition("/")[0] for file in files}
         self.files |= files
 
-    def publish_first(self, vocab_size: int, settings: Mapping[str, Any]) -> None:
+    def publish_first(self, vocab_size: int, settings: CollectionSettings) -> None:
         """Make this the current generation of a folder that has none, with an empty log."""
         Log.create(self._storage, 1).close()
         self.publish(vocab_size, 1, settings)
         self._storage.remove_folder(BUILD)
 
-    def publish(self, vocab_size: int, log: int, settings: Mapping[str, Any]) -> Manifest:
+    def publish(self, vocab_size: int, log: int, settings: CollectionSettings) -> Manifest:
         """Make this the current generation."""
         for folder in sorted(self._folders):
             self._storage.sync_folder(folder)
@@ -112,7 +113,7 @@ class Draft:
             segments=tuple(self.segments),
             log=log,
             precision=self._manifest.precision,
-            settings=dict(settings),
+            settings=settings,
             files=self.files,
         )
         publish(self._storage, manifest)

@@ -14,7 +14,7 @@ import re
 import weakref
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import xxhash
@@ -23,6 +23,7 @@ from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.files import system
 from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads it at run time
 from tamis.index.files.storage import RESTORE, Storage
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.segment.calibration import Calibration
 from tamis.index.segment.quantize import Precision  # noqa: TC001  msgspec reads it at run time
 
@@ -75,7 +76,7 @@ class Manifest:
         vocab_size: terms of both channels together.
         segments: oldest first; their documents are numbered one after the other.
         log: number of the first log whose writes are not in the segments.
-        settings: how it was made: encoder, lexical channel, source.
+        settings: how it was made.
         precision: how weights are stored, see quantize.py.
         files: every file of this generation but CURRENT, the manifest itself and the logs.
     """
@@ -88,7 +89,7 @@ class Manifest:
     segments: tuple[SegmentEntry, ...]
     log: int
     precision: Precision = "f32"
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: CollectionSettings = field(default_factory=CollectionSettings)
     files: dict[str, FileEntry] = field(default_factory=dict)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,6 +26,7 @@ from tamis.index.generations.manifest import (
     read_current_line,
 )
 from tamis.index.generations.parts import check_files, open_parts
+from tamis.index.generations.settings import CollectionSettings  # noqa: TC001  msgspec reads it
 from tamis.index.segment.builder import rank_lists
 from tamis.index.segment.calibration import calibrate
 
@@ -45,7 +46,7 @@ class _Format1(msgspec.Struct, frozen=True):
     vocab_size: int
     segments: list[str]
     precision: str
-    settings: dict[str, Any]
+    settings: CollectionSettings
     files: dict[str, FileEntry]
 
 

@@ -20,6 +20,7 @@ from tamis.index.generations.build_plan import begin_or_go_on
 from tamis.index.generations.draft import DICTIONARY, SEGMENTS, Draft, write_dictionary
 from tamis.index.generations.manifest import BUILD, refuse_existing
 from tamis.index.generations.part_writer import TextWriter, finished_part
+from tamis.index.generations.settings import CollectionSettings  # noqa: TC001  msgspec reads it
 from tamis.index.generations.spool import Batches
 from tamis.index.params import IndexConfig
 from tamis.index.segment.builder import write_segment
@@ -51,7 +52,7 @@ class StoredTexts(msgspec.Struct, frozen=True):
 
     documents: int
     files: dict[str, FileEntry]
-    settings: dict[str, Any]
+    settings: CollectionSettings
 
 
 class CollectionBuild:
@@ -108,13 +109,13 @@ class CollectionBuild:
         return TextWriter(self.storage, FOLDER, columns)
 
     def store(
-        self, texts: TextWriter, dictionary: DictionaryWriter | None, settings: Mapping[str, Any]
+        self, texts: TextWriter, dictionary: DictionaryWriter | None, settings: CollectionSettings
     ) -> None:
         """All documents have been taken, and this is recorded of the collection."""
         files = texts.files
         if dictionary is not None:
             files |= write_dictionary(self.storage, 1, dictionary.arrays())
-        self.stored = StoredTexts(len(texts), files, dict(settings))
+        self.stored = StoredTexts(len(texts), files, settings)
         self.storage.replace(STORED, msgspec.json.encode(self.stored))
 
     @staticmethod
@@ -127,7 +128,7 @@ class CollectionBuild:
         return Batches(self.storage, name)
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> CollectionSettings:
         """What is recorded of the collection."""
         return self._stored.settings
 

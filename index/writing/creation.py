@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.index.files.file_entry import FileEntry
+    from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.dictionary import Dictionary
 
 
@@ -22,7 +23,7 @@ def create_collection(
     path: str | Path,
     *,
     vocab_size: int,
-    settings: Mapping[str, Any],
+    settings: CollectionSettings,
     dictionary: Dictionary | None = None,
     files: Mapping[str, FileEntry] = {},
     config: IndexConfig = IndexConfig(),  # noqa: B008  frozen

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import structs
 
 from tamis.index.collection import open_dictionary
 from tamis.index.errors import StoppedError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from tamis.index.files.storage import Storage
     from tamis.index.generations.manifest import Manifest
+    from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.dictionary import Dictionary
     from tamis.index.writing.build_here import BuildHere
     from tamis.index.writing.build_process import BuildProcess
@@ -120,7 +122,7 @@ class Publisher:
                     self._frequency = frequency
             self._publish(draft, vocab_size, log, self.manifest.settings)
 
-    def change_settings(self, settings: Mapping[str, Any]) -> None:
+    def change_settings(self, settings: CollectionSettings) -> None:
         """Publish the same documents with other settings."""
         with self._publishing:
             draft = self._draft()
@@ -146,7 +148,7 @@ class Publisher:
             dictionary = open_dictionary(self._storage, written.words)
             assert dictionary is not None
             self._frequency = _frequency(dictionary)
-            settings = {**self.manifest.settings, **written.settings}
+            settings = structs.replace(self.manifest.settings, lexical=written.lexical)
             self._publish(draft, max(dictionary.vocab_size, 1), self.manifest.log, settings)
             return dictionary
 
@@ -276,7 +278,7 @@ class Publisher:
         change += part.document_frequency(change.size)
 
     def _publish(
-        self, draft: Draft, vocab_size: int, log: int, settings: Mapping[str, Any]
+        self, draft: Draft, vocab_size: int, log: int, settings: CollectionSettings
     ) -> None:
         try:
             draft.publish(vocab_size, log, settings)

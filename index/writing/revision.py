@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from tamis.index.files.progress import Progress
     from tamis.index.files.storage import Storage
     from tamis.index.generations.part_writer import Rows
+    from tamis.index.generations.settings import LexicalSettings
     from tamis.index.segment.dictionary import Dictionary
     from tamis.index.vectors import SparseVectors
 
@@ -28,12 +29,12 @@ class Revised:
     Attributes:
         batches: the documents' vectors over the new words, the same at each call.
         dictionary: the words in place of the present ones, with their frequencies.
-        settings: in place of those of the same names.
+        lexical: how they were made, in place of what is recorded.
     """
 
     batches: Callable[[], Iterable[SparseVectors]]
     dictionary: Dictionary
-    settings: Mapping[str, Any]
+    lexical: LexicalSettings
 
 
 class Revision(Protocol):

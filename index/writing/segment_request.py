@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from tamis.index.files.wal import log_name, read_log
 from tamis.index.generations.manifest import BUILD, SegmentEntry
 from tamis.index.generations.part_writer import Rows, write_part
 from tamis.index.generations.parts import Part, Stored
+from tamis.index.generations.settings import LexicalSettings  # noqa: TC001  msgspec reads it
 from tamis.index.segment.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
 from tamis.index.segment.quantize import Precision  # noqa: TC001
 from tamis.index.writing.merging import rows_of
@@ -43,7 +44,7 @@ class Written(NamedTuple):
         entry: what the manifest says of it; one without documents is not to be kept.
         files: its files.
         words: those of the dictionary, where a revision gave one.
-        settings: what a revision puts in place of those of the same names.
+        lexical: how a revision made them; None without one.
         contents: what the small ones of all files hold, where another process wrote them; see
             `Storage.hand`.
     """
@@ -51,7 +52,7 @@ class Written(NamedTuple):
     entry: SegmentEntry
     files: dict[str, FileEntry]
     words: dict[str, FileEntry] = {}  # noqa: RUF012  never changed
-    settings: dict[str, Any] = {}  # noqa: RUF012  never changed
+    lexical: LexicalSettings | None = None
     contents: dict[str, bytes] = {}  # noqa: RUF012  never changed
 
 
@@ -122,7 +123,7 @@ def _revised(
         )
     finally:
         storage.remove_folder(BUILD)
-    return Written(entry, files, words, dict(found.settings))
+    return Written(entry, files, words, found.lexical)
 
 
 class PartMessage(msgspec.Struct, frozen=True, array_like=True):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tamis.index.generations.settings import CollectionSettings
     from tamis.index.index import Index
     from tamis.index.segment.dictionary import DictionaryWriter
     from tamis.index.writing.build_process import BuildProcess
@@ -132,7 +133,7 @@ class CollectionWriter(Closing):
         return self._publisher.index
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> CollectionSettings:
         """How the collection was made."""
         return self._publisher.manifest.settings
 
@@ -312,7 +313,7 @@ class CollectionWriter(Closing):
         with self.alone():
             self._words = LoggedWords(self._publisher.rewrite(revision, progress))
 
-    def change_settings(self, settings: Mapping[str, Any]) -> None:
+    def change_settings(self, settings: CollectionSettings) -> None:
         """Publish a generation with other settings."""
         self._publisher.change_settings(settings)
 

@@ -12,20 +12,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tamis.index.generations.settings import CollectionSettings
     from tamis.index.writing.writer import CollectionWriter
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
 
     CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
-CHUNKING = "chunk"  # setting of a collection: how its passages were made
 PARENT = "parent"  # field: the document's id
 NUMBER = "chunk"  # field: the passage's number in it, from 1
 SMALLEST = 8  # tokens
@@ -78,10 +78,10 @@ class Chunking:
         return Chunking(int(found[1]), int(found[2] or 0))
 
     @staticmethod
-    def of(settings: Mapping[str, Any]) -> Chunking | None:
+    def of(settings: CollectionSettings) -> Chunking | None:
         """How a collection's passages were made; None where its documents are whole."""
-        recorded = settings.get(CHUNKING)
-        return Chunking(**recorded) if recorded is not None else None
+        recorded = settings.chunk
+        return Chunking(recorded.tokens, recorded.overlap) if recorded is not None else None
 
     def check(self, encoder: Encoder | None) -> None:
         """Refuse passages that the encoder would cut.

@@ -22,7 +22,7 @@ import re
 import threading
 import unicodedata
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from tamis.index.errors import InputError, MismatchError
 from tamis.retriever.words.stop_words import QUESTION_WORDS, STOP_WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from tamis.index.generations.settings import LexicalSettings
 
 ANALYZER_VERSION = 1
 LONGEST_WORD = 10_000  # characters; longer ones are cut there
@@ -133,31 +133,32 @@ class LexicalConfig:
                 f"expected a lexical weight of 0 or more, found {self.weight}; 0 turns words off"
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """The settings and the versions that made the words, for a manifest."""
-        return {**asdict(self), "analyzer": ANALYZER_VERSION, "stemmer": Stemmer.version()}
-
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> LexicalConfig:
-        """What `to_json` gave. Warns if another version of the stemmer made the words.
+    def of(made: LexicalSettings) -> LexicalConfig:
+        """How a collection's words were made. Warns if another version of the stemmer made them.
 
         Raises:
             MismatchError: another version of the analyser made the words.
         """
-        if values.get("analyzer") != ANALYZER_VERSION:
+        if made.analyzer != ANALYZER_VERSION:
             raise MismatchError(
                 f"expected words of analyser version {ANALYZER_VERSION}, found version "
-                f"{values.get('analyzer')}; build the collection anew with `tamis index`"
+                f"{made.analyzer}; build the collection anew with `tamis index`"
             )
-        if values["language"] in Stemmer.algorithms() and values["stemmer"] != Stemmer.version():
+        if made.language in Stemmer.algorithms() and made.stemmer != Stemmer.version():
             warnings.warn(
-                f"expected PyStemmer {values['stemmer']}, which stemmed this collection, found "
+                f"expected PyStemmer {made.stemmer}, which stemmed this collection, found "
                 f"{Stemmer.version()}: words that it stems otherwise are not found; "
                 "install that version, or build the collection anew with `tamis index`",
                 stacklevel=2,
             )
         names = LexicalConfig.__dataclass_fields__
-        return LexicalConfig(**{name: values[name] for name in names})
+        return LexicalConfig(**{name: getattr(made, name) for name in names})
+
+
+def versions() -> dict[str, Any]:
+    """What decides the words of a text beside a `LexicalConfig`: recorded of a collection."""
+    return {"analyzer": ANALYZER_VERSION, "stemmer": Stemmer.version()}
 
 
 def languages() -> tuple[str, ...]:

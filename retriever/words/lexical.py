@@ -16,7 +16,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,10 +30,11 @@ from tamis.retriever.words.analysis import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from tamis.index.generations.settings import LexicalSettings
     from tamis.index.segment.dictionary import Dictionary, DictionaryWriter
 
 __all__ = [
@@ -217,15 +218,15 @@ class LexicalQueries:
 
     @staticmethod
     def from_settings(
-        settings: Mapping[str, Any],
+        settings: LexicalSettings,
         dictionary: Dictionary,
         documents: int,
         known: Analyzer | None = None,
     ) -> LexicalQueries:
-        """The query side of a collection whose manifest holds ``LexicalConfig.to_json()``.
+        """The query side of a collection.
 
         Args:
-            settings: the manifest's.
+            settings: what it records of its words.
             dictionary: of the generation.
             documents: in the generation.
             known: taken over, with the words it remembers, if it is one of these settings.
@@ -233,7 +234,7 @@ class LexicalQueries:
         Raises:
             MismatchError: another version of the analyser made the words.
         """
-        config = LexicalConfig.from_json(settings)
+        config = LexicalConfig.of(settings)
         analyzer = known if known is not None and known.config == config else Analyzer(config)
         return LexicalQueries(analyzer, dictionary, documents, config.weight)
 

@@ -85,10 +85,11 @@ def measure_serve(
             _row(address, number, apply_load(address, requests, clients=number, seconds=seconds))
             for number in clients
         ]
+    encoder = searcher.collection.settings.encoder
     return {
         "provenance": provenance(SEED),
         "documents": len(searcher.collection),
-        "encoder": (searcher.collection.settings.get("encoder") or {}).get("name"),
+        "encoder": encoder.name if encoder is not None else None,
         "queries": len(texts),
         "k": k,
         "seconds": seconds,

@@ -20,6 +20,7 @@ import numpy as np
 
 from tamis.eval.provenance import provenance
 from tamis.index import Collection, CollectionWriter, SparseVectors
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.writing.creation import create_collection
 
 VOCAB = 30_000
@@ -45,7 +46,7 @@ def records(first, rows, text=TEXT):
 def filled(path, documents, segments, terms=60, text=TEXT):
     """A collection of so many equal segments."""
     rng, rows = np.random.default_rng(SEED), documents // segments
-    create_collection(path, vocab_size=VOCAB, settings={})
+    create_collection(path, vocab_size=VOCAB, settings=CollectionSettings())
     with CollectionWriter.open(path, merge=False) as writer:
         for first in range(0, documents, rows):
             for at in range(first, first + rows, 5000):
@@ -79,7 +80,7 @@ def fsync(folder, count=100):
 def durable_writes(folder, writers, seconds=4.0):
     """Acknowledged one-document writes a second."""
     path = folder / f"writes-{writers}"
-    create_collection(path, vocab_size=VOCAB, settings={})
+    create_collection(path, vocab_size=VOCAB, settings=CollectionSettings())
     batch, done = vectors(np.random.default_rng(SEED), 1000, 60), [0] * writers
     took, until = [], time.perf_counter() + seconds
     with CollectionWriter.open(path, merge=False) as writer:

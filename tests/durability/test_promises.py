@@ -32,6 +32,7 @@ from tamis.index import (
     SparseVectors,
 )
 from tamis.index.files.storage import Storage
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.writing.build_process import BuildProcess
 from tamis.index.writing.creation import create_collection
 
@@ -252,7 +253,9 @@ def large(tmp_path_factory):
     """
     path, rng, rows, terms = tmp_path_factory.mktemp("large"), np.random.default_rng(0), 4600, 100
     for name, count in (("large", rows), ("small", 50)):
-        create_collection(path / name, vocab_size=5000, settings={}, storage=Quick(path / name))
+        create_collection(
+            path / name, vocab_size=5000, settings=CollectionSettings(), storage=Quick(path / name)
+        )
         with checks.opened(path / name) as writer:
             for first in range(0, 4 * count, count):
                 picked = np.sort(rng.integers(0, 5000 - terms, (count, terms)), axis=1)

@@ -9,6 +9,7 @@ from tamis.index import Collection, SparseVectors
 from tamis.index.files.progress import silent
 from tamis.index.generations.garbage import Sweep
 from tamis.index.generations.manifest import BUILD
+from tamis.index.generations.settings import CollectionSettings, LexicalSettings
 from tamis.index.reference import search
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.writing.build_worker import perform
@@ -33,10 +34,25 @@ class FromBytes:
 
 LEARNED = 23  # terms below are learned, the others words
 NO_WORDS = DictionaryWriter(LEARNED).dictionary()
-SETTINGS = {
-    "lexical": {"words": 0, "fingerprint": NO_WORDS.fingerprint},
-    "columns": {"version": "integer"},
-}
+
+
+def recorded(words):
+    """What is recorded of these words."""
+    return LexicalSettings(
+        language="none",
+        stop_words=False,
+        fold_marks=False,
+        k1=0.9,
+        b=0.4,
+        weight=1.0,
+        analyzer=1,
+        average_length=2.0,
+        words=len(words),
+        fingerprint=words.fingerprint,
+    )
+
+
+SETTINGS = CollectionSettings(lexical=recorded(NO_WORDS), columns={"version": "integer"})
 
 
 def create(path, storage=None):
@@ -79,12 +95,11 @@ class Forgetting(msgspec.Struct):
         vectors = SparseVectors.from_dicts(found, words.vocab_size)
         storage.write(f"{BUILD}/vectors", vectors.to_bytes())
         dictionary = words.dictionary()
-        recorded = {"words": len(dictionary), "fingerprint": dictionary.fingerprint}
 
         def batches():
             return [SparseVectors.load(storage.path(f"{BUILD}/vectors"))]
 
-        return Revised(batches, dictionary, {"lexical": recorded})
+        return Revised(batches, dictionary, recorded(dictionary))
 
 
 def record(doc_id, version):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
+from msgspec import structs
 
 from tamis import retriever
 from tamis.index import Collection, InputError, MismatchError
@@ -29,11 +30,17 @@ def build(path, documents, **options):
 def searched(collection, text):
     """Ids and scores of an exact search for a text's words and letters."""
     lexical = LexicalQueries.from_settings(
-        collection.settings["lexical"], collection.dictionary, len(collection)
+        collection.settings.lexical, collection.dictionary, len(collection)
     )
     searcher = Searcher(LetterEncoder(), collection, lexical)
     (result,) = searcher.search([text], k=20, exact=True)
     return [(hit.doc_id, hit.score) for hit in result.hits]
+
+
+def change_words(writer, **changes):
+    """Record other settings of words."""
+    lexical = structs.replace(writer.settings.lexical, **changes)
+    writer.change_settings(structs.replace(writer.settings, lexical=lexical))
 
 
 def files_of(collection):
@@ -105,12 +112,11 @@ def test_many_segments_score_as_one_build_of_the_same_average_length(tmp_path):
         editor.delete([f"d{n}" for n in range(0, 30, 7)], wait="searchable")
     living = Collection.open(tmp_path / "living")
     assert len(living.index.parts) == 9  # two of eleven held deleted documents alone
-    average = living.settings["lexical"]["average_length"]
+    average = living.settings.lexical.average_length
     left = [p for p in passages(*range(30)) if int(p.doc_id[1:]) % 7]
     create_index(tmp_path / "one", encoder=LetterEncoder(), source="t")
     with Editor.open(tmp_path / "one", LetterEncoder()) as editor:
-        lexical = {**editor.writer.settings["lexical"], "average_length": average}
-        editor.writer.change_settings({**editor.writer.settings, "lexical": lexical})
+        change_words(editor.writer, average_length=average)
         editor.put(left)
     one = Collection.open(tmp_path / "one")
     for text in ("the owl sees a heron", "cat", "dog xxx sees", "newt bat"):
@@ -123,7 +129,7 @@ def test_an_empty_index_takes_its_average_length_from_the_first_documents(tmp_pa
     with Editor.open(tmp_path / "c") as editor:
         editor.put(passages(*range(8)), wait="searchable")
     with Collection.open(tmp_path / "c") as collection:
-        assert collection.settings["lexical"]["average_length"] > 0
+        assert collection.settings.lexical.average_length > 0
         assert len(collection) == 8
     assert not examine(tmp_path / "c").problems
 
@@ -185,8 +191,7 @@ def test_a_searcher_keeps_what_it_remembers_of_words_while_their_settings_last(t
     with Editor.open(tmp_path / "c") as editor:
         editor.put(passages(3), wait="searchable")
         new = old.refresh()
-        lexical = {**editor.writer.settings["lexical"], "language": "german"}
-        editor.writer.change_settings({**editor.writer.settings, "lexical": lexical})
+        change_words(editor.writer, language="german")
         other = new.refresh()
     assert new.collection.generation > old.collection.generation
     assert new.lexical.analyzer is old.lexical.analyzer

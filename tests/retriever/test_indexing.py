@@ -47,9 +47,9 @@ def test_documents_ids_and_settings_come_back(tmp_path):
         "title": "Title 4",
         "text": "passage 4 about cats",
     }
-    assert collection.settings["encoder"]["fingerprint"] == "fingerprint of letters"
+    assert collection.settings.encoder.fingerprint == "fingerprint of letters"
     words_in_all = 30 * 6 + 10  # title, N, passag, N, about, cat; and dog
-    assert collection.settings["lexical"]["average_length"] == words_in_all / 30
+    assert collection.settings.lexical.average_length == words_in_all / 30
     assert not (tmp_path / "index" / "build").exists()
 
 
@@ -84,7 +84,7 @@ def test_a_dictionary_that_is_not_the_vectors_own_is_refused(tmp_path):
 
 def test_words_that_were_cut_are_counted(tmp_path):
     collection = build(tmp_path / "index", [Passage("a", "x" * 10_001)], encoder=None)
-    assert collection.settings["lexical"]["words_cut"] == 1
+    assert collection.settings.lexical.words_cut == 1
 
 
 @pytest.mark.parametrize("stop_after", [3, 7, 8, 14, 29])

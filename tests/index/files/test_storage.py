@@ -23,6 +23,7 @@ from tamis.index import (
 from tamis.index.files.array_file import map_array, write_array, write_arrays
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.writing.creation import create_collection
 
 
@@ -49,7 +50,7 @@ def test_arrays_of_any_size_are_read_only(tmp_path):
 
 def test_generations_leave_no_names_with_the_interpreter(tmp_path, monkeypatch):
     """The table of what it interns only grows, and `Path` interns its parts."""
-    create_collection(tmp_path, vocab_size=5, settings={})
+    create_collection(tmp_path, vocab_size=5, settings=CollectionSettings())
     kept = []
     with CollectionWriter.open(tmp_path, merge=False) as writer, Collection.open(tmp_path) as first:
         monkeypatch.setattr(sys, "intern", lambda text: kept.append(text) or text)

@@ -6,6 +6,7 @@ import pytest
 from letter_encoder import LetterEncoder
 
 from tamis.index import Collection, InputError, MismatchError
+from tamis.index.generations.settings import ChunkSettings
 from tamis.retriever import Editor, Passage, Searcher, create_index, index_corpus
 from tamis.retriever.corpus.advice import CorpusWarning
 from tamis.retriever.corpus.chunking import (
@@ -228,7 +229,7 @@ def test_the_settings_of_a_stopped_build_hold_its_passages(tmp_path):
     with pytest.raises(MismatchError, match="chunk tokens 50 where it was 60"):
         index_corpus([], tmp_path / "i", chunking=Chunking(50, 20), **options)
     made = index_corpus([], tmp_path / "i", chunking=Chunking(60, 20), **options)
-    assert made.settings["chunk"] == {"tokens": 60, "overlap": 20}
+    assert made.settings.chunk == ChunkSettings(tokens=60, overlap=20)
     assert all(len(text) - text.count(" ") <= 62 for text in options["encoder"].encoded)
 
 
@@ -236,11 +237,11 @@ def test_documents_that_the_encoder_cuts_are_counted_and_told(tmp_path):
     corpus = [Passage("a", "x" * 511), Passage("b", "x" * 510), Passage("c", "short")]
     with pytest.warns(CorpusWarning, match="c: 1 of 3 documents are longer than the 512 tokens"):
         made = index_corpus(corpus, tmp_path / "i", encoder=LetterEncoder(), source="c")
-    assert made.settings["truncated"] == 1
+    assert made.settings.truncated == 1
     with (
         pytest.warns(CorpusWarning, match="1 of 1"),
         Editor.open(tmp_path / "i", LetterEncoder()) as editor,
     ):
         editor.put([Passage("d", "y" * 600)])
     divided = index_corpus(corpus, tmp_path / "j", encoder=LetterEncoder(), chunking=Chunking(100))
-    assert divided.settings["truncated"] == 0
+    assert divided.settings.truncated == 0

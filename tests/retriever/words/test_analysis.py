@@ -10,8 +10,11 @@ import pytest
 import Stemmer
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tamis.index.errors import InputError, MismatchError
+from tamis.index.segment.dictionary import DictionaryWriter
+from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.words import analysis
 from tamis.retriever.words.analysis import LONGEST_WORD, Analyzer, LexicalConfig, languages
 
@@ -236,24 +239,29 @@ def test_numbers_out_of_range_are_refused(numbers):
         LexicalConfig(**numbers)
 
 
+def recorded(config):
+    """What a collection without a word records of its words."""
+    return lexical_settings(config, DictionaryWriter().dictionary(), 0.0, 0)
+
+
 def test_settings_survive_a_manifest():
     config = LexicalConfig("french", stop_words=False, k1=1.2, b=0.75, weight=0.3)
 
-    assert LexicalConfig.from_json(config.to_json() | {"average_length": 61.5}) == config
+    assert LexicalConfig.of(recorded(config)) == config
 
 
 def test_words_of_another_analyser_version_are_refused():
     with pytest.raises(MismatchError, match="version 0; build"):
-        LexicalConfig.from_json(LexicalConfig().to_json() | {"analyzer": 0})
+        LexicalConfig.of(structs.replace(recorded(LexicalConfig()), analyzer=0))
 
 
 def test_words_of_another_stemmer_version_are_read_with_a_warning():
-    settings = LexicalConfig().to_json() | {"stemmer": "1.0"}
+    settings = structs.replace(recorded(LexicalConfig()), stemmer="1.0")
 
     with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
-        assert LexicalConfig.from_json(settings) == LexicalConfig()
-    unstemmed = LexicalConfig("none").to_json() | {"stemmer": "1.0"}
-    assert LexicalConfig.from_json(unstemmed) == LexicalConfig("none")
+        assert LexicalConfig.of(settings) == LexicalConfig()
+    unstemmed = structs.replace(recorded(LexicalConfig("none")), stemmer="1.0")
+    assert LexicalConfig.of(unstemmed) == LexicalConfig("none")
 
 
 def test_threads_share_an_analyzer():

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
@@ -267,13 +269,15 @@ def test_words_without_an_average_length_are_refused():
 
 def test_the_query_side_opens_from_a_manifest():
     _, queries = built(TEXTS, LexicalConfig("none", weight=0.25))
-    settings = queries.analyzer.config.to_json() | {"average_length": 3.0}
+    settings = lexical_settings(queries.analyzer.config, queries.dictionary, 3.0, 0)
     again = LexicalQueries.from_settings(settings, queries.dictionary, len(TEXTS))
 
     assert again.encode(["coffee tea"]).to_dicts() == queries.encode(["coffee tea"]).to_dicts()
     assert again.weight == 0.25
     with pytest.raises(MismatchError):
-        LexicalQueries.from_settings(settings | {"analyzer": 99}, queries.dictionary, len(TEXTS))
+        LexicalQueries.from_settings(
+            structs.replace(settings, analyzer=99), queries.dictionary, len(TEXTS)
+        )
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

@@ -1,0 +1,98 @@
+"""CollectionSettings: what a manifest records of how a collection was made.
+
+The index passes most of it on unread: what the names mean is for those who make vectors of texts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tamis.index.segment.columns import ColumnType  # noqa: TC001  msgspec reads it at run time
+
+
+class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The encoder that made the learned terms.
+
+    Attributes:
+        name: what people know it by.
+        fingerprint: of all that decides a vector.
+        licence: as the model states it, ``unknown`` if it does not.
+        vocab_size: number of its terms, which are the first ones.
+        max_length: longest document in tokens, special ones included.
+        query_side: ``neural`` runs a model on queries, ``table`` looks weights up.
+        location: where it was loaded from.
+    """
+
+    name: str
+    fingerprint: str
+    licence: str = "unknown"
+    vocab_size: int
+    max_length: int
+    query_side: Literal["neural", "table"]
+    location: str
+
+
+class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the words of the lexical channel were made and weighed.
+
+    Attributes:
+        language: of the stemmer.
+        stop_words: whether they were left out.
+        fold_marks: whether combining marks were.
+        k1: how slowly repeated words saturate.
+        b: how much of a document's length is discounted.
+        weight: factor on the words of queries.
+        analyzer: version of the analyser.
+        stemmer: and of its stemmer; None where it was not recorded.
+        average_length: words of a document, by which counts were weighed; 0 before there are any.
+        words: how many the dictionary held when the collection was made.
+        words_cut: words too long to be kept whole.
+        fingerprint: of the dictionary's first ``words`` words.
+    """
+
+    language: str
+    stop_words: bool
+    fold_marks: bool
+    k1: float
+    b: float
+    weight: float
+    analyzer: int
+    stemmer: str | None = None
+    average_length: float
+    words: int
+    words_cut: int = 0
+    fingerprint: str
+
+
+class ChunkSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How documents were divided into passages.
+
+    Attributes:
+        tokens: of a passage, at most.
+        overlap: tokens that a passage shares with the one before.
+    """
+
+    tokens: int
+    overlap: int
+
+
+class CollectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a collection was made.
+
+    Attributes:
+        source: where its documents come from.
+        encoder: None without learned terms.
+        lexical: None without the lexical channel.
+        columns: the declared fields and their types.
+        chunk: None where documents are whole.
+        truncated: documents longer than the encoder reads.
+    """
+
+    source: str = ""
+    encoder: EncoderSettings | None = None
+    lexical: LexicalSettings | None = None
+    columns: dict[str, ColumnType] = {}
+    chunk: ChunkSettings | None = None
+    truncated: int = 0
