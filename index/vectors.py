@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILE_FORMAT = "tamis-sparse-vectors-1"
+_LARGEST = float(np.finfo(np.float32).max)
+_HALF_OF_SMALLEST = 2.0**-150  # what is no larger rounds to 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,13 +228,19 @@ class SparseVectors:
 
     @staticmethod
     def from_dicts(rows: Iterable[Mapping[int, float]], vocab_size: int) -> SparseVectors:
-        """One row for each mapping of term to weight; the terms may come in any order."""
+        """One row for each mapping of term to weight; the terms may come in any order.
+
+        Weights above zero that 32 bits round to 0 are left out, as a 0 is in a file.
+        """
         ordered = [sorted(row.items()) for row in rows]
         pairs = [pair for row in ordered for pair in row]
+        given = np.asarray([weight for _, weight in pairs], np.float64)
+        kept = ~((given > 0) & (given <= _HALF_OF_SMALLEST))
+        ends = np.cumsum([0, *(len(row) for row in ordered)], dtype=np.int64)
         return SparseVectors(
-            np.cumsum([0, *(len(row) for row in ordered)], dtype=np.int64),
-            _int32([term for term, _ in pairs]),
-            np.asarray([weight for _, weight in pairs], np.float32),
+            np.concatenate([[0], np.cumsum(kept)])[ends],
+            _int32([term for term, _ in pairs])[kept],
+            weights_of(given[kept]),
             vocab_size,
         )
 
@@ -248,6 +256,7 @@ class SparseVectors:
         """The rows of a scipy sparse matrix or array; explicit zeros are left out."""
         csr = matrix.tocsr(copy=True)
         csr.sum_duplicates()
+        csr.data = weights_of(csr.data)
         csr.eliminate_zeros()
         return SparseVectors(
             csr.indptr.astype(np.int64), _int32(csr.indices), csr.data, int(csr.shape[1])
@@ -319,6 +328,29 @@ def _int32(values: Any) -> NDArray[np.int32]:  # noqa: ANN401  anything NumPy ta
     return wide.astype(np.int32)
 
 
+def weights_of(values: NDArray[Any]) -> NDArray[np.float32]:
+    """In 32 bits; what is too large for them becomes infinite, which every check refuses."""
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"expected numbers as weights, found {values.dtype}; convert them")
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def checked_weight(weight: object, term: object) -> float:
+    """A weight as it was read, or 0.0 where 32 bits round it to that.
+
+    Raises:
+        InputError: it is no number, negative, or beyond 32 bits.
+    """
+    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not is_number or not 0 <= weight <= _LARGEST:  # type: ignore[operator]
+        raise InputError(
+            f"expected a finite number of 0 or more as the weight of term {term!r}, found "
+            f"{weight!r}; correct it"
+        )
+    return float(weight) if weight > _HALF_OF_SMALLEST else 0.0  # type: ignore[arg-type,operator]
+
+
 def _as_array(name: str, value: Any, dtype: type) -> NDArray[Any]:  # noqa: ANN401
     array = np.asarray(value)
     if array.ndim != 1:
@@ -329,7 +361,7 @@ def _as_array(name: str, value: Any, dtype: type) -> NDArray[Any]:  # noqa: ANN4
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise InputError(f"expected integer terms, found {array.dtype}; map terms to ids first")
         return _int32(array)
-    return array.astype(dtype)
+    return weights_of(array) if dtype is np.float32 else array.astype(dtype)
 
 
 def _check_shape(vectors: SparseVectors) -> None:

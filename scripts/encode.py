@@ -49,7 +49,7 @@ def encode(
     and OUT.ids.txt with one id a line. Index them with `tamis index --vectors`.
     """
     from tamis.index import InputError
-    from tamis.index.exchange.interchange import ids_file, write_ids
+    from tamis.index.exchange.matrices import ids_file, write_ids
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.models.encoder import load_encoder
 

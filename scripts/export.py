@@ -87,7 +87,7 @@ def _write_engine(index: "Index", to: Any, out: Path, scale: float | None) -> No
 def _write_matrix(index: "Index", to: str, out: Path, scale: float | None) -> None:
     from tamis.index import SparseVectors
     from tamis.index.exchange.ciff import write_ciff
-    from tamis.index.exchange.interchange import write_csr
+    from tamis.index.exchange.matrices import write_csr
 
     ids: list[str] = []
     batches = [SparseVectors.empty(index.vocab_size)]

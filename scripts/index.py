@@ -27,7 +27,7 @@ from tamis.scripts.keys import (
     RerankCacheOption,
     store_keys,
 )
-from tamis.scripts.options import refuse_beside, require_beside
+from tamis.scripts.options import is_given, refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
     "lexical", "language", "id_field", "title_field", "text_field", "fields", "chunk", "memory",
-    "check",
+    "check", "device",
 )  # fmt: skip
 
 
@@ -78,7 +78,8 @@ def index(
             metavar="PATH",
             help="Index vectors instead: a .safetensors file of `tamis encode`, a .npz file of "
             "scipy, inverted lists (.ciff, also .gz), or JSON vectors of Anserini, Seismic, "
-            "OpenSearch or Qdrant (.jsonl, also .gz, or a folder of them).",
+            "OpenSearch or Qdrant (.jsonl, .json, also .gz or .zst, or a folder of them). Terms "
+            "are numbers, or with --encoder the pieces of the encoder that made the vectors.",
         ),
     ] = None,
     vocab_size: Annotated[
@@ -126,7 +127,8 @@ def index(
     began = perf_counter()
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
-            _index_vectors(vectors, out, encoder, vocab_size, resume)
+            spelled_by = encoder if is_given(context, "encoder") else None
+            _index_vectors(vectors, out, spelled_by, vocab_size, resume)
         elif corpus is not None:
             settings = TextSettings(language if lexical else None, fields, chunk, reading)
             index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
@@ -146,6 +148,8 @@ def _check_options(
         raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
     refuse_beside(context, "vectors", OF_TEXTS, "vectors have no texts")
     require_beside(context, "vectors", ["vocab_size"])
+    if context.params["vectors"] is not None:
+        refuse_beside(context, "encoder", ["vocab_size"], "its vocabulary is the encoder's")
     require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
     if fields:
         parse_fields(fields)
@@ -210,64 +214,47 @@ def _lexical_config(language: str | None) -> "LexicalConfig | None":
 
 
 def _index_vectors(
-    path: Path, out: Path, encoder: str, vocab_size: int | None, resume: bool
+    path: Path, out: Path, encoder: str | None, vocab_size: int | None, resume: bool
 ) -> None:
     """Index a file or folder of vectors; what is read at once is read again when resuming."""
     from tamis.index import Index
     from tamis.index.errors import InputError
     from tamis.index.exchange.ciff import CIFF
-    from tamis.index.exchange.interchange import NPZ, read_ids, read_vectors
+    from tamis.index.exchange.json_vectors import JsonVectors, number_of
+    from tamis.index.exchange.matrices import NPZ, read_ids, read_vectors
+    from tamis.index.generations.spool import Source
 
     if not path.exists():
         raise InputError(
             f"{path}: expected vectors (.safetensors, .npz, .ciff, .jsonl or a folder of those), "
             "found no such file; check the path"
         )
+    term_id: Callable[[str], int | None] = number_of
+    if encoder is not None:
+        from tamis.retriever.models.encoder import load_query_encoder
+
+        model = load_query_encoder(encoder)
+        vocab_size, term_id = model.description.vocab_size, model.term_id
     if path.suffix in (".safetensors", NPZ):
-        Index.build(out, read_vectors(path), read_ids(path))
+        vectors = read_vectors(path)
+        Index.build(out, vectors.over(vocab_size or vectors.vocab_size), read_ids(path))
     elif path.name.endswith(CIFF):
-        _index_ciff(path, out, encoder, vocab_size)
+        _index_ciff(path, out, vocab_size, term_id)
     else:
-        _index_json_vectors(path, out, encoder, vocab_size, resume)
+        found = JsonVectors.survey(path, vocab_size, term_id)
+        source = Source(found.batches, {**found.plan, "encoder": encoder}, resume)
+        Index.build(out, source, found.ids)
 
 
-def _index_ciff(path: Path, out: Path, encoder: str, vocab_size: int | None) -> None:
-    """Index inverted lists whose terms are numbers, or else spelled as the encoder does."""
+def _index_ciff(
+    path: Path, out: Path, vocab_size: int | None, term_id: "Callable[[str], int | None]"
+) -> None:
     from tamis.index import Index
     from tamis.index.exchange.ciff import read_ciff, renumbered
 
     found = read_ciff(path)
-    if all(term.isascii() and term.isdecimal() for term in found.terms):
-        largest = max(map(int, found.terms), default=0)
-        vectors = renumbered(found, vocab_size or largest + 1, int)
-    else:
-        from tamis.retriever.models.encoder import load_query_encoder
-
-        model = load_query_encoder(encoder)
-        vectors = renumbered(found, model.description.vocab_size, model.term_id)
+    vectors = renumbered(found, vocab_size, term_id)
     Index.build(out, vectors, found.ids)
-
-
-def _index_json_vectors(
-    path: Path, out: Path, encoder: str, vocab_size: int | None, resume: bool
-) -> None:
-    """Index a JsonVectorCollection whose terms are numbers, or else spelled as the encoder does."""
-    from tamis.index import Index
-    from tamis.index.exchange.interchange import JsonVectors
-    from tamis.index.generations.spool import Source
-
-    found = JsonVectors.survey(path)
-    term_id: Callable[[str], int | None] = int
-    if found.numbered:
-        terms, speller = vocab_size or max(found.largest + 1, 1), None
-    else:
-        from tamis.retriever.models.encoder import load_query_encoder
-
-        model = load_query_encoder(encoder)
-        terms, term_id, speller = model.description.vocab_size, model.term_id, encoder
-    plan = {**found.plan, "vocab_size": terms, "encoder": speller}
-    source = Source(lambda first: found.batches(terms, term_id, first), plan, resume)
-    Index.build(out, source, found.ids)
 
 
 def _print_summary(out: Path, took_s: float, json: bool) -> None:

@@ -22,8 +22,8 @@ def refuse_beside(context: typer.Context, option: str, others: Iterable[str], wh
     Raises:
         BadParameter: one of the others was given beside it.
     """
-    found = [_spelled(context, other) for other in others if _is_given(context, other)]
-    if found and _is_given(context, option):
+    found = [_spelled(context, other) for other in others if is_given(context, other)]
+    if found and is_given(context, option):
         raise typer.BadParameter(
             f"{_spelled(context, option)} takes no {' and no '.join(found)}: {why}; "
             "leave one of them out"
@@ -36,15 +36,16 @@ def require_beside(context: typer.Context, option: str, others: Iterable[str]) -
     Raises:
         BadParameter: one of the others was given, the option was not.
     """
-    found = [_spelled(context, other) for other in others if _is_given(context, other)]
-    if found and not _is_given(context, option):
+    found = [_spelled(context, other) for other in others if is_given(context, other)]
+    if found and not is_given(context, option):
         raise typer.BadParameter(
             f"{' and '.join(found)} needs {_spelled(context, option)} beside it; "
             "give both or neither"
         )
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, by the name of its parameter."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -20,7 +20,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "index/files": {"errors"},
     "index/segment": {"errors", "files", "topk", "vectors"},
     "index/generations": {"errors", "files", "segment", "topk", "vectors"},
-    "index/exchange": {"errors", "index", "segment", "vectors"},
+    "index/exchange": {"errors", "files", "index", "segment", "vectors"},
     "index/writing": {
         *("collection", "errors", "files", "generations", "index", "params", "segment", "vectors")
     },

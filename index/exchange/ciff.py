@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import struct
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from collections import Counter
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 CIFF = (".ciff", ".ciff.gz")
 MAX_MESSAGE_BYTES = 1 << 31
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+_VARINT_BITS = 63
 _GZIP_LEVEL = 1
+
+
+_Value = TypeVar("_Value")
 
 
 class CiffVectors(NamedTuple):
@@ -118,51 +123,70 @@ def read_ciff(path: Path) -> CiffVectors:
 
 
 def renumbered(
-    found: CiffVectors, vocab_size: int, term_id: Callable[[str], int | None]
+    found: CiffVectors, vocab_size: int | None, term_id: Callable[[str], int | None]
 ) -> SparseVectors:
     """The vectors over another numbering of their terms.
 
     Args:
         found: what a file held.
-        vocab_size: number of terms there are.
+        vocab_size: number of terms there are; None takes the largest number and one.
         term_id: the number of a term, None where it is unknown.
 
     Raises:
         InputError: a term is unknown, or two terms have one number.
     """
-    numbers = [term_id(term) for term in found.terms]
-    for term, number in zip(found.terms, numbers, strict=True):
+    numbers = list[int]()
+    for term in found.terms:
+        number = term_id(term)
         if number is None:
             raise InputError(
-                f"expected terms of the vocabulary, found {term!r}; name the encoder that made them"
+                "expected a term that is a number, or a piece of the encoder named by --encoder, "
+                f"found {term!r}; name the encoder that made the vectors"
             )
+        numbers.append(number)
+    if len(set(numbers)) < len(numbers):
+        raise InputError(
+            f"expected a number of its own for each term, found two for {_doubled(numbers)}; "
+            "spell each term in one way"
+        )
     terms = np.array(numbers, np.int32)[found.vectors.terms] if numbers else found.vectors.terms
     rows = np.repeat(np.arange(len(found.vectors)), np.diff(found.vectors.offsets))
     order = np.lexsort((terms, rows))
     return SparseVectors(
-        found.vectors.offsets, terms[order], found.vectors.weights[order], vocab_size
+        found.vectors.offsets,
+        terms[order],
+        found.vectors.weights[order],
+        vocab_size or max(numbers, default=0) + 1,
     )
 
 
 def _read(path: Path, messages: Iterator[bytes]) -> CiffVectors:
-    header = {field: value for field, value, _ in _fields(next(messages))}
+    header = {field: value for field, value, _ in _fields(_next(messages))}
     version, lists, documents = (_whole(header.get(field, 0)) for field in (1, 2, 3))
     if version != 1:
         raise FormatError(f"{path}: expected CIFF version 1, found {version}; convert the file")
     terms: list[str] = []
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for _ in range(lists):
-        term, docs, weights = _read_list(next(messages))
+        term, docs, weights = _read_list(_next(messages))
         terms.append(term)
         parts.append((docs, weights))
     ids: dict[int, str] = {}
     for _ in range(documents):
-        record = {field: value for field, value, _ in _fields(next(messages))}
+        record = {field: value for field, value, _ in _fields(_next(messages))}
         ids[_whole(record.get(1, 0))] = _spelled(record.get(2, b""))
     names = [ids[doc] for doc in sorted(ids)]
     if sorted(ids) != list(range(documents)):
         raise ValueError(f"{len(ids)} documents that are not numbered from 0 to {documents - 1}")
+    if len(set(terms)) < len(terms):
+        raise ValueError(f"two lists for term {_doubled(terms)!r}")
+    if next(messages, None) is not None:
+        raise ValueError(f"more than the {lists} lists and {documents} documents of its header")
     return CiffVectors(names, terms, _by_document(parts, documents))
+
+
+def _doubled(values: Sequence[_Value]) -> _Value:
+    return next(value for value, count in Counter(values).items() if count > 1)
 
 
 def _read_list(message: bytes) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
@@ -181,6 +205,8 @@ def _read_list(message: bytes) -> tuple[str, NDArray[np.int64], NDArray[np.int64
     found = read_postings(np.frombuffer(message, np.uint8)[postings_at:], docs, weights)
     if found != df:
         raise ValueError(f"{found} of {df} postings for term {term!r}")
+    if (np.diff(docs) <= 0).any() or (weights < 0).any():
+        raise ValueError(f"documents that do not rise, or negative weights, for term {term!r}")
     return term, docs, weights
 
 
@@ -203,22 +229,33 @@ def _by_document(
 
 
 def _messages(file: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        size, shift = 0, 0
-        while True:
-            byte = file.read(1)
-            if not byte:
-                raise EOFError("the file ends too early")
-            size |= (byte[0] & 127) << shift
-            shift += 7
-            if byte[0] < 128:
-                break
-        if size > MAX_MESSAGE_BYTES:
-            raise ValueError(f"a message of {size} bytes")
+    while (size := _message_size(file)) is not None:
         message = file.read(size)
         if len(message) < size:
             raise EOFError("the file ends within a message")
         yield message
+
+
+def _next(messages: Iterator[bytes]) -> bytes:
+    try:
+        return next(messages)
+    except StopIteration:
+        raise EOFError("the file ends before its last document") from None
+
+
+def _message_size(file: IO[bytes]) -> int | None:
+    """Bytes of the next message; None at the end of the file."""
+    size = shift = 0
+    while byte := file.read(1):
+        size |= (byte[0] & 127) << shift
+        shift += 7
+        if size > MAX_MESSAGE_BYTES or shift > _VARINT_BITS:
+            raise ValueError(f"a message of {size} bytes")
+        if byte[0] < 128:
+            return size
+    if shift:
+        raise EOFError("the file ends within a message's length")
+    return None
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any, int]]:
@@ -233,14 +270,20 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any, int]]:
             value, at = _read_varint(message, at)
         elif wire == _BYTES:
             size, at = _read_varint(message, at)
-            value, at = message[at : at + size], at + size
+            value, at = _bytes(message, at, size), at + size
         elif wire == _FIXED64:
             (value,), at = struct.unpack_from("<d", message, at), at + 8
         elif wire == _FIXED32:
-            value, at = message[at : at + 4], at + 4
+            value, at = _bytes(message, at, 4), at + 4
         else:
             raise ValueError(f"a field of wire type {wire}")
         yield tag >> 3, value, start
+
+
+def _bytes(message: bytes, at: int, size: int) -> bytes:
+    if at + size > len(message):
+        raise ValueError("a field that is longer than its message")
+    return message[at : at + size]
 
 
 def _whole(value: object) -> int:
@@ -258,6 +301,8 @@ def _spelled(value: object) -> str:
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while data[at] >= 128:
+        if shift > _VARINT_BITS:
+            raise ValueError("a number of more than 64 bits")
         value |= (data[at] & 127) << shift
         at, shift = at + 1, shift + 7
     return value | data[at] << shift, at + 1

@@ -1,4 +1,4 @@
-"""JSON lines of other engines: documents with vectors for Seismic, OpenSearch and Qdrant.
+"""JSON lines of other engines: documents with vectors, as Seismic, OpenSearch and Qdrant have them.
 
 Each line, or pair of lines, is one document; terms are numbers, written as text where an engine
 wants names. All but the vector is carried along where the index has it.
@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from tamis.index.errors import InputError
+from tamis.index.segment.identifiers import check_id
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from tamis.index.files.lines import Rows
     from tamis.index.index import Index
     from tamis.index.vectors import SparseVectors
 
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 Engine = Literal["seismic", "opensearch", "qdrant"]
 VECTOR = "vector"  # field of OpenSearch, name of the vector in Qdrant
+PAIRS = {"indices", "values"}  # of a sparse vector in Qdrant
+IDS = ("_id", "id", "docid", "doc_id")
+BULK_ACTIONS = ("index", "create", "update", "delete")
 _ROWS = 10_000
 _QDRANT = uuid.UUID("6b9a3f0e-2d0f-5b2a-9a51-6b6f1c2f5d4e")  # namespace of the points' numbers
 
@@ -83,28 +90,108 @@ def _dumped(value: Mapping[str, Any]) -> bytes:
     return orjson.dumps(value) + b"\n"
 
 
-def bulk_id(line: Mapping[str, Any]) -> str | None:
-    """The id in the first line of a pair of OpenSearch's bulk API; None for any other line."""
-    for action in ("index", "create"):
-        about = line.get(action)
-        if len(line) == 1 and isinstance(about, dict) and isinstance(about.get("_id"), str):
-            found: str = about["_id"]
-            return found
-    return None
+def documents_of(name: str, rows: Rows) -> Iterator[tuple[str, str, Mapping[str | int, Any]]]:
+    """Place, id and vector of each document in the lines of any of these engines.
 
+    A vector maps terms to weights, which are not looked into; terms that the line gives as numbers
+    stay numbers. OpenSearch has the id in the line before.
 
-def vector_of(line: Mapping[str, Any]) -> tuple[Any, dict[str, float] | None]:
-    """The id, where the line has one, and the vector of a line of any of these engines.
-
-    The vector is None where the line has none.
+    Raises:
+        InputError: a line is no such document; the message begins with file and line.
     """
-    vector, payload = line.get(VECTOR), line.get("payload")
-    doc_id = payload.get("_id") if isinstance(payload, dict) else line.get("id")
-    if isinstance(vector, dict) and isinstance(vector.get(VECTOR), dict):
-        vector = vector[VECTOR]  # a named one of Qdrant
-    if not isinstance(vector, dict):
-        return doc_id, None
-    if set(vector) == {"indices", "values"} and isinstance(vector["indices"], list):
-        pairs = zip(map(str, vector["indices"]), vector["values"], strict=False)
-        return doc_id, dict(pairs)
-    return doc_id, vector
+    action: tuple[str, str] | None = None
+    for number, line in rows:
+        place = f"{name}:{number}"
+        try:
+            if action is None and (named := _named_by_action(line)) is not None:
+                action = place, named
+                continue
+            doc_id = action[1] if action is not None else _own_id(line)
+            vector = _vector(line)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+        yield place, doc_id, vector
+        action = None
+    if action is not None:
+        raise InputError(
+            f"{action[0]}: expected a document after this action, found the end of the file; "
+            "check that the file is whole"
+        )
+
+
+def _named_by_action(line: Mapping[str, Any]) -> str | None:
+    """The id in the first line of a pair of OpenSearch's bulk API; None for any other line."""
+    action, about = next(iter(line.items())) if len(line) == 1 else ("", None)
+    if action not in BULK_ACTIONS or not isinstance(about, dict):
+        return None
+    if action not in ("index", "create"):
+        raise InputError(
+            f"expected the bulk actions index and create, found {action}; leave others out"
+        )
+    return checked_id(about.get("_id"))
+
+
+def _own_id(line: Mapping[str, Any]) -> str:
+    payload = line.get("payload")
+    held = payload.get("_id") if isinstance(payload, dict) else None
+    given = [value for value in (held, *map(line.get, IDS)) if value is not None]
+    return checked_id(given[0] if given else None)
+
+
+def checked_id(value: object) -> str:
+    """An id that was read, a whole number as text; raises InputError where it is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        found = "none" if value is None else type(value).__name__
+        raise InputError(f"expected a string or a whole number as id, found {found}; give one")
+    return check_id(value)
+
+
+def _vector(line: Mapping[str, Any]) -> Mapping[str | int, Any]:
+    found = line.get(VECTOR)
+    if isinstance(found, dict) and any(isinstance(value, dict) for value in found.values()):
+        found = _of_qdrant(found)
+    if not isinstance(found, dict):
+        raise InputError(
+            'expected a line such as {"id": "7", "vector": {"2003": 1.5}}, found '
+            f"{'no vector' if found is None else type(found).__name__} among the fields "
+            f"{', '.join(line)}; give an id and a vector"
+        )
+    if any(isinstance(found.get(name), list) for name in PAIRS):
+        return _pairs(found)
+    return found
+
+
+def _of_qdrant(vectors: Mapping[str, Any]) -> Any:  # noqa: ANN401  whatever stands there
+    """The sparse one of a point's named vectors."""
+    sparse = [name for name, one in vectors.items() if isinstance(one, dict) and set(one) == PAIRS]
+    if VECTOR not in sparse and len(sparse) != 1:
+        raise InputError(
+            f"expected one sparse vector of indices and values, or one that is named {VECTOR}, "
+            f"found the vectors {', '.join(vectors)}; leave the others out"
+        )
+    return vectors[VECTOR if VECTOR in sparse else sparse[0]]
+
+
+def _pairs(vector: Mapping[str, Any]) -> dict[str | int, Any]:
+    indices, values = vector.get("indices"), vector.get("values")
+    if not isinstance(indices, list) or not isinstance(values, list) or set(vector) != PAIRS:
+        raise InputError(
+            f"expected a list of indices and one of values, found {str(vector)[:80]}; correct it"
+        )
+    if len(indices) != len(values):
+        raise InputError(
+            f"expected as many values as indices, found {len(indices)} indices and {len(values)} "
+            "values; correct the line"
+        )
+    pairs: dict[str | int, Any] = {}
+    for index, value in zip(indices, values, strict=True):
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise InputError(
+                f"expected whole numbers as indices, found {index!r}; correct the line"
+            )
+        if index in pairs:
+            raise InputError(f"expected each index once, found {index} twice; leave one out")
+        pairs[index] = value
+    return pairs

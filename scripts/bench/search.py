@@ -25,7 +25,8 @@ import numpy as np
 from tamis.eval.provenance import provenance
 from tamis.index import Index, IndexConfig, SparseVectors, reference
 from tamis.index.errors import InputError
-from tamis.index.exchange.interchange import read_vectors, stored_vectors
+from tamis.index.exchange.interchange import stored_vectors
+from tamis.index.exchange.matrices import read_vectors
 from tamis.index.segment.calibration import RECALLS
 from tamis.retriever.searcher import Searcher
 from tamis.scripts.bench.peers import EXACT, Answers, Built, Engine, build_peers

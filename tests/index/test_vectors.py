@@ -132,3 +132,14 @@ def test_the_heaviest_terms_of_each_row_are_kept_lower_numbers_first():
     vectors = SparseVectors.from_dicts(rows, 8)
     assert vectors.heaviest(2).to_dicts() == [{2: 5.0, 3: 2.0}, {}, {4: 1.0, 5: 1.0}, {1: 3.0}]
     assert vectors.heaviest(4) is vectors
+
+
+def test_what_32_bits_round_to_nothing_is_left_out_and_nothing_else_is():
+    given = {1: 1e-46, 2: 0.5, 3: 5e-324, 4: 1e-45}
+    (row,) = SparseVectors.from_dicts([given], 5).to_dicts()
+    assert row == {2: 0.5, 4: float(np.float32(1e-45))}
+    matrix = csr_array(np.array([[1e-46, 0.5, 0.0]]))
+    assert SparseVectors.from_scipy(matrix).to_dicts() == [{1: 0.5}]
+    for refused in (-1e-46, 0, float("nan"), 1e39):
+        with pytest.raises(InputError, match="expected finite weights above zero"):
+            SparseVectors.from_dicts([{1: refused}], 5)

@@ -74,8 +74,9 @@ def test_terms_that_are_spelled_need_an_encoder_that_knows_them(tamis, tmp_path)
     from tamis.retriever import load_query_encoder
 
     given = tmp_path / "v.jsonl"
-    given.write_text('{"id": "a", "vector": {"flour": 2, "2019": 1}}\n')
-    assert document(tamis("index", "--vectors", given, "--out", tmp_path / "out", "--json"))
+    arguments = ["index", "--vectors", given, "--encoder", "default", "--out"]
+    given.write_text('{"id": "a", "vector": {"2019": 1, "flour": 2}}\n')
+    assert document(tamis(*arguments, tmp_path / "out", "--json"))
     index, encoder = Index.open(tmp_path / "out"), load_query_encoder()
     assert index.vocab_size == encoder.description.vocab_size
     found = dict(zip(*(part.tolist() for part in index.row(0)), strict=True))
@@ -84,8 +85,50 @@ def test_terms_that_are_spelled_need_an_encoder_that_knows_them(tamis, tmp_path)
         "2019": 1.0,
     }
     given.write_text('{"id": "a", "vector": {"no such word": 2}}\n')
-    said = one_line(tamis("index", "--vectors", given, "--out", tmp_path / "other"))
+    said = one_line(tamis(*arguments, tmp_path / "other"))
     assert "found 'no such word'" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_term_that_is_a_number_is_one_unless_an_encoder_is_named(tamis, tmp_path):
+    """Whatever the other lines hold: a year is a piece of the encoder, or a term's number."""
+    from tamis.retriever import load_query_encoder
+
+    given, piece = tmp_path / "v.jsonl", load_query_encoder().term_id("2019")
+    year, word = '{"id": "a", "vector": {"2019": 1}}\n', '{"id": "b", "vector": {"flour": 2}}\n'
+    for name, text in (("alone", year), ("beside", year + word)):
+        given.write_text(text)
+        out = tmp_path / name
+        document(tamis("index", "--vectors", given, "--encoder", "default", "--out", out, "--json"))
+        assert Index.open(out).row(0)[0].tolist() == [piece]
+    refused = one_line(tamis("index", "--vectors", given, "--out", tmp_path / "none"))
+    assert f"{given}:2: expected a term that is a number" in refused
+    given.write_text(year)
+    document(tamis("index", "--vectors", given, "--out", tmp_path / "none", "--json"))
+    assert Index.open(tmp_path / "none").row(0)[0].tolist() == [2019]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--encoder", "default", "--vocab-size", "7"], "--encoder takes no --vocab-size"),
+        (["--device", "cpu"], "--vectors takes no --device"),
+    ],
+)
+def test_options_without_effect_on_vectors_are_refused(tamis, tmp_path, option, words):
+    refused = tamis("index", "--vectors", tmp_path / "v.jsonl", "--out", tmp_path / "x", *option)
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["v.npz", "v.safetensors", "v.jsonl", "v.ciff"])
+def test_every_kind_of_file_takes_the_size_of_the_vocabulary(tamis, vectors, tmp_path, name):
+    form = {".npz": "csr", ".safetensors": "csr", ".jsonl": "anserini", ".ciff": "ciff"}
+    to, scale = form[(tmp_path / name).suffix], ["--scale", "100"] if name == "v.ciff" else []
+    document(tamis("export", vectors, "--to", to, "--out", tmp_path / name, *scale, "--json"))
+    arguments = ["index", "--vectors", tmp_path / name, "--vocab-size", "9999", "--out"]
+    document(tamis(*arguments, tmp_path / "again", "--json"))
+    assert Index.open(tmp_path / "again").vocab_size == 9999
 
 
 @pytest.mark.parametrize(

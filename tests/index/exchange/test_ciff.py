@@ -50,8 +50,76 @@ def test_no_documents_and_unknown_terms(tmp_path):
     write_ciff(tmp_path / "v.ciff", SparseVectors.empty(3), [])
     assert read_ciff(tmp_path / "v.ciff").ids == []
     (tmp_path / "w.ciff").write_bytes(HEADER + LIST + RECORD)
-    with pytest.raises(InputError, match="expected terms of the vocabulary, found 'x'"):
+    with pytest.raises(InputError, match="found 'x'; name the encoder"):
         renumbered(read_ciff(tmp_path / "w.ciff"), 5, {}.get)
+
+
+def varint(value):
+    value %= 1 << 64
+    parts = []
+    while value >= 128:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return bytes([number << 3]) + varint(value)
+    return bytes([number << 3 | 2]) + varint(len(value)) + value
+
+
+def ciff(lists, documents, last=b""):
+    """A file of (term, [(gap, weight)]) lists and (number, id) documents, in protobuf's own way."""
+    messages = [field(1, 1) + field(2, len(lists)) + field(3, len(documents))]
+    for term, postings in lists:
+        packed = [field(4, field(1, gap) + field(2, weight)) for gap, weight in postings]
+        messages.append(field(1, term.encode()) + field(2, len(postings)) + b"".join(packed))
+    messages += [field(1, number) + field(2, doc_id.encode()) for number, doc_id in documents]
+    return b"".join(varint(len(message)) + message for message in messages) + last
+
+
+AB = [(0, "a"), (1, "b")]
+
+
+def test_lists_and_documents_may_come_in_any_order_and_hold_zeros(tmp_path):
+    lists = [("9", [(1, 4)]), ("10", [(0, 2), (1, 0)]), ("8", [])]
+    (tmp_path / "v.ciff").write_bytes(ciff(lists, AB[::-1]))
+    found = read_ciff(tmp_path / "v.ciff")
+    assert found.ids == ["a", "b"]
+    vectors = renumbered(found, None, int)
+    assert (vectors.vocab_size, vectors.to_dicts()) == (11, [{10: 2.0}, {9: 4.0}])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (ciff([("x", [(0, 1), (0, 2)])], AB), "do not rise, or negative weights, for term 'x'"),
+        (ciff([("x", [(1, 1), (-1, 2)])], AB), "do not rise"),
+        (ciff([("x", [(0, -1)])], AB), "negative weights, for term 'x'"),
+        (ciff([("x", [(2, 1)])], AB), "a posting of document 2 of 2"),
+        (ciff([("x", [(-1, 1)])], AB), "a posting of document"),
+        (ciff([("x", [(0, 1)]), ("x", [(1, 1)])], AB), "two lists for term 'x'"),
+        (ciff([], [(0, "a"), (0, "b")]), "1 documents that are not numbered from 0 to 1"),
+        (ciff([], AB, b"\0"), "more than the 0 lists and 2 documents of its header"),
+        (ciff([], AB, ciff([], AB)), "more than the 0 lists"),
+        (ciff([], AB, b"\x80" * 20), "a message of 0 bytes"),
+        (ciff([], [(0, "a")]).replace(b"\x01a", b"\x09a"), "longer than its message"),
+        (ciff([], AB)[:-4], "ends"),
+    ],
+)
+def test_a_faulty_file_says_what_is_wrong(tmp_path, data, words):
+    (tmp_path / "v.ciff").write_bytes(data)
+    with pytest.raises(FormatError) as told:
+        read_ciff(tmp_path / "v.ciff")
+    assert str(told.value).startswith(f"{tmp_path / 'v.ciff'}: expected CIFF, found something else")
+    assert words in str(told.value)
+
+
+def test_two_spellings_of_one_number_are_refused(tmp_path):
+    (tmp_path / "v.ciff").write_bytes(ciff([("1", [(0, 1)]), ("01", [(1, 1)])], AB))
+    with pytest.raises(InputError, match="expected a number of its own for each term, found two"):
+        renumbered(read_ciff(tmp_path / "v.ciff"), None, int)
 
 
 def test_a_damaged_file_is_refused_whichever_byte_is_lost(tmp_path):

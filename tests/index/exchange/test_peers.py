@@ -1,4 +1,4 @@
-"""What is exported is read by the peers' own readers, and answers as the index does."""
+"""What is exported is read by the peers' own readers, and what their writers write is read here."""
 
 import json
 
@@ -10,6 +10,7 @@ from tamis.index import Index, reference
 from tamis.index.exchange.ciff import read_ciff, renumbered, write_ciff
 from tamis.index.exchange.engines import engine_lines, stored_documents
 from tamis.index.exchange.interchange import whole_numbers, write_lines
+from tamis.index.exchange.json_vectors import JsonVectors
 
 ROWS, TERMS = 211, 61
 IDS = [f"d {n}/ä" for n in range(ROWS)]
@@ -65,6 +66,52 @@ def test_qdrant_takes_its_points_and_answers_alike(index, tmp_path):
         given = [point for point in found if point.score > 0]
         assert [point.score for point in given] == pytest.approx(scores.tolist(), rel=1e-5)
         assert {point.payload["_id"] for point in given[:3]} == {IDS[doc] for doc in docs[:3]}
+
+
+def read_back(path, lines):
+    path.write_text("".join(lines))
+    found = JsonVectors.survey(path)
+    rows = [row for batch in found.batches() for row in batch.to_dicts()]
+    return dict(zip(found.ids, rows, strict=True))
+
+
+@pytest.mark.parametrize("name", ["vector", "text-sparse"])
+def test_points_that_qdrant_gives_back_are_read(tmp_path, name):
+    qdrant = pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    models, given = qdrant.models, random_vectors(ROWS, TERMS, seed=4)
+    client = qdrant.QdrantClient(":memory:")
+    client.create_collection(
+        "c",
+        vectors_config={"dense": models.VectorParams(size=2, distance=models.Distance.DOT)},
+        sparse_vectors_config={name: models.SparseVectorParams()},
+    )
+    for point in range(ROWS):
+        terms, weights = given.row(point)
+        sparse = models.SparseVector(indices=terms.tolist(), values=weights.tolist())
+        vector = {"dense": [0.5, 1.0], name: sparse}
+        client.upsert("c", [models.PointStruct(id=point, vector=vector, payload={"city": "Bonn"})])
+    points, _ = client.scroll("c", limit=ROWS, with_vectors=True, with_payload=True)
+    found = read_back(tmp_path / "v.jsonl", [f"{point.model_dump_json()}\n" for point in points])
+    assert found == {str(point): row for point, row in enumerate(given.to_dicts())}
+
+
+def test_bodies_that_the_opensearch_client_sends_are_read(tmp_path):
+    opensearch = pytest.importorskip("opensearchpy", reason="opensearch-py is not installed")
+    given, sent = random_vectors(ROWS, TERMS, seed=4).to_dicts(), []
+
+    class Kept(opensearch.Connection):
+        def perform_request(self, method, url, params=None, body=None, **more):
+            sent.append(body if isinstance(body, str) else body.decode())
+            return 200, {}, '{"errors": false, "items": []}'
+
+    client = opensearch.OpenSearch("http://localhost", connection_class=Kept)
+    ids = [0, *IDS[1:]]
+    documents = (
+        {"_index": "c", "_id": doc_id, "vector": {str(term): row[term] for term in row}, "x": "y"}
+        for doc_id, row in zip(ids, given, strict=True)
+    )
+    opensearch.helpers.bulk(client, documents)
+    assert read_back(tmp_path / "v.ndjson", sent) == dict(zip(map(str, ids), given, strict=True))
 
 
 def test_the_ciff_toolkit_reads_ours_and_we_read_its_own(index, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tamis.index import Index, InputError, SparseVectors
-from tamis.index.exchange.interchange import write_csr
+from tamis.index.exchange.matrices import write_csr
 from tamis.retriever import Passage, index_corpus
 from tamis.scripts.bench import search as bench_search
 from tamis.scripts.bench.peers import BlockMax, Exhaustive, _build_bmp

@@ -1,0 +1,149 @@
+"""JSON vectors of other programs: documents with their vectors, checked line by line.
+
+Read are `Anserini's JsonVectorCollection <https://github.com/castorini/anserini>`_ and the lines
+of Seismic, of OpenSearch's bulk API and of Qdrant; see `tamis.index.exchange.engines`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tamis.index.errors import InputError
+from tamis.index.exchange.engines import documents_of
+from tamis.index.exchange.interchange import JSON_ENDINGS, JSON_KINDS
+from tamis.index.files.lines import json_file, json_lines, open_bytes
+from tamis.index.segment.dictionary import TERM_LIMIT
+from tamis.index.vectors import SparseVectors, checked_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from tamis.index.files.lines import Rows
+
+    TermId = Callable[[str], int | None]
+
+ENDINGS = (*JSON_ENDINGS, *(f"{kind}.zst" for kind in JSON_KINDS))
+_ROWS = 10_000  # of a batch
+
+
+def number_of(term: str) -> int | None:
+    """The number that a term is spelled as; None for any other term."""
+    is_number = term.isascii() and term.isdecimal() and len(term) <= len(str(TERM_LIMIT))
+    return int(term) if is_number else None
+
+
+@dataclass(frozen=True, slots=True)
+class JsonVectors:
+    """JSON vectors that were read once: every line is good, and what a build must know is known.
+
+    Attributes:
+        files: in the order of their names.
+        ids: of all documents, in the order of the files.
+        vocab_size: number of terms there are.
+        term_id: the number of a term that is spelled out, None where it is unknown.
+    """
+
+    files: tuple[Path, ...]
+    ids: tuple[str, ...]
+    vocab_size: int
+    term_id: TermId
+
+    @staticmethod
+    def survey(
+        path: Path, vocab_size: int | None = None, term_id: TermId = number_of
+    ) -> JsonVectors:
+        """Read a file, or all such files of a folder, and check every line.
+
+        Args:
+            path: of the file or folder.
+            vocab_size: number of terms there are; None takes the largest number and one.
+            term_id: the number of a term that is spelled out, None where it is unknown. Numbers
+                by default; it says the same of a term whatever the other lines hold.
+
+        Raises:
+            InputError: there is no such file, or a line is not a document with a vector: the
+                message names the file and the line.
+        """
+        files, ids, largest = _json_files(path), list[str](), 0
+        for document in _documents(files, term_id, vocab_size or TERM_LIMIT):
+            ids.append(document.doc_id)
+            largest = max(largest, *document.weights, 0)
+        return JsonVectors(files, tuple(ids), vocab_size or largest + 1, term_id)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What a build that goes on must find unchanged."""
+        sizes = {str(file): file.stat().st_size for file in self.files}
+        return {
+            "files": sizes,
+            "documents": len(self.ids),
+            "batch_documents": _ROWS,
+            "vocab_size": self.vocab_size,
+        }
+
+    def batches(self, first: int = 0) -> Iterator[SparseVectors]:
+        """The vectors in batches, from document ``first`` on; weights of 0 are left out."""
+        documents = islice(_documents(self.files, self.term_id, self.vocab_size), first, None)
+        while rows := [document.weights for document in islice(documents, _ROWS)]:
+            yield SparseVectors.from_dicts(rows, self.vocab_size)
+        if not self.ids:
+            yield SparseVectors.empty(self.vocab_size)
+
+
+class _Document(NamedTuple):
+    doc_id: str
+    weights: dict[int, float]  # above zero
+
+
+def _json_files(path: Path) -> tuple[Path, ...]:
+    found = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = tuple(file for file in found if file.is_file() and file.name.endswith(ENDINGS))
+    if not files:
+        raise InputError(
+            f"{path}: expected JSON vectors, a file or a folder of files ending in "
+            f"{', '.join(ENDINGS)}, found none; check the path"
+        )
+    return files
+
+
+def _documents(files: Sequence[Path], term_id: TermId, vocab_size: int) -> Iterator[_Document]:
+    for path in files:
+        for place, doc_id, vector in documents_of(str(path), _rows(path)):
+            try:
+                yield _Document(doc_id, _checked(vector, term_id, vocab_size))
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from None
+
+
+def _rows(path: Path) -> Rows:
+    if path.name.removesuffix(".gz").removesuffix(".zst").endswith(".json"):
+        yield from json_file(path)
+        return
+    with open_bytes(path) as stream:
+        yield from json_lines(str(path), stream)
+
+
+def _checked(vector: Mapping[str | int, Any], term_id: TermId, vocab_size: int) -> dict[int, float]:
+    """The weights above zero by term id; a number that is no text is a term's id already."""
+    weights: dict[int, float] = {}
+    for term, weight in vector.items():
+        number = term if isinstance(term, int) else term_id(term)
+        if number is None:
+            raise InputError(
+                "expected a term that is a number, or a piece of the encoder named by --encoder, "
+                f"found {term!r}; name the encoder that made the vectors"
+            )
+        if not 0 <= number < vocab_size:
+            raise InputError(
+                f"expected terms from 0 to {vocab_size - 1}, found {number}; use the vocabulary "
+                "the vectors were encoded with"
+            )
+        if number in weights:
+            raise InputError(
+                f"expected one weight for each term, found another for {number}; leave one out"
+            )
+        weights[number] = checked_weight(weight, term)
+    return {number: weight for number, weight in weights.items() if weight}
