@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tamis.retriever.models.description import EncoderDescription
     from tamis.retriever.models.encoder import Encoder, QueryEncoder
+    from tamis.retriever.vocabulary import Vocabulary
 
     Progress = Callable[[int], None]
 
@@ -43,14 +44,9 @@ class _Around:
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         return self.encoder.encode_queries(texts)
 
-    def term_string(self, term: int) -> str:
-        return self.encoder.term_string(term)
-
-    def term_id(self, string: str) -> int | None:
-        return self.encoder.term_id(string)
-
-    def terms_of(self, text: str) -> set[int]:
-        return self.encoder.terms_of(text)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.encoder.vocabulary
 
 
 @dataclass(frozen=True)

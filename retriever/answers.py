@@ -233,8 +233,9 @@ def _chosen(document: "Mapping[str, Any]", shown: Shown) -> Any:  # noqa: ANN401
 
 def by_weight(searcher: "Searcher", row: "Mapping[int, float]") -> dict[str, float]:
     """A query's terms as they are printed, heaviest first."""
+    vocabulary = searcher.vocabulary
     ordered = sorted(row.items(), key=lambda item: (-item[1], item[0]))
-    return {searcher.term_string(term): weight for term, weight in ordered}
+    return {vocabulary.name(term): weight for term, weight in ordered}
 
 
 def _ms_since(began: float) -> float:

@@ -35,12 +35,11 @@ from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.models.encoder import load_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
+from tamis.retriever.vocabulary import parse_word
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
     WordCounter,
-    parse_piece,
-    parse_term,
     saturate,
 )
 
@@ -209,30 +208,29 @@ class Editor:
             for term in of_one:
                 self._check_term(term)
         with self.writer.words_held():
-            rows = [{self._term_id(term): of_one[term] for term in of_one} for of_one in weights]
+            rows = [{self._term(name): of_one[name] for name in of_one} for of_one in weights]
             vectors = SparseVectors.from_dicts(rows, self.writer.vocab_size)
             ids = [passage.doc_id for passage in passages]
             gone = [old for doc_id in ids for old in present_chunks(doc_id, self.writer.has)]
             place = self.writer.stage([passage.record() for passage in passages], vectors, gone)
         self.writer.wait(place, wait)
 
-    def _check_term(self, string: str) -> None:
-        word = parse_term(string)
+    def _check_term(self, name: str) -> None:
+        word = parse_word(name)
         if word is not None and self.writer.dictionary is not None:
             return
-        piece = None if word is not None or self.encoder is None else parse_piece(string)
-        if piece is None or self.encoder is None or self.encoder.term_id(piece) is None:
+        if self.encoder is None or self.encoder.vocabulary.term(name) is None:
             raise InputError(
-                f"expected terms of this index, found {string!r}, which it cannot have; write "
+                f"expected terms of this index, found {name!r}, which it cannot have; write "
                 "word pieces as the encoder spells them and words as =word"
             )
 
-    def _term_id(self, string: str) -> int:
-        """The id of a term that `_check_term` has let pass."""
-        word = parse_term(string)
+    def _term(self, name: str) -> int:
+        """The term of a name that `_check_term` has let pass."""
+        word = parse_word(name)
         if word is not None and self.writer.dictionary is not None:
             return self.writer.dictionary.add_word(word)
-        found = self.encoder.term_id(parse_piece(string)) if self.encoder is not None else None
+        found = self.encoder.vocabulary.term(name) if self.encoder is not None else None
         assert found is not None
         return found
 

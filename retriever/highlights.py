@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from tamis.retriever.words.lexical import parse_piece, parse_term
+from tamis.retriever.vocabulary import parse_piece, parse_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,10 +65,11 @@ class _MatchFinder:
         self._stems: dict[str, float] = {}
         self._pieces: dict[str, float] = {}
         for term in hit.matched_terms:
-            stem = parse_term(term.term)
-            if not term.expansion:
-                known = self._pieces if stem is None else self._stems
-                known[parse_piece(term.term) if stem is None else stem] = term.contribution
+            stem, piece = parse_word(term.term), parse_piece(term.term)
+            if stem is not None:
+                self._stems[stem] = term.contribution
+            elif piece is not None and not term.expansion:
+                self._pieces[piece] = term.contribution
         self._analyzer = searcher.lexical.analyzer if searcher.lexical else None
         tokenizer = getattr(searcher.encoder, "tokenizer", None)
         self._backend = tokenizer.backend if tokenizer is not None else None

@@ -20,13 +20,10 @@ from tamis.retriever.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
+from tamis.retriever.vocabulary import Vocabulary, Words, word_name
 from tamis.retriever.words.lexical import (
     LexicalQueries,
     check_lexical_weight,
-    format_piece,
-    format_term,
-    parse_piece,
-    parse_term,
 )
 
 if TYPE_CHECKING:
@@ -236,29 +233,33 @@ class Searcher:
         terms, weights = vectors.row(query)
         doc_weights = self.collection.weights_of(doc, terms)
         matched = np.flatnonzero(doc_weights)
-        written = self._terms_of_text(doc)
+        vocabulary, learned = self.vocabulary, self._learned
+        written: set[int] = set()
+        if learned.ranges:
+            written = learned.terms_of(content_of(self.collection.document(doc)))
         found = [
             MatchedTerm(
-                term=self.term_string(int(terms[at])),
+                term=vocabulary.name(int(terms[at])),
                 query_weight=float(weights[at]),
                 doc_weight=float(doc_weights[at]),
                 contribution=float(weights[at]) * float(doc_weights[at]),
-                expansion=int(terms[at]) < self._learned_terms and int(terms[at]) not in written,
+                expansion=int(terms[at]) < learned.size and int(terms[at]) not in written,
             )
             for at in matched
         ]
         return tuple(sorted(found, key=lambda term: (-term.contribution, term.term)))
 
-    def term_string(self, term: int) -> str:
-        """How a term is printed: a word piece as it is, a word as ``=word``."""
-        if self.encoder is not None and term < self._learned_terms:
-            return format_piece(self.encoder.term_string(term))
-        assert self.collection.dictionary is not None
-        return format_term(self.collection.dictionary.word(term))
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """All terms of this collection: those of the encoder, and words as ``=word``."""
+        ranges = self._learned.ranges
+        if self.lexical is not None:
+            ranges += (Words(self.lexical.dictionary, self.lexical.analyzer),)
+        return Vocabulary(ranges)
 
     @property
-    def _learned_terms(self) -> int:
-        return self.encoder.description.vocab_size if self.encoder is not None else 0
+    def _learned(self) -> Vocabulary:
+        return self.encoder.vocabulary if self.encoder is not None else Vocabulary(())
 
     def _encode_texts(self, texts: Sequence[str], lexical_weight: float | None) -> EncodedQueries:
         vocab_size = self.collection.index.vocab_size
@@ -268,29 +269,17 @@ class Searcher:
         if self.lexical is None:
             return EncodedQueries.of(learned.over(vocab_size), [()] * len(texts))
         words, unknown_words = self.lexical.encode_known(texts, lexical_weight)
-        unknown = [tuple(map(format_term, of_text)) for of_text in unknown_words]
+        unknown = [tuple(map(word_name, of_text)) for of_text in unknown_words]
         return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown)
 
     def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
         vocab_size = self.collection.index.vocab_size
         _check_weights(weights)
-        terms = {string: self._term_id(string) for string in weights}
-        by_term = {term: weights[string] for string, term in terms.items() if term is not None}
-        unknown = tuple(string for string, term in terms.items() if term is None)
+        vocabulary = self.vocabulary
+        terms = {name: vocabulary.term(name) for name in weights}
+        by_term = {term: weights[name] for name, term in terms.items() if term is not None}
+        unknown = tuple(name for name, term in terms.items() if term is None)
         return EncodedQueries.of(SparseVectors.from_dicts([by_term], vocab_size), [unknown])
-
-    def _term_id(self, string: str) -> int | None:
-        """The term of a string; None for a word that no document has, or no piece."""
-        word, dictionary = parse_term(string), self.collection.dictionary
-        if word is None or dictionary is None:
-            return self.encoder.term_id(parse_piece(string)) if self.encoder is not None else None
-        term = dictionary.lookup(word)
-        return term if int(dictionary.document_frequency([term])[0]) > 0 else None
-
-    def _terms_of_text(self, doc: int) -> set[int]:
-        if self.encoder is None:
-            return set()
-        return self.encoder.terms_of(content_of(self.collection.document(doc)))
 
     def _result(
         self,

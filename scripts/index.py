@@ -34,6 +34,7 @@ from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
@@ -234,7 +235,7 @@ def _index_vectors(
         from tamis.retriever.models.encoder import load_query_encoder
 
         model = load_query_encoder(encoder)
-        vocab_size, term_id = model.description.vocab_size, model.term_id
+        vocab_size, term_id = model.vocabulary.size, _speller(model)
     if path.suffix in (".safetensors", NPZ):
         vectors = read_vectors(path)
         Index.build(out, vectors.over(vocab_size or vectors.vocab_size), read_ids(path))
@@ -255,6 +256,13 @@ def _index_ciff(
     found = read_ciff(path)
     vectors = renumbered(found, vocab_size, term_id)
     Index.build(out, vectors, found.ids)
+
+
+def _speller(model: "QueryEncoder") -> "Callable[[str], int | None]":
+    """The terms of word pieces as other programs write them: as the encoder spells them."""
+    from tamis.retriever.vocabulary import piece_name
+
+    return lambda piece: model.vocabulary.term(piece_name(piece))
 
 
 def _print_summary(out: Path, took_s: float, json: bool) -> None:

@@ -23,7 +23,8 @@ from tamis.retriever.models.description import (
     read_checkpoint,
 )
 from tamis.retriever.models.inference_free import TableQueryEncoder, read_weight_table
-from tamis.retriever.models.tokenizer import TokenCounter, Tokenizer
+from tamis.retriever.models.tokenizer import Pieces, TokenCounter, Tokenizer
+from tamis.retriever.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,17 +67,12 @@ class QueryEncoder(Protocol):
     def description(self) -> EncoderDescription:
         """Identity of the whole encoder: an index is searched with the one that filled it."""
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its terms are called; of ``description.vocab_size`` terms."""
+
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """The vectors of queries, one row each, weights above zero."""
-
-    def term_string(self, term: int) -> str:
-        """The piece of text that a term stands for."""
-
-    def term_id(self, string: str) -> int | None:
-        """The term spelled ``string``; None if the vocabulary has none."""
-
-    def terms_of(self, text: str) -> set[int]:
-        """The terms that a text itself holds; any other term of its vector is an expansion."""
 
 
 @runtime_checkable
@@ -204,18 +200,10 @@ class SparseEncoder:
             return self._queries.encode_queries(texts)
         return self._queries.encode(texts, None)
 
-    def term_string(self, term: int) -> str:
-        """The piece of text that a term stands for."""
-        return self.tokenizer.term_string(term)
-
-    def term_id(self, string: str) -> int | None:
-        """The term spelled ``string``; None if the vocabulary has none."""
-        return self.tokenizer.term_id(string)
-
-    def terms_of(self, text: str) -> set[int]:
-        """The terms that a text itself holds; any other term of its vector is an expansion."""
-        (terms,) = self.tokenizer.bare_ids([text])
-        return set(terms)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its terms are called."""
+        return Vocabulary((Pieces(self.tokenizer, self.description.vocab_size),))
 
     @property
     def location(self) -> str:

@@ -13,7 +13,8 @@ from tamis.index.errors import FormatError, InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import QUERY_WEIGHT_FILES, EncoderDescription
 from tamis.retriever.models.tensor_files import load_arrays, save_arrays
-from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.models.tokenizer import Pieces, Tokenizer
+from tamis.retriever.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,18 +67,10 @@ class TableQueryEncoder:
             kept_before[counts], terms[kept], weights[kept], self.description.vocab_size
         )
 
-    def term_string(self, term: int) -> str:
-        """The piece of text that a term stands for."""
-        return self.tokenizer.term_string(term)
-
-    def term_id(self, string: str) -> int | None:
-        """The term spelled ``string``; None if the vocabulary has none."""
-        return self.tokenizer.term_id(string)
-
-    def terms_of(self, text: str) -> set[int]:
-        """The terms that a text itself holds; any other term of its vector is an expansion."""
-        (terms,) = self.tokenizer.bare_ids([text])
-        return set(terms)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its terms are called."""
+        return Vocabulary((Pieces(self.tokenizer, self.description.vocab_size),))
 
     def save(self, folder: str | Path) -> None:
         """Write all that `load` needs into an existing or new folder."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tamis.retriever.models.description import EncoderDescription
     from tamis.retriever.models.encoder import Encoder, QueryEncoder
     from tamis.retriever.models.tokenizer import TokenCounter
+    from tamis.retriever.vocabulary import Vocabulary
 
 
 class LazyEncoder:
@@ -71,17 +72,10 @@ class LazyEncoder:
         """
         return self._counter(texts)
 
-    def term_string(self, term: int) -> str:
-        """The piece of text that a term stands for."""
-        return self._query_side.term_string(term)
-
-    def term_id(self, string: str) -> int | None:
-        """The term spelled ``string``; None if the vocabulary has none."""
-        return self._query_side.term_id(string)
-
-    def terms_of(self, text: str) -> set[int]:
-        """The terms that a text itself holds."""
-        return self._query_side.terms_of(text)
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its terms are called."""
+        return self._query_side.vocabulary
 
     @cached_property
     def _counter(self) -> TokenCounter:

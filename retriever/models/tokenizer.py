@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
 from tamis.index.errors import FormatError, InputError
+from tamis.retriever.vocabulary import parse_piece, piece_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,22 +69,53 @@ class Tokenizer:
         backend.no_truncation()
         return Tokenizer(backend)
 
-    def term_string(self, term: int) -> str:
-        """The piece of text a term stands for, as the vocabulary spells it.
+    def piece(self, term: int) -> str | None:
+        """The piece of a term as the vocabulary spells it; None for a row that no text produces."""
+        piece: str | None = self.backend.id_to_token(term)
+        return piece
 
-        Models pad their vocabulary with rows that no text produces; those print as ``<number>``.
-        """
-        piece = self.backend.id_to_token(term)
-        return f"<{term}>" if piece is None else str(piece)
-
-    def term_id(self, string: str) -> int | None:
-        """The term that `term_string` prints as ``string``, None if there is none."""
-        term = self.backend.token_to_id(string)
+    def term_id(self, piece: str) -> int | None:
+        """The term that the vocabulary spells so; None if there is none or it is a special one."""
+        term = self.backend.token_to_id(piece)
         return None if term is None or term in self.special_ids else int(term)
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``."""
         self.backend.save(str(folder / "tokenizer.json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The word pieces of an encoder: a range of a `Vocabulary`, printed as they are.
+
+    Attributes:
+        tokenizer: spells the pieces.
+        size: number of terms; models pad their vocabulary with rows that no text produces, which
+            print as ``<number>``.
+    """
+
+    tokenizer: Tokenizer
+    size: int
+
+    def name(self, term: int) -> str:
+        """How a piece is printed."""
+        piece = self.tokenizer.piece(term)
+        return f"<{term}>" if piece is None else piece_name(piece)
+
+    def term(self, name: str) -> int | None:
+        """The piece that is printed so; None if there is none, or it stands for no text."""
+        piece = parse_piece(name)
+        if piece is None:
+            return None
+        term = self.tokenizer.term_id(piece)
+        if term is None and re.fullmatch(r"<\d{1,9}>", name) and self.name(int(name[1:-1])) == name:
+            term = int(name[1:-1])
+        return term if term is not None and term < self.size else None
+
+    def terms_of(self, text: str) -> set[int]:
+        """The pieces of a text."""
+        (terms,) = self.tokenizer.bare_ids([text])
+        return set(terms)
 
 
 class TokenCounter:

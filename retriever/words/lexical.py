@@ -43,13 +43,9 @@ __all__ = [
     "LexicalConfig",
     "LexicalQueries",
     "WordCounter",
-    "format_piece",
-    "format_term",
     "idf",
     "languages",
     "lengths",
-    "parse_piece",
-    "parse_term",
     "saturate",
     "term_frequencies",
 ]
@@ -288,26 +284,3 @@ def check_lexical_weight(factor: float) -> None:
             f"expected a lexical weight from 0 to {MOST_WEIGHT:,.0f}, found {factor}; 0 turns "
             "words off, 1 takes them as they are"
         )
-
-
-def format_term(word: str) -> str:
-    """How a word of the lexical channel is printed: ``=word``."""
-    return f"={word}"
-
-
-def parse_term(string: str) -> str | None:
-    """The word that `format_term` printed; None for what `format_piece` printed.
-
-    Words never begin with ``=``, so ``==`` always begins a word piece.
-    """
-    return string[1:] if string[:1] == "=" and string[1:2] not in ("", "=") else None
-
-
-def format_piece(piece: str) -> str:
-    """How a word piece is printed: as it is, its ``=`` doubled where it begins with one."""
-    return f"={piece}" if piece.startswith("=") else piece
-
-
-def parse_piece(string: str) -> str:
-    """The word piece that `format_piece` printed."""
-    return string[1:] if string.startswith("==") else string

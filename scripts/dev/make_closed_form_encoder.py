@@ -43,7 +43,7 @@ from tamis.kernels.head.ops import Activation, splade_head
 from tamis.retriever.models.encoder import batches_by_length
 from tamis.retriever.models.quantised_weights import dequantise_rows, quantise_rows, save_quantised
 from tamis.retriever.models.splade_model import pad
-from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.models.tokenizer import Pieces, Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,7 +239,8 @@ def highest_logits(
 def unreachable(parent: Parent) -> list[int]:
     """Terms that no query can hold: special and unused ones."""
     size = len(parent.embeddings)
-    unused = [i for i in range(size) if parent.tokenizer.term_string(i).startswith("[unused")]
+    names = map(Pieces(parent.tokenizer, size).name, range(size))
+    unused = [i for i, name in enumerate(names) if name.startswith("[unused")]
     return unused + sorted(parent.tokenizer.special_ids)
 
 

@@ -62,12 +62,13 @@ class QueryEncoderContract:
         for i, text in enumerate(TEXTS):
             assert_same_vectors(encoder.encode_queries([text]), together.rows(i, i + 1))
 
-    def test_terms_and_their_strings_are_one_to_one(self, encoder):
-        terms = encoder.encode_queries(TEXTS).row(0)[0]
-        assert [encoder.term_id(encoder.term_string(int(term))) for term in terms] == terms.tolist()
+    def test_terms_and_their_names_are_one_to_one(self, encoder):
+        terms, names = encoder.encode_queries(TEXTS).row(0)[0], encoder.vocabulary
+        assert [names.term(names.name(int(term))) for term in terms] == terms.tolist()
+        assert names.size == encoder.description.vocab_size
 
-    def test_an_unknown_string_has_no_term(self, encoder):
-        assert encoder.term_id("no such piece, surely") is None
+    def test_an_unknown_name_has_no_term(self, encoder):
+        assert encoder.vocabulary.term("no such piece, surely") is None
 
     def test_one_string_in_place_of_a_list_is_refused(self, encoder):
         with pytest.raises(InputError, match="expected a list of texts"):

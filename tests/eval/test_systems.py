@@ -179,7 +179,7 @@ class LiteralEncoder:
         return self.queries
 
     def encode_documents(self, texts, *, progress=None):
-        rows = [dict.fromkeys(self.queries.terms_of(text), 1.0) for text in texts]
+        rows = [dict.fromkeys(self.queries.vocabulary.terms_of(text), 1.0) for text in texts]
         return SparseVectors.from_dicts(rows, self.description.vocab_size)
 
 

@@ -4,6 +4,23 @@ import string
 
 from tamis.index import SparseVectors
 from tamis.retriever.models.description import EncoderDescription
+from tamis.retriever.vocabulary import Vocabulary
+
+
+class Letters:
+    """The range of terms whose names are letters."""
+
+    size = 26
+
+    def name(self, term):
+        return string.ascii_lowercase[term]
+
+    def term(self, name):
+        found = string.ascii_lowercase.find(name) if len(name) == 1 else -1
+        return None if found < 0 else found
+
+    def terms_of(self, text):
+        return {ord(letter) - 97 for letter in text.lower() if letter in string.ascii_lowercase}
 
 
 class LetterEncoder:
@@ -13,6 +30,7 @@ class LetterEncoder:
     """
 
     location = "letters"
+    vocabulary = Vocabulary((Letters(),))
 
     def __init__(self, name="letters"):
         self.encoded = []
@@ -30,7 +48,7 @@ class LetterEncoder:
         if progress is not None:
             progress(len(texts))
         rows = [
-            {t: float(text.lower().count(chr(97 + t))) for t in self.terms_of(text)}
+            {t: float(text.lower().count(chr(97 + t))) for t in self.vocabulary.terms_of(text)}
             for text in texts
         ]
         return SparseVectors.from_dicts([{**row, 25: row.get(25, 0.5)} for row in rows], 26)
@@ -41,18 +59,8 @@ class LetterEncoder:
 
     def encode_queries(self, texts):
         return SparseVectors.from_dicts(
-            [dict.fromkeys(self.terms_of(text), 2.0) for text in texts], 26
+            [dict.fromkeys(self.vocabulary.terms_of(text), 2.0) for text in texts], 26
         )
 
     def query_side(self):
         return self
-
-    def term_string(self, term):
-        return string.ascii_lowercase[term]
-
-    def term_id(self, text):
-        known = len(text) == 1 and text in string.ascii_lowercase
-        return string.ascii_lowercase.index(text) if known else None
-
-    def terms_of(self, text):
-        return {ord(letter) - 97 for letter in text.lower() if letter in string.ascii_lowercase}

@@ -80,7 +80,7 @@ def test_terms_that_are_spelled_need_an_encoder_that_knows_them(tamis, tmp_path)
     index, encoder = Index.open(tmp_path / "out"), load_query_encoder()
     assert index.vocab_size == encoder.description.vocab_size
     found = dict(zip(*(part.tolist() for part in index.row(0)), strict=True))
-    assert {encoder.term_string(term): weight for term, weight in found.items()} == {
+    assert {encoder.vocabulary.name(term): weight for term, weight in found.items()} == {
         "flour": 2.0,
         "2019": 1.0,
     }

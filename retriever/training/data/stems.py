@@ -101,7 +101,7 @@ def build_word_table(
         analyzer: of the lexical channel.
         least_count: rarer words are left out.
     """
-    strings = [tokenizer.term_string(term) for term in range(tokenizer.size)]
+    strings = [tokenizer.piece(term) or "" for term in range(tokenizer.size)]
     continues = np.array([piece.startswith(CONTINUES) for piece in strings])
     words, _ = _split(TokenRows.concatenate(corpora), continues)
     hashes, first, counts = np.unique(row_hashes(words), return_index=True, return_counts=True)

@@ -77,12 +77,12 @@ def test_a_passage_keeps_its_rarer_words_and_gains_others(bundled):
 
 def test_unused_pieces_are_never_emitted(bundled):
     terms = bundled.encode_documents(PASSAGES).terms.tolist()
-    assert not [t for t in terms if bundled.term_string(t).startswith("[unused")]
+    assert not [t for t in terms if bundled.vocabulary.name(t).startswith("[unused")]
 
 
 def test_rare_words_weigh_more_in_a_query_than_common_ones(bundled):
     (row,) = bundled.encode_queries(["the insulin"]).to_dicts()
-    assert row[bundled.term_id("insulin")] > 5 * row[bundled.term_id("the")]
+    assert row[bundled.vocabulary.term("insulin")] > 5 * row[bundled.vocabulary.term("the")]
 
 
 def test_half_precision_changes_weights_little(bundled):

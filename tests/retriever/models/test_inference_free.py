@@ -58,7 +58,7 @@ def test_saved_and_loaded_it_gives_the_same_bits(tmp_path):
 
 def test_tables_of_all_three_kinds_read_alike(tmp_path):
     tokenizer = Tokenizer.load(tiny.write_bert(tmp_path), 64)
-    pieces = {tokenizer.term_string(term): 0.25 * term for term in range(6, 20)}
+    pieces = {tokenizer.piece(term): 0.25 * term for term in range(6, 20)}
     expected = np.zeros(tokenizer.size + 2, np.float32)
     expected[6:20] = 0.25 * np.arange(6, 20)
     (tmp_path / "idf.json").write_text(json.dumps(pieces))

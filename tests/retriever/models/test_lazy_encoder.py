@@ -17,7 +17,7 @@ def test_it_is_loaded_by_the_first_documents_and_once(monkeypatch):
     lazy = LazyEncoder("letters", LetterEncoder())
     assert isinstance(lazy, Encoder)
     assert lazy.encode_queries(["ab"]).to_dicts() == [{0: 2.0, 1: 2.0}]
-    assert (lazy.term_id("c"), lazy.term_string(2), lazy.terms_of("ac")) == (2, "c", {0, 2})
+    assert (lazy.vocabulary.term("c"), lazy.vocabulary.name(2)) == (2, "c")
     assert loaded == []
     for _ in range(2):
         assert lazy.encode_documents(["aab"]).to_dicts() == [{0: 2.0, 1: 1.0, 25: 0.5}]

@@ -5,7 +5,7 @@ import tiny_checkpoints as tiny
 import transformers
 
 from tamis.index.errors import FormatError
-from tamis.retriever.models.tokenizer import Tokenizer
+from tamis.retriever.models.tokenizer import Pieces, Tokenizer
 
 
 @pytest.mark.parametrize("write", [tiny.write_bert, tiny.write_roberta, tiny.write_xlm_roberta])
@@ -37,13 +37,17 @@ def test_special_ids_are_those_that_stand_for_no_text(tmp_path):
 
 def test_a_row_that_no_text_produces_prints_as_its_number(tmp_path):
     tokenizer = Tokenizer.load(tiny.write_bert(tmp_path), 64)
-    assert tokenizer.term_string(tokenizer.size) == f"<{tokenizer.size}>"
+    pieces = Pieces(tokenizer, tokenizer.size + 2)
+    name = f"<{tokenizer.size}>"
+    assert (pieces.name(tokenizer.size), pieces.term(name)) == (name, tokenizer.size)
+    assert pieces.term(f"<{pieces.size}>") is None
+    assert pieces.term("<3>") is None  # a piece has its own name
 
 
 def test_a_folder_with_vocabulary_alone_is_converted(tmp_path):
     tiny.write_bert(tmp_path / "new")
     modern = Tokenizer.load(tmp_path / "new", 64)
-    pieces = [modern.term_string(term) for term in range(modern.size)]
+    pieces = [modern.piece(term) for term in range(modern.size)]
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
     (tmp_path / "old" / "config.json").write_text('{"model_type": "bert"}')

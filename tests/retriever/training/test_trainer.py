@@ -197,7 +197,7 @@ def test_queries_may_have_a_model_of_their_own(make_config, data_folder, base):
     (terms, _), (expanded, _) = (
         encode(["the book"]).row(0) for encode in (encoder.encode_queries, encoder.encode_documents)
     )
-    assert {encoder.term_string(term) for term in terms} <= {"the", "book"}
+    assert {encoder.vocabulary.name(term) for term in terms} <= {"the", "book"}
     assert len(expanded) > 2
     trainer = make_trainer(config, data_folder)
     moved = [name for name, one in trainer.optimiser.parameters.items() if "query_model" in name]

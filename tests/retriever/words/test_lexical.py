@@ -24,12 +24,8 @@ from tamis.retriever.words.lexical import (
     LexicalConfig,
     LexicalQueries,
     WordCounter,
-    format_piece,
-    format_term,
     idf,
     lengths,
-    parse_piece,
-    parse_term,
     saturate,
     term_frequencies,
 )
@@ -278,21 +274,3 @@ def test_the_query_side_opens_from_a_manifest():
         LexicalQueries.from_settings(
             structs.replace(settings, analyzer=99), queries.dictionary, len(TEXTS)
         )
-
-
-@given(st.text(min_size=1), st.text(min_size=1))
-def test_words_and_word_pieces_print_apart_and_parse_back(piece, word):
-    word = word.lstrip("=") or "tea"
-
-    assert parse_term(format_term(word)) == word
-    assert parse_term(format_piece(piece)) is None
-    assert parse_piece(format_piece(piece)) == piece
-    assert format_term(word) != format_piece(piece)
-
-
-@pytest.mark.parametrize(
-    ("piece", "printed"), [("tea", "tea"), ("##a", "##a"), ("=", "=="), ("==", "===")]
-)
-def test_a_word_piece_that_begins_with_an_equals_sign_doubles_it(piece, printed):
-    assert format_piece(piece) == printed
-    assert format_term("tea") == "=tea"
