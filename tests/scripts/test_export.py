@@ -94,7 +94,7 @@ def test_a_term_that_is_a_number_is_one_unless_an_encoder_is_named(tamis, tmp_pa
     """Whatever the other lines hold: a year is a piece of the encoder, or a term's number."""
     from tamis.retriever import load_query_encoder
 
-    given, piece = tmp_path / "v.jsonl", load_query_encoder().term_id("2019")
+    given, piece = tmp_path / "v.jsonl", load_query_encoder().vocabulary.term("2019")
     year, word = '{"id": "a", "vector": {"2019": 1}}\n', '{"id": "b", "vector": {"flour": 2}}\n'
     for name, text in (("alone", year), ("beside", year + word)):
         given.write_text(text)
