@@ -108,6 +108,10 @@ class Collection(Closing):
             return open_dictionary(self.storage, manifest.files, same)  # checked already
         return _checked_dictionary(self.storage, manifest)
 
+    def again(self) -> Collection:
+        """The same generation, which stays open when this one is closed."""
+        return Collection(self.storage, self.index.again(), self.dictionary)
+
     def close(self) -> None:
         """Let the generation's files be removed when another has taken its place."""
         self.index.close()

@@ -14,7 +14,7 @@ from tamis.index.files.array_file import map_array, write_arrays
 from tamis.index.files.lock import FolderLock, refuse_foreign
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import SEGMENTS, Draft, dictionary_part
-from tamis.index.generations.manifest import pin_current, refuse_existing
+from tamis.index.generations.manifest import Pin, pin_current, refuse_existing
 from tamis.index.generations.part_writer import finished_part
 from tamis.index.generations.parts import best_of, check_files, open_parts
 from tamis.index.generations.settings import CollectionSettings
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.files.file_entry import FileEntry
-    from tamis.index.generations.manifest import Manifest, Pin
+    from tamis.index.generations.manifest import Manifest
     from tamis.index.generations.parts import Part
     from tamis.index.generations.spool import Source
     from tamis.index.segment.columns import Column, ColumnType, Value
@@ -158,6 +158,14 @@ class Index:
     def close(self) -> None:
         """Let the generation's files be removed when another has taken its place."""
         self._pin.release()
+
+    def pin(self) -> None:
+        """Keep the generation's files in place again, after `close`, before anybody writes.
+
+        A generation that nobody keeps in place costs no open file. It may be searched all the
+        same while it is the current one and nobody writes.
+        """
+        self._pin = Pin.of(Storage(self.path), self.manifest.generation)
 
     def again(self) -> Index:
         """The same generation, which stays open when this one is closed."""

@@ -1,19 +1,32 @@
-"""FolderLock: one writer at a time in a collection's folder."""
+"""FolderLock: one writer at a time in a collection's folder.
+
+A lock covers all that lies in its folder, up to two levels down: who keeps a folder of many
+collections holds one lock for them all.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from tamis.index.errors import InputError, LockedError
 from tamis.index.files import system
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tamis.index.files.storage import Storage
 
 LOCK = "LOCK"
 ORPHANS_END_WITHIN_S = 5.0
+LOOKS_END_WITHIN_S = 0.1  # somebody may just look whether it is held
+LEVELS = 2  # of folders above, whose locks cover this one
+_ONLY_READ = (errno.EROFS, errno.EACCES, errno.EPERM)
+_held: set[tuple[int, int]] = set()  # device and inode of the locks of this process
 
 
 def refuse_foreign(storage: Storage) -> None:
@@ -33,10 +46,6 @@ def refuse_foreign(storage: Storage) -> None:
         )
 
 
-def _has_ended(holder: str) -> bool:
-    return holder.isdigit() and not system.is_running(int(holder))
-
-
 class FolderLock:
     """Held while a ``with`` block runs; the system lets go of it when the process ends.
 
@@ -44,7 +53,8 @@ class FolderLock:
 
     Raises:
         InputError: the system has no such locks.
-        LockedError: another process holds it; the message names the process id.
+        LockedError: another process holds it, or that of a folder above; the message names the
+            process id.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -52,27 +62,24 @@ class FolderLock:
 
     def __enter__(self) -> Self:
         system.refuse_unless_writing()
-        self._file = self._path.open("a+")
-        patience_until = time.monotonic() + ORPHANS_END_WITHIN_S
-        while not system.lock_alone(self._file.fileno()):
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            if not _has_ended(holder) or time.monotonic() > patience_until:
-                self._file.close()
-                raise self._refusal(f"process {holder}")
-            time.sleep(0.005)
-        if not self._is_in_place():  # its last holder removed it between our two calls
-            self._file.close()
-            raise self._refusal("a process that has just ended")
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        self.handle = _opened(self._path)  # a process that is given it too goes on holding it
+        try:
+            _await(lambda: system.lock_alone(self.handle), self._path, self.handle)
+            if not self._is_in_place():  # its last holder removed it between our two calls
+                raise _refusal(self._path, "a process that has just ended")
+            refuse_kept(self._path.parent)
+        except BaseException:
+            os.close(self.handle)
+            raise
+        self._tell()
+        _held.add(_identity(self.handle))
         return self
 
-    @property
-    def handle(self) -> int:
-        """What holds the lock; a process that is given it too goes on holding it."""
-        return self._file.fileno()
+    def _tell(self) -> None:
+        """Write the process id, for those who are refused; a full disk may not take it."""
+        with suppress(OSError):
+            os.truncate(self.handle, 0)
+            os.write(self.handle, f"{os.getpid()}\n".encode())
 
     def remove_with_folder(self) -> None:
         """Delete the lock's file, and the folder if nothing else is in it, while holding it."""
@@ -81,18 +88,72 @@ class FolderLock:
             self._path.parent.rmdir()
 
     def _is_in_place(self) -> bool:
-        opened = os.fstat(self._file.fileno())
+        opened = os.fstat(self.handle)
         return self._path.exists() and os.path.samestat(opened, self._path.stat())
-
-    def _refusal(self, holder: str) -> LockedError:
-        return LockedError(
-            f"{self._path.parent}: expected to be the only writer, found {holder} writing; "
-            "wait for it to end"
-        )
 
     def release(self) -> None:
         """Let another writer in."""
-        self._file.close()
+        _held.discard(_identity(self.handle))
+        os.close(self.handle)
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.release()
+
+
+def refuse_locked(storage: Storage) -> None:
+    """Refuse a folder that somebody else writes (LockedError), without locking it."""
+    _refuse_held(storage.root / LOCK)
+
+
+def refuse_kept(root: Path) -> None:
+    """Refuse a folder that lies in one that somebody else keeps as a whole (LockedError)."""
+    for above in root.absolute().parents[:LEVELS]:
+        _refuse_held(above / LOCK)
+
+
+def _refuse_held(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # there is none
+        return
+    try:
+        if _identity(handle) not in _held:
+            _await(lambda: not system.is_locked(handle), path, handle)
+    finally:
+        os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """A handle to lock; on a disk that is only read, one to read suffices."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in _ONLY_READ:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _identity(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
+
+
+def _await(is_free: Callable[[], bool], path: Path, handle: int) -> None:
+    """Wait for a lock whose holder has ended; raise LockedError for one who has not."""
+    began = time.monotonic()
+    while not is_free():
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        patience_s = ORPHANS_END_WITHIN_S if _has_ended(holder) else LOOKS_END_WITHIN_S
+        if time.monotonic() - began > patience_s:
+            raise _refusal(path, f"process {holder}")
+        time.sleep(0.005)
+
+
+def _has_ended(holder: str) -> bool:
+    return holder.isdigit() and not system.is_running(int(holder))
+
+
+def _refusal(path: Path, holder: str) -> LockedError:
+    return LockedError(
+        f"{path.parent}: expected to be the only writer, found {holder} writing; wait for it to end"
+    )

@@ -13,6 +13,7 @@ overrides them sees every change there is, can record it, and can make it fail.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import threading
@@ -189,6 +190,18 @@ class Storage:
             return mmap.mmap(handle, found, access=mmap.ACCESS_READ)
         finally:
             os.close(handle)
+
+    def refuse_without_room(self, size_bytes: int) -> None:
+        """Refuse to begin what the disk has no room for.
+
+        Raises:
+            OSError: fewer bytes are free (ENOSPC); a quota is not seen before it is met.
+        """
+        free_bytes = system.free_bytes(self.root)
+        if free_bytes is not None and free_bytes < size_bytes:
+            raise OSError(
+                errno.ENOSPC, f"{size_bytes} bytes are needed, {free_bytes} free", str(self.root)
+            )
 
     def checksum(self, name: str) -> str:
         """The xxh3-64 of a file as 16 hexadecimal digits."""

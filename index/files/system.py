@@ -63,6 +63,18 @@ def lock_shared(handle: int) -> None:
         _fcntl.flock(handle, _fcntl.LOCK_SH)
 
 
+def is_locked(handle: int) -> bool:
+    """Whether somebody holds a file's exclusive lock by another handle."""
+    if _fcntl is None:
+        return False
+    try:
+        _fcntl.flock(handle, _fcntl.LOCK_SH | _fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    _fcntl.flock(handle, _fcntl.LOCK_UN)
+    return False
+
+
 def sync(handle: int) -> None:
     """Wait until a file's bytes, or a folder's names, are on disk and not in its cache."""
     if _FULL_SYNC is not None:
@@ -85,6 +97,14 @@ def reserve(handle: int, size_bytes: int) -> None:
         os.posix_fallocate(handle, 0, size_bytes)
     else:  # macOS: a disk that fills up stops the writer at the map
         os.ftruncate(handle, size_bytes)
+
+
+def free_bytes(folder: Path) -> int | None:
+    """What this process may still write on a folder's disk; None where that is not known."""
+    if not hasattr(os, "statvfs"):
+        return None
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def usable_cores() -> int:

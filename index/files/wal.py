@@ -195,6 +195,11 @@ class Log:
         return log
 
     @property
+    def failure(self) -> BaseException | None:
+        """What has stopped it; None while it takes writes."""
+        return self._failure
+
+    @property
     def size_bytes(self) -> int:
         """Bytes written so far."""
         return self._size_bytes

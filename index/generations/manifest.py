@@ -153,6 +153,21 @@ class Pin:
         self._handle = handle
         self._close = weakref.finalize(self, os.close, handle)
 
+    @staticmethod
+    def of(storage: Storage, generation: int) -> Pin:
+        """Pin a generation whose manifest is known.
+
+        Raises:
+            CorruptionError: its manifest is gone.
+        """
+        path = storage.path(manifest_name(generation))
+        handle = _lock_shared(path)
+        if handle is None:
+            raise CorruptionError(
+                f"{path}: expected the manifest of an open generation, found no file; {RESTORE}"
+            )
+        return Pin(handle)
+
     def again(self) -> Pin:
         """A second one, which keeps the files when this one is released."""
         return Pin(os.dup(self._handle))
@@ -229,8 +244,13 @@ def _lock_shared(path: str) -> int | None:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    system.lock_shared(handle)  # waits for a remover, who is quick
-    if os.fstat(handle).st_nlink == 0:
+    try:
+        system.lock_shared(handle)  # waits for a remover, who is quick
+        is_gone = os.fstat(handle).st_nlink == 0
+    except BaseException:
+        os.close(handle)
+        raise
+    if is_gone:
         os.close(handle)
         return None
     return handle

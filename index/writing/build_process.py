@@ -181,7 +181,10 @@ class BuildProcess(Closing):
             raise
 
     def _begin(self) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:  # no descriptor is left
+            return
         path = os.pathsep.join(place for place in sys.path if place and isinstance(place, str))
         with theirs:
             try:
@@ -209,7 +212,10 @@ class BuildProcess(Closing):
         """A line to the process for one order; None while there is no process to take it."""
         if not self.start():
             return None
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:  # no descriptor is left
+            return None
         with theirs, self._mutex:
             if self._control is not None:
                 with suppress(OSError):  # it has ended

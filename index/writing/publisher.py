@@ -6,7 +6,7 @@ Knows nothing of the log, nor of who writes: it is given what changed, and publi
 from __future__ import annotations
 
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,7 @@ class Publisher:
             draft = self._draft()
             order = self._order(self._new_folder(), self.index.parts, self.manifest.vocab_size)
             prefix = dictionary_prefix(draft.generation)
-            written = self._written(replace(order, revision=revision, words=prefix), progress)
+            written = self._written_next(replace(order, revision=revision, words=prefix), progress)
             for entry in tuple(draft.segments):
                 draft.drop(entry.name)
             if written.entry.documents:
@@ -190,7 +190,8 @@ class Publisher:
         folder = self._new_folder()
         order = self._order(folder, parts, self.manifest.vocab_size)
         try:
-            written = self._builder.write(order, self._storage, self._lock, progress)
+            self._storage.refuse_without_room(sum(map(_size_bytes, parts)))
+            written = self._written(order, progress)
             held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()
@@ -262,15 +263,24 @@ class Publisher:
         return SegmentOrder(folder, vocab_size, precision, columns, parts)
 
     def _written(self, order: SegmentOrder, progress: Progress) -> Written:
-        """Write a segment that is published next, under the same lock."""
+        """Write a segment; where that fails, what there is of it takes no room."""
         try:
             return self._builder.write(order, self._storage, self._lock, progress)
+        except BaseException:
+            with suppress(OSError):  # it is removed with the next generation
+                self._storage.remove_folder(order.folder)
+            raise
+
+    def _written_next(self, order: SegmentOrder, progress: Progress) -> Written:
+        """Write a segment that is published next, under the same lock."""
+        try:
+            return self._written(order, progress)
         finally:
             self._busy.discard(order.folder)
 
     def _append(self, draft: Draft, order: SegmentOrder, change: NDArray[np.int64]) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
-        entry, files, *_ = self._written(order, silent)
+        entry, files, *_ = self._written_next(order, silent)
         draft.insert(len(draft.segments), entry, files)
         stored = Stored.open(self._storage, entry, files, self.manifest.precision)
         part = Part(stored, entry, 0, None)
@@ -308,6 +318,10 @@ class Publisher:
             folder = f"{SEGMENTS}/{self._last_folder:06}"
             self._busy.add(folder)
         return folder
+
+
+def _size_bytes(part: Part) -> int:
+    return sum(file.size_bytes for file in part.stored.files.values())
 
 
 def _frequency(dictionary: Dictionary) -> NDArray[np.int64]:

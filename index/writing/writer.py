@@ -13,26 +13,27 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.files.closing import Closing
-from tamis.index.files.lock import FolderLock
+from tamis.index.files.lock import FolderLock, refuse_locked
 from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
-from tamis.index.files.wal import Log, log_name, read_logs
+from tamis.index.files.wal import Log
 from tamis.index.generations.manifest import BUILD, read_current_line
 from tamis.index.vectors import SparseVectors
-from tamis.index.writing.background import Repeater
+from tamis.index.writing.background import Background, Repeater
 from tamis.index.writing.build_here import BuildHere
 from tamis.index.writing.durability import Place, check_wait
 from tamis.index.writing.logged_words import LoggedWords
 from tamis.index.writing.pending import Pending, Write, checked
 from tamis.index.writing.publisher import Publisher
+from tamis.index.writing.recovery import newest, recover
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tamis.index.collection import Collection
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.index import Index
     from tamis.index.segment.dictionary import DictionaryWriter
@@ -61,6 +62,9 @@ class CollectionWriter(Closing):
         gather: bool | None = None,
         builder: BuildProcess | BuildHere | None = None,
         storage: Storage | None = None,
+        background: Background | None = None,
+        lock: FolderLock | None = None,
+        known: Collection | None = None,
     ) -> CollectionWriter:
         """Become the writer of a folder and take up what is in its log.
 
@@ -72,6 +76,10 @@ class CollectionWriter(Closing):
             builder: writes the segments, and clears away, in a process of its own, so that
                 searches in this one go on undisturbed; None: in this one.
             storage: how to reach the folder's files, when not in the plain way.
+            background: whose threads merge; None: one of its own.
+            lock: held for as long as this writer is open, on a folder above that covers this one.
+            known: an open generation of this collection, by the same storage: what it has read is
+                not read again.
 
         Raises:
             LockedError: another writer is there; the message names its process.
@@ -80,15 +88,27 @@ class CollectionWriter(Closing):
         """
         storage = storage or Storage(path)
         read_current_line(storage)  # no lock is left in a folder that is no index
-        with ExitStack() as stack:
-            lock = stack.enter_context(FolderLock(storage))
-            collection = Collection.open(path, verify, storage=storage)
-            stack.callback(collection.close)
-            gather = merge if gather is None else gather
-            builder = builder or BuildHere()
-            writer = CollectionWriter(storage, collection, lock, builder, merge, gather)
-            stack.pop_all()
-        return writer
+        with ExitStack() as held:
+            if lock is None:
+                lock = held.enter_context(FolderLock(storage))
+            else:
+                refuse_locked(storage)
+            if merge and background is None:
+                background = held.enter_context(Background())
+            collection = newest(path, verify, storage, known)
+            try:
+                return CollectionWriter(
+                    storage,
+                    collection,
+                    lock,
+                    builder or BuildHere(),
+                    background if merge else None,
+                    merge if gather is None else gather,
+                    held,
+                )
+            except BaseException:
+                collection.close()
+                raise
 
     def __init__(
         self,
@@ -96,12 +116,12 @@ class CollectionWriter(Closing):
         collection: Collection,
         lock: FolderLock,
         builder: BuildProcess | BuildHere,
-        merge: bool,
+        background: Background | None,
         gather: bool,
+        held: ExitStack,
     ) -> None:
-        """Take over an open collection whose lock is held; `open` is the way in."""
-        self._storage = storage
-        self._lock = lock
+        """Take over an open collection, and what is ``held`` with it; `open` is the way in."""
+        self._storage, self._lock = storage, lock
         self._mutex = threading.RLock()  # the pending writes, the log and the words
         self._committing = threading.RLock()  # taken before the mutex by who needs both
         self._pending, self._frozen = Pending(), Pending()
@@ -117,13 +137,12 @@ class CollectionWriter(Closing):
         self._publisher.remove_unused()
         storage.remove_folder(BUILD)
         self._words = LoggedWords(collection.dictionary)
-        self._log = self._recover()
-        self._held = ExitStack()  # what is let go of, the last first
-        self._held.callback(lock.release)
+        self._log = recover(storage, self._publisher.manifest.log, self._words, self._pending)
+        self._merger = Repeater(background, self.merge) if background is not None else None
+        self._held = held.pop_all()  # what is let go of, the last first
         self._held.callback(self._publisher.close)
         self._held.callback(self._publisher.remove_unused)
         self._held.callback(lambda: self._log.close())
-        self._merger = Repeater(self.merge) if merge else None
         if self._merger is not None:
             self._merger.wake()
 
@@ -136,6 +155,16 @@ class CollectionWriter(Closing):
     def settings(self) -> CollectionSettings:
         """How the collection was made."""
         return self._publisher.manifest.settings
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What has stopped this writer; None while it takes writes."""
+        return self._log.failure
+
+    @property
+    def merge_failure(self) -> Exception | None:
+        """What the last merge in the background failed with, while it is to be tried again."""
+        return self._merger.failure if self._merger is not None else None
 
     @property
     def pending_documents(self) -> int:
@@ -368,18 +397,3 @@ class CollectionWriter(Closing):
             old.stop(error)
             raise
         old.close()
-
-    def _recover(self) -> Log:
-        """Take up the writes of the logs, and go on with the last one."""
-        logs = read_logs(self._storage, self._publisher.manifest.log)
-        last = max(logs)
-        if not logs[last].whole_bytes:  # a stop came before it was begun
-            self._storage.remove(log_name(last))
-            del logs[last]
-            last -= 1
-        for contents in logs.values():
-            for payload in contents.payloads:
-                write = Write.decoded(payload)
-                self._words.replay(write.words)
-                self._pending.apply(write)
-        return Log.resume(self._storage, last, logs[last])

@@ -5,9 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from small_disk import fill, small_disk
 from vectors_of import random_vectors
 
 from tamis.index import (
@@ -21,7 +24,7 @@ from tamis.index import (
     TamisError,
 )
 from tamis.index.files.array_file import map_array, write_array, write_arrays
-from tamis.index.files.lock import FolderLock
+from tamis.index.files.lock import FolderLock, refuse_locked
 from tamis.index.files.storage import Storage
 from tamis.index.generations.settings import CollectionSettings
 from tamis.index.writing.creation import create_collection
@@ -150,6 +153,76 @@ def test_a_second_writer_is_refused_with_the_holder_s_process_id(tmp_path):
         process.communicate()
     with FolderLock(Storage(tmp_path)):  # the system lets go of a killed process's lock
         assert (tmp_path / "LOCK").read_text() == f"{os.getpid()}\n"
+
+
+def other_process(folder, what):
+    """What another process says that tries something with a folder's lock."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tamis.index.files.lock import FolderLock, refuse_kept, refuse_locked\n"
+        "from tamis.index.files.storage import Storage\n"
+        "folder = Path(sys.argv[1])\n"
+        f"{what}\n"
+        "print('free')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or done.stderr.splitlines()[-1]
+
+
+TAKE = "with FolderLock(Storage(folder)): pass"
+
+
+def test_a_lock_covers_the_folders_in_its_folder(tmp_path):
+    inside = tmp_path / "indexes" / "birds"
+    (inside / "deeper").mkdir(parents=True)
+    with FolderLock(Storage(tmp_path)):
+        assert f"found process {os.getpid()} writing" in other_process(inside, TAKE)
+        assert other_process(inside / "deeper", TAKE) == "free"  # three levels down
+        with FolderLock(Storage(inside)):  # its own process goes on
+            pass
+        assert other_process(inside, "refuse_locked(Storage(folder))") == "free"
+    assert other_process(inside, TAKE) == "free"
+    with FolderLock(Storage(inside)):
+        assert other_process(tmp_path, TAKE) == "free"
+        told = other_process(inside, "refuse_locked(Storage(folder))")
+        assert f"found process {os.getpid()} writing" in told
+
+
+def test_a_look_at_a_lock_keeps_nobody_out(tmp_path):
+    with FolderLock(Storage(tmp_path)):
+        pass
+    ended = threading.Event()
+
+    def look():
+        while not ended.is_set():
+            with suppress(LockedError):  # as it is, again and again
+                refuse_locked(Storage(tmp_path))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(200):
+            with FolderLock(Storage(tmp_path)):
+                pass
+    finally:
+        ended.set()
+        looking.join()
+
+
+def test_a_lock_is_held_on_a_disk_that_is_full_or_only_read():
+    with small_disk(1) as disk:
+        with FolderLock(Storage(disk)):
+            pass
+        fill(disk)
+        with FolderLock(Storage(disk)):
+            assert "LockedError" in other_process(disk, TAKE)
+        (disk / "fill").unlink()
+        disk.remount("ro")
+        with FolderLock(Storage(disk)):
+            assert "LockedError" in other_process(disk, TAKE)
 
 
 def test_errors_a_caller_can_tell_apart_share_one_base():
