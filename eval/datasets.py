@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.eval.formats import find_file, read_corpus, read_qrels, read_queries
 from tamis.eval.protocol import Protocol, protocol_of
 from tamis.index.errors import InputError
-from tamis.retriever.corpus.passages import read_passages
+from tamis.index.files.lines import find_file
+from tamis.retriever.corpus.judgements import read_judgements
+from tamis.retriever.corpus.passages import read_documents
+from tamis.retriever.corpus.queries import read_queries
 from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:
@@ -217,7 +219,7 @@ def _from_files(corpus: Path, queries: Path, qrels: Path, split: str) -> Dataset
 
 
 def _assemble(name: str, split: str, files: dict[str, Path]) -> Dataset:
-    judgements = read_qrels(files["qrels"])
+    judgements = read_judgements(files["qrels"])
     texts = read_queries(files["queries"])
     _check_queries(files, texts, judgements.grades)
     corpus = files.get("corpus") or files["collection"]
@@ -235,8 +237,8 @@ def _assemble(name: str, split: str, files: dict[str, Path]) -> Dataset:
 
 
 def _documents(path: Path) -> Iterator[Passage]:
-    published = {".jsonl", ".tsv"} & set(path.suffixes)
-    return read_corpus(path) if published else read_passages(path)
+    """What a published collection says of its documents: the texts, and no other field."""
+    return (replace(one, fields={}) if one.fields else one for one in read_documents(path))
 
 
 def _check_queries(

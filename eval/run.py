@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.eval.formats import numbered_lines
 from tamis.index.errors import InputError
+from tamis.index.files.lines import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -15,13 +15,13 @@ from tamis.api.problems import RequestError, of_error
 from tamis.index.errors import InputError
 from tamis.index.files.strict_json import parse_json
 from tamis.index.segment.identifiers import check_id
-from tamis.retriever.corpus.passages import ID_KEYS, TEXT_KEYS
-from tamis.retriever.types import Passage
+from tamis.retriever.corpus.passages import Keys, passage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from tamis.api.limits import Limits
+    from tamis.retriever.types import Passage
 
 VECTOR = "vector"
 _PIECE_BYTES = 1 << 16  # unpacked at once
@@ -259,38 +259,21 @@ def read_document(number: int, row: Any, limits: Limits) -> Document:  # noqa: A
 
 
 def _passage(row: Mapping[str, Any], *, blank: bool) -> Passage:
-    """The passage of a JSON object; with a vector, its text may be blank."""
-    id_key, text_key = _first(row, ID_KEYS), _first(row, TEXT_KEYS)
-    whole = isinstance(row.get(id_key), int) and not isinstance(row.get(id_key), bool)
-    doc_id = str(row[id_key]) if whole else _string(id_key, row.get(id_key))
-    nothing = "" if blank else None
-    text = _string(text_key, nothing if row.get(text_key) is None else row[text_key])
-    title = _string("title", "" if row.get("title") is None else row["title"])
-    if not blank and not text.strip() and not title.strip():
+    """The passage of a JSON object; with a vector, its text may be blank or left out."""
+    _, text_key = Keys().pick(key for key, value in row.items() if value is not None)
+    try:
+        passage = passage_of({**row, "text": ""} if blank and text_key is None else row)
+    except InputError as error:
+        raise RequestError(422, "invalid_value", str(error)) from None
+    try:
+        check_id(passage.doc_id)
+    except InputError as error:
+        raise of_error(error) from None
+    if not blank and not passage.content.strip():
         raise RequestError(
             422, "invalid_value", "expected a document with some text, found a blank one"
         )
-    try:
-        check_id(doc_id)
-    except InputError as error:
-        raise of_error(error) from None
-    known = {id_key, text_key, "_id", "text", "title"}
-    fields = {key: value for key, value in row.items() if key not in known}
-    return Passage(doc_id, text, title, fields)
-
-
-def _string(name: str, value: Any) -> str:  # noqa: ANN401  any JSON
-    if not isinstance(value, str):
-        kind = "none" if value is None else type(value).__name__
-        raise RequestError(
-            422, "invalid_value", f"expected a string as {name}, found {kind}; give one"
-        )
-    return value
-
-
-def _first(row: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """The first of some keys that has a value; the very first where none has."""
-    return next((key for key in keys if row.get(key) is not None), keys[0])
+    return passage
 
 
 def _check_weights(weights: Any, limits: Limits) -> None:  # noqa: ANN401  any JSON

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
+import re
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 64 << 20
 MAX_JSON_BYTES = 1 << 30  # of a file that is one JSON value, which is read at once
 _PACKED_BYTES = 1 << 10  # of a zstd stream unpacked at once: 32 MB at the very most
+_BLANKS = " \t\v\f\r"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -40,7 +43,12 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressing ``.gz`` and ``.zst``.
 
     Reading raises OSError or EOFError where the compression is damaged or its end is missing.
+
+    Raises:
+        InputError: there is no such file.
     """
+    if path.is_dir() or not path.exists():
+        raise InputError(f"{path}: expected a file, found none; check the path")
     if path.suffix == ".gz":
         with gzip.open(path) as unpacked:
             yield cast("IO[bytes]", unpacked)
@@ -94,6 +102,48 @@ class _Zstd(io.RawIOBase):
         if self._is_within_frame:
             raise EOFError("the end of its compression missing")
         return 0
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Each line of a UTF-8 file that is not blank, with its number from 1.
+
+    Raises:
+        InputError: there is no such file, its compression is broken, or a line is not UTF-8.
+    """
+    with open_bytes(path) as stream:
+        yield from text_lines(str(path), stream)
+
+
+def find_file(folder: Path, *names: str) -> Path | None:
+    """The first of ``names`` that lies in ``folder``, as it is or with ``.gz`` or ``.zst``."""
+    for name in names:
+        for ending in ("", ".gz", ".zst"):
+            if (folder / (name + ending)).is_file():
+                return folder / (name + ending)
+    return None
+
+
+def columns(line: str) -> list[str]:
+    """The columns of a line: between its tabs, or between its blanks where it has no tab.
+
+    Ids may hold blanks where tabs stand between the columns. Blanks are those of ASCII, as for
+    trec_eval: an id may hold a no-break space.
+    """
+    if "\t" in line:
+        return [column.strip(_BLANKS) for column in line.split("\t")]
+    return [column for column in re.split(f"[{_BLANKS}]", line) if column]
+
+
+def number(column: str) -> float:
+    """The finite number that a column holds.
+
+    Raises:
+        ValueError: it holds something else; Python's own ``1_000`` is no number of a file.
+    """
+    value = float(column)
+    if "_" in column or not math.isfinite(value):
+        raise ValueError(f"not a finite number: {column!r}")
+    return value
 
 
 def text_lines(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[tuple[int, str]]:

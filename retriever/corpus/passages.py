@@ -66,16 +66,19 @@ class Keys:
             raise InputError(
                 f"{name}: expected each column once, found {doubled[0]!r} twice; rename one of them"
             )
+        place = f"{name}: "
         doc_id, text = self.pick(columns)
         if doc_id is None:
-            raise self._missing(name, "an id", self.doc_id, ID_KEYS, "--id-field", columns)
+            raise self._missing(place, "an id", self.doc_id, ID_KEYS, "--id-field", columns)
         if text is None:
-            raise self._missing(name, "a text", self.text, TEXT_KEYS, "--text-field", columns)
+            raise self._missing(
+                f"{name}: ", "a text", self.text, TEXT_KEYS, "--text-field", columns
+            )
         if self.title is not None and self.title not in columns:
-            raise self._missing(name, "a title", self.title, (), "--title-field", columns)
+            raise self._missing(place, "a title", self.title, (), "--title-field", columns)
 
     def missing(self, place: str, row: Mapping[str, Any]) -> InputError:
-        """What to say of a record without an id or a text."""
+        """What to say of a record without an id or a text; ``place`` is empty outside of files."""
         doc_id, _ = self.pick(key for key, value in row.items() if value is not None)
         if doc_id is None:
             return self._missing(place, "an id", self.doc_id, ID_KEYS, "--id-field", list(row))
@@ -91,9 +94,10 @@ class Keys:
         found: Sequence[str],
     ) -> InputError:
         where = repr(wanted) if wanted else f"one of {', '.join(usual)}"
+        other = f", or name one with {option}" if place else ""  # options are for files
         return InputError(
-            f"{place}: expected {what} under {where}; found the fields "
-            f"{', '.join(map(str, found)) or 'none'}; add it, or name one with {option}"
+            f"{place}expected {what} under {where}; found the fields "
+            f"{', '.join(map(str, found)) or 'none'}; add it{other}"
         )
 
 
@@ -126,6 +130,16 @@ def read_passages(
             JSON, a missing id, an empty text, bytes that are not UTF-8.
     """
     keys = Keys(id_field, title_field, text_field)
+    return _with_text(read_documents(source, keys, fault), fault)
+
+
+def read_documents(
+    source: str | Path, keys: Keys = Keys(), fault: Fault = refuse
+) -> Iterator[Passage]:
+    """As `read_passages`, with the documents that have no text among them.
+
+    Published collections hold such documents, and judgements may name them.
+    """
     if str(source) == STDIN:
         name = "standard input"
         return _from_rows(name, json_lines(name, sys.stdin.buffer, fault), keys, fault)
@@ -138,6 +152,19 @@ def read_passages(
             "their names are the ids, leave the options out"
         )
     return _from_text_files(Path(source), files, fault)
+
+
+def _with_text(documents: Iterator[Passage], fault: Fault) -> Iterator[Passage]:
+    for one in documents:
+        if one.content.strip():
+            yield one
+        else:
+            fault(
+                InputError(
+                    f"{one.place}expected some text, found none for id {one.doc_id!r}; "
+                    "remove the document or give it a text"
+                )
+            )
 
 
 def corpus_files(source: Path) -> list[Path]:
@@ -222,50 +249,55 @@ def _names(cells: Sequence[str], keys: Keys) -> bool:
 def _from_rows(name: str, rows: Rows, keys: Keys, fault: Fault) -> Iterator[Passage]:
     for number, row in rows:
         try:
-            passage = _from_row(name, number, row, keys)
+            passage = _with_good_id(passage_of(row, keys, number, name))
         except InputError as error:
             fault(error)
         else:
             yield passage
 
 
-def _from_row(name: str, number: int, row: Mapping[str, Any], keys: Keys) -> Passage:
+def passage_of(
+    row: Mapping[str, Any], keys: Keys = Keys(), line: int = 0, file: str = ""
+) -> Passage:
+    """The passage of a record, which may be without text; its id is not checked.
+
+    Raises:
+        InputError: it has no id or text, or one that is no string; the message begins with file
+            and line where there are such.
+    """
+    place = f"{file}:{line}: " if file else ""
     id_key, text_key = keys.pick(key for key, value in row.items() if value is not None)
     if id_key is None or text_key is None:
-        raise keys.missing(f"{name}:{number}", row)
+        raise keys.missing(place, row)
     title_key = keys.title or TITLE_KEY
+    doc_id, title = row[id_key], row.get(title_key)
+    is_whole = isinstance(doc_id, int) and not isinstance(doc_id, bool)
     known = {id_key, text_key, title_key, "_id", "title", "text"}
-    fields = {key: value for key, value in row.items() if key not in known}
-    return _passage(name, number, row[id_key], row[text_key], row.get(title_key), fields)
+    return Passage(
+        _string(place, id_key, str(doc_id) if is_whole else doc_id),
+        _string(place, text_key, row[text_key]),
+        "" if title is None else _string(place, title_key, title),
+        {key: value for key, value in row.items() if key not in known},
+        line,
+        file,
+    )
 
 
-def _passage(
-    name: str,
-    number: int,
-    doc_id: Any,  # noqa: ANN401  whatever the file holds
-    text: Any,  # noqa: ANN401
-    title: Any = None,  # noqa: ANN401
-    fields: Mapping[str, Any] | None = None,
-) -> Passage:
-    title = "" if title is None else title
-    if isinstance(doc_id, int) and not isinstance(doc_id, bool):
-        doc_id = str(doc_id)
-    for what, value in (("id", doc_id), ("text", text), ("title", title)):
-        if not isinstance(value, str):
-            raise InputError(
-                f"{name}:{number}: expected a string as {what}, found "
-                f"{type(value).__name__}; write it as a string"
-            )
-    if not text.strip() and not title.strip():
-        raise InputError(
-            f"{name}:{number}: expected some text, found none for id {doc_id!r}; "
-            "remove the document or give it a text"
-        )
+def _with_good_id(passage: Passage) -> Passage:
     try:
-        check_id(doc_id)
+        check_id(passage.doc_id)
     except InputError as error:
-        raise InputError(f"{name}:{number}: {error}") from None
-    return Passage(doc_id, text, title, fields or {}, number, name)
+        raise InputError(f"{passage.place}{error}") from None
+    return passage
+
+
+def _string(place: str, name: str, value: Any) -> str:  # noqa: ANN401  whatever a record holds
+    if not isinstance(value, str):
+        raise InputError(
+            f"{place}expected a string as {name}, found {type(value).__name__}; "
+            "write it as a string"
+        )
+    return value
 
 
 def _from_text_files(source: Path, files: Iterable[Path], fault: Fault) -> Iterator[Passage]:
@@ -274,7 +306,8 @@ def _from_text_files(source: Path, files: Iterable[Path], fault: Fault) -> Itera
     for path in files:
         try:
             title, text = read_text_file(path, fault)
-            passage = _passage(str(path), 1, path.relative_to(folder).as_posix(), text, title)
+            row = {"_id": path.relative_to(folder).as_posix(), "title": title, "text": text}
+            passage = _with_good_id(passage_of(row, line=1, file=str(path)))
         except InputError as error:
             fault(error)
         else:

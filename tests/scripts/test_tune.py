@@ -6,7 +6,7 @@ import pytest
 import zstandard
 
 from tamis.index import InputError
-from tamis.scripts.tune import read_queries
+from tamis.retriever.corpus.queries import read_query_texts
 
 QUERIES = ["red owl", "white\u2028owl"]
 
@@ -25,7 +25,7 @@ QUERIES = ["red owl", "white\u2028owl"]
 def test_each_line_is_a_query(tmp_path, name, written, ending, pack):
     file = tmp_path / f"{name}{ending}"
     file.write_bytes(pack(written.encode()))
-    assert read_queries(file) == QUERIES
+    assert read_query_texts(file) == QUERIES
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_each_line_is_a_query(tmp_path, name, written, ending, pack):
 def test_another_file_is_refused(tmp_path, name, written, words):
     (tmp_path / name).write_bytes(written)
     with pytest.raises(InputError, match=words):
-        read_queries(tmp_path / name)
+        read_query_texts(tmp_path / name)

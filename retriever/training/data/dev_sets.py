@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import json_lines, open_bytes, text_lines
+from tamis.retriever.corpus.judgements import beir_judgements, read_judgements
 from tamis.retriever.corpus.passages import read_passages
+from tamis.retriever.corpus.queries import beir_queries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,12 +44,18 @@ def read_dev_set(
     """
     path, _, split = name.rpartition(":")
     folder = root / path
-    judgements = _judgements(folder / "qrels" / f"{split}.tsv")
+    file = beir_judgements(folder, split)
+    grades = read_judgements(file).grades
+    judged = [(q, doc, grade) for q, of in grades.items() for doc, grade in of.items() if grade > 0]
     corpus = {passage.doc_id: passage.content for passage in read_passages(folder)}
-    texts = read_queries(folder)
-    judged = [one for one in judgements if one[0] in texts and one[1] in corpus]
-    if not judged:
-        raise InputError(f"{folder}: expected judgements of {split!r} for its texts, found none")
+    texts = beir_queries(folder)
+    unknown = [pair for pair in judged if pair[0] not in texts or pair[1] not in corpus]
+    if unknown or not judged:
+        raise InputError(
+            f"{file}: expected relevant passages of the collection, found "
+            f"{f'{len(unknown)} unknown, such as {unknown[0][:2]}' if unknown else 'none'}; "
+            "use queries, corpus and judgements of one collection"
+        )
     asked = sorted({query for query, _, _ in judged})
     if queries is not None and queries < len(asked):
         asked = sorted(np.random.default_rng(seed).choice(asked, queries, replace=False).tolist())
@@ -73,23 +80,3 @@ def _chosen(docs: list[str], needed: set[str], most: int, seed: int) -> list[str
         others = [others[i] for i in picked]
     kept = needed.union(others)
     return [doc for doc in docs if doc in kept]
-
-
-def _judgements(path: Path) -> list[tuple[str, str, float]]:
-    """Query, document and gain of each judgement above zero."""
-    if not path.is_file():
-        raise InputError(f"{path}: expected judgements, found no file; write dev as path:split")
-    with open_bytes(path) as stream:
-        rows = [line.split("\t") for _, line in text_lines(str(path), stream)]
-    return [(row[0], row[1], float(row[2])) for row in rows[1:] if float(row[2]) > 0]
-
-
-def read_queries(folder: Path) -> dict[str, str]:
-    """The queries of a BEIR folder, by id."""
-    names = ("queries.jsonl", "queries.jsonl.gz", "queries.jsonl.zst")
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
-    if path is None:
-        raise InputError(f"{folder}: expected queries.jsonl of a BEIR collection, found none")
-    with open_bytes(path) as stream:
-        rows = json_lines(str(path), stream)
-        return {str(row["_id"]): row["text"] for _, row in rows}

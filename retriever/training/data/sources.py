@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import open_bytes, text_lines
+from tamis.index.files.lines import numbered_lines
 from tamis.index.files.strict_json import parse_json
+from tamis.retriever.corpus.judgements import beir_judgements, judgement_lines
 from tamis.retriever.corpus.passages import read_passages
-from tamis.retriever.training.data.dev_sets import read_queries
+from tamis.retriever.corpus.queries import beir_queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tamis.retriever.training.config import SourceConfig
 
 
-class Listed(NamedTuple):
+class Candidate(NamedTuple):
     """A passage that is a candidate for a query, and a teacher's score, NaN where there is none."""
 
     passage: str
@@ -42,7 +43,7 @@ class Example(NamedTuple):
     query: str
     passage: str
     judged: bool
-    listed: tuple[Listed, ...] = ()
+    listed: tuple[Candidate, ...] = ()
 
 
 def read_source(config: SourceConfig, root: Path, seed: int) -> list[Example]:
@@ -77,30 +78,29 @@ def read_source(config: SourceConfig, root: Path, seed: int) -> list[Example]:
 
 
 def _json_lines(path: Path, config: SourceConfig) -> Iterator[Example]:
-    with open_bytes(path) as stream:
-        for number, line in text_lines(str(path), stream):
-            try:
-                row = parse_json(line)
-                query = _joined(row, config.query)
-                passage = _joined(row, config.passage)
-                listed = _listed(row, config)
-            except (ValueError, KeyError, TypeError) as error:
-                fields = (*config.query, *config.passage, *config.listed, config.scores)
-                wanted = ", ".join(filter(None, fields))
-                raise InputError(
-                    f"{path}:{number}: expected a JSON object with {wanted}, found none "
-                    f"({error!r}); correct the line, or the fields named for this source"
-                ) from error
-            yield Example(query, passage, config.judged and bool(passage), listed)
+    for number, line in numbered_lines(path):
+        try:
+            row = parse_json(line)
+            query = _joined(row, config.query)
+            passage = _joined(row, config.passage)
+            listed = _listed(row, config)
+        except (ValueError, KeyError, TypeError) as error:
+            fields = (*config.query, *config.passage, *config.listed, config.scores)
+            wanted = ", ".join(filter(None, fields))
+            raise InputError(
+                f"{path}:{number}: expected a JSON object with {wanted}, found none "
+                f"({error!r}); correct the line, or the fields named for this source"
+            ) from error
+        yield Example(query, passage, config.judged and bool(passage), listed)
 
 
-def _listed(row: dict[str, Any], config: SourceConfig) -> tuple[Listed, ...]:
+def _listed(row: dict[str, Any], config: SourceConfig) -> tuple[Candidate, ...]:
     """The candidates of a line; with scores, one for each."""
     values = [row[name] for name in config.listed]
     texts = [text for one in values for text in ([one] if isinstance(one, str) else one)]
     scores = row[config.scores] if config.scores else [math.nan] * len(texts)
     return tuple(
-        Listed(text.strip(), float(score)) for text, score in zip(texts, scores, strict=True)
+        Candidate(text.strip(), float(score)) for text, score in zip(texts, scores, strict=True)
     )
 
 
@@ -109,58 +109,48 @@ def _joined(row: dict[str, Any], fields: tuple[str, ...]) -> str:
 
 
 def _tagged_queries(path: Path, config: SourceConfig) -> Iterator[Example]:
-    with open_bytes(path) as stream:
-        for number, line in text_lines(str(path), stream):
-            tag, tab, query = line.partition("\t")
-            if not tab:
-                raise InputError(
-                    f"{path}:{number}: expected a tag, a tab and a query, found no tab"
-                )
-            if tag not in config.exclude:
-                yield Example(query.strip(), "", judged=False)
+    for number, line in numbered_lines(path):
+        tag, tab, query = line.partition("\t")
+        if not tab:
+            raise InputError(f"{path}:{number}: expected a tag, a tab and a query, found no tab")
+        if tag not in config.exclude:
+            yield Example(query.strip(), "", judged=False)
 
 
 def _triples(folder: Path, config: SourceConfig) -> Iterator[Example]:
     """Lines of ids: a query, its answer, and hard negatives."""
     passages = {passage.doc_id: passage.content for passage in read_passages(folder)}
-    queries = read_queries(folder)
+    queries = beir_queries(folder)
     path = folder / config.triples
     if not path.is_file():
         raise InputError(f"{path}: expected triples of ids, found no file; check `triples`")
-    with open_bytes(path) as stream:
-        for number, line in text_lines(str(path), stream):
-            query, *docs = line.split("\t")
-            unknown = [] if query in queries else [query]
-            unknown += [doc for doc in docs if doc not in passages]
-            if unknown or not docs:
-                raise InputError(
-                    f"{path}:{number}: expected ids of a query and of passages of {folder}, found "
-                    f"{', '.join(map(repr, unknown)) or 'no passage'}; use triples and corpus of "
-                    "one collection"
-                )
-            negatives = tuple(Listed(passages[doc], math.nan) for doc in docs[1:])
-            yield Example(queries[query], passages[docs[0]], config.judged, negatives)
+    for number, line in numbered_lines(path):
+        query, *docs = line.split("\t")
+        unknown = [] if query in queries else [query]
+        unknown += [doc for doc in docs if doc not in passages]
+        if unknown or not docs:
+            raise InputError(
+                f"{path}:{number}: expected ids of a query and of passages of {folder}, found "
+                f"{', '.join(map(repr, unknown)) or 'no passage'}; use triples and corpus of "
+                "one collection"
+            )
+        negatives = tuple(Candidate(passages[doc], math.nan) for doc in docs[1:])
+        yield Example(queries[query], passages[docs[0]], config.judged, negatives)
 
 
 def _beir(folder: Path, config: SourceConfig) -> Iterator[Example]:
     """The judged pairs of a split; a query judged for several passages comes several times."""
     passages = {passage.doc_id: passage.content for passage in read_passages(folder)}
-    queries = read_queries(folder)
-    judgements = folder / "qrels" / f"{config.split}.tsv"
-    if not judgements.is_file():
-        raise InputError(f"{judgements}: expected judgements, found no file; check `split`")
-    with open_bytes(judgements) as stream:
-        for number, line in text_lines(str(judgements), stream):
-            query, doc, score = [*line.split("\t"), "", ""][:3]
-            if number == 1 and not score.lstrip("-").isdigit():
-                continue  # the header
-            if query not in queries or doc not in passages:
-                raise InputError(
-                    f"{judgements}:{number}: expected ids of the collection, found {query!r} and "
-                    f"{doc!r}; use queries, corpus and judgements of one collection"
-                )
-            if int(score) > 0:
-                yield Example(queries[query], passages[doc], config.judged)
+    queries = beir_queries(folder)
+    judgements = beir_judgements(folder, config.split)
+    for line, query, doc, grade in judgement_lines(judgements):
+        if query not in queries or doc not in passages:
+            raise InputError(
+                f"{judgements}:{line}: expected ids of the collection, found {query!r} and "
+                f"{doc!r}; use queries, corpus and judgements of one collection"
+            )
+        if grade > 0:
+            yield Example(queries[query], passages[doc], config.judged)
 
 
 def _held_out(passage: str, share: float) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import zstandard
 
 from tamis.index import InputError
-from tamis.retriever.corpus.passages import read_passages
+from tamis.retriever.corpus.passages import read_documents, read_passages
 
 LINE = '{"_id": "a", "title": "T", "text": "words", "year": 1999}\n'
 
@@ -103,7 +103,7 @@ def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
         ('{"_id": "a"}', "expected a text under one of text"),
         ('{"_id": "a", "text": " "}', "expected some text, found none for id 'a'"),
         ('{"_id": "a", "text": 3}', "expected a string as text, found int"),
-        ('{"_id": true, "text": "x"}', "expected a string as id, found bool"),
+        ('{"_id": true, "text": "x"}', "expected a string as _id, found bool"),
         ('{"_id": "", "text": "x"}', "expected an id of 1 to 512 bytes"),
         ('{"_id": "a\\u0000", "text": "x"}', "without control characters"),
         ('{"_id": "a", "text": "\\ud800"}', "broken JSON"),
@@ -367,3 +367,13 @@ def test_parquet_without_the_text_column_lists_its_columns(tmp_path):
     (tmp_path / "c.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="expected Parquet, found"):
         passages(tmp_path)
+
+
+def test_collections_keep_documents_without_text(tmp_path):
+    beir, msmarco = tmp_path / "corpus.jsonl", tmp_path / "collection.tsv"
+    beir.write_text('{"_id": "1", "text": ""}\n{"_id": "2", "text": "b", "title": null}\n')
+    msmarco.write_text("1\t\n2\tb\n")
+    read = [[(p.doc_id, p.content) for p in read_documents(path)] for path in (beir, msmarco)]
+    assert read == [[("1", ""), ("2", "b")]] * 2
+    with pytest.raises(InputError, match=r"corpus\.jsonl:1: expected some text, found none"):
+        list(read_passages(beir))

@@ -5,7 +5,8 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever.training.config import SourceConfig
-from tamis.retriever.training.data.sources import Example, Listed, read_source
+from tamis.retriever.training.data.dev_sets import read_dev_set
+from tamis.retriever.training.data.sources import Candidate, Example, read_source
 
 
 def test_fields_of_json_lines_make_queries_and_passages(tmp_path):
@@ -28,15 +29,63 @@ def test_a_line_without_the_fields_is_named(tmp_path):
         read_source(SourceConfig("a.jsonl", query=("q",), passage=("p",)), tmp_path, 1)
 
 
-def test_judgements_of_unknown_texts_are_named(tmp_path, data_folder):
+SHAPES = {
+    "with a header": "query-id\tcorpus-id\tscore\nq0\td0-0\t1\nq1\td1-0\t1\nq1\td2-0\t0\n",
+    "without one": "q0\td0-0\t1\nq1\td1-0\t1\nq1\td2-0\t0\n",
+    "with decimals": "q0\td0-0\t1.0\nq1\td1-0\t1.0\nq1\td2-0\t0.0\n",
+    "of TREC": "q0 0 d0-0 1\nq1 0 d1-0 1\nq1 0 d2-0 0\n",
+}
+
+
+@pytest.fixture
+def judged(tmp_path, data_folder):
+    """Writes the train split of a copy of a collection."""
     folder = tmp_path / "c"
-    folder.mkdir()
+    (folder / "qrels").mkdir(parents=True)
     for name in ("corpus.jsonl", "queries.jsonl"):
         (folder / name).write_bytes((data_folder / "topics" / name).read_bytes())
-    (folder / "qrels").mkdir()
-    (folder / "qrels" / "train.tsv").write_text("q\td\ts\nq0\td0-0\t1\nq0\tnone\t1\n")
+
+    def write(text):
+        (folder / "qrels" / "train.tsv").write_text(text)
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_judgements_of_every_shape_give_all_their_pairs(judged, shape):
+    found = read_source(SourceConfig("c"), judged(SHAPES[shape]), 1)
+    assert [(one.query, one.passage) for one in found] == [
+        ("the book", "the ban of bel ban"), ("the cook", "the can of cel can"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_development_sets_of_every_shape_hold_all_their_pairs(judged, shape):
+    texts = read_dev_set("c:train", judged(SHAPES[shape]), 10**6, 1)
+    pairs = zip(texts.query_of, texts.passage_of, texts.grades, strict=True)
+    assert [(texts.queries[q], texts.passages[p], grade) for q, p, grade in pairs] == [
+        ("the book", "the ban of bel ban", 1), ("the cook", "the can of cel can", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("read", ["training", "development"])
+def test_a_short_line_of_judgements_is_named(judged, read):
+    root = judged("q0\td0-0\t1\nq1\td1-0\n")
+    with pytest.raises(InputError, match=r"train\.tsv:2: expected 3 columns"):
+        read_source(SourceConfig("c"), root, 1) if read == "training" else read_dev_set(
+            "c:train", root, 10, 1
+        )
+
+
+def test_judgements_of_unknown_texts_are_named(judged):
     with pytest.raises(InputError, match=r"train\.tsv:3: expected ids of the collection"):
-        read_source(SourceConfig("c"), tmp_path, 1)
+        read_source(SourceConfig("c"), judged("q\td\ts\nq0\td0-0\t1\nq0\tnone\t1\n"), 1)
+
+
+def test_development_sets_refuse_judgements_of_unknown_texts(judged):
+    with pytest.raises(InputError, match=r"train\.tsv: .* found 1 unknown, such as \('q0', 'none'"):
+        read_dev_set("c:train", judged("q0\tnone\t1\nq0\td0-0\t1\n"), 10, 1)
 
 
 def test_listed_passages_come_with_their_scores(tmp_path):
@@ -44,7 +93,7 @@ def test_listed_passages_come_with_their_scores(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = SourceConfig("a.jsonl", query=("q",), passage=("p",), listed=("n",), scores="s")
     (found,) = read_source(config, tmp_path, 1)
-    assert found == Example("a", "b", True, (Listed("c", 1.0), Listed("d", 2.5)))
+    assert found == Example("a", "b", True, (Candidate("c", 1.0), Candidate("d", 2.5)))
     (tmp_path / "a.jsonl").write_text('{"q": "a", "p": "b", "n": ["c"], "s": [1, 2]}\n')
     with pytest.raises(InputError, match=r"a\.jsonl:1: expected a JSON object with q, p, n, s"):
         read_source(config, tmp_path, 1)
