@@ -1,5 +1,9 @@
 """Workers: work happens on a few threads, never on the event loop, and never piles up.
 
+As many calls run at once as there are cores; a `FairQueue` says which. A long call asks between its
+units, by `check_for_interrupts`, whether somebody still waits for it and whether others are due. It
+then lets them go first, on another thread, and goes on when its turn comes again.
+
 Calls that wait and are alike are joined: one pass over an index answers them all, and the fixed
 cost of a pass is paid once. The more a server has to do, the less each call costs.
 """
@@ -8,11 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from tamis.api.fair_queue import FairQueue, Ticket
 from tamis.api.problems import RequestError
+from tamis.index.interrupts import InterruptedWorkError, interruptible
+from tamis.index.writing.switch_interval import short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -21,47 +29,102 @@ Answer = TypeVar("Answer")
 Job = TypeVar("Job")
 RETRY_AFTER_S = 1
 MOST_JOINED = 16
+LOOK_S = 0.001  # between two looks of a long call at who waits
+SLICE_S = 0.005  # after which a long call lets others go first
+PARKED = 8  # calls that may be half done beside those at work, at least; each keeps a thread
+LONG_SHARE = 4  # long calls may take one place of so many in the waiting room
+IDLE_S = 10.0  # after which a thread without work ends, where there are more than run at once
 
 
 @dataclass(eq=False, slots=True)
 class _Call:
-    """Something to do, and who waits for it."""
+    """Something to do. Once its future is done, nobody waits for it."""
 
     future: asyncio.Future[Any]
     job: Any
     work: Callable[[Sequence[Any]], Sequence[Any]]
     key: Hashable | None
+    is_long: bool
+    turn: _Turn | None = None  # once it has begun
+
+
+@dataclass(eq=False, slots=True)
+class _Seat:
+    """A thread, what wakes it, and what it is given to do then."""
+
+    wake: threading.Lock
+    turn: _Turn | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Turn:
+    """Calls that have begun: one, or several that are joined.
+
+    Attributes:
+        tickets: their places; in the queue the first one stands for all.
+        seat: where they are worked on.
+        pause: lets others go first.
+        began: when the present slice of work did.
+        look_at: when to look again at who waits.
+        is_long: whether it has worked for a slice.
+        entered: what is left at the end.
+    """
+
+    tickets: Sequence[Ticket[_Call]]
+    seat: _Seat
+    pause: Callable[[_Turn], None]
+    began: float = 0.0
+    look_at: float = 0.0
+    is_long: bool = False
+    entered: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def calls(self) -> list[_Call]:
+        return [ticket.item for ticket in self.tickets]
+
+    def check(self) -> None:
+        """End work that nobody waits for; let others go first after a slice of work."""
+        now = perf_counter()
+        if now < self.look_at:
+            return
+        if all(call.future.done() for call in self.calls):
+            raise InterruptedWorkError
+        if now - self.began >= SLICE_S:
+            self.pause(self)
+        self.look_at = perf_counter() + LOOK_S
 
 
 class _Done(NamedTuple):
-    """Calls that a worker took: those answered with what came of each, and how many in all."""
+    """Calls, and what came of each."""
 
     calls: Sequence[_Call]
     outcomes: Sequence[Any]
-    gone: int
 
 
 class Workers:
-    """``threads`` threads with room for ``waiting`` more calls.
+    """``threads`` calls at work at once, with room for ``waiting`` more.
 
-    Lives on one event loop. Calls beyond the room are refused at once, so that those accepted
-    are answered in bounded time.
+    Lives on one event loop. Calls beyond the room are refused at once, so that those accepted are
+    answered in bounded time. Long calls may take only a part of the room.
     """
 
     def __init__(self, name: str, threads: int, waiting: int) -> None:
-        self._running = threads
+        self._name = name
+        self._at_once = threads
         self._room = threads + waiting
-        self._inside = 0
-        self._calls: deque[_Call] = deque()
+        self._long_room = threads + waiting // LONG_SHARE
+        self._inside = self._long_inside = 0  # calls, and those of them that are long
+        self._queue: FairQueue[_Call] = FairQueue()
+        self._free = threads  # how many more may be at work
+        self._most_begun = threads + max(PARKED, 2 * threads)
+        self._begun = 0  # turns, at work or in the queue again
+        self._no_threads = False  # whether the system gave none, until one is idle again
+        self._idle: list[_Seat] = []  # the last one works next: few threads keep memory of theirs
+        self._threads: set[threading.Thread] = set()
         self._done: list[_Done] = []
-        self._ready = threading.Condition()
+        self._mutex = threading.Lock()
         self._closing = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._idle += [self._new_seat() for _ in range(threads)]
 
     @property
     def has_room(self) -> bool:
@@ -71,91 +134,242 @@ class Workers:
     @property
     def waiting(self) -> int:
         """How many calls wait for a thread."""
-        return max(0, self._inside - self._running)
+        return max(0, self._inside - self._at_once)
 
-    async def run(self, work: Callable[[], Answer]) -> Answer:
-        """Run ``work`` on a worker and give its result.
+    async def run(
+        self, work: Callable[[], Answer], client: str = "", *, is_long: bool = False
+    ) -> Answer:
+        """Run ``work`` on a worker and give its result; see `start`."""
+        return await self.start(work, client, is_long=is_long)
+
+    def start(
+        self, work: Callable[[], Answer], client: str = "", *, is_long: bool = False
+    ) -> asyncio.Future[Answer]:
+        """Have ``work`` run on a worker.
+
+        Where its future is done before, it does not begin, or ends at its next
+        `check_for_interrupts`. Work that never asks is done to its end.
+
+        Args:
+            work: what is to be done.
+            client: who asks; all clients get the same share of the workers.
+            is_long: it is likely to take long: few such calls are at work or half done at once.
 
         Raises:
             RequestError: 503 when every worker is busy and the waiting room is full.
         """
-        return await asyncio.shield(self.start(work))
-
-    def start(self, work: Callable[[], Answer]) -> asyncio.Future[Answer]:
-        """Have ``work`` run on a worker; once begun it is done even if nobody waits.
-
-        Raises as `run`.
-        """
-        return self.start_joined(None, None, lambda jobs: [work() for _ in jobs])
+        return self.start_joined(
+            None, None, lambda jobs: [work() for _ in jobs], client, is_long=is_long
+        )
 
     def start_joined(
-        self, key: Hashable | None, job: Job, work: Callable[[Sequence[Job]], Sequence[Answer]]
+        self,
+        key: Hashable | None,
+        job: Job,
+        work: Callable[[Sequence[Job]], Sequence[Answer]],
+        client: str = "",
+        *,
+        is_long: bool = False,
     ) -> asyncio.Future[Answer]:
-        """Have a job done, together with others of the same key that wait; raises as `run`.
+        """Have a job done, together with others of the same key that wait; raises as `start`.
 
         Args:
             key: of jobs that may be done together; None for a job of its own.
             job: what ``work`` is given.
             work: answers several jobs of one key, in their order. Where it raises, each is done by
                 itself, so that the mistake of one is not that of the others.
+            client: as for `start`.
+            is_long: as for `start`.
         """
-        if not self.has_room:
-            raise overloaded(self._room)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._inside += 1
-        with self._ready:
-            self._calls.append(_Call(future, job, work, key))
-            self._ready.notify()
+        call = _Call(future, job, work, key, is_long)
+        with self._mutex:
+            self._make_room(client, is_long)
+            self._inside += 1
+            self._long_inside += is_long
+            self._queue.push(call, client)
+            self._dispatch()
         return future
 
     def close(self) -> None:
         """Finish what runs; drop what waits."""
-        with self._ready:
+        with self._mutex:
             self._closing = True
-            self._calls.clear()
-            self._ready.notify_all()
-        for thread in self._threads:
+            self._queue.clear(lambda ticket: ticket.item.turn is None)
+            for seat in self._idle:
+                seat.wake.release()
+            self._idle.clear()
+            threads = list(self._threads)
+        for thread in threads:
             thread.join()
 
-    def _work(self) -> None:
-        while calls := self._next():
-            wanted = [call for call in calls if not call.future.cancelled()]
-            outcomes = _outcomes(wanted) if wanted else ()
-            self._hand_over(_Done(wanted, outcomes, len(calls)), calls[0].future.get_loop())
+    def _make_room(self, client: str, is_long: bool) -> None:
+        """See to a free place in the waiting room.
 
-    def _hand_over(self, done: _Done, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the loop deliver it; one that is about to is not woken again, which costs."""
-        with self._ready:
-            self._done.append(done)
-            if len(self._done) == 1 and not loop.is_closed():
-                loop.call_soon_threadsafe(self._deliver)
+        Where there is none, the client with the most calls loses one, if it has more than this one.
+        """
+        if self.has_room and not (is_long and self._long_inside >= self._long_room):
+            return
+        for ticket in self._queue.clear(_is_unwanted):
+            self._forget(ticket)
+        if is_long and self._long_inside >= self._long_room:
+            raise overloaded(f"{self._long_room} long requests")
+        if self.has_room:
+            return
+        victim = self._queue.pop_newest_of_longest(client, lambda ticket: ticket.item.turn is None)
+        if victim is None:
+            raise overloaded(f"{self._room} requests")
+        self._forget(victim)
+        _settle(victim.item.future, overloaded(f"{self._room} requests"))
 
-    def _next(self) -> list[_Call]:
-        """The call that has waited longest and those joined to it; none when it is time to end."""
-        with self._ready:
-            while not self._calls:
-                if self._closing:
-                    return []
-                self._ready.wait()
-            found = [self._calls.popleft()]
-            key = found[0].key
-            while key is not None and self._calls and len(found) < MOST_JOINED:
-                if self._calls[0].key != key:
+    def _dispatch(self) -> None:
+        """Have those work who are next, as many as may; the mutex is held."""
+        while self._free and (ticket := self._queue.pop(self._may_go)) is not None:
+            if _is_unwanted(ticket):
+                self._forget(ticket)
+                continue
+            turn = ticket.item.turn or self._begin(ticket)
+            if turn is not None:
+                self._free -= 1
+                turn.seat.wake.release()
+
+    def _may_go(self, ticket: Ticket[_Call]) -> bool:
+        """Whether a call has a thread, can have one, or needs none.
+
+        The last places are kept for short calls. Those may so begin whatever waits half done.
+        """
+        call, left = ticket.item, self._most_begun - self._begun
+        if call.turn is not None or call.future.done():
+            return True
+        if self._no_threads and not self._idle:
+            return False
+        if not call.is_long:
+            return left > 0
+        return left > self._at_once and ticket.client.long_begun < max(self._at_once, 2)
+
+    def _begin(self, ticket: Ticket[_Call]) -> _Turn | None:
+        """Give a call, and those that can be joined to it, a thread; None where none can be had."""
+        try:
+            seat = self._idle.pop() if self._idle else self._new_seat()
+        except RuntimeError:  # the system gives no more
+            self._no_threads = True
+            self._queue.push_back(ticket)
+            return None
+        key, joined = ticket.item.key, []
+        if key is not None and len(self._queue):
+            joined = self._queue.pop_alike(
+                lambda one: one.item.key == key and one.item.turn is None, MOST_JOINED - 1
+            )
+        turn = seat.turn = _Turn([ticket, *joined], seat, self._pause)
+        for one in turn.tickets:
+            one.item.turn = turn
+            one.client.long_begun += one.item.is_long
+        self._begun += 1
+        return turn
+
+    def _new_seat(self) -> _Seat:
+        seat = _Seat(threading.Lock())
+        seat.wake.acquire()
+        name = f"{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, args=(seat,), name=name, daemon=True)
+        thread.start()
+        self._threads.add(thread)
+        return seat
+
+    def _work(self, seat: _Seat) -> None:
+        """The life of a thread."""
+        while (turn := self._next(seat)) is not None:
+            turn.began = perf_counter()
+            turn.look_at = turn.began + LOOK_S
+            wanted = [call for call in turn.calls if not call.future.done()]
+            with turn.entered, interruptible(turn.check):
+                outcomes = _outcomes(wanted) if wanted else ()
+            self._end(turn, _Done(wanted, outcomes))
+
+    def _next(self, seat: _Seat) -> _Turn | None:
+        """What to do on a seat, once there is something; None when the thread is to end."""
+        while not seat.wake.acquire(timeout=IDLE_S):
+            with self._mutex:
+                if seat in self._idle and len(self._threads) > self._at_once:
+                    self._idle.remove(seat)
                     break
-                found.append(self._calls.popleft())
-            return found
+        turn, seat.turn = seat.turn, None
+        if turn is None:
+            with self._mutex:
+                self._threads.discard(threading.current_thread())
+        return turn
+
+    def _pause(self, turn: _Turn) -> None:
+        """Let others go first whose turn it is, and go on when it comes again."""
+        if not turn.is_long:
+            turn.is_long = True
+            turn.entered.enter_context(short_turns())
+        if not len(self._queue):
+            return
+        with self._mutex:
+            self._charge(turn)
+            self._free += 1
+            self._queue.push_back(turn.tickets[0])
+            self._dispatch()
+        turn.seat.wake.acquire()
+        turn.began = perf_counter()
+
+    def _end(self, turn: _Turn, done: _Done) -> None:
+        """Give what came of a turn to the loop, and its seat to the next."""
+        loop = turn.calls[0].future.get_loop()
+        with self._mutex:
+            self._charge(turn)
+            for ticket in turn.tickets:
+                ticket.client.long_begun -= ticket.item.is_long
+                self._forget(ticket)
+            self._begun -= 1
+            self._free += 1
+            self._no_threads = False
+            self._done.append(done)
+            if len(self._done) == 1 and not loop.is_closed():  # else it is about to: waking costs
+                loop.call_soon_threadsafe(self._deliver)
+            if self._closing:
+                turn.seat.wake.release()
+            else:
+                self._idle.append(turn.seat)
+            self._dispatch()
+
+    def _charge(self, turn: _Turn) -> None:
+        """Count the slice of work that ends now."""
+        share_s = (perf_counter() - turn.began) / len(turn.tickets)
+        for ticket in turn.tickets:
+            self._queue.charge(ticket, share_s)
+
+    def _forget(self, ticket: Ticket[_Call]) -> None:
+        self._queue.leave(ticket)
+        self._inside -= 1
+        self._long_inside -= ticket.item.is_long
 
     def _deliver(self) -> None:
-        with self._ready:
+        with self._mutex:
             finished, self._done = self._done, []
         for done in finished:
-            self._inside -= done.gone
             for call, outcome in zip(done.calls, done.outcomes, strict=True):
                 _settle(call.future, outcome)
 
 
+def overloaded(most: str) -> RequestError:
+    """What a request is told that finds no room."""
+    return RequestError(
+        503,
+        "overloaded",
+        f"expected fewer than {most} at once, found as many running or waiting; try again shortly",
+        {"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+def _is_unwanted(ticket: Ticket[_Call]) -> bool:
+    """Whether a call has not begun and nobody waits for it."""
+    return ticket.item.turn is None and ticket.item.future.done()
+
+
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401  what work gives
-    if future.cancelled():
+    if future.done():
         return
     if isinstance(outcome, Exception):
         future.set_exception(outcome)
@@ -164,21 +378,12 @@ def _settle(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401 
         future.set_result(outcome)
 
 
-def overloaded(room: int) -> RequestError:
-    """What a request is told that finds no room."""
-    return RequestError(
-        503,
-        "overloaded",
-        f"expected fewer than {room} requests at once, found as many running or waiting; "
-        "try again shortly",
-        {"Retry-After": str(RETRY_AFTER_S)},
-    )
-
-
 def _outcomes(calls: Sequence[_Call]) -> Sequence[Any]:
     """The answer to each call, or the exception in its place."""
     try:
         return calls[0].work([call.job for call in calls])
+    except InterruptedWorkError as error:
+        return [error] * len(calls)
     except Exception as error:  # noqa: BLE001  whoever waits is told
         if len(calls) == 1:
             return [error]

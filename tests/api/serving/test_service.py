@@ -35,12 +35,12 @@ def test_work_beyond_the_room_is_refused_and_room_comes_back():
 
 
 def test_a_client_that_leaves_keeps_its_place_until_the_work_is_done():
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     async def leave():
         workers = Workers("test", threads=1, waiting=0)
-        task = asyncio.ensure_future(workers.run(lambda: release.wait(10)))
-        await asyncio.sleep(0)
+        task = asyncio.ensure_future(workers.run(lambda: (begun.set(), release.wait(10))))
+        await asyncio.to_thread(begun.wait, 10)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert not workers.has_room
