@@ -29,6 +29,8 @@ class Limits:
         rerank: documents that are reranked for one request.
         batch: queries of one batch, or texts to encode.
         batch_hits: hits of all queries of one batch together, those passed over among them.
+        explained: hits with matched terms or highlights, of all queries of one request together.
+        work_s: seconds that a search, explain, encode or rerank may take, waiting included.
         filter_clauses: conditions in one filter, and values in one of its lists.
         filter_depth: how deep its conditions stand in each other.
         delete_ids: ids in one request to delete.
@@ -58,6 +60,8 @@ class Limits:
     rerank: int = 1000
     batch: int = 256
     batch_hits: int = 10_000
+    explained: int = 4000
+    work_s: int = 120
     filter_clauses: int = 64
     filter_depth: int = 8
     delete_ids: int = 10_000

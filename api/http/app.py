@@ -16,6 +16,7 @@ from tamis.api import problems
 from tamis.api.http.docs import docs
 from tamis.api.http.hosts import HostGuard
 from tamis.api.http.idempotency import Idempotency
+from tamis.api.http.keys import bearer
 from tamis.api.http.openapi import describe
 from tamis.api.http.page import page
 from tamis.api.http.request_log import RequestLog
@@ -25,7 +26,7 @@ from tamis.api.metrics import Metrics
 from tamis.api.operations.operation import ROLE
 from tamis.api.operations.table import OPERATIONS
 from tamis.api.problems import RequestError
-from tamis.api.serving.service import Service
+from tamis.api.serving.service import CLIENT, Service
 from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ def _answering(
 
     async def answer(operation: Operation, request: Request) -> Response:
         request.scope[ROLE] = keys.admit(request, operation.access) if keys is not None else "admin"
+        if keys is not None:
+            request.scope[CLIENT] = bearer(request)
         if operation.once:
             return await idempotency.answer(request, operation.answer)
         return await operation.answer(service, request)

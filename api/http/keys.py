@@ -79,10 +79,7 @@ class ApiKeys:
 
     def role(self, request: Request) -> Role | None:
         """Whose key a request carries: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            given = request.headers.get("x-api-key", "")
-        presented = _hashed(given.strip())
+        presented = _hashed(_given(request))
         found: Role | None = None
         for known in self._known:  # all of them: the time taken tells nothing
             if hmac.compare_digest(presented, known.digest) and found != "admin":
@@ -122,6 +119,20 @@ def _refuse_writable(path: str | Path, found: os.stat_result) -> None:
             f"{path}: expected a file of keys that its owner alone may write, found mode "
             f"{stat.S_IMODE(found.st_mode):o}; run `chmod go-w {path}`"
         )
+
+
+def bearer(request: Request) -> str | None:
+    """A name for whoever has the key that a request carries; it does not tell the key."""
+    given = _given(request)
+    return _hashed(given).hex()[:16] if given else None
+
+
+def _given(request: Request) -> str:
+    """The key that a request carries, or nothing."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        given = request.headers.get("x-api-key", "")
+    return given.strip()
 
 
 def _read_line(place: str, words: list[str]) -> tuple[Role, str]:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from tamis.api import problems
+from tamis.api.deadlines import ClientLeftError
 from tamis.api.http.request_log import ROUTE
 from tamis.api.problems import RequestError
 from tamis.index.errors import TamisError
@@ -67,6 +68,8 @@ class Routes:
         request = Request(scope, receive)
         try:
             response = await self._answer(self._operation(scope, found), request)
+        except ClientLeftError:
+            return
         except RequestError as error:
             response = problems.response(error)
         except (TamisError, OSError, MemoryError) as error:

@@ -31,7 +31,8 @@ async def get_document(service: Service, request: Request) -> Response:
     doc = known_doc(name, searcher, doc_id)
     collection = searcher.collection
     return await service.answer(
-        lambda: answers.DocumentAnswer(doc_id, collection.generation, collection.document(doc))
+        request,
+        lambda: answers.DocumentAnswer(doc_id, collection.generation, collection.document(doc)),
     )
 
 
@@ -64,7 +65,7 @@ async def put_document(service: Service, request: Request) -> Response:
         index.settle(wait)
         return write_answers.WriteAnswer(doc_id, replaced, _generation(index))
 
-    return await service.change(put)
+    return await service.change(request, put)
 
 
 async def delete_document(service: Service, request: Request) -> Response:
@@ -82,7 +83,7 @@ async def delete_document(service: Service, request: Request) -> Response:
             )
         return write_answers.DeleteAnswer(deleted, _generation(index))
 
-    return await service.change(delete)
+    return await service.change(request, delete)
 
 
 async def delete_documents(service: Service, request: Request) -> Response:
@@ -106,7 +107,7 @@ async def delete_documents(service: Service, request: Request) -> Response:
         index.settle(wait)
         return write_answers.DeleteAnswer(deleted, _generation(index))
 
-    return await service.change(delete)
+    return await service.change(request, delete)
 
 
 def _generation(index: LivingIndex) -> int:

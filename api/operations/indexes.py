@@ -64,7 +64,7 @@ async def create_index(service: Service, request: Request) -> Response:
         data.create(name, asked)
         return _described(service.library, name)
 
-    return await service.change(create, 201)
+    return await service.change(request, create, 201)
 
 
 async def remove_index(service: Service, request: Request) -> Response:
@@ -89,7 +89,7 @@ async def remove_index(service: Service, request: Request) -> Response:
         data.remove(name)
         return write_answers.RemovedAnswer(name)
 
-    return await service.change(remove)
+    return await service.change(request, remove)
 
 
 async def list_aliases(service: Service, request: Request) -> Response:
@@ -118,7 +118,7 @@ async def put_alias(service: Service, request: Request) -> Response:
         service.library.point(alias, index)
         return write_answers.AliasAnswer(alias, index)
 
-    return await service.change(point)
+    return await service.change(request, point)
 
 
 async def remove_alias(service: Service, request: Request) -> Response:
@@ -135,7 +135,7 @@ async def remove_alias(service: Service, request: Request) -> Response:
         service.library.point(alias, None)
         return write_answers.RemovedAnswer(alias)
 
-    return await service.change(remove)
+    return await service.change(request, remove)
 
 
 def words_alone(asked: CreateRequest) -> CreateRequest:

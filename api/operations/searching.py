@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tamis.api.body import read_body
+from tamis.api.deadlines import TimeUpError, answered
 from tamis.api.messages import answers, parameters, requests, rerank_answers
 from tamis.api.messages.cursor import Cursor, identity, read_cursor
+from tamis.api.operations.cost import is_long
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
-from tamis.api.serving.service import in_json
+from tamis.api.serving.service import client_of, in_json, json_answer
+from tamis.index.index import MAX_K
 from tamis.retriever.answers import (
     ExplainAnswer,
     SearchAnswer,
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from tamis.api.serving.service import Service
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import SearchResult
+
+QUERIES_AT_ONCE, HITS_AT_ONCE = 16, 256  # of a batch: few enough that others are let in between
 
 
 class Search:
@@ -55,6 +60,10 @@ class Search:
         options, many = requests.search_options(asked), len(queries)
         depth = options.rerank or 0
         requests.check_at_most("documents to rerank (depth)", depth * many, limits.rerank)
+        if asked.explain or asked.highlight:
+            shown = min(asked.k * (asked.group_size if asked.group_by else 1), MAX_K)
+            what = "hits with matched terms or highlights, of all queries"
+            requests.check_at_most(what, shown * many, limits.explained)
         if isinstance(asked, requests.BatchRequest):
             requests.check_at_most("hits of all queries (k)", asked.k * many, limits.batch_hits)
         self._cursor, self._first = None, 0
@@ -69,9 +78,13 @@ class Search:
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
         self._options = self._shown.needed(replace(options, k=self._first + asked.k))
         self._most = limits.offset
-        self.workers = service.rerankers if depth else service.workers
+        self._workers = service.rerankers if depth else service.workers
         self._metrics = service.metrics
-        self.found: tuple[SearchAnswer, ...] = ()  # what there is if the time is up
+        self._work_s = service.limits.work_s
+        self._found: dict[int, bytes] = {}  # what there is so far: answers by query, as JSON
+        hits = self._options.k * many
+        explained = hits if self._options.explain else 0
+        self._is_long = is_long(hits=hits, explained=explained, reranked=depth * many)
 
     @property
     def key(self) -> Hashable | None:
@@ -79,35 +92,65 @@ class Search:
         options = self._options
         if options.rerank or options.filter is not None or options.group_by or self._cursor:
             return None
+        if isinstance(self._asked, requests.BatchRequest):
+            return None
         return id(self._searcher), options
 
-    @staticmethod
-    def run_joined(jobs: Sequence[Search]) -> list[tuple[SearchAnswer, ...]]:
-        """The answers of several searches of one key, on a worker.
+    async def answers(self, request: Request) -> list[bytes]:
+        """The answer to each query as JSON: what there is when the time is up.
 
-        Those of a first stage are left in `found` while the second one runs.
+        Raises:
+            RequestError: 503 when there is no room for it.
+            ClientLeftError: there is nobody to answer.
         """
-        first = jobs[0]
-        results = iter(first._results([query for job in jobs for query in job._queries]))
-        return [job._answers([next(results) for _ in job._queries]) for job in jobs]
+        timeout_ms = self._asked.timeout_ms
+        within_s = self._work_s if timeout_ms is None else min(timeout_ms / 1000, self._work_s)
+        call = self._workers.start_joined(
+            self.key, self, Search.run_joined, client_of(request), is_long=self._is_long
+        )
+        with suppress(TimeUpError):
+            await answered(call, request, within_s)
+        numbers = range(len(self._queries))
+        return [self._found.get(number) or self._nothing() for number in numbers]
+
+    @staticmethod
+    def run_joined(jobs: Sequence[Search]) -> list[dict[int, bytes]]:
+        """Answer several searches of one key, on a worker: as JSON, by the query's number."""
+        if len(jobs) == 1:
+            jobs[0]._run()
+        else:
+            results = jobs[0]._results([query for job in jobs for query in job._queries])
+            for job, result in zip(jobs, results, strict=True):
+                job._keep(0, [result])
+        return [job._found for job in jobs]
+
+    def _run(self) -> None:
+        """Answer all queries, a few at a time: what is found stays no longer than need be."""
+        many, options = len(self._queries), self._options
+        at_once = 1 if options.exact else max(1, min(QUERIES_AT_ONCE, HITS_AT_ONCE // options.k))
+        if options.rerank:
+            at_once = many  # there is a first answer to each before the second stage begins
+        for first in range(0, many, at_once):
+            self._keep(first, self._results(self._queries[first : first + at_once]))
 
     def _results(self, queries: Sequence[str | Mapping[str, float]]) -> list[SearchResult]:
         late = self._asked.timeout_ms is not None
-        return self._searcher.search_with(queries, self._options, self._keep if late else None)
+        keep = (lambda results: self._keep(0, results, partial=True)) if late else None
+        return self._searcher.search_with(queries, self._options, keep)
 
-    def _answers(self, results: Sequence[SearchResult]) -> tuple[SearchAnswer, ...]:
-        for result in results:
-            self._metrics.searched(result.times)
-        return tuple(self._page(result) for result in results)
+    def _keep(self, first: int, results: Sequence[SearchResult], *, partial: bool = False) -> None:
+        """Keep the answers to queries from number ``first`` on."""
+        for number, result in enumerate(results, start=first):
+            if not partial:
+                self._metrics.searched(result.times)
+            answer = replace(self._page(result), partial=partial)
+            self._found[number] = orjson.dumps(answer)
 
-    def _keep(self, results: Sequence[SearchResult]) -> None:
-        self.found = tuple(replace(self._page(one), partial=True) for one in results)
-
-    def nothing(self) -> tuple[SearchAnswer, ...]:
-        """The answers when the time is up before any hit was found."""
+    def _nothing(self) -> bytes:
+        """The answer to a query when the time is up before any hit was found."""
         generation = self._searcher.collection.generation
         empty = SearchAnswer(0.0, StageTimes(0.0, 0.0, 0.0), generation, (), partial=True)
-        return (empty,) * len(self._queries)
+        return orjson.dumps(empty)
 
     def _page(self, result: SearchResult) -> SearchAnswer:
         hits, k = result.hits, self._asked.k
@@ -126,14 +169,16 @@ async def search(service: Service, request: Request) -> Response:
     """Search with a JSON body."""
     _, searcher = service.searcher(request)
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
-    return await _search(service, searcher, requests.decode_body(body, requests.SearchRequest))
+    return await _search(
+        service, searcher, requests.decode_body(body, requests.SearchRequest), request
+    )
 
 
 async def search_by_url(service: Service, request: Request) -> Response:
     """Search with the parameters of the URL."""
     _, searcher = service.searcher(request)
     asked = parameters.read_parameters(request, parameters.SearchParameters)
-    return await _search(service, searcher, parameters.as_search(asked))
+    return await _search(service, searcher, parameters.as_search(asked), request)
 
 
 async def search_batch(service: Service, request: Request) -> Response:
@@ -143,19 +188,9 @@ async def search_batch(service: Service, request: Request) -> Response:
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
     asked = requests.decode_body(body, requests.BatchRequest)
     requests.check_at_most("queries in a batch", len(asked.queries), service.limits.batch)
-    job = Search(service, searcher, asked.queries, asked)
-
-    def answer(found: tuple[SearchAnswer, ...]) -> bytes:
-        took_ms = (perf_counter() - began) * 1000
-        return orjson.dumps(answers.BatchAnswer(took_ms, found))
-
-    def work(jobs: Sequence[Search]) -> list[bytes]:
-        return [answer(found) for found in Search.run_joined(jobs)]
-
-    running = job.workers.start_joined(None, job, work)
-    if await _in_time(running, asked.timeout_ms):
-        return in_json(running.result())
-    return in_json(answer(job.found or job.nothing()))
+    found = await Search(service, searcher, asked.queries, asked).answers(request)
+    took_ms = (perf_counter() - began) * 1000
+    return json_answer({"took_ms": took_ms, "results": list(map(orjson.Fragment, found))})
 
 
 async def explain(service: Service, request: Request) -> Response:
@@ -166,7 +201,9 @@ async def explain(service: Service, request: Request) -> Response:
     requests.check_queries([asked.query], service.limits)
     doc = known_doc(name, searcher, asked.id)
     query = requests.plain(asked.query)
-    return await service.answer(lambda: explain_answer(searcher, query, doc, asked.lexical_weight))
+    return await service.answer(
+        request, lambda: explain_answer(searcher, query, doc, asked.lexical_weight)
+    )
 
 
 async def encode(service: Service, request: Request) -> Response:
@@ -177,7 +214,11 @@ async def encode(service: Service, request: Request) -> Response:
     requests.check_queries(asked.texts, service.limits)
     name = asked.index if isinstance(asked.index, str) else _only_name(service)
     searcher = service.library.searcher(name)
-    return await service.answer(lambda: answers.encode_answer(searcher, name, asked.texts))
+    return await service.answer(
+        request,
+        lambda: answers.encode_answer(searcher, name, asked.texts),
+        is_long=is_long(encoded=len(asked.texts)),
+    )
 
 
 async def rerank(service: Service, request: Request) -> Response:
@@ -187,14 +228,14 @@ async def rerank(service: Service, request: Request) -> Response:
     requests.check_text(asked.query, service.limits)
     requests.check_at_most("documents to rerank", len(asked.documents), service.limits.rerank)
 
-    def work() -> bytes:
-        return orjson.dumps(
-            rerank_answers.rerank_answer(
-                service.reranker, asked.query, asked.documents, asked.top_n, asked.return_documents
-            )
-        )
-
-    return in_json(await service.rerankers.run(work))
+    return await service.answer(
+        request,
+        lambda: rerank_answers.rerank_answer(
+            service.reranker, asked.query, asked.documents, asked.top_n, asked.return_documents
+        ),
+        service.rerankers,
+        is_long=is_long(reranked=len(asked.documents)),
+    )
 
 
 def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
@@ -207,29 +248,11 @@ def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
     return doc
 
 
-async def _search(service: Service, searcher: Searcher, asked: SearchRequest) -> Response:
-    job = Search(service, searcher, [asked.query], asked)
-    running = job.workers.start_joined(job.key, job, _written)
-    if await _in_time(running, asked.timeout_ms):
-        return in_json(running.result())
-    return in_json(orjson.dumps((job.found or job.nothing())[0]))
-
-
-def _written(jobs: Sequence[Search]) -> list[bytes]:
-    """The answers of several searches for one query each; on a worker."""
-    return [orjson.dumps(answer) for (answer,) in Search.run_joined(jobs)]
-
-
-async def _in_time(running: asyncio.Future[bytes], timeout_ms: int | None) -> bool:
-    """Wait for an answer, at most so long; what has not begun then never does."""
-    if timeout_ms is None:
-        await running
-        return True
-    await asyncio.wait((running,), timeout=timeout_ms / 1000)
-    if not running.done():
-        running.cancel()
-        return False
-    return True
+async def _search(
+    service: Service, searcher: Searcher, asked: SearchRequest, request: Request
+) -> Response:
+    (found,) = await Search(service, searcher, [asked.query], asked).answers(request)
+    return in_json(found)
 
 
 def _only_name(service: Service) -> str:

@@ -91,7 +91,7 @@ async def remove_snapshot(service: Service, request: Request) -> Response:
         data.discard(_folder(data, index, snapshot))
         return RemovedAnswer(snapshot)
 
-    return await service.change(remove)
+    return await service.change(request, remove)
 
 
 async def restore_snapshot(service: Service, request: Request) -> Response:

@@ -11,9 +11,11 @@ import orjson
 from starlette.responses import Response
 
 from tamis.api import malloc
+from tamis.api.deadlines import TimeUpError, answered
 from tamis.api.metrics import Metrics
+from tamis.api.problems import RequestError
 from tamis.api.serving.library import Library
-from tamis.api.workers import Workers
+from tamis.api.workers import RETRY_AFTER_S, Workers
 from tamis.retriever.reranker import LazyReranker
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
+CLIENT = "tamis.client"  # in a request's scope: whose key it brought
 REFRESH_S = 1.0  # between two looks for newer generations
 GIVE_BACK_AFTER = 10  # looks
 REST_AFTER = 60
@@ -99,13 +102,47 @@ class Service:
         name = request.path_params["name"]
         return name, self.library.searcher(name)
 
-    async def answer(self, work: Callable[[], Any]) -> Response:
-        """Run ``work`` and write its answer, both on a searching thread."""
-        return in_json(await self.workers.run(lambda: orjson.dumps(work())))
+    async def answer(
+        self,
+        request: Request,
+        work: Callable[[], Any],
+        workers: Workers | None = None,
+        *,
+        is_long: bool = False,
+    ) -> Response:
+        """Run ``work`` and write its answer, both on one of ``workers``, or on one that searches.
 
-    async def change(self, work: Callable[[], Any], status: int = 200) -> Response:
-        """Run ``work`` and write its answer, both on a writing thread."""
-        return in_json(await self.writers.run(lambda: orjson.dumps(work())), status)
+        Raises:
+            RequestError: 503 when there is no room, or the answer does not come in time.
+            ClientLeftError: there is nobody to answer.
+        """
+        call = (workers or self.workers).start(
+            lambda: orjson.dumps(work()), client_of(request), is_long=is_long
+        )
+        try:
+            return in_json(await answered(call, request, self.limits.work_s))
+        except TimeUpError:
+            raise RequestError(
+                503,
+                "time_up",
+                f"expected to be done within {self.limits.work_s} s, found more work; ask for less "
+                "at once",
+                {"Retry-After": str(RETRY_AFTER_S)},
+            ) from None
+
+    async def change(
+        self, request: Request, work: Callable[[], Any], status: int = 200
+    ) -> Response:
+        """Run ``work`` and write its answer, both on a writing thread; once begun it is done."""
+        call = self.writers.start(lambda: orjson.dumps(work()), client_of(request))
+        return in_json(await call, status)
+
+
+def client_of(request: Request) -> str:
+    """Who asks: the bearer of a key, or else an address."""
+    client = request.scope.get("client")
+    name: str = request.scope.get(CLIENT) or (client[0] if client else "")
+    return name
 
 
 class _Json(Response):

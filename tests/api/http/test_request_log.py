@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from tamis.api import Limits, create_app
@@ -110,7 +111,9 @@ def test_the_queue_is_told_while_requests_wait(searchers):
 
     async def wait():
         service = Service(searchers, Limits(workers=1, waiting=8), metrics=metrics)
-        calls = [asyncio.ensure_future(service.answer(lambda: release.wait(10))) for _ in range(4)]
+        request = Request({"type": "http", "client": ("127.0.0.1", 1)})
+        asked = (service.answer(request, lambda: release.wait(10)) for _ in range(4))
+        calls = [asyncio.ensure_future(one) for one in asked]
         await asyncio.sleep(0)
         text = metrics.text().decode()
         release.set()
