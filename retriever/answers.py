@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.highlights import Span, highlight
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
@@ -200,6 +201,7 @@ def search_answer(searcher: "Searcher", result: "SearchResult", shown: Shown) ->
 
 
 def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
+    check_for_interrupts()
     return HitAnswer(
         id=hit.doc_id,
         score=hit.score,
@@ -213,6 +215,7 @@ def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
 
 
 def _passage_answer(searcher: "Searcher", passage: "Hit", shown: Shown) -> PassageAnswer:
+    check_for_interrupts()
     return PassageAnswer(
         passage.doc_id,
         passage.score,

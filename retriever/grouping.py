@@ -9,6 +9,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.corpus.chunking import PARENT, parent_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tamis.index.topk import TopK
     from tamis.retriever.types import Hit
 
+DOCS_AT_ONCE = 256  # whose values are looked up between two checks for interrupts
 GROWTH = 4  # of the depth of a search that found too few groups
 
 
@@ -73,9 +75,15 @@ class Groups:
 
     def values(self, docs: NDArray[np.int32]) -> list[Value]:
         """What each document is grouped by; None where it has no value."""
-        if self._by_parent:  # no column of all parents is held
-            return [parent_of(self._collection.doc_id(doc)) for doc in docs.tolist()]
-        return self._collection.index.values_of(self._by, docs)
+        found: list[Value] = []
+        for first in range(0, docs.size, DOCS_AT_ONCE):
+            check_for_interrupts()
+            some = docs[first : first + DOCS_AT_ONCE]
+            if self._by_parent:  # no column of all parents is held
+                found += [parent_of(self._collection.doc_id(doc)) for doc in some.tolist()]
+            else:
+                found += self._collection.index.values_of(self._by, some)
+        return found
 
     def chosen(self, docs: NDArray[np.int32]) -> NDArray[np.int64]:
         """Places, rising, of the members to keep of the k best groups."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.vocabulary import parse_piece, parse_word
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def highlight(searcher: Searcher, hit: Hit) -> dict[str, tuple[Span, ...]]:
     finder = _MatchFinder(searcher, hit)
     found = {}
     for name in ("title", "text"):
+        check_for_interrupts()
         text = hit.document.get(name)
         if isinstance(text, str) and text.strip():
             found[name] = _snippet(text, finder.matches(text[:LONGEST_TEXT]))

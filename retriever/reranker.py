@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -13,7 +12,7 @@ import numpy as np
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -76,16 +75,14 @@ class LazyReranker:
         """
         if not len(documents):
             return np.empty(0, np.float32)
-        with self.loaded() as reranker:
-            return reranker.score(query, documents, first_stage=first_stage)
+        return self.loaded().score(query, documents, first_stage=first_stage)
 
     def over(self, folder: Path) -> Reranker:
         """See `BlockReranker.over`; nothing is loaded yet."""
         return _LazyOver(self, folder)
 
-    @contextmanager
-    def loaded(self) -> Iterator[BlockReranker]:
-        """The model, for one thread at a time: torch uses all threads it is given."""
+    def loaded(self) -> BlockReranker:
+        """The model; lists are best scored one after the other, as torch uses all threads."""
         with self._lock:
             if self._model is None:
                 from tamis.retriever.models.encoder import choose_device
@@ -94,7 +91,7 @@ class LazyReranker:
                 from tamis.retriever.rerank.block_reranker import BlockReranker
 
                 self._model = BlockReranker.from_pretrained(self.name, device=device)
-            yield self._model
+            return self._model
 
 
 class _LazyOver:
@@ -109,10 +106,9 @@ class _LazyOver:
     ) -> NDArray[np.float32]:
         if not len(documents):
             return np.empty(0, np.float32)
-        with self._lazy.loaded() as reranker:
-            if self._bound is None:
-                self._bound = reranker.over(self._folder)
-            return self._bound.score(query, documents, first_stage=first_stage)
+        if self._bound is None:
+            self._bound = self._lazy.loaded().over(self._folder)
+        return self._bound.score(query, documents, first_stage=first_stage)
 
 
 def with_others_below(best: NDArray[np.float32], count: int) -> NDArray[np.float32]:

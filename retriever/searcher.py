@@ -11,6 +11,7 @@ import numpy as np
 
 from tamis.index.collection import QUERY_SIDE, Collection
 from tamis.index.errors import InputError, MismatchError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.grouping import Groups
 from tamis.retriever.models.encoder import load_query_encoder
@@ -298,22 +299,16 @@ class Searcher:
             places = wanted.chosen(docs)
             docs, scores = docs[places], scores[places]
         values = groups.values(docs) if groups is not None else [None] * docs.size
-        hits = tuple(
-            Hit(
-                doc_id=self.collection.doc_id(doc),
-                score=score,
-                rank=rank,
-                document=StoredDocument(self.collection.encoded_document(doc)),
-                matched_terms=self.explain(asked.vectors, query, doc) if explain else (),
-                group=value,
-            )
-            for rank, (doc, score, value) in enumerate(
-                zip(docs.tolist(), scores.tolist(), values, strict=True), start=1
-            )
-        )
+        hits: list[Hit] = []
+        for doc, score, value in zip(docs.tolist(), scores.tolist(), values, strict=True):
+            check_for_interrupts()
+            document = StoredDocument(self.collection.encoded_document(doc))
+            matched_terms = self.explain(asked.vectors, query, doc) if explain else ()
+            doc_id, rank = self.collection.doc_id(doc), len(hits) + 1
+            hits.append(Hit(doc_id, score, rank, document, matched_terms, value))
         times = replace(times, fetch_ms=(perf_counter() - began) * 1000)
         unknown, cut = asked.unknown_terms[query], int(asked.terms_cut[query])
-        return SearchResult(hits, times, self.collection.generation, unknown, cut)
+        return SearchResult(tuple(hits), times, self.collection.generation, unknown, cut)
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:

@@ -7,6 +7,7 @@ those of the REST API, whose handlers do the work.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -234,8 +235,12 @@ class _Tools:
         }
         content = b"" if body is None else orjson.dumps(body)
 
+        messages = [{"type": "http.request", "body": content, "more_body": False}]
+
         async def receive() -> Message:
-            return {"type": "http.request", "body": content, "more_body": False}
+            if not messages:  # what follows would be that the client has left
+                await asyncio.get_running_loop().create_future()
+            return messages.pop()
 
         response = await operation.answer(self.service, Request(scope, receive))
         found: dict[str, Any] = orjson.loads(response.body)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.answers import SearchAnswer, by_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tamis.retriever.searcher import Searcher
+
+TEXTS_AT_ONCE = 32  # encoded between two checks for interrupts
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +115,12 @@ class IndexesAnswer:
 def encode_answer(searcher: "Searcher", name: str, texts: "Sequence[str]") -> EncodeAnswer:
     """The query vectors of texts over the terms of one index."""
     began = perf_counter()
-    rows = searcher.encode(texts).to_dicts()
-    vectors = tuple(by_weight(searcher, row) for row in rows)
-    return EncodeAnswer((perf_counter() - began) * 1000, name, vectors)
+    vectors: list[dict[str, float]] = []
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        check_for_interrupts()
+        rows = searcher.encode(texts[first : first + TEXTS_AT_ONCE]).to_dicts()
+        vectors += (by_weight(searcher, row) for row in rows)
+    return EncodeAnswer((perf_counter() - began) * 1000, name, tuple(vectors))
 
 
 def index_answer(

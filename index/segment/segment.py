@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.index.files.array_file import map_array
+from tamis.index.interrupts import check_for_interrupts
 from tamis.index.segment.loops.arrays import (
     POSTING,
     RARE_POSTING,
@@ -113,6 +114,7 @@ class Segment:
         few = _few(permitted)
 
         def answer(first: int) -> None:
+            check_for_interrupts()
             rows = slice(first, first + _ROWS_A_TASK)
             search(
                 (arrays[0][first : first + _ROWS_A_TASK + 1], *arrays[1:]),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkab
 import numpy as np
 
 from tamis.index.errors import InputError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import (
     Checkpoint,
@@ -254,6 +255,7 @@ class _NeuralEncoder:
         with ThreadPoolExecutor(max_workers=TOKENISING) as tokenising:
             batches = self._batches(_ahead(tokenising, self._ids, windows, TOKENISING))
             for batch, rows in self._encoded(batches):
+                check_for_interrupts()
                 parts.append(rows)
                 numbers.extend(batch)
                 if progress is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tamis.index.errors import FormatError, InputError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.held_documents import HeldQueries
 from tamis.retriever.rerank.layout import Block, BlockLayout
 from tamis.retriever.rerank.loading import LoadedReranker, load_reranker
@@ -264,6 +265,7 @@ class BlockReranker:
         blocks = [self._build(query, documents) for query, documents in lists]
         masses: list[list[torch.Tensor]] = [[] for _ in blocks]
         for batch in self._batches(blocks):
+            check_for_interrupts()
             layout = BlockLayout.pack([block for _, block in batch], self.parts.prompts.sizes)
             mass = self.parts.backbone(layout).split(np.diff(layout.documents).tolist())
             for (number, block), part in zip(batch, mass, strict=True):

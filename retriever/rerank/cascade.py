@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker, check_first_stage
 from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
@@ -98,6 +99,7 @@ class Cascade:
             pieces.append(self.store.keys(at, backbone.device, backbone.model.dtype))
         reader = BlockReranker(parts, "none")
         for start in range(0, len(missing), TEXTS_AT_ONCE):
+            check_for_interrupts()
             pieces.append(reader.document_keys(missing[start : start + TEXTS_AT_ONCE]))
         return _joined(pieces)
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tamis.index.errors import InputError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.layout import Block, BlockSizes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Conditioning = Literal["query", "none"]
+CHARACTERS_AT_ONCE = 1 << 18  # of texts that are tokenised together
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +135,21 @@ class PromptBuilder:
         return _fill(self._document, ids, self.sizes.document)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of texts alone, whatever they hold.
+        """Ids of texts alone, whatever they hold, as many as the longest block takes.
 
         Raises:
             InputError: one is no text, or holds half a character (a lone surrogate).
         """
-        try:
-            encodings = self._texts.encode_batch_fast(list(texts), add_special_tokens=False)
-        except TypeError as error:
-            raise InputError(_no_text(texts)) from error
-        return [encoding.ids for encoding in encodings]
+        most = max(self.sizes.prefix, self.sizes.document, self.sizes.query)
+        found: list[list[int]] = []
+        for some in _portions(texts):
+            check_for_interrupts()
+            try:
+                encodings = self._texts.encode_batch_fast(list(some), add_special_tokens=False)
+            except TypeError as error:
+                raise InputError(_no_text(texts)) from error
+            found += [encoding.ids[:most] for encoding in encodings]
+        return found
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """First and last character of each token that `ids` gives, as ``text[start:stop]``."""
@@ -183,6 +190,18 @@ class PromptBuilder:
                 f"expected a prefix of at most {sizes.prefix} tokens, found {len(self._bare)}; "
                 "shorten bare_prefix"
             )
+
+
+def _portions(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Texts in their order, few enough at once: tokens take a hundred times as much memory."""
+    first = characters = 0
+    for number, text in enumerate(texts):
+        size = len(text) if isinstance(text, str) else 0
+        if characters and characters + size > CHARACTERS_AT_ONCE:
+            yield texts[first:number]
+            first, characters = number, 0
+        characters += size
+    yield texts[first:]
 
 
 def _no_text(texts: Sequence[object]) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tamis.index.errors import InputError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.words.analysis import (
     ANALYZER_VERSION,
@@ -254,7 +255,10 @@ class LexicalQueries:
         if factor == 0:
             empty = SparseVectors.empty(max(self.dictionary.vocab_size, 1), len(texts))
             return empty, [()] * len(texts)
-        words = [Counter(self.analyzer.analyze_query(text)) for text in texts]
+        words = []
+        for text in texts:
+            check_for_interrupts()
+            words.append(Counter(self.analyzer.analyze_query(text)))
         terms = self.dictionary.lookup_many(list(chain.from_iterable(words)))
         frequency = self.dictionary.document_frequency(terms)
         counts = np.fromiter(chain.from_iterable(row.values() for row in words), np.int64)

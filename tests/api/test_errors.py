@@ -1,6 +1,7 @@
 """Every mistake is answered by a problem document that names it."""
 
 import errno
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -163,12 +164,12 @@ def test_large_batches_are_refused(client):
 
 
 def test_a_failure_inside_tells_nothing_of_the_inside(searchers):
-    broken = {"both": None}  # any handler fails on it
+    broken = {"both": SimpleNamespace(reranker=object())}  # any handler fails on it
     app = create_app(broken)
     client = TestClient(app, raise_server_exceptions=False)
     response = client.post(SEARCH, json={"query": "owl"})
     check_problem(response, 500, "internal_error")
-    assert "NoneType" not in response.text
+    assert "SimpleNamespace" not in response.text
 
 
 @pytest.mark.parametrize(
