@@ -1,7 +1,5 @@
 """Whatever takes long asks between two of its units whether to go on."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from letter_encoder import LetterEncoder
@@ -13,7 +11,6 @@ from tamis.retriever import Passage, Searcher, SearchOptions, index_corpus
 from tamis.retriever.answers import Shown, search_answer
 from tamis.retriever.models.encoder import SparseEncoder, batches_in_order
 from tamis.retriever.rerank.block_reranker import BlockReranker
-from tamis.retriever.words.lexical import LexicalQueries
 
 TEXTS = [f"owl number{n} " + "in the reeds at night " * 20 for n in range(40)]
 
@@ -29,10 +26,7 @@ def searcher(tmp_path_factory):
         encoder=None,
         fields={"year": "integer"},
     )
-    lexical = LexicalQueries.from_settings(
-        collection.settings["lexical"], collection.dictionary, len(collection)
-    )
-    return Searcher(None, collection, lexical)
+    return Searcher.open(collection.path)
 
 
 def asked_by(work):
@@ -101,9 +95,9 @@ def test_an_encoder_asks_at_each_batch(tmp_path, monkeypatch):
     assert asked_by(lambda: encoder.encode_documents(TEXTS)) >= batches / 2
 
 
-def test_a_searcher_with_letters_asks_no_less(searcher, tmp_path):
+def test_a_search_of_learned_terms_asks_no_less(tmp_path):
     encoder = LetterEncoder()
     passages = [Passage(str(n), text) for n, text in enumerate(TEXTS)]
     collection = index_corpus(passages, tmp_path / "letters", encoder=encoder)
-    both = replace(searcher, encoder=encoder, collection=collection, lexical=None)
+    both = Searcher(encoder, collection)
     assert asked_by(lambda: both.search(["owls"], 40, explain=True)) >= len(TEXTS)

@@ -230,6 +230,20 @@ def test_a_filter_keeps_only_what_it_admits(home):
     assert {hit["id"] for hit in answer["hits"]} == {"owl", "heron"}
 
 
+@pytest.mark.parametrize("shown", ["explain", "highlight"])
+def test_hits_with_matched_terms_are_bounded_over_all_queries(client, shown):
+    def ask(many, k, **more):
+        body = {"queries": ["owls"] * many, "k": k, shown: True, **more}
+        return client.post(SEARCH.format("both") + "/batch", json=body)
+
+    assert ask(4, 1000).status_code == 200
+    for refused in (ask(5, 1000), ask(1, 1000, group_by="parent", group_size=5)):
+        assert refused.status_code == 422
+        assert refused.json()["code"] == "limit_exceeded"
+        assert "4000 hits with matched terms or highlights, of all queries" in refused.text
+    assert ask(5, 800).status_code == 200
+
+
 class SlowReranker:
     def __init__(self):
         self.release = threading.Event()
