@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + 13  # SIGPIPE, which Windows lacks
+WORK_FAILED = {"training_failed"}  # codes of errors that are not about the input
 
 
 class Commands(TyperGroup):
@@ -128,7 +129,7 @@ def _report(error: Exception) -> int:
     message = " ".join(str(error).split())
     if isinstance(error, TamisError):
         _say(message)
-        return 2
+        return 1 if error.code in WORK_FAILED else 2
     _say(f"{type(error).__name__}: {message or 'no message'} (TAMIS_DEBUG=1 shows the traceback)")
     return 1
 

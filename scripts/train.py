@@ -92,17 +92,28 @@ def _reporter(last: list[dict[str, Any]]) -> Any:  # noqa: ANN401  a function of
     """Shows lines on a terminal and keeps the last of each kind."""
 
     def report(line: dict[str, Any]) -> None:
-        last[:] = [one for one in last if ("dev" in one) != ("dev" in line)] + [line]
+        last[:] = [one for one in last if _kind(one) != _kind(line)] + [line]
         if sys.stderr.isatty():
             typer.echo(_summary(line), err=True)
 
     return report
 
 
+def _kind(line: dict[str, Any]) -> str:
+    return next((kind for kind in ("dev", "changed") if kind in line), "loss")
+
+
 def _summary(line: dict[str, Any]) -> str:
     if "dev" in line:
-        point, best = max(line["dev"]["mean"].items(), key=lambda item: item[1])
+        from tamis.retriever.training.validation import best_point
+
+        point, best = best_point(line["dev"]["mean"])
         return f"step {line['step']}: dev nDCG@10 {best:.4f} at terms/channel {point}"
+    if "changed" in line:
+        changed = (
+            f"{name} {now} in place of {was}" for name, (was, now) in line["changed"].items()
+        )
+        return f"step {line['step']}: goes on with {', '.join(changed)}"
     if "terms" not in line:
         return f"step {line['step']}  loss {line['loss']:.4f}"
     return (

@@ -36,19 +36,35 @@ def save_checkpoint(
         groups: tensors by name, one file a group (several if it is larger than a shard).
         state: numbers that go with them.
     """
-    new = folder.with_name(folder.name + ".new")
+    draft_checkpoint(folder, groups, state)
+    publish_checkpoint(folder)
+
+
+def draft_checkpoint(
+    folder: Path, groups: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint beside ``folder``, for `publish_checkpoint` to put in its place."""
+    new = _beside(folder, "new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     for group, tensors in groups.items():
         for i, shard in enumerate(_shards(tensors)):
             save_file(shard, str(new / f"{group}-{i}.safetensors"))
     (new / STATE_FILE).write_text(json.dumps(state, indent=2))
-    old = folder.with_name(folder.name + ".old")
+
+
+def publish_checkpoint(folder: Path) -> None:
+    """Let the drafted checkpoint replace the one before."""
+    old = _beside(folder, "old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
-    os.replace(new, folder)
+    os.replace(_beside(folder, "new"), folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(f"{folder.name}.{ending}")
 
 
 def load_checkpoint(
@@ -64,6 +80,8 @@ def load_checkpoint(
         FormatError: there is no whole checkpoint.
         MismatchError: another configuration wrote it.
     """
+    if not folder.exists():
+        folder = _beside(folder, "old")  # a stop between the two steps of replacing
     try:
         state = json.loads((folder / STATE_FILE).read_text())
         groups: dict[str, dict[str, torch.Tensor]] = {}

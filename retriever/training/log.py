@@ -27,6 +27,7 @@ class Log:
 
     Attributes:
         sums: of the steps since the last line, by name, left on the device.
+        steps: how many these are.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Log:
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._report, self._writes = folder / LOG_FILE, report, writes
         self.sums: dict[str, torch.Tensor] = {}
+        self.steps = 0
         self._began = time.perf_counter()
         self._boards = boards
 
@@ -55,15 +57,16 @@ class Log:
         """Add a step's numbers without waiting for the device."""
         for name, part in parts.items():
             self.sums[name] = self.sums[name] + part if name in self.sums else part.clone()
+        self.steps += 1
 
-    def means(self, steps: int) -> dict[str, float]:
-        """Means over the steps added since the last call."""
-        means = {name: float(total) / steps for name, total in self.sums.items()}
-        self.sums.clear()
-        return means
+    def means(self) -> dict[str, float]:
+        """Means over the steps since the last line."""
+        return {name: float(total) / self.steps for name, total in self.sums.items()}
 
     def write(self, step: int, steps: int, numbers: dict[str, float]) -> None:
         """Write one line of training: numbers and seconds since the start."""
+        self.sums.clear()
+        self.steps = 0
         passed = time.perf_counter() - self._began
         rounded = {name: float(f"{value:.5g}") for name, value in numbers.items()}
         line = {"step": step, "steps": steps, "passed_s": round(passed, 1)} | rounded
@@ -77,6 +80,10 @@ class Log:
         }
         means = {f"dev/{point}": value for point, value in table["mean"].items()}
         self._line({"step": step, "dev": rounded}, means)
+
+    def write_changes(self, step: int, changed: dict[str, list[Any]]) -> None:
+        """Write one line of settings that a resumed training changed: what each was and is."""
+        self._line({"step": step, "changed": changed}, {})
 
     def _line(self, line: dict[str, Any], numbers: dict[str, float]) -> None:
         if not self._writes:

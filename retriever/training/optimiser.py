@@ -53,10 +53,13 @@ class Optimiser:
             for (rate, decay), ones in groups.items()
         ]
 
+    def clip(self) -> torch.Tensor:
+        """Shorten the gradients to the most they may be; their norm before, left on the device."""
+        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._config.clip)
+
     @torch.no_grad()
-    def update(self, step: int) -> torch.Tensor:
-        """Apply the gradients and forget them; their norm before clipping, left on the device."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._config.clip)
+    def update(self, step: int) -> None:
+        """Apply the gradients and forget them."""
         factor = rate_factor(step, self._config, self.started_at)
         for group in self._adam.param_groups:
             group["lr"] = group["full_rate"] * factor
@@ -65,7 +68,10 @@ class Optimiser:
         keep = min(self._config.averaging, (1 + step) / (10 + step))  # a short memory at first
         for name, one in self.parameters.items():
             self.average[name].lerp_(one, 1 - keep)
-        return norm
+
+    def forget_gradients(self) -> None:
+        """Drop the gradients without applying them."""
+        self._adam.zero_grad(set_to_none=True)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

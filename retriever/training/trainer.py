@@ -6,8 +6,6 @@ compares the scores with those of the teachers, and adds a penalty for every ter
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -19,20 +17,26 @@ from tamis.retriever.models.sentence_transformers_folder import (
     check_representable,
     write_sparse_encoder,
 )
-from tamis.retriever.training.checkpoints import load_checkpoint, save_checkpoint, whole_tensors
+from tamis.retriever.training.checkpoints import (
+    draft_checkpoint,
+    load_checkpoint,
+    publish_checkpoint,
+    whole_tensors,
+)
 from tamis.retriever.training.data.training_data import TrainingData, load_or_prepare
 from tamis.retriever.training.export import export_model
 from tamis.retriever.training.gradcache import BatchEncoder, Texts
-from tamis.retriever.training.health import check_health
+from tamis.retriever.training.health import check_finite, check_health, check_weights
 from tamis.retriever.training.log import Log, open_boards
 from tamis.retriever.training.mining import HARD, flatten, mine, unflatten
 from tamis.retriever.training.objective import Objective
 from tamis.retriever.training.optimiser import Optimiser
 from tamis.retriever.training.processes import Processes
 from tamis.retriever.training.records import identity
+from tamis.retriever.training.resuming import adjustable, changes, fingerprint
 from tamis.retriever.training.student import Student, base_table, load_student
 from tamis.retriever.training.training_set import TrainingSet
-from tamis.retriever.training.validation import DevRanking, Point, means, validate
+from tamis.retriever.training.validation import DevRanking, Point, best_point, means, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +74,8 @@ def train(
         InputError: a source, the base model or the device is not there, or there is too little
             data for a batch.
         FormatError, MismatchError: prepared data or a checkpoint is not this configuration's.
-        TrainingError: the loss is not a number, or vectors vanish or become one; see `guards`.
+        TrainingError: the loss is not a number, or vectors vanish or become one; see `health`. The
+            last checkpoint is of before.
     """
     processes = Processes.started(device)
     student = load_student(config, processes.device)
@@ -125,6 +130,8 @@ class Trainer:
         self.optimiser = Optimiser(student, config.optimiser)
         self.objective = Objective(config, self._data, student)
         self._best, self._since_best = -1.0, 0
+        self._drafted = False  # a checkpoint waits for the loss of its weights to be finite
+        self._line_began = time.perf_counter()
         self._prepare_models()
 
     def _prepare_models(self) -> None:
@@ -146,20 +153,24 @@ class Trainer:
         run, steps = self.config.run, self.config.optimiser.steps
         if self.step == 0 and self._dev:
             self.validate()  # where it starts from
-        clock = time.perf_counter()
+        if not (self._out / CHECKPOINT).exists():
+            self.save()  # what to go on from if the first steps go wrong
+        self._line_began = time.perf_counter()
         while self.step < steps:
             self._refresh_negatives()
             self._log.add(self.train_step())
             self.step += 1
             progress(self.step, steps)
             if self.step % run.log_steps == 0:
-                clock, seconds = time.perf_counter(), time.perf_counter() - clock
-                self._write_log(seconds)
+                self._write_log()
             if self.step % run.dev_steps == 0 and self._dev and self._ends_early():
                 break
             if self.step % run.save_steps == 0:
                 self.save()
+        if self._log.steps:
+            self._write_log()
         self.save()
+        self._check_trained()
 
     def _refresh_negatives(self) -> None:
         """Mine where it is time to, or where nothing has been mined yet."""
@@ -174,7 +185,18 @@ class Trainer:
         batches.hard = unflatten([one.to(self._device) for one in mined])
 
     def train_step(self) -> dict[str, torch.Tensor]:
-        """One batch: forward, backward, update; the parts of the loss, left on the device."""
+        """One batch: forward, backward, update; the parts of the loss, left on the device.
+
+        Raises:
+            TrainingError: the loss or the gradient is not finite; the weights stay as they were.
+        """
+        parts = self._make_gradients()
+        self._publish()
+        self.optimiser.update(self.step)
+        return parts
+
+    def _make_gradients(self) -> dict[str, torch.Tensor]:
+        """Forward and backward of the step's batch; the parts of the loss."""
         batch = self._data.batches.batch(self.step)
         sides = list(self._sides(batch))
         with self._autocast():
@@ -190,7 +212,23 @@ class Trainer:
                 self._encoder.spread_gradient(texts, one)
         self._processes.share_gradients(self.optimiser.parameters.values())
         parts = {name: part.detach() for name, part in parts.items()}
-        return parts | {"gradient": self.optimiser.update(self.step)}
+        parts["gradient"] = self.optimiser.clip()
+        check_finite(parts["loss"], parts["gradient"], self.step, remedy=self._remedy())
+        return parts
+
+    def _check_trained(self) -> None:
+        """Refuse to go on to `export` with weights that give no finite loss, or no vectors."""
+        with self.optimiser.averaged():
+            check_weights(self.optimiser.parameters.items(), self.step, remedy=self._remedy())
+            parts = self._make_gradients()
+            check_health({name: float(part) for name, part in parts.items()}, self.step)
+        self.optimiser.forget_gradients()
+        self._publish()
+
+    def _remedy(self) -> str:
+        if (self._out / CHECKPOINT).exists():
+            return "lower optimiser.rate and go on from the last checkpoint with --resume"
+        return "the weights it began with give none: choose another model.base"
 
     def _sides(self, batch: Batch) -> Iterator[tuple[Texts, torch.Tensor]]:
         """What models encode of a batch: passages, and queries unless they are looked up."""
@@ -205,10 +243,11 @@ class Trainer:
         kind = self._device.type
         return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
 
-    def _write_log(self, seconds: float) -> None:
+    def _write_log(self) -> None:
         """Write the means since the last line, check them, steer the penalty."""
-        steps = self.config.run.log_steps
-        seen = self._log.means(steps)
+        began, self._line_began = self._line_began, time.perf_counter()
+        steps, seconds = self._log.steps, self._line_began - began
+        seen = self._log.means()
         check_health(seen, self.step)
         self.objective.penalty.steer(seen["terms"], steps)
         student = self.student
@@ -223,8 +262,8 @@ class Trainer:
         self._log.write(self.step, self.config.optimiser.steps, seen)
 
     def _ends_early(self) -> bool:
-        """Validate; whether it has not been better for too long."""
-        mean = max(self.validate()["mean"].values())
+        """Validate; whether the student has not been better for too long."""
+        _, mean = best_point(self.validate()["mean"])
         mean = self._processes.from_first(lambda: mean)
         self._since_best = 0 if mean > self._best else self._since_best + 1
         self._best = max(self._best, mean)
@@ -244,29 +283,46 @@ class Trainer:
             return validate(self.student, self._dev, points, self.config.data.passage_tokens)
 
     def save(self) -> None:
-        """Write a checkpoint: exact, or portable where the configuration says so."""
-        if not self._processes.is_first:
-            return
-        optimiser, state = self.optimiser, self._state()
+        """Draft a checkpoint: exact, or portable where the configuration says so.
+
+        It replaces the one before as soon as its weights have given a finite loss.
+
+        Raises:
+            TrainingError: weights are not finite, or vectors vanish or become one.
+        """
+        groups = self._tensors()
+        for tensors in groups.values():
+            check_weights(tensors.items(), self.step, remedy=self._remedy())
+        if self._log.steps:
+            check_health(self._log.means(), self.step)
+        if self._processes.is_first:
+            draft_checkpoint(self._out / CHECKPOINT, groups, self._state())
+        self._drafted = True
+
+    def _publish(self) -> None:
+        if self._drafted and self._processes.is_first:
+            publish_checkpoint(self._out / CHECKPOINT)
+        self._drafted = False
+
+    def _tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """What a checkpoint holds, in groups."""
+        optimiser = self.optimiser
         if self.config.run.portable:
-            halves = {name: one.half() for name, one in optimiser.average.items()}
-            groups = {"average": halves}
-        else:
-            weights = {name: one.detach() for name, one in optimiser.parameters.items()}
-            groups = {
-                "weights": weights,
-                "average": optimiser.average,
-                "optimiser": optimiser.state(),
-                "penalty": {"frequency": self.objective.penalty.frequency},
-                "log": self._log.sums,
-            }
-            if self._data.batches.hard is not None:
-                groups["negatives"] = dict(zip(HARD, flatten(self._data.batches.hard), strict=True))
-        save_checkpoint(self._out / CHECKPOINT, groups, state)
+            return {"average": {name: one.half() for name, one in optimiser.average.items()}}
+        groups = {
+            "weights": {name: one.detach() for name, one in optimiser.parameters.items()},
+            "average": optimiser.average,
+            "optimiser": optimiser.state(),
+            "penalty": {"frequency": self.objective.penalty.frequency},
+            "log": self._log.sums,
+        }
+        if self._data.batches.hard is not None:
+            groups["negatives"] = dict(zip(HARD, flatten(self._data.batches.hard), strict=True))
+        return groups
 
     @torch.no_grad()
     def resume(self) -> None:
-        """Go on from the checkpoint in the output folder.
+        """Go on from the checkpoint in the output folder; the log tells what is set otherwise.
 
         Raises:
             FormatError: there is none.
@@ -290,17 +346,23 @@ class Trainer:
             self._data.batches.hard = unflatten(parts)
         penalty.steering = state["steering"]
         self.student.first_mass = state["first_mass"]
+        self._log.steps = state["log_steps"]
         self._best, self._since_best = state["best"], state["since_best"]
+        changed = changes(state["adjustable"], adjustable(self.config))
+        if changed:
+            self._log.write_changes(self.step, changed)
 
     def _state(self) -> dict[str, Any]:
         return {
             "fingerprint": fingerprint(self.config),
+            "adjustable": adjustable(self.config),
             "step": self.step,
             "started_at": self.optimiser.started_at,
             "steering": self.objective.penalty.steering,
             "first_mass": self.student.first_mass,
             "best": self._best,
             "since_best": self._since_best,
+            "log_steps": 0 if self.config.run.portable else self._log.steps,
         }
 
     def export(self) -> Path:
@@ -319,12 +381,3 @@ def checkpoint_activations(model: Any) -> None:  # noqa: ANN401  any Hugging Fac
     newer = getattr(model, "activation_checkpointing_enable", None)  # from transformers 5.20 or so
     enable = newer or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
-
-
-def fingerprint(config: TrainingConfig) -> str:
-    """A hash of all settings that change what is learned; where files lie plays no part."""
-    settings = identity(config)
-    settings["data"]["prepared"] = ""
-    del settings["run"]
-    seed = config.run.seed
-    return hashlib.blake2b(json.dumps([settings, seed]).encode(), digest_size=16).hexdigest()

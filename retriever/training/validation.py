@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tamis.retriever.training.data.training_data import DevSet
     from tamis.retriever.training.student import Student
 
+BM25 = "bm25"  # what the words find alone, beside the student's points
 CUT = 10  # of nDCG
 CHUNK = 256  # passages encoded together
 
@@ -77,13 +78,13 @@ def validate(
 
     Returns:
         Collection to point, spelled ``terms/channel``, to nDCG@10 of its queries that have a gain,
-        [Q] float32; the point ``bm25`` is the words alone.
+        [Q] float32; the point `BM25` is the words alone.
     """
     terms = sorted({point.terms for point in points})
     table = {}
     for one in dev:
         learned = one.learned_scores(student, terms, longest)
-        row = {"bm25": ndcg(one.bm25, one.gains)}
+        row = {BM25: ndcg(one.bm25, one.gains)}
         for point in points:
             scores = learned[terms.index(point.terms)] + point.channel * one.bm25
             row[f"{point.terms}/{point.channel:g}"] = ndcg(scores, one.gains)
@@ -100,6 +101,12 @@ def means(table: dict[str, dict[str, torch.Tensor]]) -> dict[str, dict[str, floa
     points = next(iter(rows.values())) if rows else {}
     mean = {point: sum(row[point] for row in rows.values()) / len(rows) for point in points}
     return rows | {"mean": mean}
+
+
+def best_point(row: dict[str, float]) -> tuple[str, float]:
+    """The operating point at which the student is best, and its measure: BM25's is not its own."""
+    points = {point: value for point, value in row.items() if point != BM25}
+    return max(points.items(), key=lambda pair: pair[1])
 
 
 def ndcg(scores: torch.Tensor, gains: torch.Tensor, cut: int = CUT) -> torch.Tensor:

@@ -148,13 +148,76 @@ def test_penalties_see_the_whole_batch_however_it_is_cut(make_config, data_folde
     torch.testing.assert_close(seen[0]["loss"], total)
 
 
-def test_a_training_that_blows_up_stops_with_a_message(make_config, data_folder):
-    config = make_config(run={"log_steps": 1})
-    trainer = make_trainer(config, data_folder)
+def test_a_base_that_gives_no_finite_loss_stops_at_the_first_step(make_config, data_folder):
+    trainer = make_trainer(make_config(), data_folder)
     with torch.no_grad():
         trainer.student.log_temperatures.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="expected finite losses"):
+    with pytest.raises(TrainingError, match=r"step 0: .* choose another model\.base"):
         trainer.run()
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("save_steps", [2, 100])
+def test_a_training_that_blows_up_can_go_on_at_a_lower_rate(
+    make_config, data_folder, tmp_path, save_steps, portable
+):
+    run = {"log_steps": 100, "save_steps": save_steps, "portable": portable}
+    wild = make_config(optimiser={"rate": 1e30, "head_rate": 1e30}, run=run)
+    with pytest.raises(TrainingError, match=r"expected a finite loss .* with --resume"):
+        train(wild, data_folder, device="cpu")
+    for path in (tmp_path / "out" / "checkpoint").glob("*.safetensors"):
+        assert all(np.isfinite(one).all() for one in load_file(str(path)).values())
+    assert not (tmp_path / "out" / "model").exists()
+    tame = make_config(run=run)
+    lines = []
+    folder = train(tame, data_folder, resume=True, device="cpu", report=lines.append)
+    assert lines[0]["changed"] == {
+        "optimiser.rate": [1e30, 3e-3],
+        "optimiser.head_rate": [1e30, 3e-3],
+    }
+    assert load_encoder(str(folder), device="cpu").encode_queries(["the book"]).nnz == 2
+
+
+SPOILED = {  # parameter, place, value, what is told
+    "a term that no batch holds": ("documents.decoder.bias", -1, np.nan, "expected finite weights"),
+    "the loss": ("log_temperatures", ..., 1e3, "expected a finite loss"),
+    "all documents": ("documents.decoder.bias", ..., 1e38, "found the same vector for all"),
+}
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_the_weights_that_would_be_exported_are_checked(
+    make_config, data_folder, tmp_path, spoiled
+):
+    trainer = make_trainer(make_config(optimiser={"steps": 1}), data_folder)
+    update = trainer.optimiser.update
+    name, place, value, told = SPOILED[spoiled]
+
+    def spoil(step):
+        update(step)
+        trainer.optimiser.average[name][place] = value
+
+    trainer.optimiser.update = spoil
+    with pytest.raises(TrainingError, match=f"step 1: .*{told}"):
+        trainer.run()
+    state = json.loads((tmp_path / "out" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == 0
+
+
+def test_weights_too_large_for_a_portable_checkpoint_are_refused(make_config, data_folder):
+    trainer = make_trainer(make_config(run={"portable": True}), data_folder)
+    with torch.no_grad():
+        trainer.optimiser.average["documents.decoder.bias"][0] = 70_000  # float16 ends at 65,504
+    with pytest.raises(TrainingError, match=r"infinity in documents\.decoder\.bias"):
+        trainer.save()
+
+
+def test_steps_after_the_last_full_line_of_the_log_are_checked_and_written(
+    make_config, data_folder, tmp_path
+):
+    train(make_config(run={"log_steps": 5}), data_folder, device="cpu")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [5, 8]
 
 
 def test_a_training_whose_documents_become_one_stops_with_a_message(make_config, data_folder):
@@ -243,11 +306,24 @@ def test_training_ends_early_when_it_gets_no_better(make_config, data_folder):
     assert trainer.step == 8  # the first validation sets the mark, three more do not beat it
 
 
+def test_patience_looks_at_the_student_and_not_at_bm25(make_config, data_folder, monkeypatch):
+    means = iter(
+        [{"bm25": 0.9, "200/0": 0.1 + 0.01 * n} for n in range(4)]
+        + [{"bm25": 0.9, "200/0": 0.0}] * 9
+    )
+    trainer = make_trainer(
+        make_config(optimiser={"steps": 50}, run={"dev_steps": 1, "patience": 2}), data_folder
+    )
+    monkeypatch.setattr(trainer, "validate", lambda: {"mean": next(means)})
+    trainer.run()
+    assert trainer.step == 5  # the first mean is of the start; three rise, two do not
+
+
 def test_bad_beginnings_are_refused(make_config, data_folder):
     with pytest.raises(InputError, match=r"batch\.passages = 500"):
         train(make_config(batch={"passages": 500}), data_folder, device="cpu")
     train(make_config(), data_folder, device="cpu")
-    other = make_config(optimiser={"rate": 1e-5})
+    other = make_config(batch={"queries": 23})
     with pytest.raises(MismatchError, match="another's"):
         train(other, data_folder, resume=True, device="cpu")
     changed = make_config(data={"passage_tokens": 12})
