@@ -53,7 +53,9 @@ def weighted_sum(
 ) -> dict[str, float]:
     """The weighted sum of normalised scores (`min_max` unless another function is given).
 
-    A document that a ranking lacks counts as that ranking's lowest score.
+    A document that a ranking lacks counts 0 there, or as the ranking's lowest score where that is
+    below 0: it never gets what only others have, also where a ranking has one document or equal
+    scores.
 
     Returns:
         Fused scores, best first; equal scores by document id.
@@ -65,9 +67,9 @@ def weighted_sum(
     scaled = [(normalise or min_max)(ranking) for ranking in rankings]
     fused = dict.fromkeys((doc_id for ranking in rankings for doc_id in ranking), 0.0)
     for ranking, weight in zip(scaled, weights, strict=True):
-        lowest = min(ranking.values(), default=0.0)
+        absent = min(0.0, min(ranking.values(), default=0.0))
         for doc_id in fused:
-            fused[doc_id] += weight * ranking.get(doc_id, lowest)
+            fused[doc_id] += weight * ranking.get(doc_id, absent)
     return _best_first(fused)
 
 

@@ -29,9 +29,24 @@ def test_weighted_sum_worked_by_hand():
     assert fused == pytest.approx({"a": 2.0, "b": 1.0, "c": 1.0, "d": 0.0})
 
 
-def test_weighted_sum_gives_missing_documents_the_lowest_score():
+def test_a_missing_document_counts_zero_or_a_lowest_score_below_zero():
     fused = weighted_sum([{"a": -3.0, "b": -5.0}, {"c": 2.0}], [1.0, 1.0], normalise=dict)
-    assert fused == {"a": -1.0, "b": -3.0, "c": -3.0}
+    assert fused == {"a": -3.0, "c": -3.0, "b": -5.0}
+
+
+@pytest.mark.parametrize("words", [{"d": 5.0}, {"d": 5.0, "b": 5.0}, {"d": 0.0}])
+@pytest.mark.parametrize("fuse", ["weighted_sum", "interpolate", "rrf"])
+def test_what_one_ranking_alone_finds_is_not_given_to_the_others(words, fuse):
+    forms = {
+        "weighted_sum": lambda one: weighted_sum([one, FIRST], [0.6, 0.4]),
+        "interpolate": lambda one: interpolate(one, FIRST, 0.4),
+        "rrf": lambda one: rrf([one, FIRST]),
+    }
+    with_words, without = forms[fuse](words), forms[fuse]({})
+    gains = {doc: score - without.get(doc, 0.0) for doc, score in with_words.items()}
+    found = {gains[doc] for doc in words}
+    assert min(found) > 0
+    assert all(gains[doc] == pytest.approx(0) for doc in FIRST if doc not in words)
 
 
 def test_interpolation_ends_at_each_ranking():
