@@ -179,9 +179,14 @@ def test_a_training_that_blows_up_can_go_on_at_a_lower_rate(
 
 
 SPOILED = {  # parameter, place, value, what is told
-    "a term that no batch holds": ("documents.decoder.bias", -1, np.nan, "expected finite weights"),
+    "a term that no batch holds": (
+        "documents.head.decoder.bias",
+        -1,
+        np.nan,
+        "expected finite weights",
+    ),
     "the loss": ("log_temperatures", ..., 1e3, "expected a finite loss"),
-    "all documents": ("documents.decoder.bias", ..., 1e38, "found the same vector for all"),
+    "all documents": ("documents.head.decoder.bias", ..., 1e38, "found the same vector for all"),
 }
 
 
@@ -207,8 +212,10 @@ def test_the_weights_that_would_be_exported_are_checked(
 def test_weights_too_large_for_a_portable_checkpoint_are_refused(make_config, data_folder):
     trainer = make_trainer(make_config(run={"portable": True}), data_folder)
     with torch.no_grad():
-        trainer.optimiser.average["documents.decoder.bias"][0] = 70_000  # float16 ends at 65,504
-    with pytest.raises(TrainingError, match=r"infinity in documents\.decoder\.bias"):
+        trainer.optimiser.average["documents.head.decoder.bias"][0] = (
+            70_000  # float16 ends at 65,504
+        )
+    with pytest.raises(TrainingError, match=r"infinity in documents\.head\.decoder\.bias"):
         trainer.save()
 
 
