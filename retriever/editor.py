@@ -30,7 +30,7 @@ from tamis.retriever.corpus.chunking import (
     present_chunks,
     with_chunks,
 )
-from tamis.retriever.corpus.fields import check_fields, converted
+from tamis.retriever.corpus.fields import check_fields, checked
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.models.encoder import load_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
@@ -101,6 +101,10 @@ def create_index(
     )
 
 
+PASSAGES = (  # what may be done about long documents in an index that is there
+    "how documents are divided is settled when an index is made: `tamis index --chunk 200:40` "
+    "makes one of passages"
+)
 REMEMBERED_CHUNKS = 1 << 17  # at most 18 MB; four times as many spare 2 % of the chunks of a text
 
 
@@ -203,7 +207,7 @@ class Editor:
             StoppedError: the disk has failed.
         """
         check_wait(wait)
-        passages = [converted(passage, self.writer.index.columns) for passage in passages]
+        passages = [checked(passage, self.writer.index.columns) for passage in passages]
         for of_one in weights:
             for term in of_one:
                 self._check_term(term)
@@ -281,9 +285,10 @@ class Editor:
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
-        chunk = [converted(passage, self.writer.index.columns) for passage in self._divided(chunk)]
+        chunk = [checked(passage, self.writer.index.columns) for passage in self._divided(chunk)]
         texts = [passage.content for passage in chunk]
-        warn_of_cut(self.encoder, chunk[0].file, count_cut(self.encoder, texts), len(texts))
+        source, cut = chunk[0].file or str(self.writer.index.path), count_cut(self.encoder, texts)
+        warn_of_cut(self.encoder, source, cut, len(texts), PASSAGES)
         with short_turns():
             learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
         with self.writer.words_held(), short_turns():

@@ -161,7 +161,8 @@ class _Job:
         )
         build.store(texts, words.dictionary if words is not None else None, settings)
         warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
-        warn_of_cut(self.encoder, self.source, cut, len(texts))
+        remedy = "--chunk 200:40 makes passages of them"
+        warn_of_cut(self.encoder, self.source, cut, len(texts), remedy)
 
     def encode(self, build: CollectionBuild) -> None:
         """Encode the stored documents; chunks that an earlier run finished are kept."""

@@ -14,7 +14,7 @@ from tamis.api.body import chunks, refuse_announced
 from tamis.api.messages.ndjson import Document, Fault, Lines, read_line, unpacker
 from tamis.api.messages.write_answers import IngestAnswer, LineProblem
 from tamis.index.errors import InputError, MismatchError
-from tamis.retriever.corpus.fields import converted
+from tamis.retriever.corpus.fields import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ def write(index: LivingIndex, documents: Sequence[Document], weighted: bool) -> 
     Raises:
         InputError: one of them is faulty; none is written.
     """
-    passages = [converted(document.passage, index.fields) for document in documents]
+    passages = [checked(document.passage, index.fields) for document in documents]
     if weighted:
         index.put_weighted(passages, [document.weights or {} for document in documents])
     else:

@@ -1,15 +1,19 @@
 """Columns: typed values of documents, one array a field, to filter a search by.
 
-A value may be missing. A string is stored as its place among the field's distinct strings.
+Documents keep what they were given; a column holds what that is in the field's type. A text that is
+spelled as a number is one in a field of numbers, where a blank text is no value; in a field of
+strings a text is a value whatever it holds, and a number is its text. A value may be missing. A
+string is stored as its place among the field's distinct strings.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from array import array
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +44,8 @@ _EXPECTED = {
     "float": "a finite number",
     "date": "an ISO 8601 date such as 2024-05-31 or 2024-05-31T12:00:00Z",
 }
+WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # "007" is no number
+REAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -61,8 +67,8 @@ class Column:
     strings: tuple[str, ...] = ()
 
     @staticmethod
-    def of(name: str, kind: ColumnType, values: Sequence[Value]) -> Column:
-        """A column of these values, None where one is missing.
+    def of(name: str, kind: ColumnType, values: Sequence[Any]) -> Column:
+        """A column of documents' values as they were given, None where one is missing.
 
         Raises:
             InputError: a value is of another type; the message names field and document.
@@ -120,19 +126,15 @@ class _Building:
         self._missing: float | int = math.nan if kind == "float" else _NO_INTEGER
         self._strings: dict[str, int] = {}  # each distinct one and how many came before it
 
-    def append(self, value: Value) -> None:
+    def append(self, given: object) -> None:
         """Take the next document's value; raises InputError where it is of another type."""
-        where = f"document {len(self._numbers)}"
-        if self._kind == "string":
-            number = _NO_STRING
-            if value is not None:
-                string = _string(self._name, value, where)
-                number = self._strings.setdefault(string, len(self._strings))
-            self._numbers.append(number)
-        elif value is None:
-            self._numbers.append(self._missing)
+        value = typed_value(self._name, self._kind, given, f"document {len(self._numbers)}")
+        if value is None:
+            self._numbers.append(_NO_STRING if self._kind == "string" else self._missing)
+        elif isinstance(value, str):
+            self._numbers.append(self._strings.setdefault(value, len(self._strings)))
         else:
-            self._numbers.append(_number(self._name, self._kind, value, where))
+            self._numbers.append(value)
 
     def column(self) -> Column:
         """The column of all values so far."""
@@ -194,12 +196,52 @@ def columns_of(documents: Documents | None, schema: Mapping[str, ColumnType]) ->
     return {name: column.column() for name, column in building.items()}
 
 
-def check_value(name: str, kind: ColumnType, value: Value, where: str) -> None:
-    """Raise InputError unless a value is of a type; ``where`` it stands is for the message."""
+def typed_value(name: str, kind: ColumnType, given: object, where: str) -> Value:
+    """What a document's value is in a field's type, a date in microseconds; None where it is none.
+
+    Args:
+        name: of the field.
+        kind: its type.
+        given: what the document holds.
+        where: it stands, for the message.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    if is_missing(given, kind):
+        return None
     if kind == "string":
-        _string(name, value, where)
-    else:
-        _number(name, kind, value, where)
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        return str(given) if is_number else _string(name, _spelled(given), where)
+    return _number(name, kind, _read(kind, _spelled(given)), where)
+
+
+def is_missing(given: object, kind: ColumnType | None = None) -> bool:
+    """Whether this is no value: null, or the "not a number" of a table's empty cell.
+
+    A blank text is one in a field of strings alone; without a ``kind`` it says nothing.
+    """
+    if isinstance(given, str):
+        return kind != "string" and not given.strip()
+    return given is None or (isinstance(given, float) and math.isnan(given))
+
+
+def _spelled(given: object) -> Any:  # noqa: ANN401  a value of any type
+    return given.isoformat() if isinstance(given, date) else given  # a datetime is one too
+
+
+def _read(kind: ColumnType, given: Any) -> Any:  # noqa: ANN401
+    """A text that is spelled as a number as that number, where the type is one; else as it is."""
+    if kind == "integer" and isinstance(given, float) and given.is_integer():
+        return int(given)  # a table with gaps holds floats
+    if not isinstance(given, str):
+        return given
+    text = given.strip()
+    if kind == "integer" and WHOLE.fullmatch(text):
+        return int(text)
+    if kind == "float" and REAL.fullmatch(text) and math.isfinite(float(text)):
+        return float(text)
+    return text
 
 
 def _string(name: str, value: Value, where: str) -> str:

@@ -27,13 +27,15 @@ def count_cut(encoder: Encoder | None, texts: Sequence[str]) -> int:
     return sum(tokens > longest for tokens in encoder.count_tokens(long)) if long else 0
 
 
-def warn_of_cut(encoder: Encoder | None, source: str, cut: int, documents: int) -> None:
-    """Warn (CorpusWarning) where `count_cut` has counted any."""
+def warn_of_cut(
+    encoder: Encoder | None, source: str, cut: int, documents: int, remedy: str
+) -> None:
+    """Warn (CorpusWarning) where `count_cut` has counted any; ``remedy`` says what to do."""
     if encoder is not None and cut:
         warnings.warn(
             f"{source}: {cut:,} of {documents:,} documents are longer than the "
             f"{encoder.description.max_length} tokens that the encoder reads, and the rest of them "
-            "adds no learned terms; --chunk 200:40 makes passages of them",
+            f"adds no learned terms; {remedy}",
             CorpusWarning,
             stacklevel=3,
         )

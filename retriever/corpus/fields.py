@@ -1,20 +1,19 @@
 """Fields: values of documents that searches are filtered by. Their types are given or inferred.
 
-Files say little of types: a CSV holds text alone. A value becomes one of its field's type when it
-is read, so that the stored record, the filter and the answer agree.
+Files say little of types: a CSV holds text alone. A document stores what it was given; a filter
+takes that for a value of the field's type, see `tamis.index.segment.columns`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from datetime import date, datetime
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from tamis.index.errors import InputError
-from tamis.index.segment.columns import ColumnType, check_value
+from tamis.index.segment.columns import REAL, WHOLE, ColumnType, is_missing, typed_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 SAMPLE = 1024  # documents that types are inferred from
 KINDS: tuple[ColumnType, ...] = get_args(ColumnType)
 _OWN = ("_id", "title", "text")
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")  # "007" is no number
-_REAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?")
 
 
@@ -70,7 +67,7 @@ def check_fields(fields: Mapping[str, ColumnType | None]) -> None:
 def typed(
     passages: Iterable[Passage], fields: Mapping[str, ColumnType | None]
 ) -> tuple[dict[str, ColumnType], Iterator[Passage]]:
-    """The types of declared fields, and the passages with values of these types.
+    """The types of declared fields, and the passages, whose values are of these types.
 
     Args:
         passages: a corpus.
@@ -85,24 +82,37 @@ def typed(
     stream = iter(passages)
     if None not in fields.values():
         schema = {name: kind for name, kind in fields.items() if kind is not None}
-        return schema, (converted(passage, schema) for passage in stream)
+        return schema, (checked(passage, schema) for passage in stream)
     head = list(islice(stream, SAMPLE))
     schema = {name: kind or _inferred(name, head) for name, kind in fields.items()}
-    return schema, (converted(passage, schema) for passage in chain(head, stream))
+    return schema, (checked(passage, schema) for passage in chain(head, stream))
 
 
-def converted(passage: Passage, schema: Mapping[str, ColumnType]) -> Passage:
-    """The passage with values of these types in its declared fields.
+def checked(passage: Passage, schema: Mapping[str, ColumnType]) -> Passage:
+    """The passage, whose declared fields hold values of their types.
 
     Raises:
         InputError: a value is of another type; the message names file and line.
     """
-    changed = {
-        name: _converted(passage, name, kind, passage.fields[name])
-        for name, kind in schema.items()
-        if passage.fields.get(name) is not None
-    }
-    return replace(passage, fields={**passage.fields, **changed}) if changed else passage
+    for name, kind in schema.items():
+        given = passage.fields.get(name)
+        where = f"document {passage.doc_id!r}"
+        try:
+            if isinstance(given, dict | list | tuple):
+                raise _not_plain(name, kind, given, where)
+            typed_value(name, kind, given, where)
+        except InputError as error:
+            raise InputError(f"{passage.place}{error}") from None
+    return passage
+
+
+def _not_plain(name: str, kind: ColumnType, given: object, where: str) -> InputError:
+    what = "an object" if isinstance(given, dict) else "a list"
+    return InputError(
+        f"expected a {kind} for field {name!r}, found {what} in {where}; put the value to filter "
+        "by at the top level of the document, or leave the field out of those: it is stored as it "
+        "is"
+    )
 
 
 def kind_of(value: object) -> ColumnType | None:
@@ -110,7 +120,7 @@ def kind_of(value: object) -> ColumnType | None:
 
     Text that is spelled as a whole number, a number or an ISO 8601 date counts as one.
     """
-    if _is_missing(value):
+    if is_missing(value):
         return None
     if isinstance(value, str):
         return _kind_of_text(value)
@@ -148,9 +158,9 @@ def _inferred(name: str, passages: list[Passage]) -> ColumnType:
 
 def _kind_of_text(text: str) -> ColumnType:
     text = text.strip()
-    if _WHOLE.fullmatch(text):
+    if WHOLE.fullmatch(text):
         return "integer"
-    if _REAL.fullmatch(text) and math.isfinite(float(text)):
+    if REAL.fullmatch(text) and math.isfinite(float(text)):
         return "float"
     if _DATE.fullmatch(text):
         try:
@@ -159,48 +169,3 @@ def _kind_of_text(text: str) -> ColumnType:
             return "string"
         return "date"
     return "string"
-
-
-def _converted(passage: Passage, name: str, kind: ColumnType, value: Any) -> Any:  # noqa: ANN401
-    """A value as its type is stored; raises InputError where it is none."""
-    if isinstance(value, dict | list | tuple):
-        what = "an object" if isinstance(value, dict) else "a list"
-        raise InputError(
-            f"{passage.place}expected a {kind} for field {name!r}, found {what} in document "
-            f"{passage.doc_id!r}; put the value to filter by at the top level of the document, "
-            "or leave the field out of those: it is stored as it is"
-        )
-    found = None if _is_missing(value) else _as(kind, value)
-    try:
-        if found is not None:
-            check_value(name, kind, found, f"document {passage.doc_id!r}")
-    except InputError as error:
-        raise InputError(f"{passage.place}{error}") from None
-    return found
-
-
-def _as(kind: ColumnType, value: Any) -> Any:  # noqa: ANN401
-    """The value in the type's form where it has one, else as it is."""
-    if isinstance(value, date):
-        value = value.isoformat()
-    if kind == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if kind == "string" and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, str) and kind != "string":
-        text = value.strip()
-        if kind == "integer" and _WHOLE.fullmatch(text):
-            return int(text)
-        if kind == "float" and _REAL.fullmatch(text):
-            return float(text)
-        return text
-    return value
-
-
-def _is_missing(value: object) -> bool:
-    """Nothing: null, blank text, or the "not a number" of a table's empty cell."""
-    return (
-        value is None
-        or (isinstance(value, str) and not value.strip())
-        or (isinstance(value, float) and math.isnan(value))
-    )

@@ -1,10 +1,13 @@
 """Filters against plain Python over the same values."""
 
+import datetime
+import re
+
 import numpy as np
 import pytest
 from vectors_of import random_vectors
 
-from tamis.index import Index, InputError, reference
+from tamis.index import Index, InputError, SparseVectors, reference
 from tamis.index.segment.columns import Column
 from tamis.index.segment.filters import matching
 
@@ -95,8 +98,51 @@ def test_a_filter_too_deep_is_refused():
 
 
 def test_a_value_of_another_type_is_refused_by_document():
-    with pytest.raises(InputError, match="for field 'year', found '1999' in document 1"):
-        Column.of("year", "integer", [1, "1999"])
+    with pytest.raises(InputError, match="for field 'year', found '1999 BC' in document 1"):
+        Column.of("year", "integer", [1, "1999 BC"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "held"),
+    [
+        ("integer", [7, " 7 ", 7.0, "-0", None, "", " ", float("nan")], [7, 7, 7, 0, *[None] * 4]),
+        ("float", [7, "12.50", "2e0", "", None], [7.0, 12.5, 2.0, None, None]),
+        ("string", ["", " ", "7", 7, 7.5, None], ["", " ", "7", "7", "7.5", None]),
+        (
+            "date",
+            ["1970-01-01", " 1970-01-02 ", "", None],
+            ["1970-01-01T00:00:00+00:00", "1970-01-02T00:00:00+00:00", None, None],
+        ),
+        ("date", [datetime.date(1970, 1, 1)], ["1970-01-01T00:00:00+00:00"]),
+    ],
+)
+def test_a_column_holds_what_its_documents_spell(kind, given, held):
+    column = Column.of("x", kind, given)
+    assert [column.value(doc) for doc in range(len(given))] == held
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("integer", "007"), ("integer", "7.0"), ("integer", 7.5), ("integer", True),
+        ("integer", "9" * 19), ("float", "nan"), ("float", "1e999"), ("float", True),
+        ("string", True), ("string", ["a"]), ("date", "31.5.2024"), ("date", 7),
+    ],
+)  # fmt: skip
+def test_what_is_spelled_as_another_type_is_refused(kind, given):
+    with pytest.raises(InputError, match=f"for field 'x', found {re.escape(repr(given))[:20]}"):
+        Column.of("x", kind, [given])
+
+
+def test_an_empty_string_is_a_value_that_is_found(tmp_path):
+    notes = Column.of("note", "string", ["", "a", None, ""])
+    vectors = SparseVectors.from_dicts([{0: 1.0}] * 4, 1)
+    index = Index.build(tmp_path / "i", vectors, columns=[notes])
+    for values, docs in (([""], [0, 3]), (["", "a"], [0, 1, 3])):
+        where = {"field": "note", "in": values}
+        found = index.search(SparseVectors.from_dicts([{0: 1.0}], 1), where=where)
+        assert found.row(0)[0].tolist() == docs
+    assert index.values_of("note", range(4)) == ["", "a", None, ""]
 
 
 @pytest.fixture(scope="module")

@@ -239,7 +239,9 @@ def test_documents_that_the_encoder_cuts_are_counted_and_told(tmp_path):
         made = index_corpus(corpus, tmp_path / "i", encoder=LetterEncoder(), source="c")
     assert made.settings.truncated == 1
     with (
-        pytest.warns(CorpusWarning, match="1 of 1"),
+        pytest.warns(
+            CorpusWarning, match="i: 1 of 1 .* when an index is made: `tamis index --chunk"
+        ),
         Editor.open(tmp_path / "i", LetterEncoder()) as editor,
     ):
         editor.put([Passage("d", "y" * 600)])
