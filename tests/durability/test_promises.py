@@ -206,16 +206,16 @@ def test_a_hundred_switches_under_load_fail_no_search(tmp_path, proof):
 
 def test_a_refresh_opens_words_again_only_when_there_are_more(tmp_path, monkeypatch):
     create(tmp_path / "c")
-    opened, map_array = [], Storage.map_array
+    opened, mapped = [], Storage.mapped
 
     def noting(storage, name, entry):
         opened.append(name)
-        return map_array(storage, name, entry)
+        return mapped(storage, name, entry)
 
     with checks.opened(tmp_path / "c") as writer:
         put(writer, [("a", 1), ("b", 2)], wait="searchable")
         collection = Collection.open(tmp_path / "c")
-        monkeypatch.setattr(Storage, "map_array", noting)
+        monkeypatch.setattr(Storage, "mapped", noting)
         for documents, again in (([("a", 2)], False), ([("a", 2), ("c", 3)], True), ([], False)):
             writer.delete(["b"], wait="none")
             put(writer, documents, wait="searchable")
