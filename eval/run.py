@@ -5,7 +5,6 @@ Knows nothing of judgements or of the systems that made it.
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -14,11 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import numbered_lines
+from tamis.index.files.lines import columns, number, numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+
+MOST_SCORE = float(np.finfo(np.float32).max)  # trec_eval reads 32-bit floats
 
 
 class RunWarning(UserWarning):
@@ -86,38 +88,71 @@ class Run:
     def write(self, path: Path) -> None:
         """Write ``query Q0 document rank score tag`` lines, best first, whole or not at all.
 
+        Blanks stand between the columns, or tabs where an id holds blanks; those of the tag
+        become hyphens. Scores are written as the 32-bit floats that trec_eval compares.
+
+        Raises:
+            InputError: an id that `read_run` could not read back, or a score that is no finite
+                32-bit float; nothing is written.
+
         Warns:
-            RunWarning: document ids hold spaces, which other tools do not read.
+            RunWarning: ids hold blanks, which other tools do not read, or no query has an answer.
         """
-        spaced = sum(" " in doc for ranking in self.scores.values() for doc in ranking)
+        self._check_writable(path)
+        if not any(self.scores.values()):
+            warnings.warn(
+                f"{path}: no query has an answer, so the run is empty and measures nothing",
+                RunWarning,
+                stacklevel=2,
+            )
+        spaced = sum(
+            " " in query or " " in doc for query, ranking in self.scores.items() for doc in ranking
+        )
         if spaced:
             warnings.warn(
-                f"{path}: {spaced} lines have document ids with spaces; this package reads them "
-                "back, trec_eval does not",
+                f"{path}: {spaced} lines have ids with spaces, so tabs are between the columns; "
+                "this package reads them back, trec_eval does not",
                 RunWarning,
                 stacklevel=2,
             )
         half = path.with_name(path.name + ".part")
         with half.open("w", encoding="utf-8") as file:
-            file.writelines(self._lines())
+            file.writelines(self._lines("\t" if spaced else " "))
         os.replace(half, path)
 
-    def _lines(self) -> Iterator[str]:
+    def _check_writable(self, path: Path) -> None:
+        for query, ranking in self.scores.items():
+            for one, what in [(query, "query"), *((doc, "document") for doc in ranking)]:
+                if not one or one != one.strip(" ") or any(ord(sign) < 32 for sign in one):
+                    raise InputError(
+                        f"{path}: expected ids without control characters and blanks at their "
+                        f"ends, found the {what} {one!r}; rename it"
+                    )
+            for doc, score in ranking.items():
+                if not abs(score) <= MOST_SCORE:  # NaN is not
+                    raise InputError(
+                        f"{path}: expected finite 32-bit scores, found {score} of {doc!r} for the "
+                        f"query {query!r}; correct the system that gave it"
+                    )
+
+    def _lines(self, between: str) -> Iterator[str]:
+        tag = "-".join(self.tag.split()) or "tamis"
         for query in self.scores:
             for rank, (doc, score) in enumerate(self.ordered(query), 1):
-                yield f"{query} Q0 {doc} {rank} {score:.9g} {self.tag}\n"
+                shown = f"{np.float32(score):.9g}"
+                yield between.join((query, "Q0", doc, str(rank), shown, tag)) + "\n"
 
 
 def read_run(path: Path) -> Run:
     """Read a TREC run, repairing what can be repaired.
 
-    Ranks are recomputed from scores, as trec_eval does. Of a document that comes twice for a
-    query the higher score stays. Document ids may hold spaces: the first two and the last three
-    columns are split off.
+    A line has six columns, between tabs where it has tabs (so that ids may hold blanks), else
+    between blanks. Ranks are recomputed from scores, as trec_eval does. Of a document that comes
+    twice for a query the higher score stays.
 
     Raises:
-        InputError: a line of fewer than six columns, a score that is no finite number, or no
-            line at all.
+        InputError: a line of another number of columns, a score that is no finite 32-bit float, or
+            no line at all.
 
     Warns:
         RunWarning: how many lines were repaired.
@@ -125,8 +160,8 @@ def read_run(path: Path) -> Run:
     scores: dict[str, dict[str, float]] = {}
     last: dict[str, tuple[float, float]] = {}  # query -> rank and score of its latest line
     repeated, unsorted, tag = 0, set[str](), "run"
-    for number, line in numbered_lines(path):
-        query, doc, rank, score, tag = _parse(path, number, line)
+    for at, line in numbered_lines(path):
+        query, doc, rank, score, tag = _parse(path, at, line)
         ranking = scores.setdefault(query, {})
         repeated += doc in ranking
         before_rank, before_score = last.get(query, (rank, score))
@@ -139,24 +174,27 @@ def read_run(path: Path) -> Run:
     return Run(scores, tag, tuple(_repairs(path, repeated, len(unsorted))))
 
 
-def _parse(path: Path, number: int, line: str) -> tuple[str, str, float, float, str]:
-    head, tail = line.split(None, 2), line.rsplit(None, 3)
+def _parse(path: Path, at: int, line: str) -> tuple[str, str, float, float, str]:
+    cells = columns(line)
+    if len(cells) != 6:
+        raise InputError(
+            f"{path}:{at}: expected six columns, 'query Q0 document rank score tag', found "
+            f"{len(cells)} in {line[:80]!r}; write all of them, with tabs where an id holds blanks"
+        )
+    query, _, doc, *values, tag = cells
     try:
-        query, _, rest = head
-        before, rank, score, tag = tail
-        doc = rest[: len(rest) - (len(line.rstrip()) - len(before))].strip()
-        values = float(rank), float(score)
+        rank, score = map(number, values)
     except ValueError as error:
         raise InputError(
-            f"{path}:{number}: expected 'query Q0 document rank score tag', found {line[:80]!r}; "
-            "write six columns with numbers in the fourth and fifth"
+            f"{path}:{at}: expected finite numbers in the fourth and fifth of six columns, found "
+            f"{' and '.join(map(repr, values))}; correct or remove the line"
         ) from error
-    if not doc or not math.isfinite(values[1]):
+    if not query or not doc or abs(score) > MOST_SCORE:
         raise InputError(
-            f"{path}:{number}: expected a document and a finite score, found {line[:80]!r}; "
-            "correct or remove the line"
+            f"{path}:{at}: expected a query, a document and a finite 32-bit score, found "
+            f"{line[:80]!r}; correct or remove the line"
         )
-    return query, doc, *values, tag
+    return query, doc, rank, score, tag
 
 
 def _repairs(path: Path, repeated: int, unsorted: int) -> Iterable[str]:
@@ -170,21 +208,3 @@ def _repairs(path: Path, repeated: int, unsorted: int) -> Iterable[str]:
             RunWarning,
             stacklevel=3,
         )
-
-
-def read_candidates(path: Path) -> dict[str, list[str]]:
-    """MS MARCO's ``top1000`` file (query id, document id, query, passage) as id lists.
-
-    Raises:
-        InputError: a line with fewer than two tab-separated columns.
-    """
-    candidates: dict[str, list[str]] = {}
-    for number, line in numbered_lines(path):
-        columns = line.split("\t", 2)
-        if len(columns) < 2:
-            raise InputError(
-                f"{path}:{number}: expected query id, tab, document id, found {line[:60]!r}; "
-                "separate the columns by tabs"
-            )
-        candidates.setdefault(columns[0], []).append(columns[1])
-    return candidates
