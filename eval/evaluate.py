@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tamis.eval.checks import Summary, check
 from tamis.eval.efficiency import latencies, peak_memory_bytes, rounded
 from tamis.eval.failures import Failure, failures
-from tamis.eval.measures import Measure, means, parse_measures, per_query
+from tamis.eval.measures import Measure, means, measurable, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.eval.systems import caches
@@ -243,6 +243,7 @@ def _tail(
             "averaged": rules.averaged,
             "split": dataset.split,
             "tied_documents": run.tied(),
+            "left_out_judgements": measurable(dataset.qrels)[1],
             "repairs": list(run.repairs),
         },
         "data": asdict(summary),

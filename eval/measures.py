@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tamis.index.errors import InputError
+from tamis.index.errors import InputError, TamisWarning
+from tamis.retriever.corpus.judgements import MAX_GRADE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,6 +88,29 @@ def _unknown(name: str) -> InputError:
     )
 
 
+class MeasureWarning(TamisWarning):
+    """Judgements that trec_eval cannot take were left out."""
+
+
+def measurable(
+    qrels: Mapping[str, Mapping[str, int]],
+) -> tuple[dict[str, dict[str, int]], int]:
+    """The judgements that trec_eval can take, and the number of the others.
+
+    It ends the process at a query whose grades are all negative, and counts up to the highest
+    grade, however high. Queries stay, though they may have no judgement left.
+    """
+    kept = {
+        query: {doc: grade for doc, grade in grades.items() if abs(grade) <= MAX_GRADE}
+        for query, grades in qrels.items()
+    }
+    kept = {
+        query: grades if max(grades.values(), default=0) >= 0 else {}
+        for query, grades in kept.items()
+    }
+    return kept, sum(len(grades) - len(kept[query]) for query, grades in qrels.items())
+
+
 def per_query(
     run: Run, qrels: Mapping[str, Mapping[str, int]], measures: Sequence[Measure]
 ) -> dict[str, dict[str, float]]:
@@ -96,14 +121,26 @@ def per_query(
 
     Returns:
         Measure name -> query id -> value, queries in the order of ``qrels``.
+
+    Warns:
+        MeasureWarning: judgements were left out; see `measurable`.
     """
     import ir_measures
 
     bases = list({str(measure.base): measure.base for measure in measures}.values())
-    judged = {query: dict(grades) for query, grades in qrels.items()}
+    judged, left_out = measurable(qrels)
+    if left_out:
+        warnings.warn(
+            f"{left_out} judgements are left out: grades beyond {MAX_GRADE:,}, and those of "
+            "queries that have only negative ones; such queries count as 0",
+            MeasureWarning,
+            stacklevel=2,
+        )
     evaluator = ir_measures.pytrec_eval.evaluator(bases, judged)
     found: dict[str, dict[str, float]] = {str(base): {} for base in bases}
-    ranked = {query: dict(scores) for query, scores in run.scores.items() if query in judged}
+    ranked = {  # an empty ranking would end the process
+        query: dict(scores) for query, scores in run.scores.items() if query in judged and scores
+    }
     for metric in evaluator.iter_calc(ranked):
         found[str(metric.measure)][metric.query_id] = metric.value
     return {

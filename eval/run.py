@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.index.errors import InputError
+from tamis.index.errors import InputError, TamisWarning
 from tamis.index.files.lines import columns, number, numbered_lines
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_SCORE = float(np.finfo(np.float32).max)  # trec_eval reads 32-bit floats
 
 
-class RunWarning(UserWarning):
+class RunWarning(TamisWarning):
     """A run file had to be repaired, or other tools will read it differently."""
 
 

@@ -54,3 +54,7 @@ class StoppedError(TamisError):
     """A writer whose disk failed: what it holds is on disk or was never acknowledged."""
 
     code = "stopped"
+
+
+class TamisWarning(UserWarning):
+    """Something that a user should know, though the work goes on."""

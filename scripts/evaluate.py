@@ -1,8 +1,6 @@
 """``tamis eval``: how well a system ranks, on published collections or on one's own."""
 
 import sys
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +12,6 @@ from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tamis.eval.datasets import Dataset
     from tamis.eval.evaluate import Evaluation, Options
     from tamis.eval.ranker import System
@@ -258,13 +254,13 @@ def _from_run(
     from tamis.eval.evaluate import evaluate_run
     from tamis.eval.run import read_run
 
-    with _warnings_told():
+    with warnings_said():
         ranking = read_run(path)
-    return [
-        evaluate_run(ranking, dataset, options)
-        for parts in collections.values()
-        for dataset in parts
-    ]
+        return [
+            evaluate_run(ranking, dataset, options)
+            for parts in collections.values()
+            for dataset in parts
+        ]
 
 
 def _is_file(out: Path | None) -> bool:
@@ -288,18 +284,8 @@ def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> Non
         for result in found:
             save(result, out if _is_file(out) else result_path(out, result.dataset, result.system))
     if run is not None and found[0].run is not None:
-        with _warnings_told():
+        with warnings_said():
             found[0].run.write(run)
-
-
-@contextmanager
-def _warnings_told() -> "Iterator[None]":
-    """Print warnings as one line each on standard error."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        typer.echo(f"tamis: {warning.message}", err=True)
 
 
 def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, json: bool) -> None:

@@ -51,14 +51,14 @@ def print_json_line(document: Any) -> None:  # noqa: ANN401  anything JSON can h
 @contextmanager
 def warnings_said() -> Iterator[None]:
     """Say what is warned of as ``tamis: note: ...`` on standard error, as it comes."""
-    from tamis.retriever.corpus.advice import CorpusWarning
+    from tamis.index.errors import TamisWarning
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", CorpusWarning)
+        warnings.simplefilter("always", TamisWarning)
         before = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:  # noqa: ANN401
-            if issubclass(category, CorpusWarning):
+            if issubclass(category, TamisWarning):
                 typer.echo(f"tamis: note: {message}", err=True)
             else:
                 before(message, category, *rest, **more)

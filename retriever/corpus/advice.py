@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from tamis.index.errors import TamisWarning
 from tamis.retriever.corpus.languages import advice, languages_of
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tamis.retriever.words.lexical import LexicalConfig
 
 
-class CorpusWarning(UserWarning):
+class CorpusWarning(TamisWarning):
     """Something about a corpus that its owner should know, though it can be indexed."""
 
 

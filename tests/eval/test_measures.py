@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import naive_measures
 import numpy as np
 import pytest
 import pytrec_eval
 
-from tamis.eval.measures import means, parse_measures, per_query
+from tamis.eval.measures import MeasureWarning, means, measurable, parse_measures, per_query
 from tamis.eval.run import Run
 from tamis.index.errors import InputError
 
@@ -71,6 +72,21 @@ def test_values_equal_trec_evals_on_a_thousand_runs_with_ties():
         assert_agrees(seed, level=1 + seed % 2)
 
 
+@pytest.mark.parametrize("seed", range(180))
+def test_values_equal_those_of_the_definitions(seed):
+    run, qrels = random_case(seed)
+    random, level = np.random.default_rng(seed), 1 + seed % 3
+    for grades in qrels.values():  # some of them judge nothing
+        grades.update({doc: -1 for doc in grades if grades[doc] == 0 and random.random() < 0.3})
+        grades[f"unseen{seed}"] = 0
+    ours = per_query(run, qrels, parse_measures(list(naive_measures.MEASURES), level))
+    for query, judged in qrels.items():
+        ranked = [judged.get(doc) for doc, _ in run.ordered(query)]
+        for name, measure in naive_measures.MEASURES.items():
+            expected = measure(ranked, list(judged.values()), level)
+            assert ours[name][query] == pytest.approx(expected, abs=1e-6), (name, query)
+
+
 def test_ndcg_equals_the_value_worked_by_hand():
     run = Run({"q": {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}})
     qrels = {"q": {"a": 1, "c": 3, "d": 0, "e": 2}}
@@ -107,6 +123,33 @@ def test_negative_grades_count_as_not_relevant():
     run = Run({"q": {"a": 2.0, "b": 1.0}})
     found = [per_query(run, of, parse_measures(NAMES)) for of in qrels]
     assert found[0] == found[1]
+
+
+GUARDED = {
+    "a query of negative grades alone": (
+        {"q": {"a": -1, "b": -2}, "x": {"d": 1}},
+        {"q": {}, "x": {"d": 1}},
+        2,
+    ),
+    "negative grades beside others": ({"q": {"a": -1, "b": 0}}, {"q": {"a": -1, "b": 0}}, 0),
+    "a grade that is too high": ({"q": {"a": 2**31, "b": 1}}, {"q": {"b": 1}}, 1),
+    "nothing else than such": ({"q": {"a": 2**40, "b": -1}}, {"q": {}}, 2),
+    "a query without judgements": ({"q": {}}, {"q": {}}, 0),
+}
+
+
+@pytest.mark.parametrize("case", GUARDED)
+def test_what_trec_eval_cannot_take_never_reaches_it(case):
+    given, kept, left_out = GUARDED[case]
+    assert measurable(given) == (kept, left_out)
+
+
+def test_judgements_that_are_left_out_are_counted_and_told():
+    run = Run({"q": {"a": 2.0}, "x": {"d": 1.0}, "empty": {}})
+    qrels = {"q": {"a": -1, "b": -2}, "x": {"d": 1}, "empty": {"d": 1}}
+    with pytest.warns(MeasureWarning, match="2 judgements are left out"):
+        values = per_query(run, qrels, parse_measures(NAMES))
+    assert values["nDCG@10"] == {"q": 0.0, "x": 1.0, "empty": 0.0}
 
 
 @pytest.mark.parametrize(
