@@ -21,7 +21,7 @@ from tamis.retriever.corpus.chunking import PARENT, chunk_id, parent_of
 from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.grouping import Groups
 from tamis.retriever.models.inference_free import TableQueryEncoder
-from tamis.retriever.words.analysis import versions
+from tamis.retriever.words.analysis import stemmer_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ class TamisSystem:
     def _index_settings(self) -> dict[str, Any]:
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
-            "lexical": {**asdict(self.lexical), **versions()} if self.lexical else None,
+            "lexical": self.lexical and {**asdict(self.lexical), "stemmer": stemmer_version()},
             "document_terms": self.document_terms,
             **({"chunk": asdict(self.chunking)} if self.chunking else {}),
         }

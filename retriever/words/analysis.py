@@ -10,6 +10,7 @@ characters and, where a digit stands beside the joint, the runs it is joined to:
   ``COVID-19``, ``COVID19`` and ``covid 19`` meet.
 - Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) give overlapping pairs of
   characters, a character taken with its marks; a lone character stands for itself.
+- French, Italian, Catalan and Irish elide: what they write before an apostrophe (``l'home``) goes.
 - Everything else is a word: left out if it is a stop word, else stemmed by Snowball.
 - Combining marks of Latin, Greek, Hebrew and Arabic letters go where the language's readers do
   not tell words apart by them.
@@ -24,17 +25,23 @@ import unicodedata
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import Stemmer
 
 from tamis.index.errors import InputError, MismatchError
-from tamis.retriever.words.stop_words import QUESTION_WORDS, STOP_WORDS
+from tamis.retriever.words.stop_words import (
+    ELIDED,
+    QUESTION_WORDS,
+    STOP_WORDS,
+    STOPPED_WITHOUT_ELISION,
+)
 
 if TYPE_CHECKING:
     from tamis.index.generations.settings import LexicalSettings
 
-ANALYZER_VERSION = 1
+ANALYZER_VERSION = 2  # of new collections; older ones keep the version that made their words
+VERSIONS = (1, 2)  # 1 knew no elision
 LONGEST_WORD = 10_000  # characters; longer ones are cut there
 REMEMBERED_CHUNKS = 1 << 14  # of queries: about 4 MB
 LONGEST_CODE = 64  # characters of a joined code kept whole; longer ones give their parts alone
@@ -105,6 +112,7 @@ class LexicalConfig:
         k1: how slowly repeated words saturate; at 0 they count once.
         b: how much of a document's length is discounted, 0 to 1.
         weight: factor on the words of a query that does not say its own.
+        analyzer: version of the rules by which a text gives its words.
 
     Raises:
         InputError: the language is unknown, or a number is out of range.
@@ -116,6 +124,7 @@ class LexicalConfig:
     k1: float = 0.9
     b: float = 0.4
     weight: float = 1.0
+    analyzer: int = ANALYZER_VERSION
 
     def __post_init__(self) -> None:
         if self.language not in languages():
@@ -132,23 +141,28 @@ class LexicalConfig:
             raise InputError(
                 f"expected a lexical weight of 0 or more, found {self.weight}; 0 turns words off"
             )
+        if self.analyzer not in VERSIONS:
+            raise InputError(
+                f"expected analyzer to be one of the versions {VERSIONS}, found {self.analyzer}; "
+                f"{ANALYZER_VERSION} is the newest"
+            )
 
     @staticmethod
     def of(made: LexicalSettings) -> LexicalConfig:
         """How a collection's words were made. Warns if another version of the stemmer made them.
 
         Raises:
-            MismatchError: another version of the analyser made the words.
+            MismatchError: a later version of the analyser made the words.
         """
-        if made.analyzer != ANALYZER_VERSION:
+        if made.analyzer not in VERSIONS:
             raise MismatchError(
-                f"expected words of analyser version {ANALYZER_VERSION}, found version "
-                f"{made.analyzer}; build the collection anew with `tamis index`"
+                f"expected words of analyser version {VERSIONS[0]} to {VERSIONS[-1]}, found "
+                f"version {made.analyzer}; build the collection with `tamis index`, or update tamis"
             )
-        if made.language in Stemmer.algorithms() and made.stemmer != Stemmer.version():
+        if made.language in Stemmer.algorithms() and made.stemmer != stemmer_version():
             warnings.warn(
                 f"expected PyStemmer {made.stemmer}, which stemmed this collection, found "
-                f"{Stemmer.version()}: words that it stems otherwise are not found; "
+                f"{stemmer_version()}: words that it stems otherwise are not found; "
                 "install that version, or build the collection anew with `tamis index`",
                 stacklevel=2,
             )
@@ -156,9 +170,9 @@ class LexicalConfig:
         return LexicalConfig(**{name: getattr(made, name) for name in names})
 
 
-def versions() -> dict[str, Any]:
-    """What decides the words of a text beside a `LexicalConfig`: recorded of a collection."""
-    return {"analyzer": ANALYZER_VERSION, "stemmer": Stemmer.version()}
+def stemmer_version() -> str:
+    """The version of the stemmer that is installed; with a `LexicalConfig` it decides the words."""
+    return str(Stemmer.version())
 
 
 def languages() -> tuple[str, ...]:
@@ -180,7 +194,8 @@ class Analyzer:
         self.words_cut = 0
         self._stem = None if language in (UNSTEMMED, BIGRAMS) else Stemmer.Stemmer(language, 0)
         self._stemming = threading.Lock()  # a Stemmer has inner state
-        self._stop_words = STOP_WORDS.get(language, _NONE) if config.stop_words else _NONE
+        self._stop_words = _stop_words(config)
+        self._elided = ELIDED.get(language, _NONE) if config.analyzer > 1 else _NONE
         self._asking = QUESTION_WORDS.get(language, _NONE) if config.stop_words else _NONE
         self._turkish = language == "turkish"  # its I is not i's capital
         self._fold_first = config.fold_marks and language in _FOLD_FIRST
@@ -188,11 +203,6 @@ class Analyzer:
         unspaced = _UNSPACED + _HANGUL if language == BIGRAMS else _UNSPACED
         self._unspaced = re.compile(f"([{unspaced}]+)")
         self._remembered: dict[str, tuple[tuple[str, ...], bool]] = {}  # of queries' chunks
-
-    @property
-    def version(self) -> int:
-        """Raised whenever the same text gives other words."""
-        return ANALYZER_VERSION
 
     def analyze(self, text: str) -> list[str]:
         """The words of a text in their order, repeated as they are; linear in its length."""
@@ -228,7 +238,7 @@ class Analyzer:
 
     def chunks(self, text: str) -> list[str]:
         """The chunks of a text, as they are written there: what `words_of` takes."""
-        return (_ascii_chunk() if text.isascii() else _unicode_chunk()).findall(text)
+        return _chunk_pattern(text.isascii(), self._elided).findall(text)
 
     def words_of(self, chunk: str) -> tuple[str, ...]:
         """The words of one chunk: none for a stop word, several for a code or unspaced text."""
@@ -267,14 +277,24 @@ class Analyzer:
 _NONE: frozenset[str] = frozenset()
 
 
-@cache
-def _ascii_chunk() -> re.Pattern[str]:
-    return re.compile(_chunk(r"\w"), re.ASCII)
+def _stop_words(config: LexicalConfig) -> frozenset[str]:
+    if not config.stop_words:
+        return _NONE
+    found = STOP_WORDS.get(config.language, _NONE)
+    if config.analyzer == 1:
+        found |= STOPPED_WITHOUT_ELISION.get(config.language, _NONE)
+    return found
 
 
 @cache
-def _unicode_chunk() -> re.Pattern[str]:
-    return re.compile(_chunk(rf"[\w{_marks()}{_INVISIBLE}]"))
+def _chunk_pattern(ascii_text: bool, elided: frozenset[str]) -> re.Pattern[str]:
+    """Finds chunks, as its one group where words may stand elided before them."""
+    character = r"\w" if ascii_text else rf"[\w{_marks()}{_INVISIBLE}]"
+    chunk = _chunk(character)
+    if elided:
+        before = "|".join(sorted(elided, key=len, reverse=True))
+        chunk = rf"(?:(?i:{before})['\u2019](?={character}))?({chunk})"
+    return re.compile(chunk, re.ASCII if ascii_text else 0)
 
 
 @cache

@@ -24,7 +24,6 @@ from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.words.analysis import (
-    ANALYZER_VERSION,
     Analyzer,
     LexicalConfig,
     languages,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from tamis.index.segment.dictionary import Dictionary, DictionaryWriter
 
 __all__ = [
-    "ANALYZER_VERSION",
     "Analyzer",
     "LexicalConfig",
     "LexicalQueries",
@@ -229,7 +227,7 @@ class LexicalQueries:
             known: taken over, with the words it remembers, if it is one of these settings.
 
         Raises:
-            MismatchError: another version of the analyser made the words.
+            MismatchError: a later version of the analyser made the words.
         """
         config = LexicalConfig.of(settings)
         analyzer = known if known is not None and known.config == config else Analyzer(config)

@@ -2,8 +2,9 @@
 """Function words of the larger languages: articles, pronouns, prepositions, auxiliaries.
 
 The English list is the one of 33 words that Lucene has shipped since its first release. The
-others were written for this project and keep to closed word classes; single letters are what is
-left of elided articles (``l'avion``). Words are given as they are after case folding.
+others were written for this project and keep to closed word classes. Words are given as they are
+after case folding. What stands before an apostrophe (``l'avion``) is an elision, no stop word; the
+``t`` of French stands between hyphens (``va-t-il``).
 
 Question words stand in documents, and are left out of queries alone.
 """
@@ -29,11 +30,11 @@ _WORDS = {
         nicht auch noch nur so da man
     """,
     "french": """
-        le la les l un une des du de d au aux et ou mais donc ni que qu qui quoi dont où
-        je j tu il elle on nous vous ils elles me m te t se s lui leur leurs y en
-        ce c cet cette ces mon ma mes ton ta tes son sa ses notre nos votre vos
+        le la les un une des du de au aux et ou mais donc ni que qui quoi dont où
+        je tu il elle on nous vous ils elles me te t se lui leur leurs y en
+        ce cet cette ces mon ma mes ton ta tes son sa ses notre nos votre vos
         à dans par pour sur sous avec sans chez vers entre depuis
-        est sont était étaient été être sera a ont avait avaient avoir ne n pas plus si comme
+        est sont était étaient été être sera a ont avait avaient avoir ne pas plus si comme
     """,
     "spanish": """
         el la los las lo un una unos unas de del a al y e o u pero ni que si
@@ -43,9 +44,9 @@ _WORDS = {
         es son era eran fue fueron ser ha han había haber no como más
     """,
     "italian": """
-        il lo la i gli le l un uno una di d del dello della dell dei degli delle
-        a ad al allo alla all ai agli alle da dal dallo dalla dall dai dagli dalle
-        in nel nello nella nell nei negli nelle su sul sullo sulla sull sui sugli sulle
+        il lo la i gli le un uno una di del dello della dei degli delle
+        a ad al allo alla ai agli alle da dal dallo dalla dai dagli dalle
+        in nel nello nella nei negli nelle su sul sullo sulla sui sugli sulle
         con col per tra fra e ed o ma che chi cui se
         io tu lui lei noi voi loro mi ti si ci vi ne
         questo questa questi queste quello quella quelli quelle suo sua suoi sue
@@ -111,8 +112,21 @@ _ENGLISH_QUESTIONS = frozenset(
     | {"being", "were"}
 )
 
+_ELIDED = {  # as Lucene 10 lists them
+    "french": "l m t qu n s j d c jusqu quoiqu lorsqu puisqu",
+    "italian": "c l all dall dell nell sull coll pell gl agl dagl degl negl sugl un m t s v d",
+    "catalan": "d l m n s t",
+    "irish": "d m b",
+}
 _LISTS = {name: frozenset(text.split()) for name, text in _WORDS.items()}
 STOP_WORDS = MappingProxyType(
     _LISTS | {"porter": _LISTS["english"], "dutch_porter": _LISTS["dutch"]}
 )
 QUESTION_WORDS = MappingProxyType({"english": _ENGLISH_QUESTIONS, "porter": _ENGLISH_QUESTIONS})
+ELIDED = MappingProxyType({name: frozenset(text.split()) for name, text in _ELIDED.items()})
+STOPPED_WITHOUT_ELISION = MappingProxyType(  # version 1 of the analyser saw words in their place
+    {
+        "french": frozenset({"l", "d", "qu", "j", "m", "s", "c", "n"}),
+        "italian": frozenset({"l", "d", "dell", "all", "dall", "nell", "sull"}),
+    }
+)

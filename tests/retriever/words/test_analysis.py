@@ -84,6 +84,59 @@ def test_marks_go_where_the_language_does_not_tell_words_by_them(language, text,
     assert Analyzer(LexicalConfig(language)).analyze(text) == words
 
 
+ELIDED = [  # and the words that the same text without its elisions has
+    ("catalan", "l'home L’HOME d'avui s'estima", "home home avui estima"),
+    ("french", "lorsqu’il parle d'économie", "il parle économie"),
+    ("french", "la vitamine C et qu'importe", "la vitamine C et importe"),
+    ("french", "va-t-il aujourd'hui", "va-t-il aujourd hui"),
+    ("french", "l' avion d’1 jour", "l avion 1 jour"),
+    ("italian", "DELL'arte sull’isola c'è", "arte isola è"),
+    ("irish", "D'fhág m’athair b'fhéidir", "fhág athair fhéidir"),
+    ("english", "rock'n'roll l'oreal", "rock n roll l oreal"),
+    ("spanish", "l'hospitalet", "l hospitalet"),
+]
+
+
+@pytest.mark.parametrize(("language", "text", "bare"), ELIDED)
+def test_what_stands_elided_before_an_apostrophe_is_no_word(language, text, bare):
+    analyzer = Analyzer(LexicalConfig(language))
+    words = analyzer.analyze(bare)
+    assert words
+    for either in (text, text.translate(str.maketrans("'’", "’'"))):
+        assert analyzer.analyze(either) == words
+        assert analyzer.analyze_query(either) == words
+
+
+def test_a_letter_is_a_word_where_nothing_is_elided():
+    assert Analyzer(LexicalConfig("french")).analyze("la vitamine C") == ["vitamin", "c"]
+    assert Analyzer(LexicalConfig("catalan")).analyze("grup D, l'home") == ["grup", "d", "hom"]
+
+
+def test_elided_words_go_where_stop_words_stay():
+    analyzer = Analyzer(LexicalConfig("french", stop_words=False))
+    assert analyzer.analyze("l'avion de la mer") == ["avion", "de", "la", "mer"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("catalan", "l'home", ["l", "hom"]),
+        (
+            "french",
+            "L'économie, lorsqu'il parle de vitamine C",
+            ["econom", "lorsqu", "parl", "vitamin"],
+        ),
+        ("italian", "dell'arte, c'è", ["arte", "c"]),
+    ],
+)
+def test_a_collection_of_version_1_keeps_its_words(language, text, words):
+    newest = recorded(LexicalConfig(language))
+    assert newest.analyzer == 2
+    analyzer = Analyzer(LexicalConfig.of(structs.replace(newest, analyzer=1)))
+    assert analyzer.analyze(text) == words
+    assert recorded(analyzer.config).analyzer == 1
+
+
 def test_arabic_words_meet_with_and_without_vowel_marks():
     arabic = Analyzer(LexicalConfig("arabic"))
 
@@ -251,8 +304,11 @@ def test_settings_survive_a_manifest():
 
 
 def test_words_of_another_analyser_version_are_refused():
-    with pytest.raises(MismatchError, match="version 0; build"):
-        LexicalConfig.of(structs.replace(recorded(LexicalConfig()), analyzer=0))
+    for version in (0, 3):
+        with pytest.raises(MismatchError, match=f"version 1 to 2, found version {version}; build"):
+            LexicalConfig.of(structs.replace(recorded(LexicalConfig()), analyzer=version))
+    with pytest.raises(InputError, match=r"one of the versions \(1, 2\), found 3"):
+        LexicalConfig(analyzer=3)
 
 
 def test_words_of_another_stemmer_version_are_read_with_a_warning():
