@@ -60,20 +60,22 @@ def flops(query_frequency: NDArray[np.float64], document_frequency: NDArray[np.f
 
 def sparse_facts(collection: Collection, queries: Sequence[SparseVectors]) -> dict[str, Any]:
     """Index bytes, mean active terms of documents and queries, and the FLOPS measure."""
-    held = collection.index.document_frequency()
+    terms, held = collection.index.frequencies()
     learned = learned_terms(collection)
     facts = {
         "index_bytes": collection.size_bytes,
         "index_bytes_per_document": round(collection.size_bytes / max(len(collection), 1), 1),
-        "document_terms": _active(held, learned, len(collection)),
+        "document_terms": _active(terms, held, learned, len(collection)),
     }
     if queries:
-        asked = np.bincount(queries[0].terms, minlength=held.size)
-        shares = asked / len(queries[0]), held / max(len(collection), 1)
-        facts["query_terms"] = _active(asked, learned, len(queries[0]))
+        asked, times = np.unique(queries[0].terms, return_counts=True)
+        active = times / len(queries[0])
+        present = collection.index.document_frequency(asked) / max(len(collection), 1)
+        word = asked >= learned
+        facts["query_terms"] = _active(asked, times, learned, len(queries[0]))
         facts["flops"] = {
-            "learned": round(flops(shares[0][:learned], shares[1][:learned]), 4),
-            "lexical": round(flops(shares[0][learned:], shares[1][learned:]), 4),
+            "learned": round(flops(active[~word], present[~word]), 4),
+            "lexical": round(flops(active[word], present[word]), 4),
         }
     return facts
 
@@ -102,12 +104,14 @@ def term_counts(of: str, vectors: SparseVectors, collection: Collection) -> dict
     return {name: found.tolist() for name, found in counts.items() if found.any()}
 
 
-def _active(held: NDArray[np.int64], learned: int, rows: int) -> dict[str, float]:
+def _active(
+    terms: NDArray[np.int32], held: NDArray[np.int64], learned: int, rows: int
+) -> dict[str, float]:
     """Mean number of active terms of a row, in each channel; 0 of no rows."""
     rows = max(rows, 1)
     return {
-        "learned": round(float(held[:learned].sum()) / rows, 2),
-        "lexical": round(float(held[learned:].sum()) / rows, 2),
+        "learned": round(float(held[terms < learned].sum()) / rows, 2),
+        "lexical": round(float(held[terms >= learned].sum()) / rows, 2),
     }
 
 

@@ -12,24 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from tamis.index.errors import InputError
-from tamis.index.files.array_file import map_array
 from tamis.index.files.closing import Closing
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import FREQUENCY, dictionary_part
 from tamis.index.generations.manifest import pin_current
 from tamis.index.generations.parts import check_files, open_parts
+from tamis.index.generations.words import checked_dictionary, open_dictionary
 from tamis.index.index import Index
-from tamis.index.segment.dictionary import Dictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.file_entry import FileEntry
     from tamis.index.generations.manifest import Manifest
     from tamis.index.generations.settings import CollectionSettings
+    from tamis.index.segment.dictionary import Dictionary
 
 QUERY_SIDE = "query"  # folder of the encoder's query side, when it needs no model
 
@@ -71,7 +69,7 @@ class Collection(Closing):
         check_files(storage, manifest, verify)
         _refuse_vectors_alone(storage, manifest)
         index = Index(storage.root, manifest, open_parts(storage, manifest), pin)
-        return Collection(storage, index, _checked_dictionary(storage, manifest))
+        return Collection(storage, index, checked_dictionary(storage, manifest))
 
     def refresh(
         self, verify: Literal["full", "lazy"] = "full", known: Index | None = None
@@ -95,7 +93,7 @@ class Collection(Closing):
     def _dictionary_of(self, manifest: Manifest) -> Dictionary | None:
         """That of another generation; files that both share are neither opened nor read again."""
         if self.dictionary is None:
-            return _checked_dictionary(self.storage, manifest)
+            return checked_dictionary(self.storage, manifest)
         before, arrays = self.index.manifest.files, self.dictionary.arrays()
         same = {
             part: arrays[part]
@@ -106,7 +104,7 @@ class Collection(Closing):
             manifest.settings.lexical == self.settings.lexical
         ):
             return open_dictionary(self.storage, manifest.files, same)  # checked already
-        return _checked_dictionary(self.storage, manifest)
+        return checked_dictionary(self.storage, manifest)
 
     def again(self) -> Collection:
         """The same generation, which stays open when this one is closed."""
@@ -166,26 +164,6 @@ class Collection(Closing):
     def weights_of(self, doc: int, terms: NDArray[Any]) -> NDArray[Any]:
         """The stored weights of ``terms`` in one document, 0 where it lacks a term."""
         return self.index.weights_of(doc, terms)
-
-
-def open_dictionary(
-    storage: Storage, files: Mapping[str, FileEntry], known: Mapping[str, NDArray[Any]] = {}
-) -> Dictionary | None:
-    """The words of the lexical channel, but for ``known`` arrays; None where there is none."""
-    arrays = {
-        part: known[part] if part in known else map_array(storage, name, entry)
-        for name, entry in files.items()
-        if (part := dictionary_part(name)) is not None
-    }
-    return Dictionary.from_arrays(arrays) if arrays else None
-
-
-def _checked_dictionary(storage: Storage, manifest: Manifest) -> Dictionary | None:
-    dictionary = open_dictionary(storage, manifest.files)
-    recorded = manifest.settings.lexical
-    if dictionary is not None and recorded is not None:
-        dictionary.check_prefix(recorded.words, recorded.fingerprint)
-    return dictionary
 
 
 def _refuse_vectors_alone(storage: Storage, manifest: Manifest) -> None:

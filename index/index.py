@@ -16,7 +16,7 @@ from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import SEGMENTS, Draft, dictionary_part
 from tamis.index.generations.manifest import Pin, pin_current, refuse_existing
 from tamis.index.generations.part_writer import finished_part
-from tamis.index.generations.parts import best_of, check_files, open_parts
+from tamis.index.generations.parts import best_of, check_files, frequencies_of, open_parts
 from tamis.index.generations.settings import CollectionSettings
 from tamis.index.generations.spool import spooled
 from tamis.index.params import IndexConfig, SearchParams
@@ -229,12 +229,21 @@ class Index:
                 f"{field!r}; declare fields when the index is made"
             )
 
-    def document_frequency(self) -> NDArray[np.int64]:
-        """How many documents hold each term: ``[vocab_size]``. Reads every deleted document."""
-        counts = np.zeros(self.vocab_size, np.int64)
-        for part in self.parts:
-            counts += part.document_frequency(self.vocab_size)
-        return counts
+    def frequencies(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The terms that documents hold, rising, and how many hold each.
+
+        Reads every deleted document.
+        """
+        return frequencies_of(self.parts)
+
+    def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many documents hold each of ``terms``: ``[n]``. Reads every deleted document."""
+        held, counts = self.frequencies()
+        if held.size == 0:
+            return np.zeros(len(terms), np.int64)
+        places = held.searchsorted(terms)
+        found = held.take(places, mode="clip") == terms
+        return np.where(found, counts.take(places, mode="clip"), 0)
 
     def search(
         self,

@@ -219,7 +219,7 @@ def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float)
     sampled_words = len(index.dictionary) if index.dictionary is not None else 0
     words = int(sampled_words * factor**HEAPS_EXPONENT)
     learned = index.index.vocab_size - sampled_words
-    frequencies = index.index.document_frequency()
+    _, frequencies = index.index.frequencies()
     entries = int(frequencies.sum())
     common = int((frequencies * factor >= COMMON).sum() * (words / max(sampled_words, 1)) ** 0.5)
     once_bytes = index.size_bytes_of("query/", "/documents.dictionary")

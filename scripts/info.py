@@ -54,9 +54,9 @@ def read_info(folder: Path) -> dict[str, Any]:
     """
     import msgspec
 
-    from tamis.index.collection import open_dictionary
     from tamis.index.files.storage import Storage
     from tamis.index.generations.manifest import FORMAT, read_current
+    from tamis.index.generations.words import open_dictionary
     from tamis.index.upkeep.inspection import bytes_by_part
 
     storage = Storage(folder)

@@ -202,18 +202,26 @@ class Part:
         terms, weights = self.stored.segment.row(doc)
         return (terms if self.stored.terms is None else self.stored.terms[terms]), weights
 
-    def document_frequency(self, vocab_size: int) -> NDArray[np.int64]:
-        """How many of its documents that are not deleted hold each term: ``[vocab_size]``."""
-        segment, counts = self.stored.segment, np.zeros(vocab_size, np.int64)
-        held = segment.document_frequency(np.arange(segment.vocab_size, dtype=np.int32))
-        if self.stored.terms is None:
-            counts[: held.size] = held
-        else:
-            counts[self.stored.terms] = held
+    def frequencies(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Terms, rising, and how many of its documents that are not deleted hold each."""
+        segment = self.stored.segment
+        numbers = np.arange(segment.vocab_size, dtype=np.int32)
+        counts = segment.document_frequency(numbers)
         if self.live is not None:
-            gone = self.rows(np.flatnonzero(~self.live), vocab_size)
-            counts -= np.bincount(gone.terms, minlength=vocab_size)
-        return counts
+            gone = segment.rows(np.flatnonzero(~self.live))
+            counts -= np.bincount(gone.terms, minlength=counts.size)
+        terms = numbers if self.stored.terms is None else self.stored.terms
+        return terms[counts > 0], counts[counts > 0]
+
+
+def frequencies_of(parts: Sequence[Part]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """`Part.frequencies` of several parts together."""
+    found = [part.frequencies() for part in parts]
+    every = np.concatenate([np.zeros(0, np.int32), *(terms for terms, _ in found)])
+    terms, places = np.unique(every, return_inverse=True)
+    counts = np.zeros(terms.size, np.int64)
+    np.add.at(counts, places, np.concatenate([np.zeros(0, np.int64), *(c for _, c in found)]))
+    return terms, counts
 
 
 def check_files(

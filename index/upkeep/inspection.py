@@ -12,7 +12,7 @@ import numpy as np
 
 from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import pin_current
-from tamis.index.generations.parts import open_parts
+from tamis.index.generations.parts import frequencies_of, open_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +55,7 @@ def posting_lengths(path: str | Path) -> list[LengthClass]:
     """
     storage = Storage(path)
     manifest, pin = pin_current(storage)
-    counts = np.zeros(manifest.vocab_size, np.int64)
-    for part in open_parts(storage, manifest):
-        counts += part.document_frequency(manifest.vocab_size)
+    _, counts = frequencies_of(open_parts(storage, manifest))
     pin.release()
     return length_classes(counts)
 

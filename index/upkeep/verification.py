@@ -21,6 +21,8 @@ from tamis.index.generations.manifest import (
     pin_current,
     read_current,
 )
+from tamis.index.generations.parts import open_parts
+from tamis.index.generations.words import checked_dictionary
 from tamis.index.segment.documents import Documents
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ def _examined(storage: Storage, manifest: Manifest, progress: Callable[[int, int
             problems.append(_of_file(storage, manifest, name, error))
         done += entry.size_bytes
         progress(done, manifest.size_bytes)
+    if not problems:
+        problems = _opened(storage, manifest)
     waiting, of_logs = _examine_logs(storage, manifest)
     return Report(
         manifest.generation,
@@ -111,6 +115,18 @@ def _examined(storage: Storage, manifest: Manifest, progress: Callable[[int, int
         waiting,
         (*problems, *of_logs),
     )
+
+
+def _opened(storage: Storage, manifest: Manifest) -> list[Problem]:
+    """What a reader meets that opens a generation all of whose files are as they were written."""
+    try:
+        open_parts(storage, manifest)
+        checked_dictionary(storage, manifest)
+    except TamisError as error:
+        nothing = "nothing: readers refuse the generation, whose files are as they were written"
+        name = manifest_name(manifest.generation)
+        return [Problem(name, error.code, str(error), nothing, FROM_A_COPY)]
+    return []
 
 
 def repair(path: str | Path) -> list[str]:

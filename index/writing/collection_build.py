@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tamis.index.collection import open_dictionary
 from tamis.index.errors import InputError
 from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads it at run time
 from tamis.index.files.lock import FolderLock, refuse_foreign
@@ -22,6 +21,7 @@ from tamis.index.generations.manifest import BUILD, refuse_existing
 from tamis.index.generations.part_writer import TextWriter, finished_part
 from tamis.index.generations.settings import CollectionSettings  # noqa: TC001  msgspec reads it
 from tamis.index.generations.spool import Batches
+from tamis.index.generations.words import open_dictionary
 from tamis.index.params import IndexConfig
 from tamis.index.segment.builder import write_segment
 from tamis.index.segment.calibration import SMALL

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from tamis.index.collection import open_dictionary
 from tamis.index.errors import StoppedError
 from tamis.index.files.progress import Progress, silent
 from tamis.index.generations.draft import FREQUENCY, SEGMENTS, Draft, dictionary_prefix
 from tamis.index.generations.manifest import pin_current
 from tamis.index.generations.parts import Part, Stored, open_parts
+from tamis.index.generations.words import open_dictionary
 from tamis.index.index import Index
 from tamis.index.segment.identifiers import hashes_of
 from tamis.index.writing.merging import choose, small_tail
@@ -104,7 +104,7 @@ class Publisher:
         """
         with self._publishing:
             draft = self._draft()
-            change = np.zeros(vocab_size, np.int64)
+            change = _Change(self._first_term, self._words(words))
             with self._storage.together():
                 ids = pending.ids()
                 left = self._without(pending.touched())
@@ -116,11 +116,17 @@ class Publisher:
                     order = self._order(self._new_folder(), left[kept:], vocab_size)
                     self._append(draft, replace(order, pending=pending, logs=logs), change)
                 if self._frequency is not None:
-                    frequency = change[self._first_term :]
+                    frequency = change.counts
                     frequency[: self._frequency.size] += self._frequency
                     draft.put_dictionary({**words, FREQUENCY: frequency.astype(np.int32)})
                     self._frequency = frequency
             self._publish(draft, vocab_size, log, self.manifest.settings)
+
+    def _words(self, arrays: Mapping[str, NDArray[Any]]) -> int:
+        """How many words there are with those of the dictionary's arrays, if it has grown."""
+        if arrays:
+            return arrays["offsets"].size - 1
+        return self._frequency.size if self._frequency is not None else 0
 
     def change_settings(self, settings: CollectionSettings) -> None:
         """Publish the same documents with other settings."""
@@ -241,22 +247,22 @@ class Publisher:
             return 0
         return small_tail(self.index.parts, documents)
 
-    def _mark_deleted(self, draft: Draft, left: Sequence[Part], change: NDArray[np.int64]) -> None:
+    def _mark_deleted(self, draft: Draft, left: Sequence[Part], change: _Change) -> None:
         """Mark what parts have lost; take it off the terms' frequencies."""
         for before, now in zip(self.index.parts, left, strict=False):
             if now is not before:
                 gone = np.setdiff1d(before.live_docs, now.live_docs, assume_unique=True)
                 rows = before.rows(gone, self.manifest.vocab_size)
-                change -= np.bincount(rows.terms, minlength=change.size)
+                change.take(rows.terms, -1)
                 assert now.live is not None
                 draft.set_live(now.entry.name, now.live)
 
-    def _take_out(self, draft: Draft, parts: Sequence[Part], change: NDArray[np.int64]) -> None:
+    def _take_out(self, draft: Draft, parts: Sequence[Part], change: _Change) -> None:
         """Leave parts out, whose documents are written anew; take them off the frequencies."""
         for part in parts:
             draft.drop(part.entry.name)
-            vocab_size = self.manifest.vocab_size
-            change[:vocab_size] -= part.document_frequency(vocab_size)
+            terms, counts = part.frequencies()
+            change.take(terms, -counts)
 
     def _order(self, folder: str, parts: Sequence[Part], vocab_size: int) -> SegmentOrder:
         precision, columns = self.manifest.precision, self.index.columns
@@ -278,14 +284,14 @@ class Publisher:
         finally:
             self._busy.discard(order.folder)
 
-    def _append(self, draft: Draft, order: SegmentOrder, change: NDArray[np.int64]) -> None:
+    def _append(self, draft: Draft, order: SegmentOrder, change: _Change) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
         entry, files, *_ = self._written_next(order, silent)
         draft.insert(len(draft.segments), entry, files)
         stored = Stored.open(self._storage, entry, files, self.manifest.precision)
         part = Part(stored, entry, 0, None)
         self._opened.append(part)
-        change += part.document_frequency(change.size)
+        change.take(*part.frequencies())
 
     def _publish(
         self, draft: Draft, vocab_size: int, log: int, settings: CollectionSettings
@@ -322,6 +328,25 @@ class Publisher:
 
 def _size_bytes(part: Part) -> int:
     return sum(file.size_bytes for file in part.stored.files.values())
+
+
+class _Change:
+    """How many more documents hold each word than before.
+
+    Attributes:
+        counts: ``[words]``.
+    """
+
+    def __init__(self, first_term: int, words: int) -> None:
+        self._first_term = first_term
+        self.counts = np.zeros(words, np.int64)
+
+    def take(self, terms: NDArray[np.int32], counts: NDArray[np.int64] | int) -> None:
+        """So many more documents hold these terms; those that are no words are passed over."""
+        if self.counts.size:
+            words = terms >= self._first_term
+            more = np.broadcast_to(counts, terms.shape)[words]
+            np.add.at(self.counts, terms[words] - self._first_term, more)
 
 
 def _frequency(dictionary: Dictionary) -> NDArray[np.int64]:

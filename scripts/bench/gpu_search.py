@@ -78,7 +78,7 @@ def measure_gpu_search(documents: int, folder: Path | None = None) -> dict[str, 
     return {
         "vectors": f"synthetic, seed {SEED}",
         "documents": documents,
-        "nnz_per_document": round(index.document_frequency().sum() / documents, 1),
+        "nnz_per_document": round(index.frequencies()[1].sum() / documents, 1),
         "built_s": built_s,
         "resident": on_gpu.resident,
         "loaded_s": round(loaded_s, 2),
@@ -119,7 +119,7 @@ def _row(index: Index, on_gpu: GpuIndex, queries: SparseVectors) -> dict[str, An
     took = _median_s(lambda: on_gpu.search(batch, DEEP))
     singles = [queries.rows(row, row + 1) for row in range(20)]
     one = [_median_s(partial(on_gpu.search, single, FIRST_PAGE)) for single in singles]
-    postings = int(index.document_frequency()[batch.terms].sum()) / BATCH
+    postings = int(index.document_frequency(batch.terms).sum()) / BATCH
     return {
         "terms": round(batch.nnz / BATCH, 1),
         "k": DEEP,

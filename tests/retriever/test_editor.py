@@ -134,6 +134,43 @@ def test_an_empty_index_takes_its_average_length_from_the_first_documents(tmp_pa
     assert not examine(tmp_path / "c").problems
 
 
+WORDLESS = {
+    "marks": lambda editor: editor.put([Passage("a", "!!! ???")]),
+    "stop words": lambda editor: editor.put([Passage("a", "the of and")]),
+    "nothing": lambda editor: editor.put([Passage("a", "")]),
+    "vector": lambda editor: editor.put_weighted([Passage("a", "")], [{}]),
+}
+
+
+@pytest.mark.parametrize("kind", WORDLESS)
+@pytest.mark.parametrize("wait", ["durable", "searchable"])
+@pytest.mark.parametrize("then", ["nothing", "optimize", "delete", "delete and optimize"])
+def test_a_first_generation_without_a_word_is_one_like_others(tmp_path, kind, wait, then):
+    path = tmp_path / "c"
+    create_index(path, encoder=None)
+    with Editor.open(path) as editor:
+        WORDLESS[kind](editor)
+        if wait == "searchable":
+            editor.commit()
+        if "delete" in then:
+            assert editor.delete(["a"]) == 1
+        if "optimize" in then:
+            editor.optimize()
+    assert not examine(path).problems
+    left = [] if "delete" in then else ["a"]
+    with Collection.open(path) as collection:
+        assert [collection.doc_id(doc) for doc in collection.index.live_docs()] == left
+    assert Searcher.open(path).search(["owl"])[0].hits == ()
+    with Editor.open(path) as editor:
+        editor.put([Passage("b", "an owl")], wait="searchable")
+    assert searched_words(path, "owl") == ["b"]
+    with Editor.open(path) as editor:
+        editor.delete(["b"])
+        editor.optimize()
+    assert searched_words(path, "owl") == []
+    assert not examine(path).problems
+
+
 def test_a_searcher_moves_to_the_newest_generation_when_asked(tmp_path):
     build(tmp_path / "c", passages(1, 2), encoder=None).close()
     old = Searcher.open(tmp_path / "c")

@@ -12,6 +12,7 @@ from letter_encoder import LetterEncoder
 from tamis.index import Collection, FormatError, InputError, MismatchError
 from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import publish
+from tamis.index.upkeep.verification import examine
 from tamis.retriever import LexicalConfig, Passage, indexing
 from tamis.retriever.indexing import index_corpus
 
@@ -61,7 +62,7 @@ def test_both_channels_lie_side_by_side(tmp_path):
     assert collection.index.vocab_size == 26 + len(words)
     dog = words.lookup("dog")
     assert words.document_frequency([dog]).tolist() == [10]
-    assert collection.index.document_frequency()[dog] == 10
+    assert collection.index.document_frequency(np.array([dog])).tolist() == [10]
     assert collection.weights_of(0, np.array([dog]))[0] > 0
     assert collection.weights_of(1, np.array([dog]))[0] == 0
 
@@ -80,6 +81,8 @@ def test_a_dictionary_that_is_not_the_vectors_own_is_refused(tmp_path):
     publish(storage, replace(manifest, generation=2, files=swapped))
     with pytest.raises(MismatchError, match="open the vectors with the collection they were"):
         Collection.open(first.path)
+    (problem,) = examine(first.path).problems  # though every file is as it was written
+    assert (problem.file, problem.code) == ("manifest-000002.json", "mismatch")
 
 
 def test_words_that_were_cut_are_counted(tmp_path):
