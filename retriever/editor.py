@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from tamis.index.errors import InputError, MismatchError
+from tamis.index.errors import InputError
 from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
 from tamis.index.segment.dictionary import DictionaryWriter
@@ -32,7 +32,7 @@ from tamis.retriever.corpus.chunking import (
 )
 from tamis.retriever.corpus.fields import check_fields, checked
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
-from tamis.retriever.models.encoder import load_encoder
+from tamis.retriever.own_encoder import check_own, own_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.vocabulary import parse_word
@@ -119,14 +119,15 @@ class Editor:
         """
         self.writer = writer
         self.encoder = encoder
-        _check_encoder(writer, encoder)
+        description = encoder.description if encoder is not None else None
+        check_own(writer.index.path, writer.settings.encoder, description)
         self._chunking = Chunking.of(writer.settings)
         self._take_words()
 
     @staticmethod
     def open(
         path: str | Path,
-        encoder: Encoder | None = None,
+        encoder: Encoder | str | Path | None = None,
         *,
         merge: bool = True,
         builder: BuildProcess | None = None,
@@ -135,7 +136,8 @@ class Editor:
 
         Args:
             path: its folder.
-            encoder: the one it was made with; None loads it.
+            encoder: the one it was made with, or another place of it; None loads it from the place
+                that the index remembers.
             merge: merge segments in the background.
             builder: as for `CollectionWriter.open`.
 
@@ -143,14 +145,12 @@ class Editor:
             LockedError: another writer is there; the message names its process.
             FormatError: no index of this format.
             CorruptionError: a file or the log is damaged.
-            MismatchError: the encoder has changed since.
+            MismatchError: the encoder is another one.
         """
         writer = CollectionWriter.open(path, merge=merge, builder=builder)
         try:
-            recorded = writer.settings.encoder
-            if encoder is None and recorded is not None:
-                encoder = load_encoder(recorded.location)
-            return Editor(writer, encoder)
+            own = own_encoder(writer.index.path, writer.settings.encoder, encoder)
+            return Editor(writer, own)
         except BaseException:
             writer.abandon()
             raise
@@ -324,14 +324,3 @@ class Editor:
             lexical = structs.replace(recorded, average_length=average)
             self.writer.change_settings(structs.replace(self.writer.settings, lexical=lexical))
         return average
-
-
-def _check_encoder(writer: CollectionWriter, encoder: Encoder | None) -> None:
-    recorded = writer.settings.encoder
-    expected = recorded.fingerprint if recorded is not None else None
-    found = encoder.description.fingerprint if encoder is not None else None
-    if expected != found:
-        raise MismatchError(
-            f"{writer.index.path}: expected the encoder with fingerprint {expected}, found "
-            f"{found}; use the one the index was made with, or index the corpus anew"
-        )

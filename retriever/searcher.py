@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tamis.index.collection import QUERY_SIDE, Collection
-from tamis.index.errors import InputError, MismatchError
+from tamis.index.collection import Collection
+from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.grouping import Groups
-from tamis.retriever.models.encoder import load_query_encoder
-from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.own_encoder import own_query_encoder
 from tamis.retriever.queries import EncodedQueries
 from tamis.retriever.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
@@ -65,6 +64,7 @@ class Searcher:
         path: str | Path,
         verify: Literal["full", "lazy"] = "full",
         reranker: Reranker | None = None,
+        encoder: str | Path | QueryEncoder | None = None,
     ) -> Searcher:
         """Open a collection with the query side it was built for.
 
@@ -72,14 +72,18 @@ class Searcher:
             path: its folder.
             verify: see `Collection.open`.
             reranker: the second stage; see `with_reranker`.
+            encoder: the encoder it was built with, or another place of it; None takes the place
+                that the collection remembers.
 
         Raises:
             FormatError: the folder is no finished index of this version.
             CorruptionError: a file differs from what was written.
-            MismatchError: the encoder it was built with has changed since.
+            InputError: there is no encoder at its place; the message says which one is wanted.
+            MismatchError: another encoder than the one it was built with is there.
         """
         collection = Collection.open(path, verify)
-        found = Searcher(_query_encoder(collection), collection, _lexical_queries(collection))
+        own = own_query_encoder(collection, encoder)
+        found = Searcher(own, collection, _lexical_queries(collection))
         return found if reranker is None else found.with_reranker(reranker)
 
     def with_reranker(self, reranker: Reranker) -> Searcher:
@@ -99,7 +103,7 @@ class Searcher:
             return self
         encoder = self.encoder
         if collection.settings.encoder != self.collection.settings.encoder:
-            encoder = _query_encoder(collection)
+            encoder = own_query_encoder(collection)
         analyzer = self.lexical.analyzer if self.lexical is not None else None
         return Searcher(encoder, collection, _lexical_queries(collection, analyzer), self.reranker)
 
@@ -326,23 +330,6 @@ def _best(results: Sequence[SearchResult], k: int, groups: Groups | None) -> lis
     if groups is None:
         return [replace(result, hits=result.hits[:k]) for result in results]
     return [replace(result, hits=groups.collect(result.hits)) for result in results]
-
-
-def _query_encoder(collection: Collection) -> QueryEncoder | None:
-    """The query side a collection was built for: its own copy, or the model it names."""
-    recorded = collection.settings.encoder
-    if recorded is None:
-        return None
-    if recorded.query_side == "table":
-        return TableQueryEncoder.load(collection.path / QUERY_SIDE)
-    encoder = load_query_encoder(recorded.location)
-    if encoder.description.fingerprint != recorded.fingerprint:
-        raise MismatchError(
-            f"{collection.path}: expected encoder {recorded.location} with fingerprint "
-            f"{recorded.fingerprint}, found {encoder.description.fingerprint}; "
-            "restore that version of the model, or index the corpus anew"
-        )
-    return encoder
 
 
 def _lexical_queries(

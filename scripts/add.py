@@ -9,6 +9,7 @@ import typer
 from tamis.scripts.corpus import (
     DeviceOption,
     IdFieldOption,
+    OwnEncoderOption,
     TextFieldOption,
     TitleFieldOption,
     corpus_argument,
@@ -24,6 +25,7 @@ def add(
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,
+    encoder: OwnEncoderOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -34,17 +36,17 @@ def add(
     """
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.editor import Editor
-    from tamis.retriever.models.encoder import load_encoder
+    from tamis.retriever.own_encoder import own_encoder, recorded_encoder
     from tamis.scripts.info import read_info
 
-    began, recorded = perf_counter(), read_info(collection)["encoder"]
+    began = perf_counter()
     passages = read_passages(
         corpus, id_field=id_field, title_field=title_field, text_field=text_field
     )
-    encoder = load_encoder(recorded["location"], device=device) if recorded else None
+    own = own_encoder(collection, recorded_encoder(collection), encoder, device)
     with (
         warnings_said(),
-        Editor.open(collection, encoder) as editor,
+        Editor.open(collection, own) as editor,
         progress_on_terminal(lambda: count_passages(corpus)) as progress,
     ):
         written = editor.put(passages, wait="searchable", progress=progress)

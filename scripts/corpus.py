@@ -17,6 +17,16 @@ EncoderOption = Annotated[
 ModelOption = Annotated[
     str, typer.Option("--encoder", "-e", help="Hub name or folder of a model; default ships.")
 ]
+OwnEncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        "-e",
+        metavar="PLACE",
+        help="Where the index's own encoder lies now, a folder or a hub name; by default where it "
+        "lay when the index was made. Another encoder is refused.",
+    ),
+]
 IdFieldOption = Annotated[
     str | None, typer.Option(help="Field of the id; by default _id, id, docid or doc_id.")
 ]

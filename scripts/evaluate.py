@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.scripts.corpus import ChunkOption
-from tamis.scripts.options import refuse_beside, require_beside
+from tamis.scripts.options import is_given, refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def eval_command(
         typer.Option(help="Search this folder of `tamis index` instead of indexing the corpus."),
     ] = None,
     encoder: Annotated[
-        str, typer.Option(help="Encoder by name or folder; bm25 is the lexical channel alone.")
+        str,
+        typer.Option(
+            help="Encoder by name or folder; bm25 is the lexical channel alone. With --index, "
+            "where its own encoder lies now."
+        ),
     ] = "default",
     lexical: Annotated[bool, typer.Option(help="Use the lexical channel as well.")] = True,
     lexical_weight: Annotated[
@@ -125,7 +129,8 @@ def eval_command(
         if from_run is not None:
             found, against = _from_run(from_run, collections, options), None
         else:
-            asked = _Asked(_names(baseline), index, encoder, lexical, lexical_weight, chunk)
+            moved = encoder if is_given(context, "encoder") else None
+            asked = _Asked(_names(baseline), index, encoder, moved, lexical, lexical_weight, chunk)
             found, against = _searched(asked, collections, places, options)
         _write(found, run, out)
     _show(found, against, html, json)
@@ -148,6 +153,7 @@ class _Asked:
     baselines: list[str]
     index: Path | None
     encoder: str
+    moved: str | None  # where the index's own encoder lies now
     lexical: bool
     lexical_weight: float | None
     chunk: str | None
@@ -155,9 +161,9 @@ class _Asked:
 
 def _check_options(context: typer.Context) -> None:
     """Refuse options that others would silently win over."""
-    of_an_index = ("encoder", "lexical", "chunk")
+    of_an_index = ("lexical", "chunk")
     refuse_beside(context, "index", of_an_index, "an index has its own")
-    searching = ("index", *of_an_index, "lexical_weight", "baseline", "run")
+    searching = ("index", "encoder", *of_an_index, "lexical_weight", "baseline", "run")
     refuse_beside(context, "from_run", searching, "a run is measured as it is")
     described = (*searching, "from_run", "measures", "split", "queries", "qrels", "depth", "sample")
     refuse_beside(context, "suite", (*described, "timed_queries", "seed"), "the file describes it")
@@ -237,7 +243,7 @@ def _systems(asked: _Asked) -> "list[System]":
 
     specs = baseline_specs(asked.baselines)
     if asked.index is not None:
-        searcher = Searcher.open(asked.index)
+        searcher = Searcher.open(asked.index, encoder=asked.moved)
         searched = IndexedSystem(searcher, asked.index.name, asked.lexical_weight)
         return [*build_systems(specs), searched]
     chunk, name = asked.chunk, asked.encoder

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tamis.scripts.corpus import OwnEncoderOption
 from tamis.scripts.filters import FilterOption, parse_filter
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, print_json
@@ -52,6 +53,7 @@ def search(
         ),
     ] = None,
     group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
+    encoder: OwnEncoderOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
@@ -64,7 +66,8 @@ def search(
     require_beside(context, "group_by", ["group_size"])
     _check_query(query)
     say_if_first_use()
-    searcher = Searcher.open(folder, reranker=LazyReranker() if rerank is not None else None)
+    reranker = LazyReranker() if rerank is not None else None
+    searcher = Searcher.open(folder, reranker=reranker, encoder=encoder)
     options = SearchOptions(
         k=k,
         exact=exact,

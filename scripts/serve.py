@@ -55,6 +55,14 @@ def serve(
             min=0, max=65535, help="Port to listen on, by default 8080; 0 picks a free one."
         ),
     ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where the own encoder of an index lies now, a folder or a hub name; may be given "
+            "for several. Another encoder than an index was made with is refused.",
+        ),
+    ] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
     ] = None,
@@ -81,13 +89,14 @@ def serve(
     from tamis.api.http import logs
     from tamis.api.http.settings import read_settings
     from tamis.index.errors import InputError
-    from tamis.retriever.searcher import Searcher
+    from tamis.retriever.own_encoder import places_by_fingerprint, refuse_strangers
 
     flags = {
         "indexes": indexes or None,
         "data": str(data) if data is not None else None,
         "host": host,
         "port": port,
+        "encoder": encoder or None,
         "api_key_file": str(api_key_file) if api_key_file is not None else None,
         "allow_host": allow_host or None,
         "mcp": mcp or None,
@@ -109,15 +118,28 @@ def serve(
         from tamis.scripts.doctor import load_loops
 
         share_heaps()
+        places = places_by_fingerprint(settings.encoder)
         compile_elsewhere()
         kept = None
         if settings.data is not None:
-            kept = DataFolder(Path(settings.data), settings.encoders, BuildProcess())
-        searchers = {name: Searcher.open(folder) for name, folder in folders.items()}
+            kept = DataFolder(Path(settings.data), settings.encoders, BuildProcess(), places)
+        searchers = {name: _opened(folder, places) for name, folder in folders.items()}
+        living = kept.indexes.values() if kept is not None else ()
+        every = [*searchers.values(), *(index.searcher for index in living)]
+        refuse_strangers(places, [one.collection.settings.encoder for one in every])
         names = [*folders, *(kept.indexes if kept is not None else ())]
         if not names:  # else each index is asked once before the first request
             load_loops()
         run_server(searchers, door, partial(_say, names, json), settings, kept)
+
+
+def _opened(folder: Path, places: "Mapping[str, str]") -> "Searcher":
+    """A searcher whose encoder lies where ``places`` say, by fingerprint, or where it lay."""
+    from tamis.retriever.own_encoder import recorded_encoder
+    from tamis.retriever.searcher import Searcher
+
+    recorded = recorded_encoder(folder)
+    return Searcher.open(folder, encoder=places.get(recorded.fingerprint) if recorded else None)
 
 
 def compile_elsewhere() -> None:

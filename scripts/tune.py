@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tamis.scripts.corpus import OwnEncoderOption
 from tamis.scripts.info import calibration_lines
 from tamis.scripts.output import JsonOption, aligned, print_json
 
@@ -18,6 +19,7 @@ def tune(
             help="Real queries: one a line, JSON lines (.jsonl), or ids and texts (.tsv).",
         ),
     ],
+    encoder: OwnEncoderOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure an index with real queries, at least 50, and keep the fastest safe settings."""
@@ -25,7 +27,7 @@ def tune(
     from tamis.retriever.corpus.queries import read_query_texts
     from tamis.retriever.searcher import Searcher
 
-    vectors = Searcher.open(collection).encode(read_query_texts(queries))
+    vectors = Searcher.open(collection, encoder=encoder).encode(read_query_texts(queries))
     tuned = tune_index(collection, vectors)
     table = tuned.calibration
     if json:

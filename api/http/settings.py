@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "TAMIS_SERVE_"
 _LIMITS = "limits"
-_LISTS = ("indexes", "allow_host")
+_LISTS = ("indexes", "allow_host", "encoder")
 
 
 class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -30,6 +30,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
         data: folder of the indexes that clients create; None for none.
         host: address to listen on.
         port: 0 picks a free one.
+        encoder: where the own encoders of indexes lie now, if elsewhere than they lay.
         api_key_file: file with a key a line; None asks for no keys, on loopback alone.
         allow_host: names to answer to without keys, beside addresses and ``localhost``.
         mcp: answer the Model Context Protocol at ``/mcp`` too.
@@ -42,6 +43,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     data: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    encoder: tuple[str, ...] = ()
     api_key_file: str | None = None
     allow_host: tuple[str, ...] = ()
     mcp: bool = False

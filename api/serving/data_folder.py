@@ -61,6 +61,7 @@ class DataFolder:
         path: Path,
         encoders: Mapping[str, str] | None = None,
         builder: BuildProcess | None = None,
+        places: Mapping[str, str] = {},
     ) -> None:
         """Open all collections; one that is damaged does not keep the others from being served.
 
@@ -68,6 +69,7 @@ class DataFolder:
             path: the folder, made if there is none.
             encoders: where the encoders that clients may name lie, beside ``default``.
             builder: writes segments in a process of its own, and is closed with this.
+            places: where the own encoders of collections lie now, by fingerprint.
 
         Raises:
             InputError: it cannot be made or written to.
@@ -79,6 +81,7 @@ class DataFolder:
         self.path = path
         self._locations = {"default": "default", **(encoders or {})}
         self._encoders: dict[tuple[str, str], LazyEncoder] = {}
+        self._places = places
         self._changing = threading.RLock()
         self._builder = builder
         _make_folders(path)
@@ -208,7 +211,9 @@ class DataFolder:
 
     def _open_index(self, name: str) -> None:
         try:
-            living = LivingIndex(name, self.folder(name), self._encoder, self._builder)
+            living = LivingIndex(
+                name, self.folder(name), self._encoder, self._builder, self._places
+            )
             if self._reranker is not None:
                 living.use_reranker(self._reranker)
             self.indexes[name] = living

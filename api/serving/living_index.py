@@ -38,6 +38,7 @@ class LivingIndex:
         path: Path,
         encoder_of: Callable[[str, QueryEncoder], Encoder],
         builder: BuildProcess | None = None,
+        places: Mapping[str, str] = {},
     ) -> None:
         """Take up the folder; what its log holds becomes searchable.
 
@@ -46,6 +47,7 @@ class LivingIndex:
             path: its folder.
             encoder_of: the document side of a location and query side.
             builder: writes the segments in a process of its own.
+            places: where encoders lie now, by fingerprint; others lie where they lay.
 
         Raises:
             LockedError: another process writes there.
@@ -57,11 +59,11 @@ class LivingIndex:
         writer = CollectionWriter.open(path, builder=builder)
         try:
             writer.commit()
-            self.searcher = Searcher.open(path, "lazy")
             recorded = writer.settings.encoder
-            encoder = None
+            place = places.get(recorded.fingerprint) if recorded is not None else None
+            self.searcher, encoder = Searcher.open(path, "lazy", encoder=place), None
             if recorded is not None and self.searcher.encoder is not None:
-                encoder = encoder_of(recorded.location, self.searcher.encoder)
+                encoder = encoder_of(place or recorded.location, self.searcher.encoder)
             self._editor = Editor(writer, encoder)
         except BaseException:
             writer.abandon()

@@ -185,7 +185,7 @@ def test_a_searcher_moves_to_the_newest_generation_when_asked(tmp_path):
 
 def test_another_encoder_is_refused(tmp_path):
     build(tmp_path / "c", passages(1, 2)).close()
-    with pytest.raises(MismatchError, match="expected the encoder with fingerprint"):
+    with pytest.raises(MismatchError, match="expected the encoder that made the index"):
         Editor.open(tmp_path / "c", LetterEncoder("others"))
     Editor.open(tmp_path / "c", LetterEncoder()).close()  # the refused one let go of the lock
 

@@ -55,9 +55,9 @@ def refusal(tamis, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["eval", "sample", "--index", "i", "--encoder", "default"], ["--index", "--encoder"]),
         (["eval", "sample", "--index", "i", "--no-lexical"], ["--index", "--no-lexical"]),
         (["eval", "sample", "--from-run", "r", "--chunk", "9"], ["--from-run", "--chunk"]),
+        (["eval", "sample", "--from-run", "r", "--encoder", "e"], ["--from-run", "--encoder"]),
         (["eval", "--suite", "s.toml", "--seed", "4"], ["--suite", "--seed"]),
         (["eval", "sample", "--only", "bm25"], ["--suite", "--only"]),
         (["search", "i", "text", "--exact", "--recall", "0.99"], ["--exact", "--recall"]),
