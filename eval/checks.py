@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.eval.datasets import Dataset
+    from tamis.retriever.types import Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Summary:
         repeated_judgements: lines that repeat an earlier pair.
         queries_without_relevant: queries that no system can gain on.
         missing_documents: judged documents that the corpus lacks.
+        own_documents: queries that are documents: by id and text, and none is its own answer.
+        same_ids: queries whose id some document has.
         sha256: role of a file ("corpus", "queries", "qrels") -> checksum of its bytes.
     """
 
@@ -47,6 +50,8 @@ class Summary:
     repeated_judgements: int
     queries_without_relevant: int
     missing_documents: int
+    own_documents: int
+    same_ids: int
     sha256: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,11 +69,13 @@ def check(dataset: Dataset, *, allow_missing: bool = False) -> Summary:
             missing; the message says how many and names the first three.
     """
     absent = {doc_id: None for judged in dataset.qrels.values() for doc_id in judged}
-    hashes, empty = array("Q"), 0
+    hashes, empty, own, same = array("Q"), 0, 0, 0
     for passage in dataset.corpus():
         hashes.append(xxhash.xxh3_64_intdigest(passage.doc_id.encode()))
         absent.pop(passage.doc_id, None)
         empty += not passage.content.strip()
+        same += passage.doc_id in dataset.queries
+        own += _is_own(passage, dataset)
     if not hashes:
         raise InputError(f"{dataset.name}: expected documents, found none; check the corpus file")
     _check_duplicates(dataset, np.frombuffer(hashes, np.uint64))
@@ -78,10 +85,20 @@ def check(dataset: Dataset, *, allow_missing: bool = False) -> Summary:
             f"{len(absent)} missing, such as {', '.join(map(repr, list(absent)[:3]))}; "
             "use the corpus of these judgements, or pass --allow-missing"
         )
-    return _summary(dataset, len(hashes), empty, len(absent))
+    return _summary(dataset, len(hashes), empty, len(absent), own, same)
 
 
-def _summary(dataset: Dataset, documents: int, empty: int, missing: int) -> Summary:
+def _is_own(passage: Passage, dataset: Dataset) -> bool:
+    """Whether a document is a query: the same id and text, and not judged to answer itself."""
+    asked = dataset.queries.get(passage.doc_id)
+    if asked is None or dataset.qrels[passage.doc_id].get(passage.doc_id, 0) > 0:
+        return False
+    return asked.split() in (passage.text.split(), passage.content.split())
+
+
+def _summary(
+    dataset: Dataset, documents: int, empty: int, missing: int, own: int, same: int
+) -> Summary:
     judged = dataset.qrels
     grades = Counter(grade for query in judged.values() for grade in query.values())
     fruitless = sum(max(query.values(), default=0) <= 0 for query in judged.values())
@@ -94,6 +111,8 @@ def _summary(dataset: Dataset, documents: int, empty: int, missing: int) -> Summ
         dataset.repeated_judgements,
         fruitless,
         missing,
+        own,
+        same,
         _checksums(dataset.files),
     )
 

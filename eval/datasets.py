@@ -6,7 +6,6 @@ Knows the layouts of BEIR, MS MARCO, TREC and ``ir_datasets``; knows nothing of 
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.eval.protocol import Protocol, protocol_of
+from tamis.eval.registry import is_known, read_collection
 from tamis.index.errors import InputError
 from tamis.index.files.lines import find_file
 from tamis.retriever.corpus.judgements import read_judgements
 from tamis.retriever.corpus.passages import read_documents
 from tamis.retriever.corpus.queries import read_queries
-from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from tamis.retriever.types import Passage
 
 DATA_VARIABLE = "TAMIS_DATA"
 SAMPLE = "squadshifts-new-wiki"
@@ -105,7 +106,7 @@ def load_dataset(
         return _from_files(Path(bare), queries, qrels, split or "test")
     folder = resolve(bare, data)
     if folder is None:
-        return _from_ir_datasets(bare, split)
+        return _from_registry(bare, split)
     shown = _shown_name(bare, folder)
     if find_file(folder, "collection.tsv"):
         found = _msmarco_files(folder, split or "dev.small")
@@ -146,7 +147,7 @@ def resolve(name: str, data: Path | None = None) -> Path | None:
         for candidate in (root / name, root / name.removeprefix("beir/")):
             if candidate.is_dir():
                 return candidate
-    if "/" in name and importlib.util.find_spec("ir_datasets") is not None:
+    if is_known(name):
         return None
     known = sorted({p.name for root in roots for p in root.iterdir() if p.is_dir()})
     nearest = difflib.get_close_matches(name, known, 3, 0.4) or known[:12]
@@ -214,8 +215,13 @@ def _msmarco_files(folder: Path, split: str) -> dict[str, Path]:
 
 
 def _from_files(corpus: Path, queries: Path, qrels: Path, split: str) -> Dataset:
-    name = corpus.name.split(".")[0]
-    return _assemble(name, split, {"corpus": corpus, "queries": queries, "qrels": qrels})
+    """A corpus with queries and judgements; in a published folder, the folder's rules hold."""
+    files = {"corpus": corpus, "queries": queries, "qrels": qrels}
+    found = _assemble(corpus.name.split(".")[0], split, files)
+    if found.name not in ("corpus", "collection"):
+        return found
+    folder = corpus.resolve().parent
+    return replace(found, protocol=protocol_of(_shown_name(str(folder), folder), split))
 
 
 def _assemble(name: str, split: str, files: dict[str, Path]) -> Dataset:
@@ -259,35 +265,17 @@ def _check_queries(
         )
 
 
-def _from_ir_datasets(name: str, split: str | None) -> Dataset:
-    import ir_datasets
-
+def _from_registry(name: str, split: str | None) -> Dataset:
     full = f"{name}/{split}" if split else name
-    try:
-        source = ir_datasets.load(full)
-    except KeyError as error:
-        raise InputError(
-            f"expected a dataset folder or an ir_datasets id, found {full!r}; "
-            "list the ids with `ir_datasets list`"
-        ) from error
-    grades: dict[str, dict[str, int]] = {}
-    for judgement in source.qrels_iter():
-        grades.setdefault(judgement.query_id, {})[judgement.doc_id] = judgement.relevance
-    texts = {query.query_id: query.default_text() for query in source.queries_iter()}
-    kept = {query: text for query, text in texts.items() if query in grades}
-    if not kept:
+    queries, judged, documents = read_collection(full)
+    if not queries:
         raise InputError(f"expected judged queries in {full!r}, found none; name a split of it")
     return Dataset(
         full,
         split or "test",
-        kept,
-        {query: grades[query] for query in kept},
-        lambda: (_passage(document) for document in source.docs_iter()),
+        queries,
+        {query: judged.grades[query] for query in queries},
+        documents,
         protocol_of(full, split or "test"),
+        repeated_judgements=judged.repeated,
     )
-
-
-def _passage(document: Any) -> Passage:  # noqa: ANN401  one of a hundred record types
-    title = getattr(document, "title", "")
-    text = getattr(document, "text", None)
-    return Passage(document.doc_id, document.default_text() if text is None else text, title or "")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from dataclasses import asdict, dataclass, field
+import warnings
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tamis.eval.checks import Summary, check
 from tamis.eval.efficiency import latencies, peak_memory_bytes, rounded
 from tamis.eval.failures import Failure, failures
 from tamis.eval.measures import Measure, means, measurable, parse_measures, per_query
 from tamis.eval.provenance import provenance
+from tamis.eval.registry import DatasetWarning
 from tamis.eval.run import Run
 from tamis.eval.systems import caches
 from tamis.index.errors import InputError
@@ -39,6 +41,8 @@ class Options:
         allow_missing: accept judged documents that the corpus lacks.
         explained: worst queries to explain, by the first measure.
         seed: of everything random.
+        own_document: what becomes of a document whose id is the query's in that query's ranking;
+            None drops it where the collection's rules say so, and where the queries are documents.
 
     Raises:
         InputError: a measure that does not exist.
@@ -50,6 +54,7 @@ class Options:
     allow_missing: bool = False
     explained: int = 0
     seed: int = 0
+    own_document: Literal["drop", "keep"] | None = None
 
     def __post_init__(self) -> None:
         if self.measures is not None:
@@ -110,6 +115,7 @@ def evaluate(
     """
     measures = _measures(dataset, options)
     summary = check(dataset, allow_missing=options.allow_missing)
+    dataset = _with_own_rule(dataset, summary, options)
     began = perf_counter()
     ranker = system.prepare(dataset, work or caches())
     prepared = perf_counter()
@@ -151,6 +157,7 @@ def evaluate_run(
         )
     measures = _measures(dataset, options)
     summary = check(dataset, allow_missing=options.allow_missing)
+    dataset = _with_own_rule(dataset, summary, options)
     began = perf_counter()
     if dataset.protocol.drops_own_document:
         run = run.without_self()
@@ -198,6 +205,27 @@ def averaged(name: str, parts: Sequence[Evaluation]) -> Evaluation:
 def _measures(dataset: Dataset, options: Options) -> list[Measure]:
     names = dataset.protocol.measures if options.measures is None else options.measures
     return parse_measures(names, dataset.protocol.relevant_from)
+
+
+def _with_own_rule(dataset: Dataset, summary: Summary, options: Options) -> Dataset:
+    """The dataset with the rule for own documents that holds, which data may decide.
+
+    Warns:
+        DatasetWarning: neither the collection's rules nor the options decide.
+    """
+    rules, own = dataset.protocol, summary.own_documents
+    drops = rules.drops_own_document or 0 < own == summary.same_ids
+    if options.own_document is not None:
+        drops = options.own_document == "drop"
+    elif own and not rules.drops_own_document:
+        warnings.warn(
+            f"{dataset.label}: {own} queries are documents of the corpus, with the same id and "
+            f"text; each is {'left out of' if drops else 'kept in'} its own ranking, "
+            f"--own-document {'keep' if drops else 'drop'} does the opposite",
+            DatasetWarning,
+            stacklevel=3,
+        )
+    return replace(dataset, protocol=replace(rules, drops_own_document=drops))
 
 
 def _rank(ranker: Ranker, dataset: Dataset, depth: int, tag: str) -> Run:

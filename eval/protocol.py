@@ -1,12 +1,14 @@
 """Each collection's published rules of evaluation, as data.
 
 Sources: BEIR (Thakur et al., NeurIPS 2021) and its reference code for own documents, the twelve
-parts of CQADupStack and lengths; MS MARCO passage ranking (MRR@10 on dev); the TREC Deep Learning
-tracks' overviews (grade 1 is "related", not relevant, so binary measures count from grade 2).
+parts of CQADupStack and lengths; MS MARCO passage ranking (MRR@10 on dev); NIST's pages of the TREC
+Deep Learning tracks (grade 1 of a passage is "related", not relevant, so binary measures count from
+grade 2; a document is relevant from grade 1); ANTIQUE (Hashemi et al., ECIR 2020: from grade 3).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 
@@ -44,18 +46,16 @@ _PROTOCOLS = {
     "cqadupstack": Protocol(drops_own_document=True, parts=CQADUPSTACK_PARTS),
     "msmarco": _MSMARCO,
     "msmarco-passage": _MSMARCO,
-    "dl19": _GRADED,
-    "dl20": _GRADED,
-    "dl21": _GRADED,
-    "dl22": _GRADED,
-    "dl23": _GRADED,
+    "msmarco-document": replace(_MSMARCO, measures=("MRR@100", *_MSMARCO.measures[1:])),
+    "antique": Protocol(relevant_from=3),
     "msmarco-v2-dl21-22-pool": replace(
         _GRADED, measures=("nDCG@10", "Recall@100", "MRR@10", "MAP")
     ),
     "limit-small": Protocol(averaged=False),
 }
 
-_TREC_DL = {f"trec-dl-20{year}": f"dl{year}" for year in (19, 20, 21, 22, 23)}
+_TREC_DL = re.compile(r"(trec-)?dl-?((20)?(19|20|21|22|23)|hard)(-passages?|-doc\w*)?")
+_DOCUMENTS = re.compile(r"(ms-?marco|dl|trec).*-doc")
 
 
 def protocol_of(name: str, split: str) -> Protocol:
@@ -66,10 +66,12 @@ def protocol_of(name: str, split: str) -> Protocol:
             "cqadupstack/gis", "msmarco-passage/trec-dl-2019/judged").
         split: "test", "dev", "dl19", ...
     """
-    for part in (split, *reversed(name.split("/"))):
-        key = _TREC_DL.get(part, part).lower()
-        if key in _PROTOCOLS:
-            found = _PROTOCOLS[key]
-            is_part = key == "cqadupstack" and not name.lower().endswith(key)
+    parts = [part.lower().replace("_", "-") for part in (split, *reversed(name.split("/")))]
+    for part in parts:
+        if part in _PROTOCOLS:
+            found = _PROTOCOLS[part]
+            is_part = bool(found.parts) and not name.lower().endswith(part)
             return replace(found, parts=()) if is_part else found
+        if _TREC_DL.fullmatch(part):
+            return replace(_GRADED, relevant_from=1 if any(map(_DOCUMENTS.match, parts)) else 2)
     return Protocol()

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from tamis.eval.datasets import load_parts
 from tamis.eval.evaluate import Evaluation, Options, averaged, evaluate, load, save
+from tamis.eval.protocol import Protocol
 from tamis.eval.specs import SystemSpec, baseline_specs, build_systems, needed
 from tamis.eval.systems import fingerprint
 from tamis.index.errors import InputError
@@ -64,6 +65,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timed_queries: queries that latency is measured on.
         sample: at most so many queries of a dataset, drawn with ``seed``.
         seed: of everything random.
+        own_document: "drop" or "keep", whatever the rules of a dataset; see `Options`.
     """
 
     datasets: tuple[str, ...]
@@ -74,11 +76,18 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timed_queries: int = 200
     sample: int | None = None
     seed: int = 0
+    own_document: Literal["drop", "keep"] | None = None
 
     def options(self, *, allow_missing: bool = False, explained: int = 0) -> Options:
         """What `evaluate` needs of this."""
         return Options(
-            self.measures, self.depth, self.timed_queries, allow_missing, explained, self.seed
+            self.measures,
+            self.depth,
+            self.timed_queries,
+            allow_missing,
+            explained,
+            self.seed,
+            self.own_document,
         )
 
 
@@ -196,15 +205,19 @@ def _result(
 
 def _key(system: System, dataset: Dataset, options: Options) -> str:
     """Changes with whatever would change the result, but for the code."""
-    return fingerprint(
-        {
-            "settings": system.settings(),
-            "options": asdict(replace(options, explained=0)),
-            "queries": list(dataset.queries.items()),
-            "qrels": {query: sorted(of.items()) for query, of in dataset.qrels.items()},
-            "files": {role: path.stat().st_size for role, path in dataset.files.items()},
-        }
-    )
+    asked = asdict(replace(options, explained=0))
+    if options.own_document is None:
+        del asked["own_document"]  # older results have no such option
+    about = {
+        "settings": system.settings(),
+        "options": asked,
+        "queries": list(dataset.queries.items()),
+        "qrels": {query: sorted(of.items()) for query, of in dataset.qrels.items()},
+        "files": {role: path.stat().st_size for role, path in dataset.files.items()},
+    }
+    if dataset.protocol != Protocol(averaged=dataset.protocol.averaged):
+        about["rules"] = asdict(dataset.protocol)
+    return fingerprint(about)
 
 
 def result_path(out: Path, dataset: str, system: str) -> Path:

@@ -54,11 +54,13 @@ def caches() -> Path:
 
 def work_folder(dataset: Dataset, settings: Mapping[str, Any], work: Path) -> Path:
     """Where a system keeps what it made of a corpus: its name changes with corpus and settings."""
-    corpus = [
+    corpus: list[tuple[str, int, int]] = [
         (role, path.stat().st_size, path.stat().st_mtime_ns)
         for role, path in dataset.files.items()
         if role in ("corpus", "collection")
     ]
+    if not corpus:  # of a package that gives records: the version of what is taken for their text
+        corpus = [("default_text", 0, 0)]
     return work / f"{dataset.name.replace('/', '-')}-{fingerprint({'of': corpus, **settings})}"
 
 

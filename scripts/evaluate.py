@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -100,6 +100,13 @@ def eval_command(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Accept judged documents the corpus lacks.")
     ] = False,
+    own_document: Annotated[
+        Literal["drop", "keep"] | None,
+        typer.Option(
+            help="What to do with a document of the query's own id in that query's ranking; by "
+            "default what the collection's rules say: where queries are documents, drop it."
+        ),
+    ] = None,
     work: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps indexes between evaluations, instead of the cache."),
@@ -117,7 +124,13 @@ def eval_command(
     _check_options(context)
     explained = EXPLAINED if html is not None else 0
     options = Options(
-        tuple(_names(measures)) or None, depth, timed_queries, allow_missing, explained, seed
+        tuple(_names(measures)) or None,
+        depth,
+        timed_queries,
+        allow_missing,
+        explained,
+        seed,
+        own_document,
     )
     places = _Places(out, work or caches(), data, run)
     if suite is not None:
@@ -165,8 +178,9 @@ def _check_options(context: typer.Context) -> None:
     refuse_beside(context, "index", of_an_index, "an index has its own")
     searching = ("index", "encoder", *of_an_index, "lexical_weight", "baseline", "run")
     refuse_beside(context, "from_run", searching, "a run is measured as it is")
-    described = (*searching, "from_run", "measures", "split", "queries", "qrels", "depth", "sample")
-    refuse_beside(context, "suite", (*described, "timed_queries", "seed"), "the file describes it")
+    drawn = ("measures", "split", "queries", "qrels", "depth", "sample", "timed_queries", "seed")
+    described = (*searching, "from_run", *drawn, "own_document")
+    refuse_beside(context, "suite", described, "the file describes it")
     require_beside(context, "suite", ["only"])
 
 

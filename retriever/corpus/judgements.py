@@ -119,12 +119,21 @@ def _judgement(path: Path, line: int, cells: list[str]) -> Judgement:
 
 def _grade(path: Path, line: int, text: str) -> int:
     try:
-        grade = number(text)
-        if not grade.is_integer() or abs(grade) > MAX_GRADE:
-            raise ValueError
+        return whole_grade(text)
     except ValueError as error:
         raise InputError(
             f"{path}:{line}: expected a whole number up to {MAX_GRADE:,} as grade, found "
             f"{text!r}; map grades to 0, 1, 2, ..."
         ) from error
+
+
+def whole_grade(text: str) -> int:
+    """The grade that a column holds, such as 1 or 1.0.
+
+    Raises:
+        ValueError: it is no whole number, or beyond `MAX_GRADE`.
+    """
+    grade = number(text)
+    if not grade.is_integer() or abs(grade) > MAX_GRADE:
+        raise ValueError(f"no grade: {text!r}")
     return int(grade)

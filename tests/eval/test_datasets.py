@@ -90,11 +90,44 @@ def test_loose_files_make_a_dataset(beir, tmp_path):
         ("scifact", "test", False, 1),
         ("msmarco-passage/trec-dl-2019/judged", "test", False, 2),
         ("msmarco", "dl20", False, 2),
+        ("msmarco-passage/trec-dl-hard/fold1", "test", False, 2),
+        ("msmarco-passage-v2/trec-dl-2022", "judged", False, 2),
+        ("msmarco-document/trec-dl-2019/judged", "test", False, 1),
+        ("msmarco-document-v2/trec-dl-2021", "test", False, 1),
+        ("msmarco-doc", "dl19", False, 1),
+        ("dl19-passage", "test", False, 2),
+        ("dl20-doc", "test", False, 1),
+        ("beir/msmarco/test", "test", False, 1),
+        ("antique/test/non-offensive", "test", False, 3),
+        ("beir/cqadupstack/android", "test", True, 1),
     ],
 )
 def test_protocols_follow_the_published_rules(name, split, drops, level):
     rules = protocol_of(name, split)
     assert (rules.drops_own_document, rules.relevant_from) == (drops, level)
+
+
+@pytest.mark.parametrize(
+    "place", ["arguana", "cqadupstack/gis", "msmarco-passage", "limit-small", "other"]
+)
+def test_files_of_a_published_folder_keep_its_rules(beir, tmp_path, place):
+    folder = shutil.copytree(beir, tmp_path / place)
+    files = [folder / name for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")]
+    dataset = load_dataset(str(files[0]), queries=files[1], qrels=files[2])
+    assert dataset.protocol == load_dataset(str(folder)).protocol == protocol_of(place, "test")
+
+
+def test_queries_that_are_documents_are_counted_apart_from_namesakes(beir):
+    rows = {"d1": "a  tamis is a fine drum sieve", "d2": "other words", "d3": "drums"}
+    text = json.loads((beir / "corpus.jsonl").read_text().split("\n", 1)[0])["text"]
+    rows["d1"] = f" {text} "  # blanks do not matter
+    lines = [json.dumps({"_id": key, "text": value}) for key, value in rows.items()]
+    (beir / "queries.jsonl").write_text("\n".join(lines))
+    (beir / "qrels/test.tsv").write_text("d1\td2\t1\nd2\td1\t1\nd3\td1\t1\n")
+    summary = check(load_dataset(str(beir)))
+    assert (summary.own_documents, summary.same_ids) == (1, 3)
+    (beir / "qrels/test.tsv").write_text("d1\td1\t1\nd2\td1\t1\n")
+    assert check(load_dataset(str(beir))).own_documents == 0  # it is judged to answer itself
 
 
 def test_cqadupstack_is_its_twelve_parts(beir, tmp_path):

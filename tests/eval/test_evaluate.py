@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tamis.eval.datasets import load_dataset
 from tamis.eval.evaluate import Options, averaged, evaluate, evaluate_run, load, save
 from tamis.eval.provenance import provenance
+from tamis.eval.registry import DatasetWarning
 from tamis.eval.run import Run
 from tamis.index.errors import InputError
 
@@ -155,3 +157,42 @@ def test_measuring_a_thousand_long_rankings_is_quick(beir):
     began = time.process_time()
     evaluate_run(Run(scores), big, Options(allow_missing=True))
     assert time.process_time() - began < 6  # goal 2 s on an idle machine; loose for busy ones
+
+
+@pytest.fixture
+def mirror(beir):
+    """A collection whose queries are its documents d1 and d2; d3 answers d1, d1 answers d2."""
+    rows = [json.loads(line) for line in (beir / "corpus.jsonl").read_text().splitlines()]
+    asked = [{"_id": row["_id"], "text": row["text"]} for row in rows[:2]]
+    (beir / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    (beir / "qrels/test.tsv").write_text("d1\td3\t1\nd2\td1\t1\n")
+    answers = [{"d1": 9.0, "d3": 2.0}, {"d2": 9.0, "d1": 1.0}]
+    system = Fixed({row["text"]: ranking for row, ranking in zip(asked, answers, strict=True)})
+    return lambda name: (system, load_dataset(str(beir.rename(beir.parent / name))))
+
+
+def test_queries_that_are_documents_leave_their_own_rankings(mirror, tmp_path):
+    system, dataset = mirror("own-questions")
+    with pytest.warns(DatasetWarning, match="2 queries are documents .* left out of its own"):
+        report = evaluate(system, dataset, tmp_path).report
+    assert report["measures"]["MRR@10"] == 1.0
+    assert report["protocol"]["drops_own_document"] is True
+    assert (report["data"]["own_documents"], report["data"]["same_ids"]) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["own-questions", "arguana"])
+@pytest.mark.parametrize(("asked", "expected"), [("drop", 1.0), ("keep", 0.5)])
+def test_the_rule_for_own_documents_can_be_asked_for(mirror, tmp_path, name, asked, expected):
+    (system, dataset), options = mirror(name), Options(own_document=asked)
+    assert evaluate(system, dataset, tmp_path, options).measures["MRR@10"] == expected
+    run = Run({query: system.answers[text] for query, text in dataset.queries.items()})
+    assert evaluate_run(run, dataset, options).measures["MRR@10"] == expected
+
+
+def test_a_namesake_stays_in_the_ranking_and_own_documents_beside_namesakes_too(mirror, tmp_path):
+    system, dataset = mirror("own-questions")
+    texts = dict(dataset.queries)
+    renamed = replace(dataset, queries={"d1": texts["d1"], "d2": "another text"})
+    system.answers["another text"] = {"d2": 9.0, "d1": 1.0}
+    with pytest.warns(DatasetWarning, match="1 queries are documents .* kept in its own"):
+        assert evaluate(system, renamed, tmp_path).measures["MRR@10"] == 0.5
