@@ -87,7 +87,8 @@ def of_error(error: TamisError | OSError | MemoryError) -> RequestError:
         cause = error.__cause__
         if isinstance(cause, OSError | MemoryError):
             return of_error(cause)
-        return RequestError(503, error.code, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+        code = cause.code if isinstance(cause, TamisError) else error.code
+        return RequestError(503, code, str(error), {"Retry-After": str(RETRY_AFTER_S)})
     status = 422 if isinstance(error, InputError | MismatchError) else 500
     return RequestError(status, error.code, str(error))
 

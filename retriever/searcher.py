@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.files.storage import Storage
     from tamis.index.index import Index
     from tamis.index.topk import TopK
     from tamis.retriever.models.encoder import QueryEncoder
@@ -65,6 +66,7 @@ class Searcher:
         verify: Literal["full", "lazy"] = "full",
         reranker: Reranker | None = None,
         encoder: str | Path | QueryEncoder | None = None,
+        storage: Storage | None = None,
     ) -> Searcher:
         """Open a collection with the query side it was built for.
 
@@ -74,6 +76,7 @@ class Searcher:
             reranker: the second stage; see `with_reranker`.
             encoder: the encoder it was built with, or another place of it; None takes the place
                 that the collection remembers.
+            storage: how to reach the folder's files, when not in the plain way.
 
         Raises:
             FormatError: the folder is no finished index of this version.
@@ -81,7 +84,7 @@ class Searcher:
             InputError: there is no encoder at its place; the message says which one is wanted.
             MismatchError: another encoder than the one it was built with is there.
         """
-        collection = Collection.open(path, verify)
+        collection = Collection.open(path, verify, storage=storage)
         own = own_query_encoder(collection, encoder)
         found = Searcher(own, collection, _lexical_queries(collection))
         return found if reranker is None else found.with_reranker(reranker)

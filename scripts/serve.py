@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from socket import socket
 
-    from tamis.api.http.keys import ApiKeys
+    from tamis.api.http.keys import KeyFile
     from tamis.api.http.settings import Settings
     from tamis.api.serving.data_folder import DataFolder
     from tamis.retriever.searcher import Searcher
@@ -204,7 +204,7 @@ class Door(NamedTuple):
     """A bound address, and the keys that are asked for there."""
 
     listener: "socket"
-    keys: "ApiKeys | None"
+    keys: "KeyFile | None"
 
 
 def open_door(host: str, port: int, api_key_file: str | None = None) -> Door:
@@ -241,4 +241,5 @@ def run_server(
         mcp=settings.mcp,
         hosts=settings.allow_host if door.keys is None else None,
     )
-    run(app, door.listener, lambda: say(address_of(door.listener)))
+    on_hangup = door.keys.reload if door.keys is not None else None
+    run(app, door.listener, lambda: say(address_of(door.listener)), on_hangup)

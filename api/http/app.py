@@ -16,7 +16,7 @@ from tamis.api import problems
 from tamis.api.http.docs import docs
 from tamis.api.http.hosts import HostGuard
 from tamis.api.http.idempotency import Idempotency
-from tamis.api.http.keys import bearer
+from tamis.api.http.keys import KeyFile, bearer
 from tamis.api.http.openapi import describe
 from tamis.api.http.page import page
 from tamis.api.http.request_log import RequestLog
@@ -69,6 +69,8 @@ def create_app(
     """
     metrics = Metrics()
     service = Service(searchers, limits or Limits(), reranker, data, metrics)
+    if isinstance(keys, KeyFile):
+        service.watched["the key file"] = keys
     model_context = _model_context(service, keys) if mcp else None
 
     @asynccontextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tamis.api.problems import RequestError
+from tamis.api.serving.faults import Fault, told
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tamis.api.operations.operation import Access
 
 Role = Literal["read", "admin"]
+_Change = tuple[int, int, int, int, int]  # device, inode, bytes, times of the last changes
 SHORTEST_KEY = 16  # characters
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _REMEDY = "make one with `openssl rand -hex 32`"
@@ -52,30 +54,14 @@ class ApiKeys:
         ]
 
     @staticmethod
-    def read(path: str | Path) -> ApiKeys:
+    def read(path: str | Path) -> KeyFile:
         """Read a key a line; blank lines and lines that begin with # are left out.
 
         Raises:
             InputError: there is no such file, others may write it, there is no key in it, a key is
                 too short, or a role unknown.
         """
-        try:
-            with Path(path).open(encoding="utf-8") as file:
-                _refuse_writable(path, os.fstat(file.fileno()))
-                lines = file.read().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{path}: expected a file with one API key a line, found none to read "
-                f"({type(error).__name__}); check the path"
-            ) from error
-        by_role: dict[Role, list[str]] = {"admin": [], "read": []}
-        for number, line in enumerate(lines, start=1):
-            if line.strip() and not line.strip().startswith("#"):
-                role, key = _read_line(f"{path}:{number}", line.split())
-                by_role[role].append(key)
-        if not any(by_role.values()):
-            raise InputError(f"{path}: expected at least one key, found none; {_REMEDY}")
-        return ApiKeys(by_role["admin"], by_role["read"])
+        return KeyFile(path)
 
     def role(self, request: Request) -> Role | None:
         """Whose key a request carries: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
@@ -135,7 +121,68 @@ def _given(request: Request) -> str:
     return given.strip()
 
 
-def _read_line(place: str, words: list[str]) -> tuple[Role, str]:
+class KeyFile(ApiKeys):
+    """The keys of a file, which may change while they are asked for.
+
+    Attributes:
+        fault: why the file, as it is now, cannot be taken; the keys before go on to be those.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Read the file; see `ApiKeys.read`."""
+        self._path = path
+        self.fault: Fault | None = None
+        self._changed, self._known = _read_file(path)
+
+    def look_after(self) -> None:
+        """Read the file again if it has changed."""
+        if self.fault is not None or _last_change(self._path) != self._changed:
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the file again."""
+        error: InputError | None = None
+        try:
+            self._changed, self._known = _read_file(self._path)
+        except InputError as refused:
+            error = refused
+        self.fault = told(self.fault, error, f"the keys of {self._path} are those of before")
+
+
+def _last_change(path: str | Path) -> _Change | None:
+    try:
+        return _change_of(os.stat(path))
+    except OSError:  # told when it is read
+        return None
+
+
+def _change_of(found: os.stat_result) -> _Change:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _read_file(path: str | Path) -> tuple[_Change, list[_Known]]:
+    """When a file was changed, and its keys; raises InputError as `ApiKeys.read`."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = os.fstat(file.fileno())
+            _refuse_writable(path, found)
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: expected a file with one API key a line, found none to read "
+            f"({type(error).__name__}); check the path"
+        ) from error
+    known = [
+        _read_line(f"{path}:{number}", line.split())
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not line.strip().startswith("#")
+    ]
+    if not known:
+        raise InputError(f"{path}: expected at least one key, found none; {_REMEDY}")
+    return _change_of(found), known
+
+
+def _read_line(place: str, words: list[str]) -> _Known:
     role, key = ("admin", words[0]) if len(words) == 1 else (words[0], words[-1])
     if role not in ("read", "admin") or len(words) > 2:
         raise InputError(
@@ -147,7 +194,7 @@ def _read_line(place: str, words: list[str]) -> tuple[Role, str]:
             f"{place}: expected a key of at least {SHORTEST_KEY} ASCII characters, "
             f"found {len(key)}; {_REMEDY}"
         )
-    return ("read" if role == "read" else "admin"), key
+    return _Known("read" if role == "read" else "admin", _digest(key))
 
 
 def _digest(key: str) -> bytes:

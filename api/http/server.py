@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ipaddress
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -60,13 +62,19 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None]) -> None:
+def run(
+    app: FastAPI,
+    listener: socket.socket,
+    on_listening: Callable[[], None],
+    on_hangup: Callable[[], None] | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are finished.
 
     Args:
         app: of `create_app`; its service is told when the server begins to stop.
         listener: of `listen`.
         on_listening: called once connections are answered.
+        on_hangup: called on SIGHUP; None for what the system does then, which ends the server.
     """
     config = uvicorn.Config(
         app,
@@ -79,7 +87,7 @@ def run(app: FastAPI, listener: socket.socket, on_listening: Callable[[], None])
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
-    server = _Server(config, on_listening, app.state.service.stopping.set)
+    server = _Server(config, on_listening, app.state.service.stopping.set, on_hangup)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn raises the signal again after a clean stop
@@ -94,11 +102,15 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         on_listening: Callable[[], None],
         on_stopping: Callable[[], None],
+        on_hangup: Callable[[], None] | None,
     ) -> None:
         super().__init__(config)
         self._on_listening, self._on_stopping = on_listening, on_stopping
+        self._on_hangup = on_hangup
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_hangup is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         await super().startup(sockets)
         gc.collect()
         gc.freeze()  # what is there now stays: to look through it again and again takes 50 ms

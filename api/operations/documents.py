@@ -40,9 +40,9 @@ async def add_documents(service: Service, request: Request) -> Response:
     """Add or replace documents, a line each."""
     index = service.library.living(request.path_params["name"])
     wait = read_parameters(request, WaitParameters).wait
-    ingestion = Ingestion(service, index)
+    ingestion = Ingestion(service, request, index)
     try:
-        await ingestion.read(request)
+        await ingestion.read()
     except RequestError as error:
         if not ingestion.written:
             raise
@@ -60,9 +60,10 @@ async def put_document(service: Service, request: Request) -> Response:
     document = read_document(1, _with_id(body, doc_id), service.limits)
 
     def put() -> write_answers.WriteAnswer:
-        replaced = index.has(doc_id)
-        write(index, [document], document.weights is not None)
-        index.settle(wait)
+        with index.writes() as writes:
+            replaced = writes.has(doc_id)
+            write(writes, [document], document.weights is not None)
+            writes.settle(wait)
         return write_answers.WriteAnswer(doc_id, replaced, _generation(index))
 
     return await service.change(request, put)
@@ -75,8 +76,9 @@ async def delete_document(service: Service, request: Request) -> Response:
     wait, doc_id = read_parameters(request, WaitParameters).wait, request.path_params["id"]
 
     def delete() -> write_answers.DeleteAnswer:
-        deleted = index.delete([doc_id])
-        index.settle(wait)
+        with index.writes() as writes:
+            deleted = writes.delete([doc_id])
+            writes.settle(wait)
         if not deleted:
             raise RequestError(
                 404, "unknown_document", f"expected an id of index {name}, found {doc_id!r}"
@@ -100,11 +102,12 @@ async def delete_documents(service: Service, request: Request) -> Response:
     check_filter(asked.filter, service.limits)
 
     def delete() -> write_answers.DeleteAnswer:
-        if asked.filter is not None:
-            deleted = index.delete_where(asked.filter)
-        else:
-            deleted = index.delete(asked.ids or ())
-        index.settle(wait)
+        with index.writes() as writes:
+            if asked.filter is not None:
+                deleted = writes.delete_where(asked.filter)
+            else:
+                deleted = writes.delete(asked.ids or ())
+            writes.settle(wait)
         return write_answers.DeleteAnswer(deleted, _generation(index))
 
     return await service.change(request, delete)

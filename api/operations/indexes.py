@@ -53,43 +53,47 @@ async def create_index(service: Service, request: Request) -> Response:
             f"expected an encoder of {known}, or bm25 for words alone, found {asked.encoder!r}; "
             "set others up with the server's setting encoders",
         )
-    if name in data.indexes:
-        _refuse_other(data, name, asked)
-        return json_answer(_described(service.library, name))
-    refuse_taken(service.library, name)
-    check_at_most("indexes", len(data.indexes) + 1, service.limits.indexes)
 
-    def create() -> answers.IndexAnswer:
-        refuse_taken(service.library, name)
-        data.create(name, asked)
-        return _described(service.library, name)
+    def create() -> tuple[answers.IndexAnswer, int]:
+        with data.claimed(name):
+            if name in data.indexes:
+                _refuse_other(data, name, asked)
+                return _described(service.library, name), 200
+            refuse_taken(service.library, name)
+            check_at_most("indexes", len(data.indexes) + 1, service.limits.indexes)
+            data.create(name, asked)
+        return _described(service.library, name), 201
 
-    return await service.change(request, create, 201)
+    answer, status = await service.written(request, create)
+    return json_answer(answer, status)
 
 
 async def remove_index(service: Service, request: Request) -> Response:
     """Remove an index and all its documents; its snapshots stay."""
     data, name = service.library.writable(), request.path_params["name"]
-    if name not in data.broken:
-        name = service.library.living(name).name
-    if name != request.path_params["name"]:
-        raise RequestError(
-            409, "is_alias", f"expected an index, found an alias of {name!r}; delete the alias"
-        )
-    pointing = sorted(a for a, index in service.library.aliases().items() if index == name)
-    if pointing:
-        raise RequestError(
-            409,
-            "has_aliases",
-            f"expected an index without aliases, found {', '.join(pointing)}; "
-            "point them elsewhere or delete them first",
-        )
 
     def remove() -> write_answers.RemovedAnswer:
-        data.remove(name)
+        with data.claimed(name):
+            _refuse_in_use(service.library, name)
+            data.remove(name)
         return write_answers.RemovedAnswer(name)
 
     return await service.change(request, remove)
+
+
+async def reopen_index(service: Service, request: Request) -> Response:
+    """Open an index again that could not be opened or written; does nothing where all is well."""
+    data = service.library.writable()
+    name = service.library.resolved(request.path_params["name"])
+
+    def reopen() -> answers.IndexAnswer:
+        with data.claimed(name):
+            if name not in data.broken:
+                service.library.living(name)  # says that there is none
+            data.reopen(name)
+        return _described(service.library, name)
+
+    return await service.change(request, reopen)
 
 
 async def list_aliases(service: Service, request: Request) -> Response:
@@ -106,16 +110,19 @@ async def put_alias(service: Service, request: Request) -> Response:
     alias = new_name(request.path_params["alias"])
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
     index = decode_body(body, AliasRequest).index
-    if alias in service.library.names() or alias in data.broken:
-        raise RequestError(
-            409, "name_taken", f"expected a free name, found the index {alias!r}; choose another"
-        )
-    if index not in service.library.names():
-        service.library.searcher(index)  # says that there is none
-        raise RequestError(409, "is_alias", f"expected an index, found the alias {index!r}")
 
     def point() -> write_answers.AliasAnswer:
-        service.library.point(alias, index)
+        with data.claimed(alias, index):
+            if alias in service.library.names() or is_promised(data, alias):
+                raise RequestError(
+                    409,
+                    "name_taken",
+                    f"expected a free name, found the index {alias!r}; choose another",
+                )
+            if index not in service.library.names():
+                service.library.searcher(index)  # says that there is none
+                raise RequestError(409, "is_alias", f"expected an index, found the alias {index!r}")
+            service.library.point(alias, index)
         return write_answers.AliasAnswer(alias, index)
 
     return await service.change(request, point)
@@ -123,16 +130,16 @@ async def put_alias(service: Service, request: Request) -> Response:
 
 async def remove_alias(service: Service, request: Request) -> Response:
     """Remove an alias; its index stays."""
-    alias = request.path_params["alias"]
-    service.library.writable()
-    if alias not in service.library.aliases():
-        known = ", ".join(sorted(service.library.aliases())) or "none yet"
-        raise RequestError(
-            404, "unknown_alias", f"expected one of the aliases {known}; found {alias!r}"
-        )
+    data, alias = service.library.writable(), request.path_params["alias"]
 
     def remove() -> write_answers.RemovedAnswer:
-        service.library.point(alias, None)
+        with data.claimed(alias):
+            if alias not in service.library.aliases():
+                known = ", ".join(sorted(service.library.aliases())) or "none yet"
+                raise RequestError(
+                    404, "unknown_alias", f"expected one of the aliases {known}; found {alias!r}"
+                )
+            service.library.point(alias, None)
         return write_answers.RemovedAnswer(alias)
 
     return await service.change(request, remove)
@@ -153,14 +160,36 @@ def new_name(name: str) -> str:
 
 def refuse_taken(library: Library, name: str) -> None:
     """Raise RequestError 409 when an index or an alias has this name."""
-    if name in library.names() or name in library.aliases() or _is_broken(library.data, name):
+    if name in (*library.names(), *library.aliases()) or is_promised(library.writable(), name):
         raise RequestError(
             409, "name_taken", f"expected a free name, found {name!r} taken; choose another"
         )
 
 
-def _is_broken(data: DataFolder | None, name: str) -> bool:
-    return data is not None and name in data.broken
+def is_promised(data: DataFolder, name: str) -> bool:
+    """Whether a name is that of an index which could not be opened, or is being restored."""
+    return name in data.broken or data.tasks.has(restoring(name))
+
+
+def restoring(name: str) -> str:
+    """The key of a task that makes an index of this name."""
+    return f"index {name}"
+
+
+def _refuse_in_use(library: Library, name: str) -> None:
+    """Raise RequestError unless an index has this very name, and no alias."""
+    if name not in library.writable().broken and library.living(name).name != name:
+        raise RequestError(
+            409, "is_alias", f"expected an index, found the alias {name!r}; delete the alias"
+        )
+    pointing = sorted(alias for alias, index in library.aliases().items() if index == name)
+    if pointing:
+        raise RequestError(
+            409,
+            "has_aliases",
+            f"expected an index without aliases, found {', '.join(pointing)}; "
+            "point them elsewhere or delete them first",
+        )
 
 
 def _described(library: Library, name: str) -> answers.IndexAnswer:
@@ -215,6 +244,16 @@ OPERATIONS = (
         "Remove an index and all its documents; its snapshots stay.",
         remove_index,
         write_answers.RemovedAnswer,
+        (*IN_INDEX, 409),
+        access="admin",
+    ),
+    Operation(
+        "POST",
+        "/v1/indexes/{name}/reopen",
+        "reopen_index",
+        "Open an index again that could not be opened or written; done by itself now and then.",
+        reopen_index,
+        answers.IndexAnswer,
         (*IN_INDEX, 409),
         access="admin",
     ),

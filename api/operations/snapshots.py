@@ -20,7 +20,7 @@ from tamis.api.messages.write_answers import (
     TaskAnswer,
 )
 from tamis.api.messages.write_requests import RestoreRequest, SnapshotRequest
-from tamis.api.operations.indexes import refuse_taken
+from tamis.api.operations.indexes import refuse_taken, restoring
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.operations.tasks import task_answer
 from tamis.api.problems import RequestError
@@ -49,22 +49,28 @@ async def take_snapshot(service: Service, request: Request) -> Response:
     data = service.library.writable()
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
     name = decode_body(body or b"{}", SnapshotRequest).name or _now()
-    folder = data.snapshot_folder(index.name, name)
-    if folder.exists():
-        raise RequestError(
-            409, "name_taken", f"expected a new name, found the snapshot {name!r}; choose another"
-        )
+    folder = data.places.snapshot(index.name, name)
 
     def work(progress: Tell) -> dict[str, Any]:
         index.publish()
-        with data.workplace() as place:
+        with data.places.workplace() as place:
             found = write_snapshot(index.path, place, copy=True)
             progress(1, 1)
-            folder.parent.mkdir(exist_ok=True)
-            data.move(place, folder)
+            with data.claimed(_claim(index.name, name), waits=True):
+                data.places.move(place, folder)
         return msgspec.to_builtins(_answer(name, index.name, found))  # type: ignore[no-any-return]
 
-    return _started(service, "snapshot", f"{index.name}/{name}", work)
+    def start() -> TaskRecord:
+        if folder.exists():
+            raise RequestError(
+                409,
+                "name_taken",
+                f"expected a new name, found the snapshot {name!r}; choose another",
+            )
+        subject = f"{index.name}/{name}"
+        return _started(service, "snapshot", subject, work, f"snapshot {subject}")
+
+    return await _accepted(service, request, start)
 
 
 async def list_snapshots(service: Service, request: Request) -> Response:
@@ -88,7 +94,9 @@ async def remove_snapshot(service: Service, request: Request) -> Response:
     index = service.library.resolved(request.path_params["name"])
 
     def remove() -> RemovedAnswer:
-        data.discard(_folder(data, index, snapshot))
+        with data.claimed(_claim(index, snapshot)):
+            data.places.discard(_folder(data, index, snapshot))
+        data.upkeep.wake()
         return RemovedAnswer(snapshot)
 
     return await service.change(request, remove)
@@ -99,17 +107,23 @@ async def restore_snapshot(service: Service, request: Request) -> Response:
     data = service.library.writable()
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
     asked = decode_body(body, RestoreRequest)
-    source = _folder(data, asked.index, asked.snapshot)
-    refuse_taken(service.library, asked.to)
 
     def work(progress: Tell) -> dict[str, Any]:
-        with data.workplace() as place:
+        source = _folder(data, asked.index, asked.snapshot)
+        with data.places.workplace() as place:
             found = restore(source, place, progress=progress)
-            refuse_taken(service.library, asked.to)
-            data.adopt(asked.to, place)
+            with data.claimed(asked.to, waits=True):
+                data.adopt(asked.to, place)
         return {"index": asked.to, "documents": found.documents, "identity": found.identity}
 
-    return _started(service, "restore", f"{asked.index}/{asked.snapshot} to {asked.to}", work)
+    def start() -> TaskRecord:
+        _folder(data, asked.index, asked.snapshot)  # says that there is none
+        with data.claimed(asked.to):
+            refuse_taken(service.library, asked.to)
+            subject = f"{asked.index}/{asked.snapshot} to {asked.to}"
+            return _started(service, "restore", subject, work, restoring(asked.to))
+
+    return await _accepted(service, request, start)
 
 
 async def optimize(service: Service, request: Request) -> Response:
@@ -120,10 +134,15 @@ async def optimize(service: Service, request: Request) -> Response:
         index.optimize(lambda step, done, total: progress(done, total))
         return {"index": index.name, "generation": index.searcher.collection.generation}
 
-    return _started(service, "optimize", index.name, work)
+    return await _accepted(
+        service, request, lambda: _started(service, "optimize", index.name, work)
+    )
 
 
-def _started(service: Service, kind: str, subject: str, work: Work) -> Response:
+def _started(
+    service: Service, kind: str, subject: str, work: Work, key: str | None = None
+) -> TaskRecord:
+    """The record of a new task; raises RequestError 429 where there are too many."""
     tasks = service.library.writable().tasks
     unfinished = len(tasks.running())
     if unfinished >= service.limits.tasks:
@@ -134,10 +153,21 @@ def _started(service: Service, kind: str, subject: str, work: Work) -> Response:
             "wait for one to end",
             {"Retry-After": "5"},
         )
-    record: TaskRecord = tasks.start(kind, subject, work)
+    return tasks.start(kind, subject, work, key)
+
+
+async def _accepted(
+    service: Service, request: Request, start: Callable[[], TaskRecord]
+) -> Response:
+    record = await service.written(request, start)
     answer = json_answer(task_answer(record), 202)
     answer.headers["Location"] = f"/v1/tasks/{record.task}"
     return answer
+
+
+def _claim(index: str, snapshot: str) -> str:
+    """What is claimed while a snapshot is moved; no index or alias can have such a name."""
+    return f"{index}/{snapshot}"
 
 
 def _answer(name: str, index: str, snapshot: Snapshot) -> SnapshotAnswer:
@@ -148,7 +178,7 @@ def _answer(name: str, index: str, snapshot: Snapshot) -> SnapshotAnswer:
 
 def _names(data: DataFolder, index: str) -> list[str]:
     try:
-        return data.snapshots(index)
+        return data.places.snapshots(index)
     except InputError:  # a name that nothing can have
         return []
 
@@ -163,12 +193,12 @@ def _folder(data: DataFolder, index: str, snapshot: str) -> Path:
             f"expected a snapshot of {index!r}, one of {', '.join(known[:20]) or 'none'}; "
             f"found {snapshot!r}",
         )
-    return data.snapshot_folder(index, snapshot)
+    return data.places.snapshot(index, snapshot)
 
 
 def _read(data: DataFolder, index: str, snapshot: str) -> Snapshot:
     try:
-        return read_snapshot(data.snapshot_folder(index, snapshot))
+        return read_snapshot(data.places.snapshot(index, snapshot))
     except (TamisError, OSError) as error:
         raise RequestError(503, "snapshot_damaged", str(error)) from error
 

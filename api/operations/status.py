@@ -40,7 +40,7 @@ async def readyz(service: Service, request: Request) -> Response:
 
 async def healthz(service: Service, request: Request) -> Response:
     """All indexes are served in their newest generation and take writes."""
-    faults = service.library.faults()
+    faults = service.faults()
     if not faults:
         return json_answer(answers.StatusAnswer("ok"))
     if request.scope[ROLE] is None:
@@ -52,7 +52,7 @@ async def healthz(service: Service, request: Request) -> Response:
 
 def _codes(service: Service) -> tuple[str, ...]:
     """The kinds of all faults."""
-    return tuple(sorted({fault.code for fault in service.library.faults().values()}))
+    return tuple(sorted({fault.code for fault in service.faults().values()}))
 
 
 async def info(service: Service, request: Request) -> Response:

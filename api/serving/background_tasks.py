@@ -58,23 +58,45 @@ class Tasks:
         self._changed = threading.Condition()
         self._running: dict[int, TaskRecord] = {}
         self._cancelled: set[int] = set()
+        self._keys: dict[int, str] = {}
         self._unsaved: dict[int, TaskRecord] = {}
         for record in catalog.tasks():
             if record.status not in FINISHED:
                 message = "the process stopped; start it again"
                 self._save(replace(record, status="interrupted", message=message, updated=time()))
 
-    def start(self, kind: str, subject: str, work: Work) -> TaskRecord:
+    def start(self, kind: str, subject: str, work: Work, key: str | None = None) -> TaskRecord:
         """Have something done; its record, which waits.
 
+        Args:
+            kind: what is done.
+            subject: to what.
+            work: does it.
+            key: of what no two unfinished tasks may make; None for no such thing.
+
         Raises:
+            RequestError: 409 when an unfinished task has this key.
             OSError: it cannot be recorded, and is not done.
         """
-        record = self._catalog.new_task(kind, subject, time())
         with self._changed:
+            if key is not None and self.has(key):
+                raise RequestError(
+                    409,
+                    "in_progress",
+                    f"expected no other task to make {key}, found one that does; follow it at "
+                    "/v1/tasks",
+                )
+            record = self._catalog.new_task(kind, subject, time())
             self._running[record.task] = record
+            if key is not None:
+                self._keys[record.task] = key
         self._pool.submit(self._run, record.task, work)
         return record
+
+    def has(self, key: str) -> bool:
+        """Whether an unfinished task has this key."""
+        with self._changed:
+            return key in self._keys.values()
 
     def get(self, task: int) -> TaskRecord:
         """How a task stands.
@@ -181,6 +203,7 @@ class Tasks:
         self._save(replace(self._running[task], updated=time(), **changes))
         with self._changed:
             del self._running[task]
+            self._keys.pop(task, None)
             self._cancelled.discard(task)
             self._changed.notify_all()
 

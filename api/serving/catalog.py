@@ -130,9 +130,12 @@ class Catalog(Closing):
             connection.execute(f"PRAGMA user_version = {CATALOG_FORMAT}")
 
     def take_up(self) -> None:
-        """Take changes where the disk could only be read before; raises as construction."""
-        self.database.take_up()
-        if not self.database.read_only:
+        """Take changes where the disk could only be read before.
+
+        Raises as construction, and OSError where it still can only be read.
+        """
+        if self.database.read_only:
+            self.database.take_up()
             self._make_tables()
 
     def close(self) -> None:

@@ -1,48 +1,48 @@
 """DataFolder: the collections that were made through the service, their names and their history.
 
-One process at a time. Layout::
-
-    LOCK catalog.sqlite
-    indexes/NAME/               a collection each
-    snapshots/NAME/SNAPSHOT/    of the collection of that name
-    removed/                    on its way out; emptied at the next start
+One process at a time. Beside the folders that `places` describes lie ``LOCK``, which covers all
+collections, and ``catalog.sqlite``.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import msgspec
 
 from tamis.api.messages.write_requests import CreateRequest
 from tamis.api.serving.background_tasks import Tasks
-from tamis.api.serving.catalog import Catalog, check_name
-from tamis.api.serving.faults import Fault
-from tamis.api.serving.living_index import LivingIndex
-from tamis.index.errors import FormatError, InputError, TamisError
+from tamis.api.serving.catalog import Catalog
+from tamis.api.serving.faults import Fault, told
+from tamis.api.serving.living_index import BusyError, LivingIndex
+from tamis.api.serving.places import Places
+from tamis.api.serving.surroundings import Surroundings
+from tamis.index.errors import TamisError
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
-from tamis.index.generations.manifest import CURRENT
+from tamis.index.writing.background import Background, Repeater
 from tamis.retriever.editor import create_index
 from tamis.retriever.models.encoder import load_query_encoder
 from tamis.retriever.models.lazy_encoder import LazyEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tamis.index.files.progress import Progress
     from tamis.index.writing.build_process import BuildProcess
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
 
 LOG = logging.getLogger("tamis.api")
-INDEXES, SNAPSHOTS, REMOVED = "indexes", "snapshots", "removed"
 _MADE_AS = "made-as:"  # settings: what clients asked for
+UPKEEP_THREADS = 8  # so many indexes may be published at once
+MERGE_THREADS = 2
+MOST_AWAKE = 128  # indexes that are open for writing, each with three open files
+LONGEST_IDLE_S = 300.0  # then an index is no longer open for writing
 
 
 class DataFolder:
@@ -50,10 +50,12 @@ class DataFolder:
 
     Attributes:
         path: the folder.
+        places: what lies where in it.
         indexes: the collections that could be opened, by name.
         broken: why others could not, by name.
         catalog: aliases, answers and tasks.
         tasks: long work.
+        upkeep: what the folder needs beside its indexes.
     """
 
     def __init__(
@@ -61,76 +63,106 @@ class DataFolder:
         path: Path,
         encoders: Mapping[str, str] | None = None,
         builder: BuildProcess | None = None,
-        places: Mapping[str, str] = {},
+        encoder_places: Mapping[str, str] = {},
+        storage_of: Callable[[Path], Storage] = Storage,
+        most_awake: int = MOST_AWAKE,
     ) -> None:
         """Open all collections; one that is damaged does not keep the others from being served.
+
+        A disk that is full or can only be read does not either: what it refuses is tried again.
 
         Args:
             path: the folder, made if there is none.
             encoders: where the encoders that clients may name lie, beside ``default``.
             builder: writes segments in a process of its own, and is closed with this.
-            places: where the own encoders of collections lie now, by fingerprint.
+            encoder_places: where the own encoders of collections lie now, by fingerprint.
+            storage_of: how to reach a folder's files.
+            most_awake: indexes that may be open for writing at once.
 
         Raises:
-            InputError: it cannot be made or written to.
+            InputError: it cannot be made, or is a file, or an index itself.
             LockedError: another process serves it.
             FormatError: the catalogue is none.
-            InputError: the folder is a file, or an index itself.
         """
-        _refuse_other(path)
         self.path = path
+        self.places = Places(storage_of(path))
         self._locations = {"default": "default", **(encoders or {})}
         self._encoders: dict[tuple[str, str], LazyEncoder] = {}
-        self._places = places
-        self._changing = threading.RLock()
-        self._builder = builder
-        _make_folders(path)
+        self._reranker: Reranker | None = None
+        self._most_awake = most_awake
+        self._told: Fault | None = None
+        self._claiming = threading.Condition()
+        self._claimed: set[str] = set()
+        self._lock = FolderLock(storage_of(path))
         with ExitStack() as stack:
-            stack.enter_context(FolderLock(Storage(path)))
+            stack.enter_context(self._lock)
             self.catalog = stack.enter_context(Catalog(path))
             if builder is not None:
                 stack.enter_context(builder)
+            threads = stack.enter_context(Background("tamis-upkeep", UPKEEP_THREADS))
+            merging = stack.enter_context(Background("tamis-merge", MERGE_THREADS))
+            self._around = Surroundings(
+                encoder_places=encoder_places,
+                encoder_of=self._encoder,
+                reranker=lambda: self._reranker,
+                builder=builder,
+                lock=self._lock,
+                merging=merging,
+                upkeep=threads,
+                storage_of=storage_of,
+                make_way=self._make_way,
+            )
+            self.tasks = Tasks(self.catalog)
+            self.upkeep = Repeater(threads, self._look_after)
+            self.indexes: dict[str, LivingIndex] = {}
+            self.broken: dict[str, Fault] = {}
+            for name in self.places.index_names():
+                self._open_index(name)
             self._open = stack.pop_all()
-        self._in_work: set[str] = set()
-        self.sweep()
-        self._reranker: Reranker | None = None
-        self.indexes: dict[str, LivingIndex] = {}
-        self.broken: dict[str, Fault] = {}
-        for place in sorted((path / INDEXES).iterdir()):
-            self._open_index(place.name)
-        self.tasks = Tasks(self.catalog)
+        self.upkeep.wake()
 
     def use_reranker(self, reranker: Reranker) -> None:
         """Have all indexes, also those to come, searched with a second stage."""
-        with self._changing:
-            self._reranker = reranker
-            for living in self.indexes.values():
-                living.use_reranker(reranker)
+        self._reranker = reranker
+        for living in list(self.indexes.values()):
+            living.use_reranker(reranker)
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
         """What clients may call an encoder."""
         return tuple(self._locations)
 
-    def folder(self, name: str) -> Path:
-        """Where the collection of a name lies, or would."""
-        return self.path / INDEXES / check_name(name)
-
-    def snapshot_folder(self, name: str, snapshot: str) -> Path:
-        """Where a snapshot lies, or would."""
-        return self.path / SNAPSHOTS / check_name(name) / check_name(snapshot)
-
-    def snapshots(self, name: str) -> list[str]:
-        """The names of a collection's snapshots, finished or not, sorted."""
-        folder = self.path / SNAPSHOTS / check_name(name)
-        return sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
-
     def has_encoder(self, name: str) -> bool:
         """Whether clients may call an encoder so."""
         return name in self._locations
 
+    @contextmanager
+    def claimed(self, *names: str, waits: bool = False) -> Iterator[None]:
+        """Keep others from making, removing or pointing to what has these names.
+
+        Args:
+            names: of indexes, aliases and snapshots.
+            waits: for others to be done.
+
+        Raises:
+            BusyError: somebody else is at it.
+        """
+        with self._claiming:
+            if waits:
+                self._claiming.wait_for(lambda: self._claimed.isdisjoint(names))
+            taken = self._claimed.intersection(names)
+            if taken:
+                raise BusyError(f"{min(taken)!r} is being made, removed or pointed to")
+            self._claimed.update(names)
+        try:
+            yield
+        finally:
+            with self._claiming:
+                self._claimed.difference_update(names)
+                self._claiming.notify_all()
+
     def create(self, name: str, asked: CreateRequest) -> LivingIndex:
-        """Make a collection without documents.
+        """Make a collection without documents; its name is claimed.
 
         Raises:
             InputError: the settings are none that a collection can have.
@@ -139,7 +171,7 @@ class DataFolder:
         if asked.encoder is not None:
             location = self._locations[asked.encoder]
             encoder = self._encoder(location, load_query_encoder(location))
-        with self.workplace() as work:
+        with self.places.workplace() as work:
             create_index(
                 work,
                 encoder=encoder,
@@ -156,48 +188,67 @@ class DataFolder:
         return None if found is None else msgspec.convert(found, CreateRequest)
 
     def adopt(self, name: str, work: Path) -> LivingIndex:
-        """Take a finished collection's folder into the place of a name that is free."""
-        with self._changing:
-            self.move(work, self.folder(name))
-            self._open_index(name)
-            if name in self.broken:
-                raise FormatError(self.broken[name].detail)
-            return self.indexes[name]
+        """Take a finished collection's folder into the place of a name that is free and claimed.
+
+        Raises as `LivingIndex`; then the name is free still.
+        """
+        place = self.places.index(name)
+        try:
+            self.places.move(work, place)
+            self.indexes[name] = LivingIndex(name, place, self._around)
+        except BaseException:
+            with suppress(OSError):
+                if place.exists():
+                    self.places.discard(place)
+            raise
+        return self.indexes[name]
 
     def remove(self, name: str) -> None:
-        """Remove a collection; its snapshots stay."""
-        with self._changing:
-            living = self.indexes.pop(name, None)
-            self.broken.pop(name, None)
-            if living is not None:
-                living.abandon()
-            self.discard(self.folder(name))
-            self.catalog.change_settings({_MADE_AS + name: None})
-
-    def discard(self, folder: Path) -> None:
-        """Take a folder of this one out of sight in one step, then delete it."""
-        with self.workplace() as gone:
-            self.move(folder, gone)
-
-    @contextmanager
-    def workplace(self) -> Iterator[Path]:
-        """Where a new folder may be made; at the end, what has not been moved away is removed.
-
-        A stop leaves it where it is swept up.
-        """
-        place = self.path / REMOVED / uuid4().hex
-        self._in_work.add(place.name)
+        """Remove a collection, whose name is claimed; its snapshots stay."""
+        living, place = self.indexes.get(name), self.places.index(name)
+        if living is not None:
+            living.abandon()
         try:
-            yield place
+            self.places.discard(place)
         finally:
-            shutil.rmtree(place, ignore_errors=True)
-            self._in_work.discard(place.name)
+            if place.exists():
+                self._open_index(name)
+            else:
+                self.indexes.pop(name, None)
+                self.broken.pop(name, None)
+                self.upkeep.wake()
+        self.catalog.change_settings({_MADE_AS + name: None})
 
-    def sweep(self) -> None:
-        """Remove what was left by work that has ended."""
-        for folder in (self.path / REMOVED).iterdir():
-            if folder.name not in self._in_work:
-                shutil.rmtree(folder, ignore_errors=True)
+    def reopen(self, name: str) -> None:
+        """Open again what could not be opened, or not be written; raises what it meets."""
+        if name in self.broken:
+            living = LivingIndex(name, self.places.index(name), self._around)
+            self.indexes[name] = living
+            del self.broken[name]
+        self.indexes[name].reopen()
+
+    def faults(self) -> dict[str, Fault]:
+        """What is wrong with which index, or with the folder itself."""
+        found = dict(self.broken)
+        for name, living in list(self.indexes.items()):
+            for fault in living.faults()[:1]:
+                found[name] = fault
+        if self.upkeep.failure is not None:
+            found["the data folder"] = Fault.of(self.upkeep.failure)
+        return found
+
+    def look_after(self) -> None:
+        """Have published what has been written, and tried again what has failed."""
+        self.upkeep.wake()
+        for living in list(self.indexes.values()):
+            if living.is_behind:
+                living.upkeep.wake()
+
+    def rest(self) -> None:
+        """Let go of what indexes remember for the next documents' sake alone."""
+        for living in list(self.indexes.values()):
+            with suppress(Exception):  # told by its faults
+                living.rest(LONGEST_IDLE_S)
 
     def close(self) -> None:
         """End the tasks, commit all writes, and let another process in."""
@@ -206,51 +257,56 @@ class DataFolder:
             for name, living in self.indexes.items():
                 try:
                     living.close()
-                except (TamisError, OSError) as error:
+                except Exception as error:  # noqa: BLE001  the others are to be closed too
                     LOG.error("index %s: its last writes stay in its log: %s", name, error)
+
+    def _look_after(self, progress: Progress) -> bool:
+        """What the folder needs now and then; raises the first thing that the machine refuses."""
+        for name, fault in list(self.broken.items()):
+            if fault.is_passing:
+                self._open_index(name)
+        refused = []
+        for piece in (
+            self.places.sweep,
+            self.places.check_disk,
+            self.catalog.take_up,
+            self.tasks.save,
+        ):
+            try:
+                piece()
+            except (TamisError, OSError) as error:
+                refused.append(error)
+        self._told = told(self._told, refused[0] if refused else None, f"data folder {self.path}")
+        if refused:
+            raise refused[0]
+        return False
 
     def _open_index(self, name: str) -> None:
         try:
-            living = LivingIndex(
-                name, self.folder(name), self._encoder, self._builder, self._places
-            )
-            if self._reranker is not None:
-                living.use_reranker(self._reranker)
-            self.indexes[name] = living
-            self.broken.pop(name, None)
-        except TamisError as error:
-            LOG.error("index %s is not served: %s", name, error)
-            self.broken[name] = Fault.of(error)
+            living = LivingIndex(name, self.places.index(name), self._around)
+        except (TamisError, OSError, MemoryError) as error:
+            self.indexes.pop(name, None)
+            fault = Fault.of(error)
+            if self.broken.get(name) != fault:
+                LOG.error("index %s is not served: %s", name, error)
+            self.broken[name] = fault
+            return
+        self.indexes[name] = living
+        self.broken.pop(name, None)
+        with suppress(Exception):  # told by its faults, and tried again
+            living.publish()
+
+    def _make_way(self, index: LivingIndex, *, out_of_room: bool) -> None:
+        """See `MakesWay`."""
+        if out_of_room:
+            self.places.try_room()
+        awake = [one for one in list(self.indexes.values()) if one.is_awake and one is not index]
+        awake.sort(key=lambda one: one.used)
+        for one in awake[: max(len(awake) - self._most_awake + 1, 0)]:
+            with suppress(Exception):  # told by its faults
+                one.doze()
 
     def _encoder(self, location: str, query_side: QueryEncoder) -> LazyEncoder:
         """One for all collections of an encoder, so that its model is loaded once."""
         key = (location, query_side.description.fingerprint)
         return self._encoders.setdefault(key, LazyEncoder(location, query_side))
-
-    def move(self, source: Path, target: Path) -> None:
-        """Rename a folder of this one in one step, on disk when this returns."""
-        storage = Storage(self.path)
-        source.rename(target)
-        for folder in {source.parent, target.parent}:
-            storage.sync_folder(str(folder.relative_to(self.path)))
-
-
-def _refuse_other(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: expected a folder for data, found a file; choose another")
-    if (path / CURRENT).exists():
-        raise InputError(
-            f"{path}: expected a folder for many indexes, found an index; serve it with "
-            "`tamis serve DIR`, or choose another"
-        )
-
-
-def _make_folders(path: Path) -> None:
-    try:
-        for folder in (INDEXES, SNAPSHOTS, REMOVED):
-            (path / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected a folder to keep indexes in, found none that can be had "
-            f"({error.strerror}); choose another with --data"
-        ) from error

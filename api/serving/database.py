@@ -69,13 +69,17 @@ class Database(Closing):
             self._connection, self.read_only = _held_in_memory(path), True
 
     def take_up(self) -> None:
-        """Open the file itself where it could only be read so far; raises as construction."""
+        """Open the file itself where it could only be read so far.
+
+        Raises as construction, and OSError where it still can only be read.
+        """
         with self._lock:
-            if self.read_only:
-                newer = Database(self.path)
-                self._connection, older = newer._connection, self._connection
-                self.read_only = newer.read_only
-                older.close()
+            newer = Database(self.path)
+            self._connection, older = newer._connection, self._connection
+            self.read_only = newer.read_only
+            older.close()
+        if self.read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.path))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from tamis.api.serving.living_index import LivingIndex
+    from tamis.api.serving.living_index import LivingIndex, Writes
     from tamis.api.serving.service import Service
     from tamis.index.writing.durability import Wait
 
@@ -33,22 +33,22 @@ MOST_PROBLEMS = 1000  # that an answer tells
 class Ingestion:
     """One stream into one index."""
 
-    def __init__(self, service: Service, index: LivingIndex) -> None:
-        self._service = service
-        self._index = index
+    def __init__(self, service: Service, request: Request, index: LivingIndex) -> None:
+        self._service, self._request = service, request
+        self._index, self._writes = index, index.writes()
         self._lines: list[tuple[int, bytes | None]] = []
         self._bytes = 0
         self._problems: list[LineProblem] = []
         self.written = self.failed = 0
         self._began = perf_counter()
 
-    async def read(self, request: Request) -> None:
-        """Write all documents of a body.
+    async def read(self) -> None:
+        """Write all documents of the request's body.
 
         Raises:
             RequestError: the body cannot be read to its end; what came before is written.
         """
-        limits = self._service.limits
+        limits, request = self._service.limits, self._request
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         unpack, lines = unpacker(encoding, limits), Lines(limits)
         refuse_announced(request, limits.body_bytes)
@@ -63,7 +63,7 @@ class Ingestion:
 
     async def finish(self, wait: Wait) -> IngestAnswer:
         """Wait for what was written; the whole answer."""
-        await self._service.writers.run(lambda: self._index.settle(wait))
+        await self._service.written(self._request, lambda: self._settle(wait))
         return IngestAnswer(
             took_ms=(perf_counter() - self._began) * 1000,
             written=self.written,
@@ -81,10 +81,18 @@ class Ingestion:
     async def _flush(self) -> None:
         lines, self._lines, self._bytes = self._lines, [], 0
         if lines:
-            await self._service.writers.run(lambda: self._write(lines))
+            await self._service.written(self._request, lambda: self._write(lines))
+
+    def _settle(self, wait: Wait) -> None:
+        with self._writes as writes:
+            writes.settle(wait)
 
     def _write(self, lines: Sequence[tuple[int, bytes | None]]) -> None:
         """Read and write a batch of lines, in their order; runs on a worker."""
+        with self._writes:
+            self._write_all(lines)
+
+    def _write_all(self, lines: Sequence[tuple[int, bytes | None]]) -> None:
         documents = []
         for number, line in lines:
             found = read_line(number, line, self._service.limits)
@@ -97,7 +105,7 @@ class Ingestion:
 
     def _put(self, documents: Sequence[Document], weighted: bool) -> None:
         try:
-            write(self._index, documents, weighted)
+            write(self._writes, documents, weighted)
             self.written += len(documents)
         except (InputError, MismatchError) as error:
             if len(documents) == 1:
@@ -113,14 +121,14 @@ class Ingestion:
             self._problems.append(LineProblem(fault.line, fault.doc_id, fault.code, fault.detail))
 
 
-def write(index: LivingIndex, documents: Sequence[Document], weighted: bool) -> None:
+def write(writes: Writes, documents: Sequence[Document], weighted: bool) -> None:
     """Write documents that all bring a vector, or all do not.
 
     Raises:
         InputError: one of them is faulty; none is written.
     """
-    passages = [checked(document.passage, index.fields) for document in documents]
+    passages = [checked(document.passage, writes.fields) for document in documents]
     if weighted:
-        index.put_weighted(passages, [document.weights or {} for document in documents])
+        writes.put_weighted(passages, [document.weights or {} for document in documents])
     else:
-        index.put(passages)
+        writes.put(passages)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
+import threading
 from typing import TYPE_CHECKING
 
 from tamis.api.problems import RequestError
-from tamis.api.serving.faults import Fault
-from tamis.index.errors import TamisError
+from tamis.api.serving.given_index import GivenIndex
+from tamis.index.writing.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tamis.api.serving.data_folder import DataFolder
+    from tamis.api.serving.faults import Fault
     from tamis.api.serving.living_index import LivingIndex
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
-LOG = logging.getLogger("tamis.api")
 MOST_NAMES = 20  # shown in a message
 
 
@@ -40,14 +39,19 @@ class Library:
             reranker: the second stage of those that have none.
         """
         self.data = data
+        self._background = Background("tamis-follow", 1 if given else 0)
         self._given = {
-            name: found if found.reranker is not None else found.with_reranker(reranker)
+            name: GivenIndex(
+                name,
+                found if found.reranker is not None else found.with_reranker(reranker),
+                self._background,
+            )
             for name, found in given.items()
         }
         if data is not None:
             data.use_reranker(reranker)
         self._aliases = data.catalog.aliases() if data is not None else {}
-        self._failing: dict[str, Fault] = {}
+        self._pointing = threading.Lock()
 
     def names(self) -> tuple[str, ...]:
         """The names of all indexes that can be searched; no aliases."""
@@ -61,7 +65,8 @@ class Library:
     def searchers(self) -> dict[str, Searcher]:
         """All of them, by name."""
         living = dict(self.data.indexes) if self.data is not None else {}
-        return self._given | {name: living[name].searcher for name in sorted(living)}
+        given = {name: found.searcher for name, found in self._given.items()}
+        return given | {name: living[name].searcher for name in sorted(living)}
 
     def generations(self) -> dict[str, int]:
         """The generation of each index that is searched, by name."""
@@ -77,15 +82,15 @@ class Library:
         Raises:
             RequestError: 404 when there is none, 503 when it is damaged.
         """
-        found = self._given.get(name)
+        found: GivenIndex | LivingIndex | None = self._given.get(name)
         if found is not None:
-            return found
+            return found.searcher
         index = self.resolved(name)
-        if self.data is not None and index in self.data.indexes:
-            return self.data.indexes[index].searcher
-        if index in self._given:
-            return self._given[index]
-        raise self._missing(name, index)
+        found = self.data.indexes.get(index) if self.data is not None else None
+        found = found or self._given.get(index)
+        if found is None:
+            raise self._missing(name, index)
+        return found.searcher
 
     def living(self, name: str) -> LivingIndex:
         """The index of a name or an alias, to write to.
@@ -102,9 +107,10 @@ class Library:
                 f"expected an index of the data folder, found {name!r}, which is only read here; "
                 "serve it with --data DIR, or change it with `tamis add` and `tamis delete`",
             )
-        if self.data is None or index not in self.data.indexes:
+        found = self.data.indexes.get(index) if self.data is not None else None
+        if found is None:
             raise self._missing(name, index)
-        return self.data.indexes[index]
+        return found
 
     def writable(self) -> DataFolder:
         """The data folder; raises RequestError 409 where there is none."""
@@ -118,55 +124,43 @@ class Library:
 
     def point(self, alias: str, index: str | None) -> None:
         """Let an alias stand for an index, or for none, in one step."""
-        self.writable().catalog.point_aliases({alias: index})
-        changed = {name: target for name, target in self._aliases.items() if name != alias}
-        self._aliases = changed if index is None else {**changed, alias: index}
+        with self._pointing:
+            self.writable().catalog.point_aliases({alias: index})
+            changed = {name: target for name, target in self._aliases.items() if name != alias}
+            self._aliases = changed if index is None else {**changed, alias: index}
 
-    def refresh(self) -> None:
-        """Publish what was written here, and follow what others write to given indexes.
+    def look_after(self) -> None:
+        """Have published what was written here, and others' writes to given indexes followed.
 
-        An index whose newest generation cannot be read goes on being served as it was.
+        An index whose newest generation cannot be read goes on being served as it was. What fails
+        is tried again, and told by `faults`.
         """
-        for name, searcher in list(self._given.items()):
-            try:
-                self._given[name] = searcher.refresh()
-                self._failing.pop(name, None)
-            except TamisError as error:
-                self._note(name, error)
-        for name, living in list(self.data.indexes.items()) if self.data is not None else []:
-            try:
-                living.publish()
-                self._failing.pop(name, None)
-            except (TamisError, OSError) as error:
-                self._note(name, error)
-            except RequestError:  # it has just been removed
-                self._failing.pop(name, None)
+        for given in self._given.values():
+            given.upkeep.wake()
+        if self.data is not None:
+            self.data.look_after()
 
     def rest(self) -> None:
         """Let go of what indexes remember for the next documents' sake alone."""
-        for living in list(self.data.indexes.values()) if self.data is not None else []:
-            with suppress(RequestError):  # it has just been removed
-                living.rest()
+        if self.data is not None:
+            self.data.rest()
 
     def faults(self) -> dict[str, Fault]:
-        """What is wrong with which index; empty when all is well."""
-        broken = self.data.broken if self.data is not None else {}
-        return {**broken, **self._failing}
+        """What is wrong with which index or other part; empty when all is well."""
+        found = self.data.faults() if self.data is not None else {}
+        found |= {name: given.fault for name, given in self._given.items() if given.fault}
+        return found
 
     def close(self) -> None:
         """Commit what was written here."""
+        self._background.close()
         if self.data is not None:
             self.data.close()
 
-    def _note(self, name: str, error: Exception) -> None:
-        fault = Fault.of(error)
-        if self._failing.get(name) != fault:
-            LOG.warning("index %s stays at its generation: %s", name, error)
-        self._failing[name] = fault
-
     def _missing(self, name: str, index: str) -> RequestError:
-        if self.data is not None and index in self.data.broken:
-            return RequestError(503, "index_unavailable", self.data.broken[index].detail)
+        fault = self.data.broken.get(index) if self.data is not None else None
+        if fault is not None:
+            return RequestError(503, "index_unavailable", fault.detail)
         known = ", ".join(self.names()[:MOST_NAMES]) or "none yet"
         return RequestError(
             404, "unknown_index", f"expected one of the indexes {known}; found {name!r}"

@@ -1,26 +1,43 @@
-"""LivingIndex: one collection of a data folder, searched and written by this process alone."""
+"""LivingIndex: one collection of a data folder, always searched, written when there is need.
+
+Nothing is open for writing until the first write. A writer that has been idle is closed again, so
+that many indexes cost few open files. One that has met a failing disk is let go of; then the
+`upkeep` of the index opens another one, again and again until the disk works, and takes up what
+the log holds. Searches go on with the generation that there is.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tamis.api.problems import RequestError
+from tamis.api.serving.faults import Fault
+from tamis.index.errors import StoppedError, TamisError
+from tamis.index.files.wal import has_writes
+from tamis.index.writing.background import Repeater
 from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever.editor import Editor
 from tamis.retriever.searcher import Searcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tamis.api.serving.surroundings import Surroundings
     from tamis.index.files.progress import Progress
-    from tamis.index.writing.build_process import BuildProcess
     from tamis.index.writing.durability import Wait
-    from tamis.retriever.models.encoder import Encoder, QueryEncoder
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.types import Passage
+
+LOG = logging.getLogger("tamis.api")
+
+
+class BusyError(Exception):
+    """Something has the index, or the name, to itself for a while; ask again."""
 
 
 class LivingIndex:
@@ -30,144 +47,388 @@ class LivingIndex:
         name: of the collection.
         path: its folder.
         searcher: of the newest generation that this process has opened.
+        upkeep: publishes what has been written, and opens a writer again that has failed.
+        used: when it was last written to, by the monotonic clock.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        encoder_of: Callable[[str, QueryEncoder], Encoder],
-        builder: BuildProcess | None = None,
-        places: Mapping[str, str] = {},
-    ) -> None:
-        """Take up the folder; what its log holds becomes searchable.
-
-        Args:
-            name: of the collection.
-            path: its folder.
-            encoder_of: the document side of a location and query side.
-            builder: writes the segments in a process of its own.
-            places: where encoders lie now, by fingerprint; others lie where they lay.
+    def __init__(self, name: str, path: Path, surroundings: Surroundings) -> None:
+        """Open the newest generation to be searched.
 
         Raises:
-            LockedError: another process writes there.
             FormatError: no index of this version.
             CorruptionError: a file or the log is damaged.
+            OSError: a file cannot be read.
         """
         self.name = name
         self.path = path
-        writer = CollectionWriter.open(path, builder=builder)
-        try:
-            writer.commit()
-            recorded = writer.settings.encoder
-            place = places.get(recorded.fingerprint) if recorded is not None else None
-            self.searcher, encoder = Searcher.open(path, "lazy", encoder=place), None
-            if recorded is not None and self.searcher.encoder is not None:
-                encoder = encoder_of(place or recorded.location, self.searcher.encoder)
-            self._editor = Editor(writer, encoder)
-        except BaseException:
-            writer.abandon()
-            raise
+        self.used = monotonic()
+        self._around = surroundings
+        self._storage = surroundings.storage_of(path)
+        self._encoder_place = surroundings.encoder_place(path)
+        self.searcher = Searcher.open(
+            path, "lazy", surroundings.reranker(), self._encoder_place, self._storage
+        )
+        collection = self.searcher.collection
+        self._unpublished = has_writes(self._storage, collection.index.manifest.log)
+        collection.index.close()  # nobody writes yet
         self._changed = threading.Condition()
-        self._writing = 0
-        self._closed = False
         self._publishing = threading.Lock()
+        self._editor: Editor | None = None
+        self._lost: Editor | None = None  # has failed, while writes that began with it go on
+        self._failure: BaseException | None = None
+        self._failures = 0
+        self._writing = 0
+        self._held_for = ""  # what has the index to itself
+        self._closed = False
+        self.upkeep = Repeater(surroundings.upkeep, self._look_after)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The declared fields and their types."""
+        return dict(self.searcher.collection.index.columns)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it is open for writing."""
+        return self._editor is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something for `upkeep` to do."""
+        editor = self._editor
+        if self._unpublished or editor is None:
+            return self._unpublished
+        return editor.writer.index.manifest.generation != self.searcher.collection.generation
 
     def use_reranker(self, reranker: Reranker) -> None:
         """Give `searcher`, and those that follow it, a second stage."""
         with self._publishing:
             self.searcher = self.searcher.with_reranker(reranker)
 
+    def faults(self) -> list[Fault]:
+        """What is wrong with it."""
+        editor = self._editor
+        merging = editor.writer.merge_failure if editor is not None else None
+        found = (self._failure, self.upkeep.failure, merging)
+        return list(dict.fromkeys(Fault.of(error) for error in found if error is not None))
+
+    def writes(self) -> Writes:
+        """What one request is to write."""
+        return Writes(self)
+
+    def publish(self) -> None:
+        """Make all writes so far searchable, those that a failure has left in the log too."""
+        if self.is_behind:
+            with Writes(self, tries=True) as writes:
+                writes.settle("searchable")
+
+    def optimize(self, progress: Progress) -> None:
+        """Rebuild as one segment, words and average length counted anew."""
+
+        def watched(step: str, done: int, total: int | None) -> None:
+            if self._closed:
+                raise self._gone()
+            progress(step, done, total)
+
+        with self._alone("optimized", waits=True):
+            editor = self._editor or self._wake()
+            try:
+                editor.optimize(watched)
+                self.refresh(editor)
+            finally:
+                self._notice(editor)
+
+    def reopen(self) -> None:
+        """Open a writer now instead of when its next try is due; raises what it meets."""
+        with Writes(self, tries=True) as writes:
+            writes.settle("searchable")
+
+    def rest(self, longest_idle_s: float) -> None:
+        """Let go of what is remembered for the next documents' sake, or of the writer itself."""
+        if monotonic() - self.used > longest_idle_s:
+            self.doze()
+        elif self._editor is not None:
+            with suppress(BusyError), Writes(self) as writes:
+                writes.rest()
+
+    def doze(self) -> bool:
+        """Close the writer if nobody uses it and all is well; whether it is closed."""
+        with suppress(BusyError), self._alone("put to rest"):
+            editor = self._editor
+            if editor is None:
+                return True
+            if editor.writer.merge_failure is not None:
+                return False
+            try:
+                editor.close()
+            finally:
+                self._notice(editor)
+                self._editor = None
+            self.refresh()
+            self.searcher.collection.index.close()
+            return True
+        return False
+
+    def close(self) -> None:
+        """Commit, and let go of the folder, once the writes under way are done."""
+        editor = self._end_writes()
+        if editor is not None:
+            editor.close()
+
+    def abandon(self) -> None:
+        """Let go of a folder that is to be removed."""
+        editor = self._end_writes()
+        if editor is not None:
+            with suppress(TamisError, OSError):  # what is lost is to be removed
+                editor.writer.abandon()
+
+    def enter(self, failures: int | None, *, tries: bool) -> tuple[Editor, int]:
+        """Begin to write; see `Writes`, which also ends it by `leave`.
+
+        Args:
+            failures: how many there had been when the request began; None for one that begins.
+            tries: to open a writer although the last one failed.
+        """
+        while True:
+            with self._changed:
+                self._refuse_held()
+                if failures is not None and failures != self._failures:
+                    raise self._stopped()
+                if self._editor is not None:
+                    self._writing += 1
+                    return self._editor, self._failures
+                if self._lost is not None or (self._failure is not None and not tries):
+                    raise self._stopped()
+            with self._alone("opened for writing"):
+                self._wake()
+
+    def leave(self, editor: Editor, *, has_written: bool) -> None:
+        """End a write; a writer that has failed is let go of by the last one."""
+        with self._changed:
+            self._writing -= 1
+            if has_written:
+                self._unpublished, self.used = True, monotonic()
+            self._changed.notify_all()
+        self._notice(editor)
+        self._let_go()
+
+    def refresh(self, editor: Editor | None = None) -> None:
+        """Search the newest generation; ``editor`` has its files open."""
+        known = editor.writer.index if editor is not None else None
+        with self._publishing:
+            self.searcher = self.searcher.refresh("lazy", known)
+
+    def commit(self, editor: Editor) -> None:
+        """Make all writes so far searchable, in a write that has begun; then all is well again."""
+        self._unpublished = False  # what comes from now on is published later
+        editor.commit()
+        self.refresh(editor)
+        if self._failure is not None:
+            LOG.warning("index %s takes writes again", self.name)
+            self._failure = None
+
+    def _look_after(self, progress: Progress) -> bool:
+        with suppress(BusyError, RequestError):  # it has just been removed
+            self.publish()
+        return False
+
+    def _wake(self) -> Editor:
+        """Open a writer; the caller has the index to itself."""
+        collection = self.searcher.collection
+        try:
+            self._around.make_way(self, out_of_room=_is_out_of_room(self._failure))
+            collection.index.pin()
+            editor = self._opened()
+        except BaseException as error:
+            collection.index.close()
+            self._fail(error)
+            raise
+        self._editor = editor
+        return editor
+
+    def _opened(self) -> Editor:
+        around, searcher = self._around, self.searcher
+        writer = CollectionWriter.open(
+            self.path,
+            builder=around.builder,
+            storage=self._storage,
+            background=around.merging,
+            lock=around.lock,
+            known=searcher.collection,
+        )
+        try:
+            recorded, encoder = writer.settings.encoder, None
+            if recorded is not None and searcher.encoder is not None:
+                place = self._encoder_place or recorded.location
+                encoder = around.encoder_of(place, searcher.encoder)
+            return Editor(writer, encoder)
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def _notice(self, editor: Editor) -> None:
+        """Give a writer no more to do that has failed."""
+        failure = editor.writer.failure
+        with self._changed:
+            if failure is not None and self._editor is editor:
+                self._editor, self._lost = None, editor
+                self._fail(failure)
+
+    def _let_go(self) -> None:
+        """Close a writer that has failed, with the last write under way."""
+        with self._changed:
+            if self._lost is None or self._writing or self._held_for:
+                return
+            lost, self._held_for = self._lost, "let go of by a writer that has failed"
+        try:
+            with suppress(TamisError, OSError):
+                lost.writer.abandon()
+        finally:
+            with self._changed:
+                self._lost, self._held_for = None, ""
+                self._changed.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None or Fault.of(self._failure) != Fault.of(error):
+            LOG.warning("index %s takes no writes: %s", self.name, error)
+        self._failure, self._unpublished = error, True
+        self._failures += 1
+
+    @contextmanager
+    def _alone(self, what: str, *, waits: bool = False) -> Iterator[None]:
+        """Keep others from writing while the block runs, once the writes under way are done."""
+        with self._changed:
+            if waits:
+                self._changed.wait_for(lambda: self._closed or not self._held_for)
+            self._refuse_held()
+            self._held_for = what
+            if not waits and self._writing:
+                self._held_for = ""
+                raise BusyError(f"index {self.name!r} is being written")
+            self._changed.wait_for(lambda: not self._writing)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held_for = ""
+                self._changed.notify_all()
+            self._let_go()
+
+    def _refuse_held(self) -> None:
+        if self._closed:
+            raise self._gone()
+        if self._held_for:
+            raise BusyError(f"index {self.name!r} is being {self._held_for}")
+
+    def _end_writes(self) -> Editor | None:
+        """Wait for the end of what is under way; what is left to be closed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: not (self._writing or self._held_for or self._lost is not None)
+            )
+            editor, self._editor = self._editor, None
+        with suppress(Exception):  # told by `faults` so far
+            self.upkeep.close()
+        return editor
+
+    def _gone(self) -> RequestError:
+        return RequestError(
+            404, "unknown_index", f"expected an index, found {self.name!r} being removed"
+        )
+
+    def _stopped(self) -> StoppedError:
+        error = StoppedError(
+            f"{self.path}: expected a disk that works, found {self._failure}; it is tried again "
+            "by itself, see to its cause"
+        )
+        error.__cause__ = self._failure
+        return error
+
+
+def _is_out_of_room(error: BaseException | None) -> bool:
+    return error is not None and Fault.of(error).code == "out_of_room"
+
+
+class Writes:
+    """What one request writes, on one thread at a time, in one ``with`` block or several.
+
+    Where the disk fails between two blocks, the second one raises: what the first one wrote may
+    be lost, so that nothing may be acknowledged.
+
+    Raises, on entering:
+        BusyError: something has the index to itself; nothing has been written, enter again.
+        StoppedError: the disk has failed.
+        RequestError: the index is being removed.
+    """
+
+    def __init__(self, index: LivingIndex, *, tries: bool = False) -> None:
+        """Begin with the first block.
+
+        Args:
+            index: what is written.
+            tries: to open a writer although the last one failed.
+        """
+        self._index, self._tries = index, tries
+        self._failures: int | None = None
+        self._editor: Editor | None = None
+        self._has_written = False
+
+    def __enter__(self) -> Writes:
+        self._editor, self._failures = self._index.enter(self._failures, tries=self._tries)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        editor, self._editor = self.editor, None
+        self._index.leave(editor, has_written=self._has_written)
+
+    @property
+    def editor(self) -> Editor:
+        """Of the block's writer."""
+        assert self._editor is not None  # inside a block
+        return self._editor
+
     @property
     def fields(self) -> dict[str, Any]:
         """The declared fields and their types."""
-        return dict(self._editor.writer.index.columns)
+        return self._index.fields
 
     def has(self, doc_id: str) -> bool:
         """Whether a document is there, all writes so far included."""
-        return self._editor.writer.has(doc_id)
+        return self.editor.writer.has(doc_id)
 
     def put(self, passages: Sequence[Passage]) -> None:
         """Add documents, encoded here; `settle` says when they are kept."""
-        with self._write():
-            self._editor.put(passages, wait="none")
+        self._has_written = True
+        self.editor.put(passages, wait="none")
 
     def put_weighted(
         self, passages: Sequence[Passage], weights: Sequence[Mapping[str, float]]
     ) -> None:
         """Add documents with vectors of their own; `settle` says when they are kept."""
-        with self._write():
-            self._editor.put_weighted(passages, weights, wait="none")
+        self._has_written = True
+        self.editor.put_weighted(passages, weights, wait="none")
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove documents; how many there were. `settle` says when that is kept."""
-        with self._write():
-            return self._editor.delete(ids, wait="none")
+        self._has_written = True
+        return self.editor.delete(ids, wait="none")
 
     def delete_where(self, expression: Mapping[str, Any]) -> int:
         """Remove the documents that a filter admits; how many there were."""
-        with self._write():
-            return self._editor.delete_where(expression, wait="none")
+        self._has_written = True
+        return self.editor.delete_where(expression, wait="none")
 
     def settle(self, wait: Wait) -> None:
-        """Wait for all writes so far: until they are durable, or found by `searcher`."""
-        with self._write():
-            if wait == "searchable":
-                self._publish()
-            else:
-                self._editor.delete((), wait=wait)
-
-    def publish(self) -> None:
-        """Make all writes so far searchable; does nothing where there are none."""
-        with self._write():
-            self._publish()
-
-    def optimize(self, progress: Progress) -> None:
-        """Rebuild as one segment, words and average length counted anew."""
-        with self._write():
-            self._editor.optimize(progress)
-            self._publish()
+        """Wait for all writes so far: until they are durable, or found by the index's searcher."""
+        if wait != "searchable":
+            self.editor.delete((), wait=wait)
+            return
+        self._has_written = True  # until it is published
+        self._index.commit(self.editor)
+        self._has_written = False
 
     def rest(self) -> None:
         """Let go of what is remembered for the next documents' sake alone."""
-        with self._write():
-            self._editor.rest()
-
-    def close(self) -> None:
-        """Commit, and let go of the folder, once the writes under way are done."""
-        self._end_writes()
-        self._editor.close()
-
-    def abandon(self) -> None:
-        """Let go of a folder that is to be removed."""
-        self._end_writes()
-        self._editor.writer.abandon()
-
-    def check(self) -> None:
-        """Raise what keeps this collection from being written; StoppedError for a bad disk."""
-        self.settle("durable")
-
-    def _publish(self) -> None:
-        self._editor.commit()
-        with self._publishing:
-            self.searcher = self.searcher.refresh("lazy", self._editor.writer.index)
-
-    @contextmanager
-    def _write(self) -> Iterator[None]:
-        with self._changed:
-            if self._closed:
-                raise RequestError(
-                    404, "unknown_index", f"expected an index, found {self.name!r} being removed"
-                )
-            self._writing += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writing -= 1
-                self._changed.notify_all()
-
-    def _end_writes(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.wait_for(lambda: not self._writing)
+        self.editor.rest()

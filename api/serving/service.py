@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 from starlette.responses import Response
@@ -14,8 +17,11 @@ from tamis.api import malloc
 from tamis.api.deadlines import TimeUpError, answered
 from tamis.api.metrics import Metrics
 from tamis.api.problems import RequestError
+from tamis.api.serving.faults import Fault, told
 from tamis.api.serving.library import Library
+from tamis.api.serving.living_index import BusyError
 from tamis.api.workers import RETRY_AFTER_S, Workers
+from tamis.index.errors import TamisError
 from tamis.retriever.reranker import LazyReranker
 
 if TYPE_CHECKING:
@@ -29,9 +35,25 @@ if TYPE_CHECKING:
     from tamis.retriever.searcher import Searcher
 
 CLIENT = "tamis.client"  # in a request's scope: whose key it brought
+LOG = logging.getLogger("tamis.api")
+Answer = TypeVar("Answer")
 REFRESH_S = 1.0  # between two looks for newer generations
 GIVE_BACK_AFTER = 10  # looks
 REST_AFTER = 60
+LATE_S = 10.0  # without a turn of upkeep, which takes milliseconds
+BUSY_S = 60.0  # that a write waits for an index which something has to itself
+BUSY_LOOKS_S = 0.002, 0.1  # between two looks at whether it is free, growing
+
+
+class Watched(Protocol):
+    """A part of the server that is looked after now and then."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with it."""
+
+    def look_after(self) -> None:
+        """See to it, on a thread; does not raise."""
 
 
 class Service:
@@ -47,6 +69,7 @@ class Service:
         listening: clients that follow a task.
         metrics: what is counted and timed.
         stopping: set when the server has been told to stop.
+        watched: further parts of the server by name.
     """
 
     def __init__(
@@ -68,27 +91,69 @@ class Service:
         queues = {"search": self.workers, "rerank": self.rerankers, "write": self.writers}
         self.metrics.watch(self.library.searchers, queues)
         self.stopping = asyncio.Event()
+        self.watched: dict[str, Watched] = {}
+        self._looked_after = monotonic()
+        self._no_descriptors: Fault | None = None
+        self._held_up = 0
 
     async def warm_up(self) -> None:
         """Answer one query in each index: compiled loops are loaded before the first request."""
-        for searcher in self.library.searchers().values():
-            await self.workers.run(partial(searcher.search, ["warm up"], 1))
+        for name, searcher in self.library.searchers().items():
+            try:
+                await self.workers.run(partial(searcher.search, ["warm up"], 1))
+            except (TamisError, OSError) as error:  # whoever asks it is told
+                LOG.warning("index %s does not answer: %s", name, error)
 
     async def follow(self) -> None:
         """Publish what was written, and serve each index's newest generation, until cancelled.
 
         What writes and merges leave behind goes back to the system, and now and then the rest.
+        Whatever fails, the next turn follows.
         """
         before = self.library.generations()
         for turn in count(1):
             await asyncio.sleep(REFRESH_S)
-            await asyncio.to_thread(self.library.refresh)
-            if turn % REST_AFTER == 0:
-                await asyncio.to_thread(self.library.rest)
-            now = self.library.generations()
-            if now != before or turn % GIVE_BACK_AFTER == 0:
-                await asyncio.to_thread(malloc.give_back)
-            before = now
+            try:
+                before = self._look_after(turn, before)
+            except Exception:
+                LOG.exception("upkeep failed; it goes on in %s s", REFRESH_S)
+            self._looked_after = monotonic()
+
+    def _look_after(self, turn: int, before: dict[str, int]) -> dict[str, int]:
+        """Have all upkeep done on threads of its own; the generations by now."""
+        loop = asyncio.get_running_loop()
+        self._try_descriptors()
+        self.library.look_after()
+        for part in self.watched.values():
+            loop.run_in_executor(None, part.look_after)
+        if turn % REST_AFTER == 0:
+            loop.run_in_executor(None, self.library.rest)
+        now = self.library.generations()
+        if now != before or turn % GIVE_BACK_AFTER == 0:
+            loop.run_in_executor(None, malloc.give_back)
+        return now
+
+    def _try_descriptors(self) -> None:
+        error = None
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as refused:
+            error = refused
+        self._no_descriptors = told(self._no_descriptors, error, "opening files")
+
+    def faults(self) -> dict[str, Fault]:
+        """What is wrong with which part of the server; empty when all is well."""
+        found = self.library.faults()
+        for name, fault in (
+            *((name, part.fault) for name, part in self.watched.items()),
+            ("opening files", self._no_descriptors),
+        ):
+            if fault is not None:
+                found[name] = fault
+        late_s = monotonic() - self._looked_after
+        if late_s > LATE_S:
+            found["upkeep"] = Fault("stalled", f"the last turn was {late_s:.0f} s ago")
+        return found
 
     def close(self) -> None:
         """Let the workers finish, and commit what was written."""
@@ -134,8 +199,35 @@ class Service:
         self, request: Request, work: Callable[[], Any], status: int = 200
     ) -> Response:
         """Run ``work`` and write its answer, both on a writing thread; once begun it is done."""
-        call = self.writers.start(lambda: orjson.dumps(work()), client_of(request))
-        return in_json(await call, status)
+        return in_json(await self.written(request, lambda: orjson.dumps(work())), status)
+
+    async def written(self, request: Request, work: Callable[[], Answer]) -> Answer:
+        """What ``work`` gives on a writing thread; it holds none while an index is busy.
+
+        Args:
+            request: who asks.
+            work: raises BusyError, before it has changed anything, while something has the index
+                or the name to itself; then it is run again.
+
+        Raises:
+            RequestError: 503 when there is no room, or that takes too long.
+        """
+        end, pause_s = monotonic() + BUSY_S, BUSY_LOOKS_S[0]
+        while True:
+            try:
+                return await self.writers.start(work, client_of(request))
+            except BusyError as error:
+                if monotonic() > end or self._held_up >= self.limits.writing:
+                    raise RequestError(
+                        503,
+                        "busy",
+                        f"expected to write, found that {error}; try again shortly",
+                        {"Retry-After": "5"},
+                    ) from None
+            self._held_up += 1
+            await asyncio.sleep(pause_s)
+            self._held_up -= 1
+            pause_s = min(2 * pause_s, BUSY_LOOKS_S[1])
 
 
 def client_of(request: Request) -> str:

@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from contextlib import suppress
+from stat import S_ISDIR
 from typing import TYPE_CHECKING, Self
 
 from tamis.index.errors import InputError, LockedError
@@ -89,6 +90,8 @@ class FolderLock:
 
     def _is_in_place(self) -> bool:
         opened = os.fstat(self.handle)
+        if S_ISDIR(opened.st_mode):
+            return True
         return self._path.exists() and os.path.samestat(opened, self._path.stat())
 
     def release(self) -> None:
@@ -102,35 +105,38 @@ class FolderLock:
 
 def refuse_locked(storage: Storage) -> None:
     """Refuse a folder that somebody else writes (LockedError), without locking it."""
-    _refuse_held(storage.root / LOCK)
+    _refuse_held(storage.root / LOCK, set())
 
 
 def refuse_kept(root: Path) -> None:
     """Refuse a folder that lies in one that somebody else keeps as a whole (LockedError)."""
     for above in root.absolute().parents[:LEVELS]:
-        _refuse_held(above / LOCK)
+        _refuse_held(above / LOCK, _held)
 
 
-def _refuse_held(path: Path) -> None:
+def _refuse_held(path: Path, ours: set[tuple[int, int]]) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:  # there is none
         return
     try:
-        if _identity(handle) not in _held:
+        if _identity(handle) not in ours:
             _await(lambda: not system.is_locked(handle), path, handle)
     finally:
         os.close(handle)
 
 
 def _opened(path: Path) -> int:
-    """A handle to lock; on a disk that is only read, one to read suffices."""
+    """A handle to lock; on a disk that is only read, one to read, or even that of the folder."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno not in _ONLY_READ:
             raise
+    try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _identity(handle: int) -> tuple[int, int]:
@@ -142,11 +148,18 @@ def _await(is_free: Callable[[], bool], path: Path, handle: int) -> None:
     """Wait for a lock whose holder has ended; raise LockedError for one who has not."""
     began = time.monotonic()
     while not is_free():
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        holder = _holder(handle)
         patience_s = ORPHANS_END_WITHIN_S if _has_ended(holder) else LOOKS_END_WITHIN_S
         if time.monotonic() - began > patience_s:
             raise _refusal(path, f"process {holder}")
         time.sleep(0.005)
+
+
+def _holder(handle: int) -> str:
+    """The process id that a lock's file holds; no file where the disk could only be read."""
+    with suppress(OSError):
+        return os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+    return "unknown"
 
 
 def _has_ended(holder: str) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+_NOTHING_THERE = (FileNotFoundError, NotADirectoryError)
 HASH_CHUNK_BYTES = 1 << 22
 SYNCS_AT_ONCE = 8
 FEW_SYNCS = 2
@@ -124,13 +125,23 @@ class Storage:
     # Reading.
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file or folder of this name."""
-        return os.path.exists(self.path(name))
+        """Whether there is a file or folder of this name.
+
+        Raises:
+            OSError: the system does not say: that is not the same as no.
+        """
+        try:
+            os.stat(self.path(name))
+        except _NOTHING_THERE:
+            return False
+        return True
 
     def names(self, folder: str = "") -> list[str]:
         """What lies in a folder, in order; nothing where there is no such folder."""
-        path = self.path(folder)
-        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+        try:
+            return sorted(os.listdir(self.path(folder)))
+        except _NOTHING_THERE:
+            return []
 
     def hand(self, contents: Mapping[str, bytes]) -> None:
         """Give what small files hold that another process has just written: no need to read it.
@@ -151,7 +162,7 @@ class Storage:
         """All bytes of a file."""
         if (handed := self._handed.pop(name, None)) is not None:
             return handed
-        handle = self._open(name)
+        handle = self.open_to_read(name)
         try:
             return _first_bytes(handle, os.fstat(handle).st_size)
         finally:
@@ -161,7 +172,7 @@ class Storage:
         """A file's bytes, None where there is no such file."""
         try:
             found = os.stat(self.path(name))
-        except (FileNotFoundError, NotADirectoryError):
+        except _NOTHING_THERE:
             return None
         return found.st_size if S_ISREG(found.st_mode) else None
 
@@ -178,7 +189,7 @@ class Storage:
             self.check_size(name, entry)
             return b""
         try:
-            handle = self._open(name)
+            handle = self.open_to_read(name)
         except FileNotFoundError:
             raise self._wrong_size(name, entry, None) from None
         try:
@@ -205,7 +216,7 @@ class Storage:
 
     def checksum(self, name: str) -> str:
         """The xxh3-64 of a file as 16 hexadecimal digits."""
-        digest, handle = xxhash.xxh3_64(), self._open(name)
+        digest, handle = xxhash.xxh3_64(), self.open_to_read(name)
         try:
             while chunk := os.read(handle, HASH_CHUNK_BYTES):
                 digest.update(chunk)
@@ -213,7 +224,8 @@ class Storage:
             os.close(handle)
         return digest.hexdigest()
 
-    def _open(self, name: str) -> int:
+    def open_to_read(self, name: str) -> int:
+        """A handle to read a file."""
         return os.open(self.path(name), os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def check_size(self, name: str, entry: FileEntry) -> None:
@@ -304,10 +316,11 @@ class Storage:
 
     def remove_folder(self, name: str) -> None:
         """Delete a folder with all it holds; a missing one is fine."""
-        if not os.path.isdir(self.path(name)):
+        try:
+            with os.scandir(self.path(name)) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except _NOTHING_THERE:
             return
-        with os.scandir(self.path(name)) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
         for entry in entries:
             inside = f"{name}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):

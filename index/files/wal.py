@@ -111,6 +111,13 @@ def read_logs(storage: Storage, first: int) -> dict[int, LogContents]:
     return logs
 
 
+def has_writes(storage: Storage, first: int) -> bool:
+    """Whether the logs from the ``first`` on may hold writes, by their sizes alone."""
+    begun = _HEADER.size + len(_START)
+    logs = [number for number in log_numbers(storage) if number >= first]
+    return any((storage.size(log_name(number)) or 0) > begun for number in logs)
+
+
 class _Frame(NamedTuple):
     payload: bytes
     synced: int

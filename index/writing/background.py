@@ -12,6 +12,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tamis.index.errors import LockedError, StoppedError
 from tamis.index.files.closing import Closing
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from tamis.index.files.progress import Progress
 
+PASSING = (OSError, MemoryError, StoppedError, LockedError)  # it may be over at any moment
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 2.0  # after what the machine refuses: it may be over at any moment
+LONGEST_PAUSE_S = 2.0
 LONGEST_OTHER_PAUSE_S = 60.0  # after what will hardly mend by itself, such as damage
 
 
@@ -30,7 +32,7 @@ class Stopped(Exception):  # noqa: N818  no error: the owner asked for it
 
 def pause_s(failures: int, error: BaseException) -> float:
     """How long to wait before what has failed so many times in a row is tried again."""
-    longest = LONGEST_PAUSE_S if isinstance(error, OSError | MemoryError) else LONGEST_OTHER_PAUSE_S
+    longest = LONGEST_PAUSE_S if isinstance(error, PASSING) else LONGEST_OTHER_PAUSE_S
     pause: float = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 20), longest)
     return pause
 

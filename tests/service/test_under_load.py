@@ -8,10 +8,11 @@ import time
 import httpx
 import pytest
 
-from tamis.api.serving.living_index import LivingIndex
+from tamis.api.messages.write_requests import CreateRequest
+from tamis.api.serving.data_folder import DataFolder
 from tamis.index.files.progress import silent
 from tamis.index.writing.build_process import BuildProcess
-from tamis.retriever import Passage, create_index
+from tamis.retriever import Passage
 from tamis.scripts.bench.http_load import apply_load, quantile, request_bytes
 
 TEXTS = [f"bird number{n} {'owl' if n % 3 else 'heron'} in the reeds at night" for n in range(2000)]
@@ -95,16 +96,18 @@ def test_a_hundred_swaps_fail_no_request_and_cost_twice_at_most(serve, proof):
 
 def rewrite_ms(path, builder, rewrites=7):
     """Median of the processor time that this thread takes for a rewrite."""
-    create_index(path, encoder=None)
-    index, took_ms = LivingIndex("one", path, None, builder), []
-    index.put([Passage(str(at), text) for at, text in enumerate(TEXTS)])
+    folder, took_ms = DataFolder(path, builder=builder), []
+    index = folder.create("one", CreateRequest(encoder=None))
+    with index.writes() as writes:
+        writes.put([Passage(str(at), text) for at, text in enumerate(TEXTS)])
     for number in range(rewrites):
-        index.put([Passage(f"n{number}", "new owl")])
-        index.publish()
+        with index.writes() as writes:
+            writes.put([Passage(f"n{number}", "new owl")])
+            writes.settle("searchable")
         began = time.thread_time()
         index.optimize(silent)
         took_ms.append((time.thread_time() - began) * 1000)
-    index.close()
+    folder.close()
     return statistics.median(took_ms)
 
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from tamis.api.serving.data_folder import DataFolder
+from tamis.api.serving.places import Places
 from tamis.index import LockedError
 
 BIRDS = "/v1/indexes/birds"
@@ -164,7 +165,7 @@ def test_a_snapshot_that_fails_leaves_no_copy(home, monkeypatch):
     def fail(*arguments, **options):
         raise OSError(errno.ENOSPC, "injected")
 
-    monkeypatch.setattr(DataFolder, "move", fail)
+    monkeypatch.setattr(Places, "move", fail)
     record = home.done(home.ask("POST", "/v1/indexes/birds/snapshots", 202, json={"name": "s"}))
     assert (record["status"], "injected" in record["message"]) == ("failed", True)
     assert list((home.path / "removed").iterdir()) == []

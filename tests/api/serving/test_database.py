@@ -51,7 +51,8 @@ def test_a_disk_that_is_only_read_is_read_and_taken_up_again(disk):
         with pytest.raises(OSError, match="Read-only") as refused:
             catalog.point_aliases({"live": "other"})
         assert refused.value.errno == errno.EROFS
-        catalog.take_up()
+        with pytest.raises(OSError, match="Read-only"):
+            catalog.take_up()
         assert catalog.database.read_only
         disk.remount("rw")
         catalog.take_up()
