@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tamis.index.generations.parts import Part
     from tamis.index.index import Index
     from tamis.index.vectors import SparseVectors
-    from tamis.kernels.search.tiles import Tiles
+    from tamis.kernels.search.ops import TileSearch
 
 ENTRIES_AT_ONCE = 1 << 24  # copied to a card together
 BYTES_AN_ENTRY = 12  # a term, a weight and a posting
@@ -48,16 +48,16 @@ class Piece:
         begins = self.part.stored.segment.records.starts
         return int(begins[self.last] - begins[self.first])
 
-    def load(self) -> Tiles:
+    def load(self) -> TileSearch:
         """Bring the documents to the device and make their lists."""
+        from tamis.kernels.search.ops import TileSearch
         from tamis.kernels.search.tiles import tiles_of
 
         segment = self.part.stored.segment
         begins = np.array(segment.records.starts[self.first : self.last + 1])
         begins -= begins[0]
-        return tiles_of(
-            torch.from_numpy(begins).to(self.device), self._entries(), segment.vocab_size
-        )
+        on_device = torch.from_numpy(begins).to(self.device)
+        return TileSearch(tiles_of(on_device, self._entries(), segment.vocab_size))
 
     def _entries(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The documents' terms and weights, copied packed as they lie and taken apart there."""
@@ -88,11 +88,11 @@ class GpuIndex:
     """Searches one generation of an index exactly, on one GPU or several."""
 
     def __init__(
-        self, index: Index, pieces: Sequence[Piece], tiles: Sequence[Tiles] | None
+        self, index: Index, pieces: Sequence[Piece], searches: Sequence[TileSearch] | None
     ) -> None:
         self._index = index
         self._pieces = tuple(pieces)
-        self._tiles = tiles  # of each piece; None where they are brought at each search
+        self._searches = searches  # of each piece; None where they are brought at each search
 
     @staticmethod
     def from_index(index: Index, devices: Sequence[str] = ("cuda",)) -> GpuIndex:
@@ -117,7 +117,7 @@ class GpuIndex:
     @property
     def resident(self) -> bool:
         """Whether the documents stay on the cards between searches."""
-        return self._tiles is not None
+        return self._searches is not None
 
     def search(
         self, queries: SparseVectors, k: int = 10, *, where: Mapping[str, Any] | None = None
@@ -145,8 +145,11 @@ class GpuIndex:
             numbers = [n for n, piece in enumerate(self._pieces) if piece.device == card]
             return [self._search_piece(n, queries, k, allowed) for n in numbers]
 
-        with ThreadPoolExecutor(max(len(cards), 1)) as pool:
-            found = [one for several in pool.map(on, cards) for one in several]
+        if len(cards) > 1:
+            with ThreadPoolExecutor(len(cards)) as pool:
+                found = [one for several in pool.map(on, cards) for one in several]
+        else:
+            found = [one for card in cards for one in on(card)]
         return best_of(sorted(found, key=lambda pair: pair[0]), len(queries), k)
 
     def _search_piece(
@@ -156,22 +159,16 @@ class GpuIndex:
         k: int,
         allowed: Mapping[int, NDArray[np.bool_] | None],
     ) -> tuple[int, TopK]:
-        from tamis.kernels.search.ops import search
+        from tamis.kernels.search.ops import Queries
 
         piece = self._pieces[number]
-        tiles = piece.load() if self._tiles is None else self._tiles[number]
+        search = piece.load() if self._searches is None else self._searches[number]
         permitted = allowed[piece.part.first]
-        local = piece.part.local(queries)
-        starts, terms, weights = (
-            torch.from_numpy(np.array(a)) for a in (local.offsets, local.terms, local.weights)
-        )
-        bits = None
         if permitted is not None:
-            bits = torch.from_numpy(permitted[piece.first : piece.last].view(np.uint8))
-            bits = bits.to(piece.device)
-        best = search(tiles, starts, terms, weights, k, bits)
-        docs, scores, work = (tensor.cpu().numpy() for tensor in best)
-        return piece.part.first + piece.first, TopK(docs.astype(np.int32), scores, work)
+            permitted = permitted[piece.first : piece.last]
+        local = piece.part.local(queries)
+        best = search.search(Queries(local.offsets, local.terms, local.weights), k, permitted)
+        return piece.part.first + piece.first, TopK(*best)
 
 
 def _card(name: str) -> torch.device:
@@ -214,3 +211,26 @@ def _bytes_of(piece: Piece) -> int:
     rows = piece.part.stored.segment.vocab_size + 1
     documents = piece.last - piece.first
     return piece.entries * BYTES_AN_ENTRY + documents * 8 + -(-documents // TILE) * rows * 4
+
+
+def search_vectors(
+    queries: SparseVectors, documents: SparseVectors, k: int, device: torch.device
+) -> TopK:
+    """The k best documents of each query, precisely, of vectors that no index holds.
+
+    Args:
+        queries: over the documents' vocabulary.
+        documents: have to fit on the card, with 12 bytes a weight.
+        k: at least 1.
+        device: a GPU.
+    """
+    from tamis.kernels.search.ops import Queries, TileSearch
+    from tamis.kernels.search.tiles import tiles_of
+
+    begins, terms, weights = (
+        torch.from_numpy(np.array(part))
+        for part in (documents.offsets, documents.terms, documents.weights)
+    )
+    tiles = tiles_of(begins.to(device), [(terms, weights)], documents.vocab_size)
+    asked = Queries(queries.offsets, queries.terms, queries.weights)
+    return TopK(*TileSearch(tiles).search(asked, k))

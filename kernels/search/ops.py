@@ -1,4 +1,4 @@
-"""Exact search of a batch of sparse queries on a GPU; knows nothing of files or segments.
+"""Exact search of sparse queries on a GPU; knows nothing of files or segments.
 
 1. *Find.* A block of threads takes one tile of documents and one query, and adds up the query's
    postings in shared memory, as whole numbers: images times what one image step of the term adds.
@@ -15,246 +15,318 @@ margin's upper part, and so does each of the true k best; its sum is at least P 
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+from contextlib import ExitStack
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from numba import cuda
 
 from tamis.kernels.search import loops
-from tamis.kernels.search.loops import IMAGE_MAX, SIMULATED, THREADS
+from tamis.kernels.search.loops import IMAGE_MAX, SIMULATED, THREADS, TILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from tamis.kernels.search.tiles import Tiles
 
 UNITS = 0.99 * 2**31  # what a query's largest possible sum is scaled to
 QUERIES = 512  # answered at a time
 FOUND = 1 << 11 if SIMULATED else 1 << 17  # places for documents found, a query
-FIRST_TILES = 8
-MOST_GROWTH = 128
+SAMPLE = 64  # documents of the first phase to each that is asked for
 SPARE = 256  # places for candidates beyond k
+FEW_KEYS = 1 << 14  # are sorted sooner by the processor
+PLACES = 0xFFFFFFFF  # the lower half of a key
 
 
 class Queries(NamedTuple):
-    """A batch in rows, on the device of the tiles.
+    """A batch of sparse queries.
 
     Attributes:
-        starts: ``[Q + 1]`` int32.
-        rows: ``[nnz]`` int32, rising within a query, -1 for a term that no document holds.
-        weights: ``[nnz]`` float32.
+        starts: ``[Q + 1]`` int64, where each begins.
+        terms: ``[nnz]`` int32, rising within a query.
+        weights: ``[nnz]`` float32, finite and above 0.
     """
 
-    starts: torch.Tensor
-    rows: torch.Tensor
-    weights: torch.Tensor
+    starts: NDArray[np.int64]
+    terms: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def rows(self, first: int, last: int) -> Queries:
+        """Some of the queries."""
+        entries = slice(self.starts[first], self.starts[last])
+        starts = self.starts[first : last + 1] - self.starts[first]
+        return Queries(starts, self.terms[entries], self.weights[entries])
 
 
 class Best(NamedTuple):
     """The best documents of each query.
 
     Attributes:
-        docs: ``[Q, k]`` int64, -1 where fewer matched.
+        docs: ``[Q, k]`` int32, -1 where fewer matched.
         scores: ``[Q, k]`` float32, falling, 0 there; equal scores by rising document.
         work: ``[Q]`` int64, documents scored in full.
     """
 
-    docs: torch.Tensor
-    scores: torch.Tensor
-    work: torch.Tensor
+    docs: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    work: NDArray[np.int64]
 
 
-def search(
-    tiles: Tiles,
-    starts: torch.Tensor,
-    terms: torch.Tensor,
-    weights: torch.Tensor,
-    k: int,
-    allowed: torch.Tensor | None = None,
-) -> Best:
-    """The k best documents of each query by dot product, precisely.
+class TileSearch:
+    """Searches documents on one device; safe to use from many threads, one after the other."""
 
-    Args:
-        tiles: the documents.
-        starts: ``[Q + 1]`` int64, where each query begins.
-        terms: ``[nnz]`` int32 below V, rising within a query.
-        weights: ``[nnz]`` float32, finite and above 0.
-        k: at least 1.
-        allowed: ``[documents]`` uint8, 0 for those that may not be found; None for none such.
+    def __init__(self, tiles: Tiles) -> None:
+        """Make room on the tiles' device.
 
-    Raises:
-        ValueError: the tiles lie on no GPU.
-    """
-    device = tiles.begins.device
-    if device.type != "cuda" and not SIMULATED:
-        raise ValueError(
-            f"expected documents on a GPU, found them on {device}; "
-            "bring them there with device='cuda', or search the index itself"
-        )
-    rows = tiles.rows[terms.to(device).long()]
-    batch = Queries(starts.to(device, torch.int32), rows, weights.to(device))
-    with _launching(device):
-        parts = [
-            _search(tiles, part, k, allowed, _Room(FOUND, k + SPARE))
-            for part in _batches(batch, starts, QUERIES)
-        ]
-    if not parts:
-        return Best(*(_nothing(device, 0, k)))
-    return Best(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+        Raises:
+            ValueError: they lie on no GPU.
+        """
+        device = tiles.begins.device
+        if device.type != "cuda" and not SIMULATED:
+            raise ValueError(
+                f"expected documents on a GPU, found them on {device}; "
+                "bring them there with device='cuda', or search the index itself"
+            )
+        self._tiles = tiles
+        self._seen = {name: _seen(getattr(tiles, name)) for name in tiles.__slots__}
+        self._all = _seen(torch.empty(0, dtype=torch.uint8, device=device))
+        self._rows, self._steps = tiles.rows.cpu().numpy(), tiles.steps.cpu().numpy()
+        self._room: dict[tuple[int, int, int], _Room] = {}  # the last, and one for a query alone
+        self._turn = Lock()
+
+    def search(self, queries: Queries, k: int, allowed: NDArray[np.bool_] | None = None) -> Best:
+        """The k best documents of each query by dot product, precisely.
+
+        Args:
+            queries: over the vocabulary of the tiles.
+            k: at least 1.
+            allowed: ``[documents]``, which may be found; None for all.
+        """
+        device, count = self._tiles.begins.device, len(queries.starts) - 1
+        with self._turn, _launching(device):
+            bits = self._all
+            if allowed is not None:
+                bits = _seen(torch.from_numpy(np.array(allowed).view(np.uint8)).to(device))
+            parts = [
+                self._batch(queries.rows(first, min(first + QUERIES, count)), k, bits)
+                for first in range(0, count, QUERIES)
+            ]
+        if len(parts) == 1:
+            return parts[0]
+        return Best(*map(np.concatenate, zip(_nothing(0, k), *parts, strict=True)))
+
+    def _batch(
+        self,
+        queries: Queries,
+        k: int,
+        allowed: Any,  # noqa: ANN401  as Numba knows it
+        found: int = 0,
+        scored: int = 0,
+    ) -> Best:
+        """Answer a batch, with room for so many documents found and scored of each query."""
+        count = len(queries.starts) - 1
+        known = _scaled(queries, self._rows, self._steps)
+        if self._tiles.documents == 0 or len(known.rows) == 0:
+            return _nothing(count, k)
+        found, scored = found or FOUND, scored or k + SPARE
+        room = self._roomy(count, len(known.rows), found, scored)
+        room.take(known)
+
+        def work() -> torch.Tensor:
+            for phase in _phases(len(self._tiles.order), k, found):
+                room.find(self._seen, self._tiles.documents, phase, allowed)
+                room.raise_least(k)
+            return room.keyed(self._seen, scored)
+
+        replays = count == 1 and allowed is self._all and not SIMULATED
+        best, counts = room.best(room.replayed(k, work) if replays else work(), k)
+        full = (counts > found) | (best.work > scored)
+        for query in np.flatnonzero(full).tolist():  # many documents about as good as the k-th
+            one = queries.rows(query, query + 1)
+            again = self._batch(one, k, allowed, 4 * found, max(scored, int(best.work[query])))
+            best.docs[query], best.scores[query] = again.docs[0], again.scores[0]
+            best.work[query] = again.work[0]
+        return best
+
+    def _roomy(self, count: int, entries: int, found: int, scored: int) -> _Room:
+        """Arrays of the device for a batch of this size, those of an earlier one if they do."""
+        wanted = (_power(count), found, scored)
+        room = self._room.get(wanted)
+        if room is None or len(room.rows) < entries:
+            if len(self._room) > 1:
+                self._room.clear()
+            device = self._tiles.begins.device
+            room = self._room[wanted] = _Room(wanted, _power(entries), device)
+        return room
 
 
-def _batches(batch: Queries, starts: torch.Tensor, size: int) -> Iterator[Queries]:
-    bounds = starts.tolist()
-    for first in range(0, len(bounds) - 1, size):
-        last = min(first + size, len(bounds) - 1)
-        entries = slice(bounds[first], bounds[last])
-        own = batch.starts[first : last + 1] - bounds[first]
-        yield Queries(own, batch.rows[entries], batch.weights[entries])
+class _Scaled(NamedTuple):
+    """Queries in rows, with what one image step of each term adds to a sum."""
+
+    starts: NDArray[np.int32]  # [Q + 1]
+    rows: NDArray[np.int32]  # [nnz], rising within a query
+    weights: NDArray[np.float32]
+    units: NDArray[np.float32]
+    margins: NDArray[np.int32]  # [Q]
 
 
-class _Room(NamedTuple):
-    """Places for documents of each query: those found, and those that are scored in full."""
-
-    found: int
-    scored: int
-
-
-def _search(
-    tiles: Tiles, queries: Queries, k: int, allowed: torch.Tensor | None, room: _Room
-) -> Best:
-    """Answer a batch; queries for which there was too little room are answered again."""
-    device, count = tiles.begins.device, len(queries.starts) - 1
-    if tiles.documents == 0 or len(queries.rows) == 0:
-        return Best(*_nothing(device, count, k))
-    sums = _Sums.of(tiles, queries, room.found)
-    for phase in _phases(tiles.order, min(max(room.found // (8 * k), 2), MOST_GROWTH)):
-        sums.find(tiles, phase, allowed)
-        sums.raise_least(k)
-    best = _scored(tiles, queries, sums, k, room.scored)
-    full = (sums.counts > room.found) | (best.work > room.scored)
-    for query in full.nonzero()[:, 0].tolist():  # many documents about as good as the k-th
-        more = _Room(4 * room.found, max(room.scored, int(best.work[query])))
-        again = _search(tiles, _one(queries, query), k, allowed, more)
-        for whole, part in zip(best, again, strict=True):
-            whole[query] = part[0]
-    return best
+def _scaled(queries: Queries, rows: NDArray[np.int32], steps: NDArray[np.float32]) -> _Scaled:
+    """Leave out terms that no document holds; scale so that the largest sum is `UNITS`."""
+    held = rows[queries.terms]
+    occurs = held >= 0
+    starts = np.concatenate([[0], np.cumsum(occurs)])[queries.starts]
+    held, weights = held[occurs], queries.weights[occurs]
+    shares = weights.astype(np.float64) * steps[held]  # of one image step
+    lengths = np.diff(starts)
+    of = np.repeat(np.arange(len(lengths)), lengths)
+    largest = np.bincount(of, shares, len(lengths)) * IMAGE_MAX
+    units = shares * (UNITS / largest[of])
+    errors = units * (1.01 + IMAGE_MAX * 2.0**-22) + 2  # of a sum, from each term
+    margins = np.ceil(np.bincount(of, errors, len(lengths)))
+    return _Scaled(
+        starts.astype(np.int32),
+        held,
+        weights,
+        units.astype(np.float32),
+        margins.astype(np.int32),
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sums:
-    """What the phases of a batch share: units and margins, and the documents found so far."""
+class _Room:
+    """Arrays of a device that one batch after the other works in, and what is done in them."""
 
-    queries: Queries
-    units: torch.Tensor  # [nnz] float32, what an image step adds
-    margins: torch.Tensor  # [Q] int32
-    least: torch.Tensor  # [Q] int32, the least sum that is noted
-    docs: torch.Tensor  # [Q, F] int32
-    sums: torch.Tensor  # [Q, F] int32
-    counts: torch.Tensor  # [Q] int32, may pass F
+    def __init__(self, size: tuple[int, int, int], entries: int, device: torch.device) -> None:
+        count, found, scored = size
 
-    @staticmethod
-    def of(tiles: Tiles, queries: Queries, places: int) -> _Sums:
-        device, count = tiles.begins.device, len(queries.starts) - 1
-        occurs = queries.rows >= 0
-        steps = torch.where(occurs, tiles.steps[queries.rows.clamp_min(0).long()], 0)
-        shares = queries.weights.double() * steps  # of one image step
-        lengths = queries.starts.diff().long()
-        of = torch.repeat_interleave(torch.arange(count, device=device), lengths)
-        largest = shares.new_zeros(count).index_add_(0, of, shares) * IMAGE_MAX
-        scale = torch.where(largest > 0, UNITS / largest.clamp_min(1e-300), 0)
-        units = shares * scale[of]
-        errors = units * (1.01 + IMAGE_MAX * 2.0**-22) + 2
-        margins = shares.new_zeros(count).index_add_(0, of, errors)
-        return _Sums(
-            queries,
-            units.float(),
-            margins.ceil().to(torch.int32),
-            queries.starts.new_ones(count),
-            torch.empty(count, places, dtype=torch.int32, device=device),
-            torch.empty(count, places, dtype=torch.int32, device=device),
-            queries.starts.new_zeros(count),
-        )
+        def array(*shape: int, dtype: torch.dtype = torch.int32) -> torch.Tensor:
+            return torch.empty(*shape, dtype=dtype, device=device)
 
-    def find(self, tiles: Tiles, phase: torch.Tensor, allowed: torch.Tensor | None) -> None:
+        self.count = 0
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor] | None] = {}
+        self.starts, self.rows = array(count + 1), array(entries)
+        self.units, self.weights = (array(entries, dtype=torch.float32) for _ in range(2))
+        self.numbers = array(4, count)  # margins, least sums, documents found, chosen
+        self.docs, self.sums = array(count, found), array(count, found)
+        self.candidates = array(count, scored)
+        self.scores = array(count, scored, dtype=torch.float64)
+        names = ("starts", "rows", "units", "weights", "docs", "sums", "candidates", "scores")
+        self._seen = {name: _seen(getattr(self, name)) for name in names}
+        self._margins, self._least, self._counts, self._chosen = map(_seen, self.numbers)
+
+    def take(self, queries: _Scaled) -> None:
+        """Begin a batch."""
+        self.count = len(queries.margins)
+        zeros = np.zeros_like(queries.margins)
+        numbers = np.stack([queries.margins, zeros + 1, zeros, zeros])
+        self.numbers[:, : self.count].copy_(torch.from_numpy(numbers))
+        for name in ("starts", "rows", "units", "weights"):
+            values = torch.from_numpy(getattr(queries, name))
+            getattr(self, name)[: len(values)].copy_(values)
+
+    def replayed(self, k: int, work: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """What ``work`` returns; its launches are recorded the second time, and replayed then.
+
+        A query alone is answered sooner by the card than its launches are made one by one.
+        """
+        if k not in self._graphs:
+            self._graphs[k] = None
+            return work()
+        recorded = self._graphs[k]
+        if recorded is None:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                keys = work()
+            recorded = self._graphs[k] = (graph, keys)
+        recorded[0].replay()
+        return recorded[1]
+
+    def find(self, tiles: Mapping[str, Any], documents: int, phase: range, allowed: Any) -> None:  # noqa: ANN401
         """Note the documents of some tiles whose sums are good enough."""
-        every = self.counts.new_empty(0, dtype=torch.uint8)
-        _launch(
-            loops.find,
-            (len(self.counts), len(phase)),
-            *(phase, tiles.postings, tiles.bases, tiles.slices),
-            *(self.queries.starts, self.queries.rows, self.units, self.least),
-            *(every if allowed is None else allowed, tiles.documents),
-            *(self.docs, self.sums, self.counts),
+        seen = self._seen
+        loops.find[(self.count, len(phase)), THREADS, _stream()](
+            *(tiles["order"], phase.start, tiles["postings"], tiles["bases"], tiles["slices"]),
+            *(seen["starts"], seen["rows"], seen["units"], self._least),
+            *(allowed, documents),
+            *(seen["docs"], seen["sums"], self._counts),
         )
 
     def raise_least(self, k: int) -> None:
         """Ask of what follows what k documents have reached, less the margin."""
-        grid = (len(self.counts), 1)
-        _launch(loops.select, grid, self.sums, self.counts, k, self.margins, self.least)
+        loops.select[self.count, THREADS, _stream()](
+            self._seen["sums"], self._counts, k, self._margins, self._least
+        )
+
+    def keyed(self, tiles: Mapping[str, Any], places: int) -> torch.Tensor:
+        """Score the documents whose sums reach the least: ``[Q, places]`` int64.
+
+        A key holds a score's bits, which rise with it, above what falls with the document's number.
+        """
+        seen, count = self._seen, self.count
+        found = (seen["docs"], seen["sums"], self._counts, self._least)
+        chosen = (places, seen["candidates"], self._chosen)
+        loops.gather[count, THREADS, _stream()](*found, *chosen)
+        scores = self.scores[:count].zero_()
+        loops.score[(count, -(-places // THREADS)), THREADS, _stream()](
+            *(tiles["begins"], tiles["terms"], tiles["weights"]),
+            *(seen["starts"], seen["rows"], seen["weights"]),
+            *(*chosen, seen["scores"]),
+        )
+        below = ~self.candidates[:count].long() & PLACES
+        return scores.float().view(torch.int32).long() << 32 | below
+
+    def best(self, keys: torch.Tensor, k: int) -> tuple[Best, NDArray[np.int32]]:
+        """The k best by their keys, and how many documents were found."""
+        numbers = self.numbers[:, : self.count].cpu().numpy()
+        if keys.numel() <= FEW_KEYS:
+            keys = keys.cpu()
+        keys = torch.sort(keys, descending=True).values[:, :k]
+        scores = (keys >> 32).int().view(torch.float32)
+        docs = torch.where(scores > 0, ~keys & PLACES, -1).int()
+        found = Best(docs.cpu().numpy(), scores.cpu().numpy(), numbers[3].astype(np.int64))
+        return found, numbers[2]
 
 
-def _scored(tiles: Tiles, queries: Queries, sums: _Sums, k: int, places: int) -> Best:
-    """The best of the documents found whose sums reach the least; ``places`` of them at most."""
-    device, count = tiles.begins.device, len(sums.counts)
-    candidates = torch.zeros(count, places, dtype=torch.int32, device=device)
-    chosen = torch.zeros(count, dtype=torch.int32, device=device)
-    _launch(
-        loops.gather, (count, 1), sums.docs, sums.sums, sums.counts, sums.least, candidates, chosen
-    )
-    scores = torch.zeros(candidates.shape, dtype=torch.float64, device=device)
-    _launch(
-        loops.score,
-        (count, -(-candidates.shape[1] // THREADS)),
-        *(tiles.begins, tiles.terms, tiles.weights),
-        *queries,
-        *(candidates, chosen, scores),
-    )
-    rounded = scores.float()
-    # falling scores, then rising documents; a score above 0 has rising bits
-    keys = (rounded.view(torch.int32).long() << 32) | (0xFFFFFFFF - candidates.long())
-    order = torch.sort(keys, descending=True).indices[:, :k]
-    best, top = candidates.gather(1, order).long(), rounded.gather(1, order)
-    best = torch.where(top > 0, best, -1)
-    return Best(best, top, chosen.long())
-
-
-def _phases(order: torch.Tensor, growth: int) -> Iterator[torch.Tensor]:
-    """The tiles in pieces, each ``growth`` times as large as all before; a short last one joins."""
-    first, size = 0, FIRST_TILES
-    while first < len(order):
-        last = first + size
-        last = len(order) if len(order) - last < size // 4 else min(last, len(order))
-        yield order[first:last]
+def _phases(tiles: int, k: int, found: int) -> Iterator[range]:
+    """The tiles in pieces, each some times as large as all before; a short last one joins."""
+    growth = max(found // (8 * k), 2)  # so that what a phase finds takes an eighth of the room
+    first, size = 0, max(-(-SAMPLE * k // TILE), 1)
+    while first < tiles:
+        last = tiles if tiles - first < size + size // 4 else first + size
+        yield range(first, last)
         first, size = last, growth * last
 
 
-def _one(queries: Queries, query: int) -> Queries:
-    first, last = queries.starts[query : query + 2].tolist()
-    starts = queries.starts[query : query + 2] - first
-    return Queries(starts, queries.rows[first:last], queries.weights[first:last])
+def _nothing(count: int, k: int) -> Best:
+    docs, scores = np.full((count, k), -1, np.int32), np.zeros((count, k), np.float32)
+    return Best(docs, scores, np.zeros(count, np.int64))
 
 
-def _nothing(device: torch.device, count: int, k: int) -> tuple[torch.Tensor, ...]:
-    return (
-        torch.full((count, k), -1, device=device),
-        torch.zeros(count, k, device=device),
-        torch.zeros(count, dtype=torch.int64, device=device),
-    )
-
-
-def _launch(kernel: Any, grid: tuple[int, int], *arguments: Any) -> None:  # noqa: ANN401
-    """Launch on the stream that torch works on."""
-    seen = [_seen(one) if isinstance(one, torch.Tensor) else one for one in arguments]
-    stream = 0 if SIMULATED else cuda.external_stream(torch.cuda.current_stream().cuda_stream)
-    kernel[grid, THREADS, stream](*seen)
+def _power(number: int) -> int:
+    """The least power of two that is at least a number above 0."""
+    return 1 << (number - 1).bit_length()
 
 
 def _seen(tensor: torch.Tensor) -> Any:  # noqa: ANN401  an array as Numba knows it
     return tensor.numpy() if SIMULATED else cuda.as_cuda_array(tensor, sync=False)
 
 
-def _launching(device: torch.device) -> AbstractContextManager[object]:
-    return contextlib.nullcontext() if SIMULATED else torch.cuda.device(device)
+def _stream() -> Any:  # noqa: ANN401  Numba's name for the stream that torch works on
+    number = 0 if SIMULATED else torch.cuda.current_stream().cuda_stream
+    return cuda.external_stream(number) if number else 0
+
+
+def _launching(device: torch.device) -> ExitStack:
+    """Launches go to the device, as torch and as Numba see it."""
+    stack = ExitStack()
+    if not SIMULATED:
+        from numba.cuda.core import config
+
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a query alone has few blocks
+        number = torch.cuda.current_device() if device.index is None else device.index
+        stack.enter_context(torch.cuda.device(number))
+        stack.enter_context(cuda.gpus[number])
+    return stack

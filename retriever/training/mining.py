@@ -1,6 +1,6 @@
 """Hard negatives: what the student, BM25 and a dense teacher rank high though it does not answer.
 
-The student and BM25 are asked through indexes of Tamis, the dense teacher through faiss.
+The student and BM25 are asked through Tamis itself, the dense teacher through faiss.
 """
 
 from __future__ import annotations
@@ -32,11 +32,21 @@ HARD = ("queries", "homes", "offsets", "candidates")
 MOST_TERMS = 200  # of a text in the student's index
 
 
-def search_index(queries: SparseVectors, passages: SparseVectors, depth: int) -> NDArray[np.int64]:
-    """The best passages of each query by an index of Tamis, ``[queries, depth]``, -1 for none."""
+def search_sparse(
+    queries: SparseVectors, passages: SparseVectors, depth: int, device: torch.device
+) -> NDArray[np.int64]:
+    """The best passages of each query, ``[queries, depth]``, -1 for none.
+
+    Exact on a GPU; otherwise by an index of Tamis at its default recall.
+    """
+    depth = min(depth, len(passages))
+    if device.type == "cuda":
+        from tamis.retriever.gpu_index import search_vectors
+
+        return search_vectors(queries, passages, depth, device).docs.astype(np.int64)
     with tempfile.TemporaryDirectory() as folder:
         index = Index.build(f"{folder}/index", passages)
-        return index.search(queries, min(depth, len(index))).docs.astype(np.int64)
+        return index.search(queries, depth).docs.astype(np.int64)
 
 
 def search_dense(
@@ -109,9 +119,10 @@ def _asked(
     rows, depth, teacher = data.homes.queries, mining.depth, data.dense
     if not mining.every or len(rows) == 0:
         return
+    device = data.passages.offsets.device
     if mining.bm25:
         words = data.words.scorer
-        yield search_index(words.queries.take(rows), words.passages, depth)
+        yield search_sparse(words.queries.take(rows), words.passages, depth, device)
     if mining.dense and teacher is not None:
         queries, passages = (one.float().cpu().numpy() for one in teacher.embeddings)
         yield search_dense(queries[rows], passages, depth)
@@ -120,7 +131,8 @@ def _asked(
         chosen = torch.from_numpy(rows).to(order.device)
         asked = sparse_vectors(lambda some: student.queries(data.queries, some), chosen)
         held = sparse_vectors(lambda some: student.passages(data.passages, some), order)
-        yield search_index(asked, held.take(order.argsort().cpu().numpy()), depth)
+        held = held.take(order.argsort().cpu().numpy())
+        yield search_sparse(asked, held, depth, device)
 
 
 def flatten(hard: Hard) -> list[torch.Tensor]:

@@ -139,6 +139,7 @@ def search(
     device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="cuda: exact search of --documents on a GPU.")
     ] = "cpu",
+    cards: Annotated[int, typer.Option(min=1, help="GPUs for --device cuda.")] = 1,
     folder: Annotated[
         Path | None,
         typer.Option(help="Keep the index of --device cuda here, or take it from here."),
@@ -152,7 +153,7 @@ def search(
         require("encode", "gpu")
         from tamis.scripts.bench.gpu_search import measure_gpu_search
 
-        on_gpu = measure_gpu_search(documents, folder)
+        on_gpu = measure_gpu_search(documents, folder, cards)
         if out is not None:
             out.write_text(dumps(on_gpu, indent=1) + "\n")
         typer.echo(dumps(on_gpu, indent=1))

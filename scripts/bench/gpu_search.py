@@ -21,7 +21,7 @@ from tamis.eval.provenance import provenance
 from tamis.index import Index, IndexConfig
 from tamis.index.errors import InputError
 from tamis.index.files.system import usable_cores
-from tamis.retriever.gpu_index import GpuIndex
+from tamis.retriever.gpu_index import GpuIndex, search_vectors
 from tamis.scripts.bench.search import (
     DOCUMENT_SPREAD,
     DOCUMENT_TERMS,
@@ -39,19 +39,23 @@ if TYPE_CHECKING:
 SHORT_QUERY_TERMS = 10  # drawn; about 9 are left
 GATE_QUERIES, BATCH, DEEP, FIRST_PAGE = 1000, 500, 1000, 10
 REPEATS = 20
+MINED_PASSAGES, MINING_QUERIES, MINED = 102_588, 20_000, 200  # of the default training
 POSTING_BYTES = 4
 COPIED_BYTES = 4 << 30
 
 
-def measure_gpu_search(documents: int, folder: Path | None = None) -> dict[str, Any]:
+def measure_gpu_search(
+    documents: int, folder: Path | None = None, cards: int = 1
+) -> dict[str, Any]:
     """Measure synthetic vectors on the first GPU; a JSON-ready report.
 
     Args:
         documents: how many to draw.
         folder: an index made by an earlier run, or where to keep one; None for a temporary one.
+        cards: GPUs to divide the documents between.
 
     Raises:
-        InputError: there is no GPU.
+        InputError: there are fewer GPUs.
         AssertionError: the GPU's answers differ from the index's.
     """
     if not torch.cuda.is_available():
@@ -61,7 +65,7 @@ def measure_gpu_search(documents: int, folder: Path | None = None) -> dict[str, 
     try:
         index, built_s = _built(kept / f"synthetic-{documents}", topics, documents)
         began = time.perf_counter()
-        on_gpu = GpuIndex.from_index(index)
+        on_gpu = GpuIndex.from_index(index, [f"cuda:{card}" for card in range(cards)])
         torch.cuda.synchronize()
         loaded_s = time.perf_counter() - began
         long = topics.vectors(GATE_QUERIES, QUERY_TERMS, QUERY_SPREAD, SEED + 2)
@@ -80,12 +84,14 @@ def measure_gpu_search(documents: int, folder: Path | None = None) -> dict[str, 
         "documents": documents,
         "nnz_per_document": round(index.frequencies()[1].sum() / documents, 1),
         "built_s": built_s,
+        "cards": cards,
         "resident": on_gpu.resident,
         "loaded_s": round(loaded_s, 2),
         "gate": {"queries": GATE_QUERIES, "k": DEEP, "equal": GATE_QUERIES},
         "cpu": {"threads": threads, "k": DEEP, "queries_per_s": round(GATE_QUERIES / cpu_s)},
         "gpu": rows,
         "over_cpu": round(rows[0]["queries_per_s"] * cpu_s / GATE_QUERIES, 1),
+        "mining": _mining(topics),
         "copy_bandwidth_bytes_per_s": round(bandwidth),
         "provenance": provenance(SEED),
     }
@@ -141,6 +147,24 @@ def _median_s(work: Callable[[], object]) -> float:
         work()
         times.append(time.perf_counter() - began)
     return median(times)
+
+
+def _mining(topics: Topics) -> dict[str, Any]:
+    """A training's mining step: vectors in main memory, passages found there."""
+    passages = topics.vectors(MINED_PASSAGES, DOCUMENT_TERMS, DOCUMENT_SPREAD, SEED + 5)
+    queries = topics.vectors(MINING_QUERIES, QUERY_TERMS, QUERY_SPREAD, SEED + 6)
+    device = torch.device("cuda")
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        search_vectors(queries, passages, MINED, device)
+        times.append(time.perf_counter() - began)
+    return {
+        "passages": MINED_PASSAGES,
+        "queries": MINING_QUERIES,
+        "k": MINED,
+        "seconds": round(median(times), 3),
+    }
 
 
 def _copy_bandwidth() -> float:

@@ -5,10 +5,17 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from tamis.index import Index, IndexConfig, InputError, MismatchError, SparseVectors
+from tamis.index import (
+    Index,
+    IndexConfig,
+    InputError,
+    MismatchError,
+    SparseVectors,
+    reference,
+)
 from tamis.kernels.search import ops
 from tamis.retriever import gpu_index
-from tamis.retriever.gpu_index import GpuIndex
+from tamis.retriever.gpu_index import GpuIndex, search_vectors
 
 VOCAB = 70
 
@@ -118,3 +125,8 @@ def test_batches_are_answered_like_one(card, tmp_path, monkeypatch):
     same(
         GpuIndex.from_index(index, [card]).search(queries, 9), index.search(queries, 9, exact=True)
     )
+
+
+def test_vectors_are_searched_without_an_index(device):
+    documents, queries = vectors(150, 9, 12), vectors(5, 5, 13)
+    same(search_vectors(queries, documents, 6, device), reference.search(documents, queries, 6))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from tamis.kernels.search import naive, ops
+from tamis.kernels.search import loops, naive, ops
 from tamis.kernels.search.loops import TILE
 from tamis.kernels.search.tiles import tiles_of
 
@@ -38,18 +38,14 @@ def on(device, rows, pieces=1):
 
 
 def check(device, documents, queries, k, allowed=None):
-    found = ops.search(
-        on(device, documents),
-        *(torch.from_numpy(array) for array in queries),
-        k,
-        None if allowed is None else torch.from_numpy(allowed).to(device),
-    )
+    search = ops.TileSearch(on(device, documents))
+    found = search.search(ops.Queries(*queries), k, allowed)
     whole = dense(documents)
     if allowed is not None:
-        whole[torch.from_numpy(allowed) == 0] = 0
+        whole[torch.from_numpy(~allowed)] = 0
     best, scores = naive.search(whole, dense(queries), k)
-    assert_array_equal(found.docs.cpu(), best)
-    assert_array_equal(found.scores.cpu(), scores)
+    assert_array_equal(found.docs, best)
+    assert_array_equal(found.scores, scores)
     return found
 
 
@@ -82,7 +78,7 @@ def test_more_ties_than_there_is_room_for_are_all_scored(device, monkeypatch):
 
 
 def test_the_best_may_stand_in_the_tile_that_is_visited_last(device, monkeypatch):
-    monkeypatch.setattr(ops, "FIRST_TILES", 1)
+    monkeypatch.setattr(ops, "SAMPLE", 1)
     begins, terms, weights = rows_of(9 * TILE, 5, seed=8)
     last = int(on(device, (begins, terms, weights)).order[-1])
     weights[begins[last * TILE] : begins[(last + 1) * TILE]] *= 100
@@ -91,7 +87,7 @@ def test_the_best_may_stand_in_the_tile_that_is_visited_last(device, monkeypatch
 
 def test_documents_that_are_not_allowed_are_not_found(device):
     documents = rows_of(4 * TILE, 5, seed=10)
-    allowed = (np.random.default_rng(1).random(4 * TILE) < 0.3).astype(np.uint8)
+    allowed = np.random.default_rng(1).random(4 * TILE) < 0.3
     check(device, documents, rows_of(4, 4, seed=11), k=9, allowed=allowed)
 
 
@@ -125,4 +121,36 @@ def test_batches_and_pieces_change_nothing(device, monkeypatch):
 def test_documents_must_lie_on_a_gpu(monkeypatch):
     monkeypatch.setattr(ops, "SIMULATED", False)
     with pytest.raises(ValueError, match=r"expected documents on a GPU, found them on cpu"):
-        ops.search(on("cpu", rows_of(3, 4, seed=1)), *map(torch.from_numpy, rows_of(1, 2, 2)), 1)
+        ops.TileSearch(on("cpu", rows_of(3, 4, seed=1)))
+
+
+def test_one_search_after_the_other_leaves_nothing_behind(device):
+    """Room is used again: batches of other sizes, other k, longer queries."""
+    documents = rows_of(6 * TILE, 6, seed=20)
+    search, whole = ops.TileSearch(on(device, documents)), dense(documents)
+    for seed, (count, terms, k) in enumerate([(5, 4, 9), (1, 2, 3), (4, 20, 9), (5, 4, 9)]):
+        queries = rows_of(count, terms, seed=30 + seed)
+        found = search.search(ops.Queries(*queries), k)
+        best, scores = naive.search(whole, dense(queries), k)
+        assert_array_equal(found.docs, best)
+        assert_array_equal(found.scores, scores)
+
+
+def test_a_query_of_more_terms_than_are_read_together(device):
+    """Under the simulator four lists are read as one; on a GPU 256."""
+    many = 3 * loops.TERMS + 1
+    rng = np.random.default_rng(5)
+    dense_rows = rng.lognormal(size=(TILE, many)).astype(np.float32)
+    begins = np.arange(TILE + 1) * many
+    terms = np.tile(np.arange(many, dtype=np.int32), TILE)
+    tiles = tiles_of(
+        torch.from_numpy(begins).to(device),
+        [(torch.from_numpy(terms), torch.from_numpy(dense_rows.ravel()))],
+        many,
+    )
+    weights = rng.lognormal(size=many).astype(np.float32)
+    asked = ops.Queries(np.array([0, many]), np.arange(many, dtype=np.int32), weights)
+    best, scores = naive.search(torch.from_numpy(dense_rows), torch.from_numpy(weights)[None], 5)
+    found = ops.TileSearch(tiles).search(asked, 5)
+    assert_array_equal(found.docs, best)
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-6)  # the product adds in another order

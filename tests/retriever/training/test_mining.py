@@ -14,7 +14,7 @@ from tamis.retriever.training.data.training_data import (
 )
 from tamis.retriever.training.device_rows import Ragged
 from tamis.retriever.training.homes import Homes
-from tamis.retriever.training.mining import mine, search_dense, search_index, sparse_vectors
+from tamis.retriever.training.mining import mine, search_dense, search_sparse, sparse_vectors
 from tamis.retriever.training.student import load_student
 from tamis.retriever.training.teachers import DenseTeacher
 from tamis.retriever.training.trainer import Trainer
@@ -79,7 +79,7 @@ def test_both_kinds_of_index_find_what_exhaustive_search_finds():
     weights = torch.from_numpy(passages) * (torch.from_numpy(draw.random((31, 7))) < 0.6)
     held = sparse_vectors(lambda rows: weights[rows], torch.arange(31))
     asked = SparseVectors.from_dicts([{j: float(x) for j, x in enumerate(q)} for q in queries], 7)
-    found = search_index(asked, held, 4)
+    found = search_sparse(asked, held, 4, torch.device("cpu"))
     expected = np.argsort(-(queries @ weights.numpy().T), axis=1, kind="stable")[:, :4]
     assert found.tolist() == expected.tolist()
     np.testing.assert_allclose(held.to_scipy().toarray(), weights.numpy(), rtol=0, atol=1e-6)
