@@ -29,7 +29,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/models": {"vocabulary"},
     "retriever/corpus": {"models", "types", "words"},
     "retriever/rerank": {"models", "reranker"},
-    "retriever/training": {"corpus", "models", "rerank", "vocabulary", "words"},
+    "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"searcher", "types"},
     "api/messages": {"limits", "problems"},
     "api/serving": {
