@@ -17,10 +17,11 @@ from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_c
 from tamis.eval.encoders import HeaviestTerms, Remembered
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.corpus.chunking import PARENT, chunk_id, parent_of
+from tamis.retriever.corpus.chunking import PARENT, chunk_id
 from tamis.retriever.fusion import sparse_rocchio
-from tamis.retriever.grouping import Groups
 from tamis.retriever.models.inference_free import TableQueryEncoder
+from tamis.retriever.retrieval import Found, Retrieval
+from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.words.analysis import stemmer_version
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from tamis.eval.datasets import Dataset
     from tamis.eval.ranker import Feedback
     from tamis.index.collection import Collection
-    from tamis.index.topk import TopK
     from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.searcher import Searcher
@@ -206,13 +206,14 @@ class SearcherRanker:
     def rank_vectors(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
         """The rankings of query vectors."""
         collection = self.searcher.collection
-        groups = Groups(collection, PARENT, depth, 1) if self._by_document else None
-
-        def find(wanted: int) -> TopK:
-            return collection.index.search(vectors, min(wanted, len(collection)), exact=self.exact)
-
-        best = find(depth) if groups is None else groups.search(find, depth)
-        return [_ranking(collection, *best.row(query), groups) for query in range(len(best))]
+        options = SearchOptions(
+            k=min(depth, max(len(collection), 1)),
+            exact=self.exact,
+            group_by=self._by_document,
+            group_size=1,
+        )
+        found = Retrieval(collection, options).find(vectors)
+        return [_ranking(collection, one) for one in found]
 
     def rank_with_feedback(
         self,
@@ -293,16 +294,11 @@ class SearcherRanker:
         return found
 
 
-def _ranking(
-    collection: Collection,
-    docs: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    groups: Groups | None,
-) -> dict[str, float]:
+def _ranking(collection: Collection, found: Found) -> dict[str, float]:
     """Ids and scores of documents; where these are passages, of the best of each document."""
-    if groups is not None:
-        places = groups.chosen(docs)
-        docs, scores = docs[places], scores[places]
-    ids = [collection.doc_id(doc) for doc in docs.tolist()]
-    names = ids if groups is None else [parent_of(doc_id) for doc_id in ids]
-    return dict(zip(names, scores.tolist(), strict=True))
+    ids = [collection.doc_id(doc) for doc in found.docs.tolist()]
+    names = [
+        str(value) if value is not None else doc_id
+        for value, doc_id in zip(found.values, ids, strict=True)
+    ]
+    return dict(zip(names, found.scores.tolist(), strict=True))

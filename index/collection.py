@@ -128,6 +128,11 @@ class Collection(Closing):
         return self.index.manifest.generation
 
     @property
+    def identity(self) -> str:
+        """Of the collection through all its generations; see `Manifest`."""
+        return self.index.manifest.identity
+
+    @property
     def settings(self) -> CollectionSettings:
         """How it was made."""
         return self.index.manifest.settings

@@ -194,6 +194,37 @@ class Index:
                 return part.first + at
         return None
 
+    def docs_hashed(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The documents whose ids have one of these xxh3-64 (`hashes_of`), in no order."""
+        found = [
+            part.first + part.among_live(part.stored.ids.hashed(hashes)) for part in self.parts
+        ]
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+    def docs_with(self, field: str, values: Sequence[Value]) -> NDArray[np.int64]:
+        """The documents that have one of these values in a declared field, rising.
+
+        Raises:
+            InputError: the field is not declared, or a value is of another type.
+        """
+        self.check_declared(field)
+        found = [np.empty(0, np.int64)]
+        for part in self.parts:
+            column = part.columns(self.columns)[field]
+            having = np.isin(column.values, column.places(values)) & ~column.missing
+            found.append(part.first + part.among_live(np.flatnonzero(having)))
+        return np.concatenate(found)
+
+    def without(self, docs: NDArray[np.int64]) -> Index:
+        """This index for a search that finds none of these documents; it counts them still."""
+        parts = [part.without(own) if (own := part.own(docs)).size else part for part in self.parts]
+        return Index(self.path, self.manifest, parts, self._pin)
+
+    def only(self, docs: NDArray[np.int64]) -> Index:
+        """This index for a search that finds none but these documents; it counts all still."""
+        parts = [part.only(part.own(docs)) for part in self.parts]
+        return Index(self.path, self.manifest, parts, self._pin)
+
     def row(self, doc: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The terms, rising, and stored weights of one document."""
         part, at = self.locate(doc)

@@ -9,6 +9,7 @@ from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_que
 from tamis.retriever.reranker import LazyReranker, Reranker, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
+from tamis.retriever.seen import Seen
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
 from tamis.retriever.words.lexical import LexicalConfig
 
@@ -27,6 +28,7 @@ __all__ = [
     "SearchOptions",
     "SearchResult",
     "Searcher",
+    "Seen",
     "SparseEncoder",
     "StageTimes",
     "create_index",

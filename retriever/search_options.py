@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tamis.retriever.seen import Seen
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
@@ -35,6 +37,10 @@ class SearchOptions:
         group_by: give one hit for each value of this declared field, its best, with the best
             of its group in `Hit.passages`; ``parent`` is the document of a passage (MaxP).
         group_size: most passages of a group.
+        offset: hits to pass over. Pages of one k are slices of one list while the index does not
+            change: the first is found with ``recall``, the others hold the exact rest.
+        seen: what earlier pages gave (`SearchResult.seen`): this one holds the best of all other
+            documents, or groups, whatever has come, gone or changed since.
     """
 
     k: int = 10
@@ -47,6 +53,8 @@ class SearchOptions:
     filter: Mapping[str, Any] | None = None
     group_by: str | None = None
     group_size: int = 3
+    offset: int = 0
+    seen: Seen | None = None
 
 
 class Option(TypedDict, total=False):
@@ -61,3 +69,5 @@ class Option(TypedDict, total=False):
     filter: Mapping[str, Any] | None
     group_by: str | None
     group_size: int
+    offset: int
+    seen: Seen | None

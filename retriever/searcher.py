@@ -13,11 +13,12 @@ from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.grouping import Groups
 from tamis.retriever.own_encoder import own_query_encoder
 from tamis.retriever.queries import EncodedQueries
 from tamis.retriever.reranker import bind, reranked
+from tamis.retriever.retrieval import Found, Retrieval
 from tamis.retriever.search_options import SearchOptions
+from tamis.retriever.seen import Seen
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
 from tamis.retriever.vocabulary import Vocabulary, Words, word_name
@@ -31,11 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
-    from numpy.typing import NDArray
-
     from tamis.index.files.storage import Storage
     from tamis.index.index import Index
-    from tamis.index.topk import TopK
+    from tamis.retriever.grouping import Groups
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.search_options import Option
@@ -139,45 +138,25 @@ class Searcher:
         first_stage: FirstStage | None = None,
     ) -> list[SearchResult]:
         """The best documents of each query, by options in one record; otherwise as `search`."""
-        k, rerank = options.k, options.rerank
-        if rerank is not None:
-            self._check_rerank(queries, rerank)
-        groups = self._groups(options)
+        if options.rerank is not None:
+            self._check_rerank(queries, options.rerank)
+        retrieval = Retrieval(self.collection, options)
         began = perf_counter()
         asked = self.read(queries, options.lexical_weight)
         encoded = perf_counter()
-        best = self._find(asked.vectors, options, groups)
+        found = retrieval.find(asked.vectors)
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
-        wanted = groups if rerank is None else None  # what is reranked is grouped afterwards
         results = [
-            self._result(asked, query, best.row(query), options.explain, times, groups, wanted)
-            for query in range(len(queries))
+            self._result(asked.row(query), one, options.explain, times)
+            for query, one in enumerate(found)
         ]
-        if rerank is not None:
+        page = _Page(self.collection, options, retrieval.groups)
+        if options.rerank is not None:
             if first_stage is not None:
-                first_stage(_best(results, k, groups))
-            results = self._rerank(queries, results, rerank)
-        return _best(results, k, groups)
-
-    def _groups(self, options: SearchOptions) -> Groups | None:
-        if options.group_by is None:
-            return None
-        return Groups(self.collection, options.group_by, options.k, options.group_size)
-
-    def _find(self, vectors: SparseVectors, options: SearchOptions, groups: Groups | None) -> TopK:
-        def find(depth: int) -> TopK:
-            return self.collection.index.search(
-                vectors,
-                depth,
-                recall=options.recall,
-                exact=options.exact,
-                threads=options.threads,
-                where=options.filter,
-            )
-
-        depth = max(options.k, options.rerank or 0)
-        return find(depth) if groups is None else groups.search(find, depth)
+                first_stage(page.of(results, found))
+            results = self._rerank(queries, results, options.rerank)
+        return page.of(results, found)
 
     def _rerank(
         self,
@@ -290,32 +269,50 @@ class Searcher:
         return EncodedQueries.of(SparseVectors.from_dicts([by_term], vocab_size), [unknown])
 
     def _result(
-        self,
-        asked: EncodedQueries,
-        query: int,
-        best: tuple[NDArray[np.int32], NDArray[np.float32]],
-        explain: bool,
-        times: StageTimes,
-        groups: Groups | None,
-        wanted: Groups | None,
+        self, asked: EncodedQueries, found: Found, explain: bool, times: StageTimes
     ) -> SearchResult:
-        """The hits of one query; only those that ``wanted`` groups keep."""
+        """The documents of one query, fetched."""
         began = perf_counter()
-        docs, scores = best
-        if wanted is not None:
-            places = wanted.chosen(docs)
-            docs, scores = docs[places], scores[places]
-        values = groups.values(docs) if groups is not None else [None] * docs.size
         hits: list[Hit] = []
-        for doc, score, value in zip(docs.tolist(), scores.tolist(), values, strict=True):
+        for doc, score, value in zip(
+            found.docs.tolist(), found.scores.tolist(), found.values, strict=True
+        ):
             check_for_interrupts()
             document = StoredDocument(self.collection.encoded_document(doc))
-            matched_terms = self.explain(asked.vectors, query, doc) if explain else ()
+            matched_terms = self.explain(asked.vectors, 0, doc) if explain else ()
             doc_id, rank = self.collection.doc_id(doc), len(hits) + 1
             hits.append(Hit(doc_id, score, rank, document, matched_terms, value))
         times = replace(times, fetch_ms=(perf_counter() - began) * 1000)
-        unknown, cut = asked.unknown_terms[query], int(asked.terms_cut[query])
+        unknown, cut = asked.unknown_terms[0], int(asked.terms_cut[0])
         return SearchResult(tuple(hits), times, self.collection.generation, unknown, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Which of the documents that were found are hits of the page that was asked for."""
+
+    collection: Collection
+    options: SearchOptions
+    groups: Groups | None
+
+    def of(self, results: Sequence[SearchResult], found: Sequence[Found]) -> list[SearchResult]:
+        """The page of each result."""
+        return [self._of(*each) for each in zip(results, found, strict=True)]
+
+    def _of(self, result: SearchResult, found: Found) -> SearchResult:
+        options, hits = self.options, result.hits
+        if self.groups is not None:
+            hits = self.groups.collect(hits)
+        first = options.offset if options.rerank is not None else 0  # else passed over unfetched
+        page = hits[first : first + options.k]
+        passed = map(self.collection.doc_id, found.passed.tolist())
+        seen = (options.seen or Seen()).passing(passed, options.offset - first)
+        seen = seen.after(hits[:first], result.generation)
+        if seen.hits:
+            page = tuple(
+                replace(hit, rank=rank) for rank, hit in enumerate(page, start=seen.hits + 1)
+            )
+        return replace(result, hits=page, seen=seen.after(page, result.generation))
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
@@ -326,13 +323,6 @@ def _check_weights(weights: Mapping[str, float]) -> None:
                 f"expected finite weights above zero, found {weight} for term {term!r}; leave out "
                 "zeros, check for overflow"
             )
-
-
-def _best(results: Sequence[SearchResult], k: int, groups: Groups | None) -> list[SearchResult]:
-    """The k best hits of each result, or the best of its groups."""
-    if groups is None:
-        return [replace(result, hits=result.hits[:k]) for result in results]
-    return [replace(result, hits=groups.collect(result.hits)) for result in results]
 
 
 def _lexical_queries(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tamis.retriever.seen import Seen
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -112,6 +114,7 @@ class SearchResult:
         unknown_terms: terms of the query that no document of the index has, as they are printed;
             they add nothing.
         terms_cut: how many terms of a long query, the lightest, were left out.
+        seen: what this page and those before gave, for the search of the next one.
     """
 
     hits: tuple[Hit, ...]
@@ -119,6 +122,7 @@ class SearchResult:
     generation: int
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
+    seen: Seen = field(default_factory=Seen)
 
 
 def content_of(record: Mapping[str, Any]) -> str:

@@ -53,6 +53,7 @@ def search(
         ),
     ] = None,
     group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
+    offset: Annotated[int, typer.Option(min=0, help="How many hits to pass over.")] = 0,
     encoder: OwnEncoderOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -78,6 +79,7 @@ def search(
         filter=parse_filter(filter),
         group_by=group_by,
         group_size=group_size,
+        offset=offset,
     )
     (answer,) = search_answers(searcher, [query], options, highlight=not json)
     if json:

@@ -1,7 +1,7 @@
-"""Cursors: where a page of hits ended, in a form that clients hand back unread.
+"""Cursors: what the pages so far have shown, in a form that clients hand back unread.
 
-The next page goes on after the last hit. Where the collection has changed meanwhile, it goes on
-after the place that this hit, or its score, has now.
+The next page shows the best of the rest. So documents that stay as they are appear once, whatever
+comes, goes or changes between two pages.
 """
 
 from __future__ import annotations
@@ -15,58 +15,53 @@ import xxhash
 from msgspec import Struct
 
 from tamis.api.problems import RequestError
+from tamis.retriever.seen import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tamis.api.messages.requests import SearchRequest
-    from tamis.retriever.types import Hit
+
+MOST_SHOWN = 100_000  # documents that a cursor goes past: 8 bytes each
+_HASH_BYTES = 8
 
 
 class Cursor(Struct, frozen=True, array_like=True):
-    """Where a page ended.
+    """What has been shown of a search.
 
     Attributes:
         search: which search it is of.
-        seen: hits so far.
-        last_id: the last one's id.
-        last_score: the last one's score.
+        hits: how many there were.
+        generation: of the collection that the first of them were found in.
+        documents: of `Seen`.
     """
 
     search: int
-    seen: int
-    last_id: str
-    last_score: float
+    hits: int
+    generation: int
+    documents: bytes
 
     def text(self) -> str:
         """As it stands in an answer."""
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode()
 
-    def rest(self, hits: Sequence[Hit]) -> int:
-        """The place among all hits of a search, from the first, that this goes on from."""
-        if len(hits) >= self.seen and hits[self.seen - 1].doc_id == self.last_id:
-            return self.seen
-        for at, hit in enumerate(hits):
-            if hit.doc_id == self.last_id:
-                return at + 1
-        for at, hit in enumerate(hits):
-            if hit.score < self.last_score:
-                return at
-        return len(hits)
 
+def identity(asked: SearchRequest, index: str) -> int:
+    """Of a search in one index, whatever page of it is asked for.
 
-def identity(asked: SearchRequest) -> int:
-    """Of a search, whatever page of it is asked for."""
+    Args:
+        asked: the search.
+        index: identity of the index; an alias has that of the index it stands for.
+    """
     apart = ("k", "offset", "cursor", "timeout_ms", "explain", "highlight", "fields")
     kept = [(name, getattr(asked, name)) for name in asked.__struct_fields__ if name not in apart]
-    return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode(kept))
+    return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode([index, kept]))
 
 
-def read_cursor(asked: SearchRequest) -> Cursor | None:
-    """The cursor of a request; None where it has none.
+def read_cursor(asked: SearchRequest, index: str) -> Seen | None:
+    """What the cursor of a request says was shown; None where it has none.
 
     Raises:
-        RequestError: 422 when it is none, or of another search, or stands beside an offset.
+        RequestError: 422 when it is none, of another search or index, stands beside an offset, or
+            has gone too far.
     """
     if asked.cursor is None:
         return None
@@ -76,11 +71,24 @@ def read_cursor(asked: SearchRequest) -> Cursor | None:
         )
     except (msgspec.MsgspecError, binascii.Error, ValueError):
         found = None
-    if found is None or found.search != identity(asked) or found.seen < 1 or asked.offset:
+    if (
+        found is None
+        or found.search != identity(asked, index)
+        or len(found.documents) % _HASH_BYTES
+        or not 0 < found.hits <= len(found.documents) // _HASH_BYTES
+        or asked.offset
+    ):
         raise RequestError(
             422,
             "invalid_cursor",
-            "expected the cursor of an answer to this very search, and no offset, found another; "
-            "leave it out to begin anew",
+            "expected the cursor of an answer to this very search of this very index, and no "
+            "offset, found another; leave it out to begin anew",
         )
-    return found
+    if len(found.documents) > MOST_SHOWN * _HASH_BYTES:
+        raise RequestError(
+            422,
+            "limit_exceeded",
+            f"expected a cursor past at most {MOST_SHOWN} documents, found one past more; narrow "
+            "the search, with a filter for one",
+        )
+    return Seen(found.documents, found.hits, found.generation)

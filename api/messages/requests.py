@@ -107,8 +107,8 @@ class SearchRequest(_Options, frozen=True, kw_only=True):
     query: Query
     offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
     cursor: Annotated[
-        Annotated[str, Meta(max_length=4096)] | None,
-        Meta(description="Of an answer to the same search, to go on after its last hit."),
+        str | None,
+        Meta(description="Of an answer to the same search: shows the best of what was not shown."),
     ] = None
 
 

@@ -66,23 +66,22 @@ class Search:
             requests.check_at_most(what, shown * many, limits.explained)
         if isinstance(asked, requests.BatchRequest):
             requests.check_at_most("hits of all queries (k)", asked.k * many, limits.batch_hits)
-        self._cursor, self._first = None, 0
+        self._index = f"{searcher.collection.path.name} {searcher.collection.identity}"
+        seen = None
         if isinstance(asked, requests.SearchRequest):
-            self._cursor = read_cursor(asked)
-            self._first = self._cursor.seen if self._cursor is not None else asked.offset
-            requests.check_at_most("hits to pass over", self._first, limits.offset)
+            requests.check_at_most("hits to pass over", asked.offset, limits.offset)
+            seen = read_cursor(asked, self._index)
         self._searcher = searcher
         self._queries = [requests.plain(query) for query in queries]
         self._asked = asked
         fields = None if asked.fields is None else tuple(asked.fields)
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
-        self._options = self._shown.needed(replace(options, k=self._first + asked.k))
-        self._most = limits.offset
+        self._options = self._shown.needed(replace(options, seen=seen))
         self._workers = service.rerankers if depth else service.workers
         self._metrics = service.metrics
         self._work_s = service.limits.work_s
         self._found: dict[int, bytes] = {}  # what there is so far: answers by query, as JSON
-        hits = self._options.k * many
+        hits = (options.offset + options.k) * many
         explained = hits if self._options.explain else 0
         self._is_long = is_long(hits=hits, explained=explained, reranked=depth * many)
 
@@ -90,7 +89,7 @@ class Search:
     def key(self) -> Hashable | None:
         """Of searches that one pass over the index can answer; None for one of its own."""
         options = self._options
-        if options.rerank or options.filter is not None or options.group_by or self._cursor:
+        if options.rerank or options.filter is not None or options.group_by or options.seen:
             return None
         if isinstance(self._asked, requests.BatchRequest):
             return None
@@ -149,19 +148,16 @@ class Search:
     def _nothing(self) -> bytes:
         """The answer to a query when the time is up before any hit was found."""
         generation = self._searcher.collection.generation
-        empty = SearchAnswer(0.0, StageTimes(0.0, 0.0, 0.0), generation, (), partial=True)
-        return orjson.dumps(empty)
+        again = self._asked.cursor if isinstance(self._asked, requests.SearchRequest) else None
+        times = StageTimes(0.0, 0.0, 0.0)
+        return orjson.dumps(SearchAnswer(0.0, times, generation, (), partial=True, cursor=again))
 
     def _page(self, result: SearchResult) -> SearchAnswer:
-        hits, k = result.hits, self._asked.k
-        first = self._cursor.rest(hits) if self._cursor is not None else self._first
-        page = hits[first : first + k]
-        answer = search_answer(self._searcher, replace(result, hits=page), self._shown)
-        seen = first + len(page)
-        more = bool(page) and len(hits) >= self._first + k and seen <= self._most
-        if not more or not isinstance(self._asked, requests.SearchRequest):
+        answer, asked = search_answer(self._searcher, result, self._shown), self._asked
+        if len(result.hits) < asked.k or not isinstance(asked, requests.SearchRequest):
             return answer
-        cursor = Cursor(identity(self._asked), seen, page[-1].doc_id, page[-1].score)
+        search, seen = identity(asked, self._index), result.seen
+        cursor = Cursor(search, seen.hits, seen.generation, seen.documents)
         return replace(answer, cursor=cursor.text())
 
 

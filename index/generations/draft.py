@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,8 @@ class Draft:
     def first(storage: Storage, precision: Precision) -> Draft:
         """That of a folder's first generation; `publish_first` ends it."""
         storage.make_folder(SEGMENTS)
-        return Draft(storage, Manifest(0, "", "", 0, 1, (), 1, precision))
+        none = Manifest(0, "", "", 0, 1, (), 1, precision, identity=token_hex(8))
+        return Draft(storage, none)
 
     def place_of(self, name: str) -> int:
         """Where a segment stands among the others."""
@@ -115,6 +117,7 @@ class Draft:
             precision=self._manifest.precision,
             settings=settings,
             files=self.files,
+            identity=self._manifest.identity,
         )
         publish(self._storage, manifest)
         return manifest

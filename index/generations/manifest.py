@@ -79,6 +79,8 @@ class Manifest:
         settings: how it was made.
         precision: how weights are stored, see quantize.py.
         files: every file of this generation but CURRENT, the manifest itself and the logs.
+        identity: of the collection through all its generations, drawn when it was made; empty in
+            collections of earlier versions.
     """
 
     generation: int
@@ -91,6 +93,7 @@ class Manifest:
     precision: Precision = "f32"
     settings: CollectionSettings = field(default_factory=CollectionSettings)
     files: dict[str, FileEntry] = field(default_factory=dict)
+    identity: str = ""
 
     @property
     def size_bytes(self) -> int:

@@ -134,11 +134,26 @@ class Part:
     first: int
     live: NDArray[np.bool_] | None
 
-    def without(self, docs: Sequence[int]) -> Part:
+    def without(self, docs: Sequence[int] | NDArray[np.int64]) -> Part:
         """The same segment with these documents deleted too."""
         live = np.ones(self.entry.documents, np.bool_) if self.live is None else self.live.copy()
-        live[list(docs)] = False
+        live[np.asarray(docs, np.int64)] = False
         return replace(self, live=live)
+
+    def only(self, docs: NDArray[np.int64]) -> Part:
+        """The same segment with all but these documents deleted."""
+        live = np.zeros(self.entry.documents, np.bool_)
+        live[docs] = True if self.live is None else self.live[docs]
+        return replace(self, live=live)
+
+    def own(self, docs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of the collection's documents are here, by their numbers here."""
+        here = docs - self.first
+        return here[(here >= 0) & (here < self.entry.documents)]
+
+    def among_live(self, docs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of these documents that are not deleted."""
+        return docs if self.live is None else docs[self.live[docs]]
 
     @cached_property
     def live_docs(self) -> NDArray[np.int64]:

@@ -54,6 +54,14 @@ class Identifiers:
             at += 1
         return None
 
+    def hashed(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The documents whose ids have one of these `hashes_of`, in no order."""
+        firsts = self.hashes.searchsorted(hashes, "left")
+        ends = self.hashes.searchsorted(hashes, "right")
+        places = [np.arange(a, b) for a, b in zip(firsts.tolist(), ends.tolist(), strict=True)]
+        found: NDArray[np.int32] = self.docs[np.concatenate([np.empty(0, np.int64), *places])]
+        return found.astype(np.int64)
+
     def may_hold(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of the ids with these `hashes_of` may be there; the others are not."""
         if not len(self):

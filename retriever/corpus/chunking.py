@@ -164,8 +164,9 @@ def chunk_id(parent: str, number: int) -> str:
 
 
 def parent_of(chunk: str) -> str:
-    """The document of a passage's id."""
-    return chunk.rpartition("#")[0]
+    """The document of a passage's id; one that is no passage's is its own document."""
+    parent, _, number = chunk.rpartition("#")
+    return parent if parent and number.isdecimal() else chunk
 
 
 def present_chunks(parent: str, has: Callable[[str], bool]) -> list[str]:

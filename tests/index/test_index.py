@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from vectors_of import random_vectors
 
 from tamis.index import Index, InputError, MismatchError, SparseVectors, reference
+from tamis.index.segment.columns import Column
+from tamis.index.segment.identifiers import hashes_of
 
 
 def assert_same(found, expected):
@@ -117,6 +119,31 @@ def test_faulty_ids_are_refused_and_leave_no_index(tmp_path, ids, words):
     with pytest.raises(InputError, match=words):
         Index.build(tmp_path / "index", random_vectors(3, 5, seed=1), ids)
     assert not (tmp_path / "index" / "CURRENT").exists()
+
+
+def test_an_index_can_be_searched_without_some_documents_or_in_them_alone(tmp_path):
+    corpus, queries = random_vectors(101, 63, seed=1), random_vectors(29, 63, seed=2, longest=6)
+    index = Index.build(tmp_path / "index", corpus)
+    chosen = np.arange(3, 101, 3)
+    others = np.setdiff1d(np.arange(101), chosen)
+    for view, docs in ((index.only(chosen), chosen), (index.without(chosen), others)):
+        expected = reference.search(corpus.take(docs), queries, 10)
+        found = view.search(queries, 10, exact=True)
+        assert np.array_equal(found.docs, np.where(expected.docs < 0, -1, docs[expected.docs]))
+        assert np.array_equal(found.scores, expected.scores)
+    assert index.only(chosen).without(chosen).search(queries, 10).docs.max() == -1
+
+
+def test_documents_are_found_by_the_hashes_of_their_ids_and_by_their_values(tmp_path):
+    corpus = random_vectors(5, 9, seed=1)
+    colour = Column.of("colour", "string", ["red", None, "blue", "red", "green"])
+    ids = ["a", "b", "c", "d", "e"]
+    index = Index.build(tmp_path / "index", corpus, ids, columns=[colour])
+    assert index.docs_hashed(hashes_of(["e", "none", "b"])).tolist() == [4, 1]
+    assert index.docs_with("colour", ["red", "none"]).tolist() == [0, 3]
+    assert index.without(np.array([3])).docs_with("colour", ["red", "blue"]).tolist() == [0, 2]
+    with pytest.raises(InputError, match=r"declared field \(colour\), found 'size'"):
+        index.docs_with("size", [1])
 
 
 def test_an_existing_index_is_not_overwritten(tmp_path):

@@ -209,6 +209,60 @@ def test_a_cursor_is_of_one_search(client):
         assert response.json()["code"] == "invalid_cursor"
 
 
+def test_a_cursor_is_of_one_index_under_all_its_names(home):
+    documents = [{"_id": str(n), "text": "owl"} for n in range(5)]
+    for name in ("birds", "more"):
+        home.create(name, documents=documents)
+    home.ask("PUT", "/v1/aliases/flock", json={"index": "birds"})
+    cursor = home.search("owl", k=2)["cursor"]
+    expected = {"0", "1", "2", "3"} - set(home.found("owl", k=2))
+    assert set(home.found("owl", "flock", k=2, cursor=cursor)) == expected
+    body = {"query": "owl", "k": 2, "cursor": cursor}
+    other = home.ask("POST", "/v1/indexes/more/search", 422, json=body)
+    assert other["code"] == "invalid_cursor"
+    home.ask("DELETE", "/v1/aliases/flock")
+    home.ask("DELETE", "/v1/indexes/birds")
+    home.create(documents=documents)
+    assert home.ask("POST", "/v1/indexes/birds/search", 422, json=body)["code"] == "invalid_cursor"
+
+
+def test_a_cursor_follows_an_index_through_everything_that_rewrites_it(home):
+    documents = [{"_id": str(n), "text": "owl " * (n % 3 + 1) + "x " * n} for n in range(20)]
+    home.create(documents=documents)
+    first = home.search("owl", k=6)
+    home.done(home.ask("POST", "/v1/indexes/birds/optimize", 202))
+    second = home.search("owl", k=6, cursor=first["cursor"])
+    home.add([{"_id": "late", "text": "owl"}])
+    rest = home.search("owl", k=20, cursor=second["cursor"])
+    assert rest["cursor"] is None
+    shown = [hit["id"] for page in (first, second, rest) for hit in page["hits"]]
+    assert sorted(shown) == sorted([*(str(n) for n in range(20)), "late"])
+
+
+def test_a_cursor_goes_on_from_a_page_by_offset(home):
+    home.create(documents=[{"_id": str(n), "text": "owl " + "x " * n} for n in range(9)])
+    page = home.search("owl", k=3, offset=2)
+    rest = home.search("owl", k=9, cursor=page["cursor"])
+    assert [hit["id"] for hit in page["hits"]] == ["2", "3", "4"]
+    assert [(hit["id"], hit["rank"]) for hit in rest["hits"]] == [
+        ("5", 6), ("6", 7), ("7", 8), ("8", 9),
+    ]  # fmt: skip
+
+
+def test_a_search_out_of_time_gives_its_cursor_back(searchers):
+    slow = SlowReranker()
+    app = create_app(searchers, Limits(workers=1), reranker=slow)
+    with TestClient(app) as client:
+        body = {"query": "owls at night", "k": 1, "rerank": {"depth": 1}}
+        slow.release.set()
+        cursor = search(client, **body)["cursor"]
+        slow.release.clear()
+        search(client, **body, timeout_ms=50)  # its thread stays busy
+        late = search(client, **body, cursor=cursor, timeout_ms=50)
+        slow.release.set()
+        assert (late["partial"], late["hits"], late["cursor"]) == (True, [], cursor)
+
+
 def test_only_the_fields_asked_for_are_given(client):
     hit = search(client, name="words", query="tamis", fields=["year", "title", "none"])["hits"][0]
     assert hit["document"] == {"title": "", "year": 2}
