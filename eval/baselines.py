@@ -5,19 +5,23 @@ Their libraries are optional and imported at first use.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import xxhash
 
 from tamis.eval.systems import work_folder
 from tamis.index.errors import InputError
 from tamis.retriever.fusion import rocchio
+from tamis.retriever.models.location import find_folder, read_optional_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 BATCH_DOCUMENTS = 4096
 Item = TypeVar("Item")
+MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -154,13 +159,14 @@ class Bm25Ranker:
 class DenseSystem:
     """A dense bi-encoder of sentence-transformers, searched exhaustively by faiss.
 
-    Embeddings are kept in ``work`` as float16.
+    Queries and documents are read with the prompts, and compared by the similarity, that the model
+    brings. Embeddings are kept in ``work`` as float16.
 
     Attributes:
         model: its name.
         folder: where it lies, where it is not to be fetched by its name.
         computed_in: torch's name of the number format of weights and activations.
-        max_tokens: longer texts are cut.
+        max_tokens: longer texts are cut; a model of a shorter limit keeps its own.
         batch_size: texts encoded at once.
         name: as reports print it.
     """
@@ -172,45 +178,81 @@ class DenseSystem:
     batch_size: int = 32
     name: str = "dense"
 
+    @cached_property
+    def _home(self) -> Path:
+        local = _minilm_folder() if self.model == MINILM else None
+        return self.folder or local or find_folder(self.model)
+
+    @cached_property
+    def _own_settings(self) -> dict[str, Any]:
+        return read_optional_json(self._home / "config_sentence_transformers.json")
+
+    @property
+    def _similarity(self) -> str:
+        return self._own_settings.get("similarity_fn_name") or "cosine"
+
     def settings(self) -> dict[str, Any]:
-        """Model, length and search."""
+        """Model, length and search; prompts where the model has some."""
+        prompts = {
+            name: text for name, text in self._own_settings.get("prompts", {}).items() if text
+        }
         return {
             "library": "sentence-transformers, faiss IndexFlatIP",
             "model": self.model,
+            "fingerprint": self._fingerprint,
             "computed_in": self.computed_in,
             "max_tokens": self.max_tokens,
             "stored_as": "float16",
-            "similarity": "cosine",
+            "similarity": self._similarity,
+            **({"prompts": prompts} if prompts else {}),
         }
 
-    def prepare(self, dataset: Dataset, work: Path) -> DenseRanker:
-        """Embed the corpus, or read the embeddings an earlier run left."""
-        import faiss
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of all files that may change a vector, so that another model's are never taken."""
+        digest = xxhash.xxh3_64()
+        for path in sorted(self._home.rglob("*")):
+            if path.suffix in MODEL_FILES and path.is_file():
+                name = path.relative_to(self._home).as_posix()
+                digest.update(f"{name}:{path.stat().st_size}:".encode())
+                with path.open("rb") as file:
+                    while piece := file.read(1 << 22):
+                        digest.update(piece)
+        return digest.hexdigest()
 
+    def prepare(self, dataset: Dataset, work: Path) -> DenseRanker:
+        """Embed the corpus, or read the embeddings an earlier run left.
+
+        Raises:
+            InputError: libraries are missing, or a model that cannot be read or searched so.
+        """
+        if self._similarity not in ("cosine", "dot"):
+            raise InputError(
+                f"{self._home}: expected a model of similarity cosine or dot, found "
+                f"{self._similarity}; use another as the dense baseline"
+            )
+        faiss, model = _library("faiss"), self._load()
         folder = work_folder(dataset, self.settings(), work)
         ids = [passage.doc_id for passage in dataset.passages()]
-        model = self._load()
         began = perf_counter()
         vectors, fresh = self._embeddings(model, dataset, folder)
         elapsed = perf_counter() - began
         index = faiss.IndexFlatIP(vectors.shape[1])
         index.add(vectors.astype(np.float32))
-        return DenseRanker(model, index, ids, fresh / elapsed if fresh else None)
+        return DenseRanker(
+            model, index, ids, fresh / elapsed if fresh else None, self._similarity == "cosine"
+        )
 
     def _load(self) -> Any:  # noqa: ANN401  sentence-transformers is optional
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
+        open_model = _library("sentence_transformers").SentenceTransformer
+        try:  # on a GPU where there is one
+            model = open_model(str(self._home), model_kwargs={"dtype": self.computed_in})
+        except (OSError, ValueError) as error:
             raise InputError(
-                "expected sentence-transformers for the dense baseline, found it missing; "
-                "install it with `pip install sentence-transformers faiss-cpu`"
+                f"{self._home}: expected a model of sentence-transformers, found "
+                f"{' '.join(str(error).split())[:200]}; copy it anew from its source"
             ) from error
-        local = _minilm_folder() if self.model == MINILM else None
-        model = SentenceTransformer(
-            str(self.folder or local or self.model),  # on a GPU where there is one
-            model_kwargs={"dtype": self.computed_in},
-        )
-        model.max_seq_length = self.max_tokens
+        model.max_seq_length = min(self.max_tokens, model.max_seq_length or self.max_tokens)
         return model
 
     def _embeddings(
@@ -234,15 +276,25 @@ class DenseSystem:
         return np.concatenate(parts), fresh
 
     def _encode(self, model: Any, texts: Sequence[str]) -> NDArray[np.float16]:  # noqa: ANN401
-        vectors = model.encode(
+        vectors = model.encode_document(
             list(texts),
             batch_size=self.batch_size,
-            normalize_embeddings=True,
+            normalize_embeddings=self._similarity == "cosine",
             convert_to_numpy=True,
             show_progress_bar=False,
         )
         halves: NDArray[np.float16] = np.asarray(vectors, np.float16)
         return halves
+
+
+def _library(name: str) -> Any:  # noqa: ANN401  optional, and without types
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"expected {name} for the dense baseline, found it missing; "
+            "install it with `pip install 'tamis[hybrid]'`"
+        ) from error
 
 
 def _save(path: Path, array: NDArray[np.float16]) -> None:
@@ -254,22 +306,23 @@ def _save(path: Path, array: NDArray[np.float16]) -> None:
 
 @dataclass(frozen=True)
 class DenseRanker:
-    """A flat faiss index of normalised embeddings."""
+    """A flat faiss index of embeddings, which are normalised where cosines are searched for."""
 
     model: Any
     index: Any
     ids: Sequence[str]
     documents_per_s: float | None
+    is_cosine: bool = True
     _numbers: dict[str, int] = field(default_factory=dict, repr=False)
 
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
-        """Exhaustive cosine search."""
+        """Exhaustive search."""
         return self.rank_vectors(self.encode(queries), depth)
 
     def encode(self, queries: Sequence[str]) -> NDArray[np.float32]:
-        """Normalised query embeddings ``[queries, dimensions]``."""
-        vectors: NDArray[np.float32] = self.model.encode(
-            list(queries), normalize_embeddings=True, show_progress_bar=False
+        """Query embeddings ``[queries, dimensions]``, with the model's prompt for queries."""
+        vectors: NDArray[np.float32] = self.model.encode_query(
+            list(queries), normalize_embeddings=self.is_cosine, show_progress_bar=False
         )
         return vectors
 

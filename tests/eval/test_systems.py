@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from tamis.eval.baselines import Bm25System, DenseRanker, batched
+from tamis.eval.baselines import Bm25System, DenseRanker, DenseSystem, batched
 from tamis.eval.datasets import load_dataset
 from tamis.eval.encoders import HeaviestTerms, Remembered, heaviest
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, interpolated
@@ -227,7 +227,7 @@ def test_dense_feedback_moves_the_query():
     import faiss
 
     class Model:
-        def encode(self, texts, **options):
+        def encode_query(self, texts, **options):
             return np.array([[1.0, 0.0]] * len(texts), np.float32)
 
     index = faiss.IndexFlatIP(2)
@@ -238,6 +238,96 @@ def test_dense_feedback_moves_the_query():
     moved = ranker.rank_with_feedback(["q"], [["north"]], rule, 3)[0]
     assert moved == pytest.approx({"between": 2.2, "north": 2.0, "east": 1.0})
     assert ranker.facts()["index_bytes"] == 3 * 2 * 4
+
+
+@pytest.fixture(scope="module")
+def dense_model(tmp_path_factory):
+    """Writes a tiny model of sentence-transformers with settings of one's own; its folder."""
+    import torch
+    import transformers
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    def make(seed=1, longest=64, **settings):
+        folder = tmp_path_factory.mktemp("dense")
+        base = folder / "base"
+        sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghij"]
+        base.mkdir()
+        (base / "vocab.txt").write_text("\n".join(words))
+        transformers.BertTokenizerFast(str(base / "vocab.txt")).save_pretrained(base)
+        torch.manual_seed(seed)
+        config = transformers.BertConfig(
+            vocab_size=len(words), intermediate_size=40, initializer_range=0.5, **sizes
+        )
+        transformers.BertModel(config).save_pretrained(base)
+        parts = [Transformer(str(base), max_seq_length=longest), Pooling(24, pooling_mode="mean")]
+        model = SentenceTransformer(modules=parts, device="cpu", **settings)
+        model.save_pretrained(str(folder / "model"))
+        return folder / "model"
+
+    return make
+
+
+LETTERS = {"d1": "a b c", "d2": "d e f g", "d3": "h i j a b c d e"}
+
+
+@pytest.fixture
+def letters(tmp_path):
+    folder = tmp_path / "letters"
+    (folder / "qrels").mkdir(parents=True)
+    rows = [{"_id": key, "text": text} for key, text in LETTERS.items()]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "a d"}\n')
+    (folder / "qrels/test.tsv").write_text("q\td1\t1\n")
+    return load_dataset(str(folder))
+
+
+@pytest.mark.filterwarnings("ignore")  # of other libraries
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"prompts": {"query": "a b ", "document": "c d e "}},
+        {"prompts": {"query": "a ", "passage": "f "}, "default_prompt_name": "query"},
+        {"similarity_fn_name": "dot"},
+        {"longest": 4},
+    ],
+)
+def test_dense_scores_are_those_of_the_models_own_library(dense_model, letters, tmp_path, settings):
+    from sentence_transformers import SentenceTransformer
+
+    folder = dense_model(**settings)
+    ranker = DenseSystem("mine", folder).prepare(letters, tmp_path / "work")
+    (found,) = ranker.rank(["a d"], 3)
+    model = SentenceTransformer(str(folder), device="cpu")
+    asked, held = model.encode_query(["a d"]), model.encode_document(list(LETTERS.values()))
+    expected = model.similarity(asked, held)[0].tolist()
+    assert found == pytest.approx(dict(zip(LETTERS, expected, strict=True)), rel=5e-3)
+
+
+@pytest.mark.filterwarnings("ignore")  # of other libraries
+def test_dense_vectors_of_another_model_are_not_taken(dense_model, letters, tmp_path):
+    folders = [
+        dense_model(seed=1),
+        dense_model(seed=2),
+        dense_model(seed=1, prompts={"query": "a "}),
+    ]
+    settings = [DenseSystem("mine", folder).settings() for folder in folders]
+    assert len({one["fingerprint"] for one in settings}) == 3
+    ranked = []
+    for work in ("shared", "apart"):
+        DenseSystem("mine", folders[0]).prepare(letters, tmp_path / "shared")
+        ranked += DenseSystem("mine", folders[1]).prepare(letters, tmp_path / work).rank(["a d"], 3)
+    assert ranked[0] == ranked[1]
+
+
+@pytest.mark.filterwarnings("ignore")  # of other libraries
+def test_a_similarity_that_is_no_product_is_refused(dense_model, letters, tmp_path):
+    folder = dense_model(similarity_fn_name="euclidean")
+    with pytest.raises(InputError, match="similarity cosine or dot, found euclidean"):
+        DenseSystem("mine", folder).prepare(letters, tmp_path)
 
 
 def test_only_the_heaviest_terms_stay():
