@@ -189,18 +189,6 @@ class TwoRoundRanker:
         return {}
 
 
-def interpolated(base: System, other: System, fusion: Fusion, rule: Feedback) -> list[System]:
-    """The four systems of the paper: feedback alone, mixed before it, after it, and both."""
-    alone = FeedbackSystem(base, rule, name=f"{base.name}+prf")
-    before = FeedbackSystem(base, rule, other, fusion, f"{base.name}+{other.name}-before-prf")
-    return [
-        alone,
-        before,
-        FusedSystem((alone, other), fusion, f"{base.name}+{other.name}-after-prf"),
-        FusedSystem((before, other), fusion, f"{base.name}+{other.name}-around-prf"),
-    ]
-
-
 def _first(ranking: Mapping[str, float], depth: int) -> dict[str, float]:
     best = sorted(ranking.items(), key=lambda pair: (-pair[1], pair[0]))
     return dict(best[:depth])

@@ -73,19 +73,6 @@ def weighted_sum(
     return _best_first(fused)
 
 
-def interpolate(first: Ranking, second: Ranking, weight: float) -> dict[str, float]:
-    """``(1 - weight) * first + weight * second`` over min-max normalised scores.
-
-    Raises:
-        InputError: ``weight`` is not from 0 to 1.
-    """
-    if not 0 <= weight <= 1:
-        raise InputError(
-            f"expected an interpolation weight from 0 to 1, found {weight}; choose 0.5"
-        )
-    return weighted_sum([first, second], [1 - weight, weight])
-
-
 def min_max(ranking: Ranking) -> dict[str, float]:
     """Scores moved and stretched to span 0 to 1; all 1 where they are equal."""
     if not ranking:

@@ -1,7 +1,7 @@
 """Block-sparse attention: the public functions. The input tensor's device picks the path.
 
-CUDA tensors run the Triton kernels, CPU tensors `reference`, which float64 and
-``TAMIS_KERNELS=reference`` also choose. A failure of Triton raises.
+CUDA tensors run the Triton kernels, CPU tensors cpu.py, which float64 and
+``TAMIS_KERNELS=cpu`` also choose. A failure of Triton raises.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tamis.kernels.blocks import reference
+from tamis.kernels.blocks import cpu
 from tamis.kernels.blocks.ranges import Ranges, block_ranges, cached_ranges
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def block_attention(
     """Softmax attention in which every row reads two ranges of keys; differentiable.
 
     Args:
-        q: ``[queries, heads, D]`` bf16, fp16 or fp32 (float64 on the reference path); any strides
+        q: ``[queries, heads, D]`` bf16, fp16 or fp32 (float64 on the path of CPUs); any strides
             but the last, which is 1.
         k: ``[keys, key heads, D]``; each key head serves heads / key heads query heads in place.
         v: ``[keys, key heads, D]``.
@@ -46,7 +46,7 @@ def block_attention(
     _check(q, v, ranges.queries, ranges.keys)
     fused = _fused(q)
     if fused is None:
-        return reference.attention(q, k, v, ranges, scale)
+        return cpu.attention(q, k, v, ranges, scale)
     out: torch.Tensor = fused.attention(q, k, v, ranges, scale)
     return out
 
@@ -82,19 +82,19 @@ def segment_scores(
     _check(q, k, len(q), len(k))
     _check_segments(segments, len(q), len(k))
     if _fused(q) is None:
-        return reference.segment_scores(q, k, segments, scale)
+        return cpu.segment_scores(q, k, segments, scale)
     from tamis.kernels.blocks import segment_scores as fused
 
     if (q.requires_grad or k.requires_grad) and not fused.one_writer(segments):
-        return reference.segment_scores(q, k, segments, scale)
+        return cpu.segment_scores(q, k, segments, scale)
     return fused.segment_scores(q, k, segments, scale, table)
 
 
 def _fused(q: torch.Tensor) -> ModuleType | None:
-    """Return the Triton module for this tensor, or None for the reference."""
+    """Return the Triton module for this tensor, or None for cpu.py."""
     if q.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         return None
-    if os.environ.get("TAMIS_KERNELS") == "reference" or q.dtype == torch.float64:
+    if os.environ.get("TAMIS_KERNELS") == "cpu" or q.dtype == torch.float64:
         return None
     try:
         from tamis.kernels.blocks import attention

@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from tamis.kernels.blocks.reference import runs_of
+from tamis.kernels.blocks.cpu import runs_of
 from tamis.kernels.blocks.tile import (
     LOG2E,
     PRECISION,

@@ -4,8 +4,8 @@ A SPLADE head turns the hidden states of a text into one weight per vocabulary t
 `activation(logit_scale * max_t(hidden_t . weight_v + bias_v))`. Written naively it makes a
 [B, S, V] tensor of logits that exists only to be reduced; nothing here ever does.
 
-CUDA tensors run the Triton kernels; CPU tensors run reference.py. TAMIS_KERNELS=reference sends
-CUDA tensors to the reference too, to tell a kernel fault from a model fault. A failure of Triton
+CUDA tensors run the Triton kernels; CPU tensors run cpu.py. TAMIS_KERNELS=cpu sends CUDA
+tensors there too, to tell a kernel fault from a model fault. A failure of Triton
 raises.
 
 Non-finite values: NaN or infinity in a token that counts propagates to its row of a dense result;
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tamis.kernels.head import cpu as reference
+from tamis.kernels.head import cpu
 from tamis.kernels.head.activation import Activation
 from tamis.kernels.head.cpu import Selection, SparseRows
 from tamis.kernels.head.inputs import HeadInputs
@@ -54,7 +54,7 @@ def splade_head(
     """Return the max-pooled term weights of padded sequences; differentiable.
 
     Args:
-        hidden: [B, S, D] bf16, fp16 or fp32 (float64 on the reference path), any strides.
+        hidden: [B, S, D] bf16, fp16 or fp32 (float64 on the path of CPUs), any strides.
         weight: [V, D], dtype of `hidden` (under autocast both are cast).
         bias: [V], any floating dtype, or None.
         mask: [B, S] bool, True where a token counts; None counts every token.
@@ -121,7 +121,7 @@ def splade_head_sum(
     ragged = _padded(hidden, mask)
     inputs = _checked(HeadInputs(hidden, weight, bias, ragged, activation, logit_scale))
     rows, bounds = ragged.on_host(inputs.hidden)
-    return reference.head_sum(rows, inputs.weight, bias, bounds, activation, logit_scale)
+    return cpu.head_sum(rows, inputs.weight, bias, bounds, activation, logit_scale)
 
 
 @torch.no_grad()
@@ -190,7 +190,7 @@ def _head(inputs: HeadInputs) -> torch.Tensor:
     if fused is None:
         hidden, weight, bias, ragged, activation, scale = inputs
         rows, bounds = ragged.on_host(hidden)
-        return reference.head(rows, weight, bias, bounds, activation, scale)
+        return cpu.head(rows, weight, bias, bounds, activation, scale)
     out: torch.Tensor = fused.head(inputs)
     return out
 
@@ -202,7 +202,7 @@ def _encode(inputs: HeadInputs, keep: Selection) -> SparseRows:
     if fused is None:
         hidden, weight, bias, ragged, activation, scale = inputs
         rows, bounds = ragged.on_host(hidden)
-        return reference.encode(rows, weight, bias, bounds, activation, scale, keep)
+        return cpu.encode(rows, weight, bias, bounds, activation, scale, keep)
     out: SparseRows = fused.encode(inputs, keep)
     return out
 
@@ -221,14 +221,14 @@ def _checked(inputs: HeadInputs) -> HeadInputs:
 
 
 def _fused(hidden: torch.Tensor) -> ModuleType | None:
-    """Return the Triton module for this tensor, or None for the reference.
+    """Return the Triton module for this tensor, or None for cpu.py.
 
     Raises:
         ValueError: CUDA tensors, and no Triton.
     """
     if hidden.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         return None
-    if os.environ.get("TAMIS_KERNELS") == "reference" or hidden.dtype == torch.float64:
+    if os.environ.get("TAMIS_KERNELS") == "cpu" or hidden.dtype == torch.float64:
         return None
     try:
         import tamis.kernels.head.triton_head as fused
@@ -237,7 +237,7 @@ def _fused(hidden: torch.Tensor) -> ModuleType | None:
             raise
         raise ValueError(
             "expected Triton for CUDA tensors, found none; "
-            "install it (pip install triton) or set TAMIS_KERNELS=reference"
+            "install it (pip install triton) or set TAMIS_KERNELS=cpu"
         ) from error
     return fused
 

@@ -11,7 +11,7 @@ import transformers
 from triton.testing import do_bench
 
 from tamis.eval.provenance import provenance
-from tamis.kernels.blocks import reference
+from tamis.kernels.blocks import cpu
 from tamis.kernels.blocks.ops import block_attention, block_ranges
 from tamis.retriever.rerank.backbone import Backbone
 from tamis.retriever.rerank.held_documents import HeldQueries
@@ -32,7 +32,7 @@ SIZES = BlockSizes(prefix=512, document=7680, query=512)
 
 
 @dataclass(frozen=True)
-class Shape:
+class AttentionShape:
     """One list: documents of a length each, prefix and query of their own."""
 
     name: str
@@ -58,8 +58,11 @@ def ragged(count: int, seed: int = 0) -> list[int]:
     return found
 
 
-SHAPES = (Shape("100 x 160", [160] * 100), Shape("500 x 200", [200] * 500, 200, 200))
-RAGGED = Shape("500 ragged", ragged(500), 90, 70)
+SHAPES = (
+    AttentionShape("100 x 160", [160] * 100),
+    AttentionShape("500 x 200", [200] * 500, 200, 200),
+)
+RAGGED = AttentionShape("500 ragged", ragged(500), 90, 70)
 
 
 def measure_attention(repeats: int) -> list[dict[str, Any]]:
@@ -67,7 +70,7 @@ def measure_attention(repeats: int) -> list[dict[str, Any]]:
     return [_measure_shape(shape, repeats) for shape in (*SHAPES, RAGGED)]
 
 
-def _measure_shape(shape: Shape, repeats: int) -> dict[str, Any]:
+def _measure_shape(shape: AttentionShape, repeats: int) -> dict[str, Any]:
     ranges = shape.ranges()
     q, k, v = _operands(ranges)
     flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
@@ -88,7 +91,7 @@ def _measure_shape(shape: Shape, repeats: int) -> dict[str, Any]:
 
 def measure_training(repeats: int) -> dict[str, Any]:
     """Forward and backward of one attention layer, 30 documents of 160 tokens."""
-    ranges = Shape("30 x 160", [160] * 30).ranges()
+    ranges = AttentionShape("30 x 160", [160] * 30).ranges()
     q, k, v = leaves = [t.requires_grad_() for t in _operands(ranges)]
     mask = flex_mask(ranges, leaves[0].device)
     flex = torch.compile(torch.nn.attention.flex_attention.flex_attention)
@@ -166,10 +169,10 @@ def _mistral() -> Backbone:
 def _measure_passes(backbone: Backbone, repeats: int) -> list[dict[str, Any]]:
     """Whole lists of several shapes, and a query over documents whose keys are held."""
     cases = (
-        Shape("100 x 160", [160] * 100),
-        Shape("500 x 160", [160] * 500),
+        AttentionShape("100 x 160", [160] * 100),
+        AttentionShape("500 x 160", [160] * 500),
         RAGGED,
-        Shape("500 padded to 160", [160] * 500, 160, 160),
+        AttentionShape("500 padded to 160", [160] * 500, 160, 160),
     )
     found = []
     with torch.inference_mode():
@@ -184,7 +187,7 @@ def _measure_passes(backbone: Backbone, repeats: int) -> list[dict[str, Any]]:
 
 def _measure_held(backbone: Backbone, held: DocumentKeys, repeats: int) -> list[dict[str, Any]]:
     """A query over held documents, launch by launch and as one graph, once both agree."""
-    layout = random_layout(Shape("query", [], RAGGED.prefix, RAGGED.query), VOCABULARY)
+    layout = random_layout(AttentionShape("query", [], RAGGED.prefix, RAGGED.query), VOCABULARY)
     queries = HeldQueries(backbone, held, RAGGED.query)
     shares = [scores.softmax(0) for scores in (backbone.with_held(layout, held), queries(layout))]
     error = ((shares[0] - shares[1]).norm() / shares[0].norm()).item()
@@ -199,7 +202,7 @@ def _measure_held(backbone: Backbone, held: DocumentKeys, repeats: int) -> list[
     ]
 
 
-def random_layout(shape: Shape, vocab: int) -> BlockLayout:
+def random_layout(shape: AttentionShape, vocab: int) -> BlockLayout:
     """Random ids in a shape's blocks."""
     generator = np.random.default_rng(1)
 
@@ -227,7 +230,7 @@ def _operands(ranges: Ranges) -> list[torch.Tensor]:
 
 def _against(q: Any, k: Any, v: Any, ranges: Ranges, found: torch.Tensor) -> float:  # noqa: ANN401
     """The relative difference to float32 arithmetic."""
-    truth = reference.attention(q.float(), k.float(), v.float(), ranges, 0.088)
+    truth = cpu.attention(q.float(), k.float(), v.float(), ranges, 0.088)
     return float(((found.float() - truth).norm() / truth.norm()).item())
 
 

@@ -31,6 +31,7 @@ FOR_OTHERS = {  # what users call and Tamis does not, with the page that tells o
     "from_scipy": "scripts/docs/pages/reference/index.md",
     "patch_sparse_encoder": "scripts/docs/pages/how-to/models.md",
     "render_tables": "eval/README.md",
+    "head_sum": "kernels/README.md",
 }
 MAY_SHARE = {"TamisRetriever"}  # one a framework, each in a module of its own
 NOT_IMPORTED = ("dev", "docs", "recipes", "deploy")  # folders of scripts that no package holds

@@ -11,7 +11,7 @@ import pytest
 from tamis.eval.baselines import Bm25System, DenseRanker, DenseSystem, batched
 from tamis.eval.datasets import load_dataset
 from tamis.eval.encoders import HeaviestTerms, Remembered, heaviest
-from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem, interpolated
+from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem
 from tamis.eval.ranker import Feedback
 from tamis.eval.systems import IndexedSystem, TamisSystem
 from tamis.index.errors import InputError
@@ -146,15 +146,15 @@ def test_feedback_takes_the_first_answers(tmp_path):
     assert base.ranker.fed == [["a", "b"]]
 
 
-def test_interpolation_stands_before_after_or_around_feedback(tmp_path):
+def test_fusing_before_feedback_chooses_the_documents_it_takes(tmp_path):
     base, other = FixedSystem("base", A), FixedSystem("other", B)
-    systems = interpolated(base, other, ByScore((0.1, 0.9)), Feedback(documents=1))
-    assert [system.name for system in systems] == [
-        "base+prf", "base+other-before-prf", "base+other-after-prf", "base+other-around-prf",
-    ]  # fmt: skip
-    first = [next(iter(s.prepare(None, tmp_path).rank(["q"], 3)[0])) for s in systems]
-    assert first == ["a", "a", "c", "c"]  # mixing afterwards lets the other's best document win
-    assert base.ranker.fed == [["a"], ["c"], ["a"], ["c"]]  # mixing before chooses its documents
+    fusion, rule = ByScore((0.1, 0.9)), Feedback(documents=1)
+    for system in (
+        FeedbackSystem(base, rule),
+        FeedbackSystem(base, rule, other, fusion, "before"),
+    ):
+        system.prepare(None, tmp_path).rank(["q"], 3)
+    assert base.ranker.fed == [["a"], ["c"]]
 
 
 def test_feedback_needs_a_system_of_vectors(beir, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.fusion import interpolate, min_max, rocchio, rrf, sparse_rocchio, weighted_sum
+from tamis.retriever.fusion import min_max, rocchio, rrf, sparse_rocchio, weighted_sum
 
 FIRST = {"a": 9.0, "b": 5.0, "c": 1.0}
 SECOND = {"c": 0.9, "d": 0.5}
@@ -35,11 +35,10 @@ def test_a_missing_document_counts_zero_or_a_lowest_score_below_zero():
 
 
 @pytest.mark.parametrize("words", [{"d": 5.0}, {"d": 5.0, "b": 5.0}, {"d": 0.0}])
-@pytest.mark.parametrize("fuse", ["weighted_sum", "interpolate", "rrf"])
+@pytest.mark.parametrize("fuse", ["weighted_sum", "rrf"])
 def test_what_one_ranking_alone_finds_is_not_given_to_the_others(words, fuse):
     forms = {
         "weighted_sum": lambda one: weighted_sum([one, FIRST], [0.6, 0.4]),
-        "interpolate": lambda one: interpolate(one, FIRST, 0.4),
         "rrf": lambda one: rrf([one, FIRST]),
     }
     with_words, without = forms[fuse](words), forms[fuse]({})
@@ -47,13 +46,6 @@ def test_what_one_ranking_alone_finds_is_not_given_to_the_others(words, fuse):
     found = {gains[doc] for doc in words}
     assert min(found) > 0
     assert all(gains[doc] == pytest.approx(0) for doc in FIRST if doc not in words)
-
-
-def test_interpolation_ends_at_each_ranking():
-    assert list(interpolate(FIRST, SECOND, 0.0))[:3] == ["a", "b", "c"]
-    assert next(iter(interpolate(FIRST, SECOND, 1.0))) == "c"
-    with pytest.raises(InputError, match=r"from 0 to 1, found 1\.5"):
-        interpolate(FIRST, SECOND, 1.5)
 
 
 def test_min_max_spans_zero_to_one():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tamis.kernels import tuned
-from tamis.kernels.head import gradient
+from tamis.kernels.head import gradient, naive
 from tamis.kernels.head.ops import (
     Activation,
     splade_encode,
@@ -58,10 +58,9 @@ class Case:
 
     def truth(self):
         leaves = [t.detach().double().requires_grad_() for t in self.leaves]
-        logits = leaves[0] @ leaves[1].T + (leaves[2] if self.bias is not None else 0.0)
-        logits = logits.masked_fill(~self.mask[:, :, None], -torch.inf) * self.rule["logit_scale"]
-        out = self.rule["activation"].apply(logits.amax(1))
-        return torch.where(self.mask.any(1)[:, None], out, 0.0), leaves
+        bias = leaves[2] if self.bias is not None else leaves[0].new_zeros(self.vocab)
+        rule = self.rule["activation"], self.rule["logit_scale"]
+        return naive.head(leaves[0], leaves[1], bias, self.mask, *rule), leaves
 
 
 def error(ours, truth):
