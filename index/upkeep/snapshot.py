@@ -17,6 +17,7 @@ from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import HASH_CHUNK_BYTES, Storage, link_or_copy
 from tamis.index.files.wal import Log
+from tamis.index.generations.draft import SEGMENTS
 from tamis.index.generations.manifest import (
     CURRENT,
     Manifest,
@@ -187,7 +188,8 @@ def _snapshot(manifest: Manifest, files: dict[str, str], place: Storage) -> Snap
 def _finish(place: Storage, files: Iterable[str], manifest: Manifest) -> None:
     """Begin the log, wait until all names are on disk, and make the folder an index."""
     Log.create(place, manifest.log).close()
-    folders = {str(parent) for name in files for parent in Path(name).parents}
+    place.make_folder(SEGMENTS)  # there is no file in it where there is no document
+    folders = {SEGMENTS, *(str(parent) for name in files for parent in Path(name).parents)}
     for folder in sorted(folders, reverse=True):
         place.sync_folder("" if folder == "." else folder)
     name = manifest_name(manifest.generation)

@@ -48,6 +48,16 @@ def test_a_snapshot_survives_its_collection_and_is_restored_equal(collection, tm
         assert len(writer.index) == 22
 
 
+def test_a_snapshot_without_documents_is_restored_and_written_to(tmp_path):
+    create_collection(tmp_path / "none", vocab_size=31, settings={"source": "here"})
+    write_snapshot(tmp_path / "none", tmp_path / "kept", copy=True)
+    restore(tmp_path / "kept", tmp_path / "back")
+    for folder in ("back", "kept"):
+        with CollectionWriter.open(tmp_path / folder) as writer:
+            write(writer, 0, 3)
+            assert len(writer.index) == 3
+
+
 def test_equal_contents_have_one_identity(collection, tmp_path):
     first, second = (write_snapshot(collection, tmp_path / name) for name in "ab")
     assert first.identity == second.identity
