@@ -1,7 +1,8 @@
 """Requests that may be sent twice: the second one gets the first one's answer.
 
 A client that sends ``Idempotency-Key`` and loses the answer sends the same request again. Answers
-are kept for a day, in the data folder's catalogue.
+are kept for a day, in the data folder's catalogue. A key belongs to one life of an index: where
+another has been made or restored under its name, or its alias, the key is new.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Idempotency:
             raise RequestError(
                 422, "invalid_value", f"expected 1 to {LONGEST_KEY} characters as {HEADER}"
             )
-        key = f"{request.method} {request.url.path} {given}"
+        life = await self._service.writers.run(lambda: self._life(request))
+        key = " ".join(filter(None, (request.method, request.url.path, life, given)))
         if key in self._running:
             raise RequestError(
                 409,
@@ -67,6 +69,12 @@ class Idempotency:
             return await self._answer(request, handler, key)
         finally:
             self._running.discard(key)
+
+    def _life(self, request: Request) -> str:
+        """That of the index which a request names; else what changes where any is removed."""
+        library, name = self._service.library, request.path_params.get("name")
+        index = library.resolved(name) if name is not None else None
+        return library.writable().life(index)
 
     async def _answer(
         self,

@@ -10,6 +10,7 @@ import logging
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import msgspec
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("tamis.api")
 _MADE_AS = "made-as:"  # settings: what clients asked for
+_LIFE = "life:"  # settings: drawn when a collection takes its place
+_REMOVALS = "removals"  # settings: how many there were
 UPKEEP_THREADS = 8  # so many indexes may be published at once
 MERGE_THREADS = 2
 MOST_AWAKE = 128  # indexes that are open for writing, each with three open files
@@ -193,6 +196,7 @@ class DataFolder:
         Raises as `LivingIndex`; then the name is free still.
         """
         place = self.places.index(name)
+        self.catalog.change_settings({_LIFE + name: uuid4().hex})
         try:
             self.places.move(work, place)
             self.indexes[name] = LivingIndex(name, place, self._around)
@@ -217,7 +221,17 @@ class DataFolder:
                 self.indexes.pop(name, None)
                 self.broken.pop(name, None)
                 self.upkeep.wake()
-        self.catalog.change_settings({_MADE_AS + name: None})
+        removals = self.catalog.settings().get(_REMOVALS, 0) + 1
+        gone = {_MADE_AS + name: None, _LIFE + name: None}
+        self.catalog.change_settings({**gone, _REMOVALS: removals})
+
+    def life(self, name: str | None) -> str:
+        """What stays the same as long as a collection is there, or none of all is removed (None).
+
+        Empty for what is older than the first of them.
+        """
+        settings = self.catalog.settings()
+        return str(settings.get(_REMOVALS if name is None else _LIFE + name, ""))
 
     def reopen(self, name: str) -> None:
         """Open again what could not be opened, or not be written; raises what it meets."""

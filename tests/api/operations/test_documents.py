@@ -189,6 +189,38 @@ def test_the_same_request_under_a_key_is_carried_out_once(home):
     assert home.found("owl") == ["a"]
 
 
+def test_a_key_belongs_to_one_life_of_an_index(open_home):
+    """Where another is made or restored, or the alias moves, what was written is not there."""
+    headers, body = {"Idempotency-Key": "batch-1"}, [{"_id": "a", "text": "owl"}]
+
+    def written(home, name="birds"):
+        answer = home.add(body, name, headers=headers)
+        return answer["written"], home.ask("GET", f"/v1/indexes/{name}")["documents"]
+
+    with open_home() as home:
+        home.create(documents=None)
+        home.done(home.ask("POST", "/v1/indexes/birds/snapshots", 202, json={"name": "empty"}))
+        assert written(home) == (1, 1)
+        home.ask("DELETE", "/v1/indexes/birds")
+        home.create(documents=None)
+        assert written(home) == (1, 1)
+    with open_home() as home:  # lives are remembered
+        home.ask("DELETE", f"{DOCUMENTS}/a?wait=searchable")
+        assert written(home) == (1, 0)
+        home.ask("DELETE", "/v1/indexes/birds")
+        order = {"index": "birds", "snapshot": "empty", "to": "birds"}
+        once = {"Idempotency-Key": "back"}
+        home.done(home.ask("POST", "/v1/restore", 202, json=order, headers=once))
+        assert written(home) == (1, 1)
+        home.ask("DELETE", "/v1/indexes/birds")
+        home.done(home.ask("POST", "/v1/restore", 202, json=order, headers=once))
+        assert home.ask("GET", "/v1/indexes/birds")["documents"] == 0
+        home.create("other", documents=None)
+        for index in ("birds", "other"):
+            home.ask("PUT", "/v1/aliases/flock", json={"index": index})
+            assert written(home, "flock") == (1, 1)
+
+
 @pytest.mark.parametrize("wait", ["durable", "searchable"])
 def test_what_was_acknowledged_is_there_after_a_restart(open_home, wait):
     with open_home() as home:
