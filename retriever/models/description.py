@@ -14,17 +14,12 @@ from typing import Any, Literal
 import xxhash
 
 from tamis.index.errors import FormatError
-from tamis.retriever.models.formats import (
-    QUERY_WEIGHT_FILES,
-    TOKENIZER_FILES,
-    Architecture,
-    NeuralSide,
-    TableSide,
-    own_settings,
-    read_sides,
-)
+from tamis.retriever.models.formats import QUERY_WEIGHT_FILES, own_settings, read_sides
 from tamis.retriever.models.head_kinds import HeadKind
-from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder
+from tamis.retriever.models.hugging_face_format import ADAPTER_CONFIG, TOKENIZER_FILES
+from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_json
+from tamis.retriever.models.sides import Architecture, NeuralSide, TableSide
+from tamis.retriever.models.tokenizer_settings import FILE, changed_sections, read_tokenizer
 
 __all__ = [
     "BUNDLED",
@@ -40,6 +35,11 @@ __all__ = [
     "read_checkpoint",
 ]
 
+PLACES = ("folder", "adapter", "weights", "tokenizer_folder")  # play no part in fingerprints
+OF_NO_ADAPTER = (  # keys of an adapter that change no weight
+    *("auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout"),
+    *("peft_version", "revision", "runtime_config", "task_type"),
+)
 NAMES_OF_HEADS: dict[HeadKind, dict[str, Any]] = {  # in fingerprints
     HeadKind.MAX: {},
     HeadKind.SUM: {"pooling": "sum"},
@@ -102,12 +102,11 @@ def read_checkpoint(name_or_path: str) -> Checkpoint:
             f"{folder}: expected query and document models over one vocabulary, found "
             f"{query.vocab_size} and {document.vocab_size} terms; take both from one source"
         )
-    card = _read_card(folder)
     settings = own_settings(folder)
     description = EncoderDescription(
-        name=str(settings.get("name", _given_name(name_or_path))),
+        name=settings.name or _given_name(name_or_path),
         fingerprint=_fingerprint(document, query),
-        licence=str(settings.get("licence", card)),
+        licence=settings.licence or _read_card(folder),
         vocab_size=document.vocab_size,
         max_length=document.max_length,
         query_side="table" if isinstance(query, TableSide) else "neural",
@@ -147,15 +146,29 @@ def _changed_settings(side: NeuralSide | TableSide) -> dict[str, Any]:
     changed = {
         field.name: getattr(side, field.name)
         for field in fields(side)
-        if field.name not in ("folder", "adapter", "weights")
-        and getattr(side, field.name) != field.default
+        if field.name not in PLACES and getattr(side, field.name) != field.default
     }
     head = changed.pop("head", HeadKind.MAX)
-    return changed | NAMES_OF_HEADS.get(head, {"head": head})
+    return changed | NAMES_OF_HEADS.get(head, {"head": head}) | _settings_of_files(side)
+
+
+def _settings_of_files(side: NeuralSide | TableSide) -> dict[str, Any]:
+    """What files beside the weights change, where they change anything."""
+    changed: dict[str, Any] = {}
+    tokens = side.tokenizer_place
+    if (tokens / FILE).is_file():
+        sections = changed_sections(read_tokenizer(tokens), tokens)
+        changed = {"tokenizer": sections} if sections else {}
+    if isinstance(side, NeuralSide) and side.adapter is not None:
+        settings = read_json(side.adapter / ADAPTER_CONFIG)
+        changed["adapter"] = {
+            key: one for key, one in sorted(settings.items()) if key not in OF_NO_ADAPTER
+        }
+    return changed
 
 
 def _files_of(side: NeuralSide | TableSide) -> list[Path]:
-    paths = [side.folder / name for name in TOKENIZER_FILES]
+    paths = [side.tokenizer_place / name for name in TOKENIZER_FILES]
     if isinstance(side, TableSide):
         return [*paths, side.weights]
     for folder in filter(None, (side.folder, side.adapter)):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -23,8 +22,12 @@ from tamis.retriever.models.description import (
     TableSide,
     read_checkpoint,
 )
-from tamis.retriever.models.inference_free import TableQueryEncoder, read_weight_table
-from tamis.retriever.models.tokenizer import Pieces, TokenCounter, Tokenizer
+from tamis.retriever.models.inference_free import (
+    TableQueryEncoder,
+    TableReading,
+    read_weight_table,
+)
+from tamis.retriever.models.tokenizer import Pieces, TokenCounter
 from tamis.retriever.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from tamis.retriever.models.splade_model import SpladeModel
+    from tamis.retriever.models.tokenizer import Tokenizer
 
 __all__ = [
     "Encoder",
@@ -132,8 +136,7 @@ def load_token_counter(name_or_path: str = "default") -> tuple[TokenCounter, Enc
     """
     checkpoint = read_checkpoint(name_or_path)
     side = checkpoint.document
-    tokenizer = Tokenizer.load(side.folder, side.max_length)
-    return TokenCounter(tokenizer, side.prompt), checkpoint.description
+    return TokenCounter(side.tokenizer(), side.prompt), checkpoint.description
 
 
 class SparseEncoder:
@@ -162,7 +165,7 @@ class SparseEncoder:
         self.checkpoint = checkpoint
         self._dtype = dtype
         self.description = checkpoint.description
-        self.tokenizer = Tokenizer.load(checkpoint.document.folder, checkpoint.document.max_length)
+        self.tokenizer = checkpoint.document.tokenizer()
         self._device = choose_device(device)
         self._documents = self._load_side(checkpoint.document, self.tokenizer)
         self._queries = self._query_side()
@@ -234,9 +237,9 @@ class SparseEncoder:
         query, document = self.checkpoint.query, self.checkpoint.document
         if isinstance(query, TableSide):
             return _table_encoder(self.checkpoint, query)
-        if replace(query, prompt="") == replace(document, prompt=""):
-            return _NeuralEncoder(self._documents.model, self.tokenizer, query.prompt)
-        return self._load_side(query, Tokenizer.load(query.folder, query.max_length))
+        if query.runs_as(document):
+            return _NeuralEncoder(self._documents.model, query.tokenizer(), query.prompt)
+        return self._load_side(query, query.tokenizer())
 
 
 class _NeuralEncoder:
@@ -362,9 +365,10 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]
 
 def _table_encoder(checkpoint: Checkpoint, side: TableSide) -> TableQueryEncoder:
     description = checkpoint.description
-    tokenizer = Tokenizer.load(side.folder, description.max_length)
+    tokenizer = side.tokenizer(description.max_length)
     weights = read_weight_table(side.weights, tokenizer, description.vocab_size)
-    return TableQueryEncoder(tokenizer, weights, description)
+    reading = TableReading(side.prompt, side.top_n, side.max_length)
+    return TableQueryEncoder(tokenizer, weights, description, reading)
 
 
 def choose_device(name: str | None) -> torch.device:

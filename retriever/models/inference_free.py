@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DESCRIPTION_FILE = "description.json"
+READING = "reading"  # a key of that file, where queries are read in a way of their own
+
+
+@dataclass(frozen=True, slots=True)
+class TableReading:
+    """How queries are read beside their tokenizer.
+
+    Attributes:
+        prompt: put before every query.
+        top_n: only the heaviest terms of a query are kept; of equal ones the lower.
+        max_length: queries are cut after this many tokens; None cuts where documents are cut.
+    """
+
+    prompt: str = ""
+    top_n: int | None = None
+    max_length: int | None = None
 
 
 class TableQueryEncoder:
@@ -31,14 +47,19 @@ class TableQueryEncoder:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, weights: NDArray[np.float32], description: EncoderDescription
+        self,
+        tokenizer: Tokenizer,
+        weights: NDArray[np.float32],
+        description: EncoderDescription,
+        reading: TableReading = TableReading(),
     ) -> None:
         """Join a tokenizer and a table.
 
         Args:
-            tokenizer: gives the terms of a text.
+            tokenizer: gives the terms of a text; cuts queries where ``reading`` says.
             weights: ``[vocab_size]`` float32, finite; a term of weight 0 or less is left out.
             description: of the whole encoder, whose document side filled the index.
+            reading: what else decides the terms of a query.
 
         Raises:
             FormatError: the table's size is not the description's, or a weight is not finite.
@@ -48,14 +69,20 @@ class TableQueryEncoder:
                 f"encoder {description.name}: expected {description.vocab_size} finite query "
                 f"weights, found shape {weights.shape}; use the table made for this model"
             )
+        if tokenizer.count > weights.size:
+            raise FormatError(
+                f"encoder {description.name}: expected a tokenizer of at most {weights.size} "
+                f"tokens, the query weights, found {tokenizer.count}; use files of one model"
+            )
         self.tokenizer = tokenizer
         self.description = description
+        self.reading = reading
         self.weights = np.maximum(weights, 0, dtype=np.float32)
         self.weights[list(tokenizer.special_ids)] = 0
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """The vectors of queries, one row each; a text without known terms has an empty row."""
-        rows = [sorted(set(ids)) for ids in self.tokenizer.bare_ids(_checked(texts))]
+        rows = self._terms(_checked(texts))
         terms = np.array([term for row in rows for term in row], np.int32)
         weights = self.weights[terms]
         kept = weights > 0
@@ -66,6 +93,16 @@ class TableQueryEncoder:
         return SparseVectors.trusted(
             kept_before[counts], terms[kept], weights[kept], self.description.vocab_size
         )
+
+    def _terms(self, texts: Sequence[str]) -> list[list[int]]:
+        """The terms of each query, rising; a blank one has none, whatever the prompt."""
+        prompt, top_n = self.reading.prompt, self.reading.top_n
+        prompted = [prompt + text if text.strip() else "" for text in texts]
+        rows = [sorted(set(ids)) for ids in self.tokenizer.bare_ids(prompted)]
+        if top_n is not None:
+            heaviest = [sorted(row, key=lambda term: -self.weights[term])[:top_n] for row in rows]
+            rows = list(map(sorted, heaviest))
+        return rows
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -78,7 +115,10 @@ class TableQueryEncoder:
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save(folder)
         save_arrays({"weight": self.weights}, folder / QUERY_WEIGHT_FILES[0])
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(self.description), indent=2))
+        about = asdict(self.description)
+        if self.reading != TableReading():
+            about[READING] = asdict(self.reading)
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(about, indent=2))
 
     @staticmethod
     def load(folder: str | Path) -> TableQueryEncoder:
@@ -89,17 +129,19 @@ class TableQueryEncoder:
         """
         path = Path(folder) / DESCRIPTION_FILE
         try:
-            description = EncoderDescription(**json.loads(path.read_text()))
+            about = json.loads(path.read_text())
+            reading = TableReading(**about.pop(READING, {}))
+            description = EncoderDescription(**about)
         except (OSError, ValueError, TypeError) as error:
             raise FormatError(
                 f"{path}: expected the description of a query encoder, found none ({error}); "
                 "save the encoder anew"
             ) from error
-        tokenizer = Tokenizer.load(Path(folder), description.max_length)
+        tokenizer = Tokenizer.load(Path(folder), reading.max_length or description.max_length)
         weights = read_weight_table(
             Path(folder) / QUERY_WEIGHT_FILES[0], tokenizer, description.vocab_size
         )
-        return TableQueryEncoder(tokenizer, weights, description)
+        return TableQueryEncoder(tokenizer, weights, description, reading)
 
 
 def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDArray[np.float32]:

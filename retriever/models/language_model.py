@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tamis.index.errors import FormatError
+from tamis.retriever.models.adapters import with_adapter
 from tamis.retriever.models.description import Architecture, NeuralSide
 from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.quantised_weights import SCALE, load_quantised
@@ -127,7 +127,7 @@ def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN4
         model = load_model(kind, side.folder, dtype).model
     if side.linear_head:
         make_head_linear(model, side.folder)
-    return model if side.adapter is None else _with_adapter(model, side.adapter)
+    return model if side.adapter is None else with_adapter(model, side.adapter, side.vocab_size)
 
 
 def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF model
@@ -145,20 +145,6 @@ def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF 
             "remove that setting from encoder.json"
         )
     transform.transform_act_fn = nn.Identity()
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:  # noqa: ANN401  any HF model
-    """The model with a PEFT adapter merged into its weights."""
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise FormatError(
-            f"{adapter}: expected peft for this adapter, found none; pip install 'tamis[encode]'"
-        ) from error
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)  # of transformers, at peft
-        adapted = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
-    return adapted.merge_and_unload()
 
 
 def _is_quantised(path: Path) -> bool:

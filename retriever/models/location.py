@@ -43,8 +43,18 @@ def _download(name: str) -> Path:
 
 
 def read_optional_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty where there is no such file."""
-    return dict(read_json(path)) if path.is_file() else {}
+    """The object in a JSON file; empty where there is no such file.
+
+    Raises:
+        FormatError: the file is no JSON, or holds something else than an object.
+    """
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise FormatError(
+            f"{path}: expected an object, found {type(found).__name__}; "
+            "copy the file anew from its source"
+        )
+    return found
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401  JSON is anything

@@ -20,11 +20,12 @@ from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.language_model import load_whole_model
 from tamis.retriever.models.tensor_files import save_arrays
-from tamis.retriever.models.tokenizer import Tokenizer
 from tamis.retriever.models.weights import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tamis.retriever.models.tokenizer import Tokenizer
 
 NEVER = -1e4  # a logit that no text lifts above zero
 STRAIGHT = 32.0  # GELU, ReLU and SiLU give their input back around here
@@ -120,7 +121,7 @@ def _write_modules(folder: Path, modules: list[tuple[str, str]]) -> None:
 
 
 def _write_model(side: NeuralSide, folder: Path, pooling: Path) -> None:
-    tokenizer = Tokenizer.load(side.folder, side.max_length)
+    tokenizer = side.tokenizer()
     model = load_whole_model(side, torch.float32)
     _put_into_weights(side, model, tokenizer)
     save_model(model, folder)
@@ -145,10 +146,10 @@ def _put_into_weights(side: NeuralSide, model: Any, tokenizer: Tokenizer) -> Non
 
 
 def _write_table(side: TableSide, folder: Path) -> None:
-    tokenizer = Tokenizer.load(side.folder, 512)
+    tokenizer = side.tokenizer(512)
     weights = read_weight_table(side.weights, tokenizer, tokenizer.size).clip(min=0)
     weights[list(tokenizer.special_ids)] = 0
-    _write_tokenizer(tokenizer, folder, 512, padding=0)
+    _write_tokenizer(tokenizer, folder, side.max_length or 512, padding=0)
     save_arrays({"weight": weights}, folder / "model.safetensors")
     _json(folder / "config.json", {"frozen": True})
 

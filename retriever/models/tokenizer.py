@@ -6,9 +6,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import tokenizers
 
 from tamis.index.errors import FormatError, InputError
+from tamis.retriever.models.tokenizer_settings import (
+    FILE,
+    changed_sections,
+    lower_cased,
+    read_tokenizer,
+)
 from tamis.retriever.vocabulary import parse_piece, piece_name
 
 if TYPE_CHECKING:
@@ -34,20 +41,33 @@ class Tokenizer:
         object.__setattr__(self, "special_ids", special)
 
     @staticmethod
-    def load(folder: Path, max_length: int) -> Tokenizer:
-        """Read the tokenizer of a model folder; texts are cut after ``max_length`` ids.
+    def load(folder: Path, max_length: int, *, lower_case: bool = False) -> Tokenizer:
+        """Read the tokenizer of a model folder.
 
-        ``tokenizer.json`` needs nothing but `tokenizers`; a folder that has only older files
-        (``vocab.txt``, ``merges.txt``, ...) is converted by transformers.
+        ``tokenizer.json`` and ``tokenizer_config.json`` need nothing but `tokenizers`; a folder
+        that has only older files (``vocab.txt``, ``merges.txt``, ...) is converted by transformers.
+
+        Args:
+            folder: of the model.
+            max_length: texts are cut to so many ids, at their end unless the files say otherwise.
+            lower_case: texts are lower-cased, whatever the files say.
 
         Raises:
             FormatError: the folder has no tokenizer that can be read.
         """
-        path = folder / "tokenizer.json"
-        backend = _read_json(path) if path.is_file() else _convert_older_files(folder)
+        path = folder / FILE
+        backend = _read_files(folder) if path.is_file() else _convert_older_files(folder)
+        if lower_case:
+            backend = _of_json(lower_cased(orjson.loads(backend.to_str())), path)
+        direction = (backend.truncation or {}).get("direction", "right")
         backend.no_padding()
-        backend.enable_truncation(max_length)
+        backend.enable_truncation(max_length, direction=direction)
         return Tokenizer(backend)
+
+    @property
+    def count(self) -> int:
+        """Number of tokens, added ones included."""
+        return int(self.backend.get_vocab_size(with_added_tokens=True))
 
     @property
     def size(self) -> int:
@@ -137,9 +157,15 @@ class TokenCounter:
         return [len(ids) for ids in self._tokenizer.document_ids(prompted)]
 
 
-def _read_json(path: Path) -> Any:  # noqa: ANN401  tokenizers has no types
+def _read_files(folder: Path) -> Any:  # noqa: ANN401  tokenizers has no types
+    """The tokenizer.json of a folder, with what the files beside it change."""
+    stored = read_tokenizer(folder)
+    return _of_json(stored | changed_sections(stored, folder), folder / FILE)
+
+
+def _of_json(content: dict[str, Any], path: Path) -> Any:  # noqa: ANN401  tokenizers has no types
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_buffer(orjson.dumps(content))
     except Exception as error:  # the Rust library raises bare Exception
         raise FormatError(
             f"{path}: expected a tokenizer of the tokenizers library, found something else "

@@ -166,7 +166,7 @@ def load_student(config: TrainingConfig, device: torch.device) -> Student:
     """
     model = config.model
     side = base_side(model)
-    tokenizer = Tokenizer.load(side.folder, side.max_length)
+    tokenizer = side.tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)  # of heads that start anew
         documents = trainable_model(model, side, tokenizer.special_ids)

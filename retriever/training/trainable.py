@@ -59,6 +59,11 @@ def trainable_model(
             module.p = 0.0
     model = model.float().train().requires_grad_()  # half precision would lose small updates
     if config.lora_rank:
+        if side.adapter is not None:
+            raise InputError(
+                f"{side.adapter}: expected a base without an adapter for lora_rank, found one; "
+                "merge it into its base first, or set lora_rank = 0"
+            )
         add_low_rank(model, config.lora_rank)
     return model
 

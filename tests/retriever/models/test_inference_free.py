@@ -13,7 +13,11 @@ from safetensors.numpy import save_file
 
 from tamis.index.errors import FormatError
 from tamis.retriever.models.description import EncoderDescription
-from tamis.retriever.models.inference_free import TableQueryEncoder, read_weight_table
+from tamis.retriever.models.inference_free import (
+    TableQueryEncoder,
+    TableReading,
+    read_weight_table,
+)
 from tamis.retriever.models.tokenizer import Tokenizer
 
 
@@ -127,3 +131,19 @@ def test_a_ten_word_query_takes_well_under_a_millisecond(tmp_path):
         encoder.encode_queries(query)
         times.append(time.perf_counter() - began)
     assert np.min(times) < 300e-6
+
+
+def test_queries_read_in_a_way_of_their_own_are_stored_so(tmp_path):
+    plain, _ = make(tmp_path / "model")
+    reading = TableReading(prompt="one two ", top_n=3, max_length=6)
+    tokenizer = Tokenizer.load(tmp_path / "model", reading.max_length)
+    encoder = TableQueryEncoder(tokenizer, plain.weights, plain.description, reading)
+    texts = ["three four five six seven", "", "grains of the sieve"]
+    found = encoder.encode_queries(texts).to_dicts()
+    ids = tokenizer.untruncated().bare_ids(["one two " + text if text else "" for text in texts])
+    for row, terms in zip(found, ids, strict=True):
+        held = sorted(set(terms[:6]), key=lambda term: (-plain.weights[term], term))[:3]
+        assert row == {term: plain.weights[term] for term in held if plain.weights[term] > 0}
+    encoder.save(tmp_path / "copy")
+    copy = TableQueryEncoder.load(tmp_path / "copy")
+    assert (copy.reading, copy.encode_queries(texts).to_dicts()) == (reading, found)

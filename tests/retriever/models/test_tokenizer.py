@@ -1,5 +1,7 @@
 """Token ids equal to transformers', and tokenizer files of every age."""
 
+import json
+
 import pytest
 import tiny_checkpoints as tiny
 import transformers
@@ -65,3 +67,65 @@ def test_a_broken_tokenizer_file_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(FormatError, match="expected a tokenizer of the tokenizers library"):
         Tokenizer.load(tmp_path, 64)
+
+
+def state(folder, name, **values):
+    path = folder / name
+    stated = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(stated | values))
+
+
+def test_tokens_that_are_only_named_special_are_special(tmp_path):
+    folder = tiny.write_bert(tmp_path)
+    path = folder / "tokenizer.json"
+    stored = json.loads(path.read_text())
+    stored["added_tokens"] = [one for one in stored["added_tokens"] if one["content"] != "[MASK]"]
+    path.write_text(json.dumps(stored))
+    (folder / "tokenizer_config.json").unlink()
+    assert 4 not in Tokenizer.load(folder, 64).special_ids
+    state(folder, "special_tokens_map.json", mask_token={"content": "[MASK]", "lstrip": True})
+    found = Tokenizer.load(folder, 64)
+    assert 4 in found.special_ids
+    state(folder, "tokenizer_config.json", tokenizer_class="TokenizersBackend", mask_token="[MASK]")
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    text = "keeps [MASK] grains"
+    assert Tokenizer.load(folder, 64).document_ids([text]) == [theirs(text)["input_ids"]]
+
+
+def test_a_named_token_that_the_vocabulary_lacks_adds_no_row(tmp_path):
+    folder = tiny.write_bert(tmp_path)
+    before = Tokenizer.load(folder, 64).count
+    state(folder, "tokenizer_config.json", pad_token="<nowhere>")
+    assert Tokenizer.load(folder, 64).count == before
+
+
+def test_the_file_itself_may_say_that_texts_are_cut_on_the_left(tmp_path):
+    folder = tiny.write_bert(tmp_path / "a")
+    long = "one two three four five six seven eight"
+    first = Tokenizer.load(folder, 5).document_ids([long])[0]
+    state(folder, "tokenizer_config.json", truncation_side="left")
+    last = Tokenizer.load(folder, 5)
+    last.save(tmp_path)  # what is written says it alone
+    assert Tokenizer.load(tmp_path, 5).document_ids([long]) == last.document_ids([long])
+    whole = last.untruncated().document_ids([long])[0]
+    assert first == [*whole[:4], whole[-1]]
+    assert last.document_ids([long])[0] == [whole[0], *whole[-4:]]
+
+
+def test_a_tokenizer_that_lower_cases_although_its_file_does_not_is_refused(tmp_path):
+    folder = tiny.write_xlm_roberta(tmp_path)
+    state(folder, "tokenizer_config.json", tokenizer_class="AlbertTokenizer", do_lower_case=True)
+    with pytest.raises(FormatError, match=r"expected do_lower_case as tokenizer\.json does"):
+        Tokenizer.load(folder, 64)
+
+
+def test_a_space_before_the_first_word_is_of_a_model_s_own_class(tmp_path):
+    folder = tiny.write_roberta(tmp_path)
+    before = Tokenizer.load(folder, 64).document_ids(["grains"])
+    state(folder, "tokenizer_config.json", add_prefix_space=True)
+    assert Tokenizer.load(folder, 64).document_ids(["grains"]) == before
+    state(folder, "tokenizer_config.json", tokenizer_class="RobertaTokenizer")
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    found = Tokenizer.load(folder, 64).bare_ids(["grains"])
+    assert found != [before[0][1:-1]]
+    assert found == [theirs("grains", add_special_tokens=False)["input_ids"]]

@@ -1,0 +1,176 @@
+"""Every key of every file of a model's folder is honoured, known to change nothing, or refused."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny_checkpoints as tiny
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
+from transformers import PreTrainedTokenizerFast
+
+from tamis.index.errors import FormatError
+from tamis.retriever import load_encoder
+from tamis.retriever.models import inventory
+from tamis.retriever.models.formats import OwnSettings
+from tamis.retriever.models.inventory import Inventory, ModelWarning
+
+ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
+POOLING, TOKENS = "1_SpladePooling/config.json", "tokenizer_config.json"
+PLACES = {  # file, and the keys in it that lead to the inventory's own
+    "SPARSE_ENCODER": (ABOUT, ()),
+    "MODULES": ("modules.json", (1,)),
+    "TRANSFORMER": (TEXTS, ()),
+    "FILL_MASK": (TEXTS, ()),
+    "MODEL_ARGUMENTS": (TEXTS, ("model_kwargs",)),
+    "PROCESSOR_ARGUMENTS": (TEXTS, ("processor_kwargs",)),
+    "PROCESSING": (TEXTS, ("processing_kwargs",)),
+    "TEXT_ARGUMENTS": (TEXTS, ("processing_kwargs", "text")),
+    "SPLADE_POOLING": (POOLING, ()),
+    "TOKENIZER_CONFIG": (TOKENS, ()),
+    "ROUTER": ("router_config.json", ()),
+    "ROUTER_PARAMETERS": ("router_config.json", ("parameters",)),
+    "STATIC_EMBEDDING": ("query_0_SparseStaticEmbedding/config.json", ()),
+}
+INVENTORIES = {name: one for name, one in vars(inventory).items() if isinstance(one, Inventory)}
+WORTHLESS = {  # a value for keys without effect that must have a certain type
+    "requirements": {"torch": ">=1"},
+    "parameters": {"default_route": "query"},
+    "additional_special_tokens": [],
+    "model_kwargs": {"attn_implementation": "eager"},
+    "model_args": {"attn_implementation": "eager"},
+    "transformer_task": "fill-mask",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+    "module_output_name": "token_embeddings",
+}
+SAMPLE = ["The sieve keeps coarse GRAINS.", "one two three four"]
+
+
+def write(folder, name):
+    if name in ("ROUTER", "ROUTER_PARAMETERS", "STATIC_EMBEDDING"):
+        return tiny.write_router(folder, old_types=False, weights={"sieve": 1.5, "one": 0.5})
+    return tiny.write_sentence_transformers(folder, old_types=False)
+
+
+def state(folder, name, key, value):
+    """Put a key into the file of an inventory."""
+    file, way = PLACES[name]
+    path = folder / file
+    content = json.loads(path.read_text())
+    at = content
+    for step in way:
+        at = at[step] if isinstance(at, list) else at.setdefault(step, {})
+    at[key] = value
+    path.write_text(json.dumps(content))
+
+
+def vectors(folder):
+    encoder = load_encoder(str(folder), device="cpu")
+    both = encoder.encode_documents(SAMPLE), encoder.encode_queries(SAMPLE)
+    return np.concatenate([one.to_scipy().toarray() for one in both])
+
+
+def keys(kind):
+    return [(name, key) for name, one in INVENTORIES.items() for key in getattr(one, kind)]
+
+
+def test_every_inventory_is_walked():
+    assert set(PLACES) == set(INVENTORIES)
+
+
+@pytest.mark.parametrize(("name", "key"), keys("without_effect"))
+def test_a_key_without_effect_changes_no_vector(tmp_path, name, key):
+    folder = write(tmp_path / "m", name)
+    before = vectors(folder)
+    state(folder, name, key, WORTHLESS.get(key, 3))
+    np.testing.assert_array_equal(vectors(folder), before)
+
+
+@pytest.mark.parametrize(("name", "key"), keys("bound"))
+def test_a_bound_key_is_refused_by_name(tmp_path, name, key):
+    folder = write(tmp_path / "m", name)
+    state(folder, name, key, "another")
+    with pytest.raises(FormatError, match=rf"expected {key} of .*found 'another'"):
+        load_encoder(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_an_unknown_key_is_refused_or_told(tmp_path, name):
+    if name == "FILL_MASK":
+        pytest.skip("is a part of another")
+    folder = write(tmp_path / "m", name)
+    state(folder, name, "never_heard_of", 3)
+    if INVENTORIES[name].told:
+        with pytest.warns(ModelWarning, match="found 'never_heard_of', which is not read"):
+            load_encoder(str(folder), device="cpu")
+    else:
+        with pytest.raises(FormatError, match="found 'never_heard_of'"):
+            load_encoder(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("name", INVENTORIES)
+def test_an_unknown_key_without_a_value_states_nothing(tmp_path, name):
+    folder = write(tmp_path / "m", name)
+    state(folder, name, "never_heard_of", None)
+    load_encoder(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("TRANSFORMER", [*Transformer.config_keys, "max_seq_length", "do_lower_case"]),
+        ("SPLADE_POOLING", SpladePooling.config_keys),
+        ("ROUTER_PARAMETERS", Router.config_keys),
+        ("STATIC_EMBEDDING", SparseStaticEmbedding.config_keys),
+        ("TOKENIZER_CONFIG", PreTrainedTokenizerFast.SPECIAL_TOKENS_ATTRIBUTES),
+    ],
+)
+def test_all_that_the_library_itself_writes_is_known(name, written):
+    one = INVENTORIES[name]
+    assert set(written) <= one.read | set(one.without_effect) | set(one.bound)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_key_stands_in_one_list(name):
+    one = INVENTORIES[name]
+    assert not one.read & set(one.without_effect)
+    assert not one.read & set(one.bound)
+    assert not set(one.bound) & set(one.without_effect)
+
+
+OWN = {  # of encoder.json, a value that is honoured and one that is refused
+    "name": ("mine", 3),
+    "licence": ("mit", 3),
+    "pooling": ("sum", "mean"),
+    "max_length": (7, 0),
+    "double_log": (True, "yes"),
+    "prompt": ("one two ", 3),
+    "top_n": (3, 0),
+    "bidirectional": (True, 1),
+    "logit_scale": (0.5, 0),
+    "linear_head": (True, None),
+    "echo": (True, "no"),
+}
+
+
+def test_every_setting_of_our_own_is_walked():
+    assert set(OWN) == set(OwnSettings.__struct_fields__)
+
+
+@pytest.mark.parametrize("key", OWN)
+def test_a_setting_of_our_own_is_honoured_or_refused(tmp_path, key):
+    honoured, refused = OWN[key]
+    writer = tiny.write_llama if key == "bidirectional" else tiny.write_bert
+    folder = writer(tmp_path)
+    before, description = vectors(folder), load_encoder(str(folder), device="cpu").description
+    (folder / "encoder.json").write_text(json.dumps({key: honoured}))
+    if key in ("name", "licence"):
+        found = load_encoder(str(folder), device="cpu").description
+        assert getattr(found, key) == honoured
+        assert found.fingerprint == description.fingerprint
+    else:
+        assert np.abs(vectors(folder) - before).max() > 1e-3
+    if refused is not None:
+        (folder / "encoder.json").write_text(json.dumps({key: refused}))
+        with pytest.raises(FormatError, match=rf"encoder\.json: expected settings.*`\$\.{key}`"):
+            load_encoder(str(folder), device="cpu")
