@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tamis.retriever.reranker import with_others_below
+from tamis.index.errors import InputError
+from tamis.retriever.reranker import KEYS_FOLDER, bind, with_others_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ class RerankedSystem:
 
     def prepare(self, dataset: Dataset, work: Path) -> RerankedRanker:
         """Prepare the first stage, and hold the texts."""
-        texts = {passage.doc_id: passage.content for passage in dataset.passages()}
+        texts = {passage.doc_id: passage.content for passage in dataset.corpus()}
         return RerankedRanker(self.base.prepare(dataset, work), self.reranker, texts, self.depth)
 
 
@@ -82,8 +83,49 @@ class RerankedRanker:
         ordered = sorted(ranking.items(), key=lambda pair: (-pair[1], pair[0]))
         head = ordered[: self.reranked]
         first_stage = [score for _, score in head]
-        texts = [self.texts[doc] for doc, _ in head]
+        texts = [self._text(doc) for doc, _ in head]
         best = self.reranker.score(query, texts, first_stage=first_stage)
         scores = with_others_below(best, len(ordered))
         order = np.argsort(-scores, kind="stable")[:depth].tolist()
         return {ordered[at][0]: float(scores[at]) for at in order}
+
+    def _text(self, doc_id: str) -> str:
+        if doc_id not in self.texts:
+            raise InputError(
+                f"expected documents of the dataset to rerank, found {doc_id!r}, which it has not; "
+                "index the dataset's own corpus"
+            )
+        return self.texts[doc_id]
+
+
+def reranked(
+    base: System,
+    depth: int,
+    name: str,
+    *,
+    model: str = "default",
+    conditioning: Literal["query", "none"] = "query",
+    folder: Path | None = None,
+) -> RerankedSystem:
+    """A system with its best documents ordered by a block reranker, which is loaded.
+
+    Args:
+        base: the first stage.
+        depth: how many documents of a query are reranked.
+        name: as reports print it.
+        model: ``default``, a folder, or a hub name.
+        conditioning: what documents are read with.
+        folder: of the collection that the first stage searches; keys stored there are used.
+    """
+    from tamis.retriever.rerank.block_reranker import BlockReranker
+
+    found = BlockReranker.from_pretrained(model, conditioning=conditioning)
+    about: dict[str, Any] = {
+        "fingerprint": found.parts.fingerprint,
+        "name": found.parts.settings.name,
+        "conditioning": conditioning,
+    }
+    if folder is None:
+        return RerankedSystem(base, found, about, depth, name)
+    about["stored_keys"] = (folder / KEYS_FOLDER).is_dir()
+    return RerankedSystem(base, bind(found, folder), about, depth, name)

@@ -11,7 +11,7 @@ from tamis.eval.baselines import MINILM, Bm25System, DenseSystem
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem
 from tamis.eval.lucene import LuceneSystem
 from tamis.eval.ranker import Feedback, System
-from tamis.eval.reranking import RerankedSystem
+from tamis.eval.reranking import reranked
 from tamis.eval.systems import TamisSystem
 from tamis.index.errors import InputError
 
@@ -151,15 +151,13 @@ class RerankSpec(
 
     def build(self, known: Mapping[str, System]) -> System:
         """The system over a base that stands before it, its model loaded."""
-        from tamis.retriever.rerank.block_reranker import BlockReranker
-
-        model = BlockReranker.from_pretrained(self.model, conditioning=self.conditioning)
-        about = {
-            "fingerprint": model.parts.fingerprint,
-            "name": model.parts.settings.name,
-            "conditioning": self.conditioning,
-        }
-        return RerankedSystem(_named(self.base, known), model, about, self.depth, self.name)
+        return reranked(
+            _named(self.base, known),
+            self.depth,
+            self.name,
+            model=self.model,
+            conditioning=self.conditioning,
+        )
 
 
 SystemSpec = Bm25Spec | LuceneSpec | DenseSpec | TamisSpec | HybridSpec | PrfSpec | RerankSpec

@@ -47,6 +47,12 @@ def eval_command(
         typer.Option(help="Factor on the words of queries, 0 or more; by default the index's own."),
     ] = None,
     chunk: ChunkOption = None,
+    rerank: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="DEPTH", help="Have the reranker order the best DEPTH documents anew."
+        ),
+    ] = None,
     baseline: Annotated[
         str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")
     ] = "",
@@ -143,7 +149,9 @@ def eval_command(
             found, against = _from_run(from_run, collections, options), None
         else:
             moved = encoder if is_given(context, "encoder") else None
-            asked = _Asked(_names(baseline), index, encoder, moved, lexical, lexical_weight, chunk)
+            asked = _Asked(
+                _names(baseline), index, encoder, moved, lexical, lexical_weight, chunk, rerank
+            )
             found, against = _searched(asked, collections, places, options)
         _write(found, run, out)
     _show(found, against, html, json)
@@ -170,13 +178,14 @@ class _Asked:
     lexical: bool
     lexical_weight: float | None
     chunk: str | None
+    rerank: int | None
 
 
 def _check_options(context: typer.Context) -> None:
     """Refuse options that others would silently win over."""
     of_an_index = ("lexical", "chunk")
     refuse_beside(context, "index", of_an_index, "an index has its own")
-    searching = ("index", "encoder", *of_an_index, "lexical_weight", "baseline", "run")
+    searching = ("index", "encoder", *of_an_index, "lexical_weight", "rerank", "baseline", "run")
     refuse_beside(context, "from_run", searching, "a run is measured as it is")
     drawn = ("measures", "split", "queries", "qrels", "depth", "sample", "timed_queries", "seed")
     described = (*searching, "from_run", *drawn, "own_document")
@@ -251,21 +260,26 @@ def _collections(
 
 
 def _systems(asked: _Asked) -> "list[System]":
+    from tamis.eval.reranking import reranked
     from tamis.eval.specs import TamisSpec, baseline_specs, build_systems
     from tamis.eval.systems import IndexedSystem
     from tamis.retriever.searcher import Searcher
 
-    specs = baseline_specs(asked.baselines)
+    systems = build_systems(baseline_specs(asked.baselines))
     if asked.index is not None:
         searcher = Searcher.open(asked.index, encoder=asked.moved)
-        searched = IndexedSystem(searcher, asked.index.name, asked.lexical_weight)
-        return [*build_systems(specs), searched]
-    chunk, name = asked.chunk, asked.encoder
-    name = name if name.startswith(("default", "bm25")) else Path(name).name
-    name = f"tamis-{name}-{chunk.replace(':', '-')}" if chunk else f"tamis-{name}"
-    weight = asked.lexical_weight
-    spec = TamisSpec(name, asked.encoder, asked.lexical, lexical_weight=weight, chunk=chunk)
-    return build_systems([*specs, spec])
+        searched: System = IndexedSystem(searcher, asked.index.name, asked.lexical_weight)
+    else:
+        chunk, name = asked.chunk, asked.encoder
+        name = name if name.startswith(("default", "bm25")) else Path(name).name
+        name = f"tamis-{name}-{chunk.replace(':', '-')}" if chunk else f"tamis-{name}"
+        weight = asked.lexical_weight
+        spec = TamisSpec(name, asked.encoder, asked.lexical, lexical_weight=weight, chunk=chunk)
+        (searched,) = build_systems([spec])
+    if asked.rerank is not None:
+        name = f"{searched.name}+rerank"
+        searched = reranked(searched, asked.rerank, name, folder=asked.index)
+    return [*systems, searched]
 
 
 def _from_run(

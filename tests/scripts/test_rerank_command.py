@@ -57,6 +57,42 @@ def test_search_reranks_its_best_hits(tamis, index):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_eval_reranks_the_best_of_an_index_as_search_does(tamis, collection, tmp_path, stored):
+    folder, out = tmp_path / "index", tmp_path / "out.trec"
+    words = ["--encoder", "bm25", "--rerank-cache"][: 3 if stored else 2]
+    assert tamis("index", collection, "--out", folder, *words).exit_code == 0
+    (collection / "queries.jsonl").write_text('{"_id": "q", "text": "flour in the snow and sea"}')
+    result = tamis("eval", collection, "--index", folder, "--rerank", "2", "--run", out, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["system"], report["settings"]["depth"]) == ("index+rerank", 2)
+    assert report["settings"]["reranker"]["stored_keys"] is stored
+    assert report["timings"]["latency_ms"]["rerank_ms"]["p50"] > 0
+    searched = tamis("search", folder, "flour in the snow and sea", "--rerank", "2", "--json")
+    hits = {hit["id"]: hit["score"] for hit in json.loads(searched.stdout)["hits"]}
+    assert len(hits) == 3
+    assert dict(read_run(out).scores["q"]) == pytest.approx(hits, abs=1e-5)
+
+
+def test_eval_reranks_what_an_encoder_finds(tamis, collection):
+    words = ("--encoder", "bm25", "--rerank", "3", "--baseline", "bm25", "--json")
+    first, again = json.loads(tamis("eval", collection, *words).stdout)
+    assert (first["system"], again["system"]) == ("bm25", "tamis-bm25+rerank")
+    assert "stored_keys" not in again["settings"]["reranker"]
+
+
+def test_eval_refuses_to_rerank_documents_that_the_dataset_lacks(tamis, collection, tmp_path):
+    with (collection / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "more", "text": "how owls hunt"}\n')
+    assert tamis("index", collection, "--out", tmp_path / "i", "--encoder", "bm25").exit_code == 0
+    lines = (collection / "corpus.jsonl").read_text().splitlines()
+    (collection / "corpus.jsonl").write_text("\n".join(lines[:-1]))
+    result = tamis("eval", collection, "--index", tmp_path / "i", "--rerank", "2")
+    assert result.exit_code == 2
+    assert "found 'more', which it has not" in result.stderr
+
+
 def test_index_stores_the_keys_of_its_documents(tamis, collection, tmp_path):
     out = tmp_path / "index"
     result = tamis("index", collection, "--out", out, "--encoder", "bm25", "--rerank-cache")
