@@ -1,7 +1,7 @@
 """``tamis eval``: how well a system ranks, on published collections or on one's own."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -57,7 +57,12 @@ def eval_command(
         str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")
     ] = "",
     from_run: Annotated[
-        Path | None, typer.Option(help="Measure this TREC run instead of searching.")
+        list[Path] | None,
+        typer.Option(
+            help="Measure this TREC run instead of searching; give several to compare them with "
+            "the first.",
+            show_default=False,
+        ),
     ] = None,
     measures: Annotated[
         str,
@@ -145,8 +150,9 @@ def eval_command(
         raise typer.BadParameter("give a DATASET, or --suite FILE.toml")
     else:
         collections = _collections(datasets, split, data, queries, qrels, sample, seed)
-        if from_run is not None:
-            found, against = _from_run(from_run, collections, options), None
+        if from_run:
+            _check_files(None, out, len(from_run) * len(collections))
+            found, against = _from_runs(from_run, collections, options)
         else:
             moved = encoder if is_given(context, "encoder") else None
             asked = _Asked(
@@ -282,19 +288,28 @@ def _systems(asked: _Asked) -> "list[System]":
     return [*systems, searched]
 
 
-def _from_run(
-    path: Path, collections: "dict[str, list[Dataset]]", options: "Options"
-) -> "list[Evaluation]":
+def _from_runs(
+    paths: list[Path], collections: "dict[str, list[Dataset]]", options: "Options"
+) -> "tuple[list[Evaluation], str | None]":
+    """Measure runs under their tags, or under their files' names where tags are equal."""
     from tamis.eval.evaluate import evaluate_run
     from tamis.eval.run import read_run
 
+    if len(set(paths)) < len(paths):
+        raise typer.BadParameter("--from-run names a file twice; give each run once")
     with warnings_said():
-        ranking = read_run(path)
-        return [
-            evaluate_run(ranking, dataset, options)
+        runs = [read_run(path) for path in paths]
+        names = [run.tag for run in runs]
+        whole = [path.as_posix().strip("/").replace("/", "-") for path in paths]
+        for of in ([path.stem for path in paths], whole):
+            names = of if len(set(names)) < len(names) else names
+        found = [
+            evaluate_run(replace(run, tag=name), dataset, options)
             for parts in collections.values()
             for dataset in parts
+            for run, name in zip(runs, names, strict=True)
         ]
+    return found, names[0] if len(names) > 1 else None
 
 
 def _is_file(out: Path | None) -> bool:

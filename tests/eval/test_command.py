@@ -66,6 +66,27 @@ def test_a_run_goes_out_and_comes_back(tamis, beir, tmp_path):
     assert json.loads(again.stdout)["measures"] == json.loads(first.stdout)["measures"]
 
 
+def test_several_runs_are_compared_with_the_first(tamis, tmp_path, beir):
+    queries = [f"q{n}" for n in range(12)]
+    rows = [json.dumps({"_id": query, "text": f"sieve {query}"}) for query in queries]
+    (beir / "queries.jsonl").write_text("\n".join(rows))
+    (beir / "qrels/test.tsv").write_text("".join(f"{query}\td1\t1\n" for query in queries))
+    for name, best, tag in (("bad", "d2", "same"), ("good", "d1", "same"), ("other", "d1", "own")):
+        lines = [f"{query} Q0 {best} 1 2 {tag}\n{query} Q0 d3 2 1 {tag}\n" for query in queries]
+        (tmp_path / f"{name}.trec").write_text("".join(lines))
+    bad, good, other = (tmp_path / f"{name}.trec" for name in ("bad", "good", "other"))
+    shown = tamis(beir, "--from-run", bad, "--from-run", good).stdout
+    # all of 12 queries are better: p = 2 / 2**12 of both signs
+    assert "differ from bad (p < .05, Holm)" in shown
+    assert "▲" in shown.splitlines()[-1]
+    reports = json.loads(tamis(beir, "--from-run", bad, "--from-run", other, "--json").stdout)
+    assert [(one["system"], one["measures"]["MRR@10"]) for one in reports] == [
+        ("same", 0.0), ("own", 1.0),
+    ]  # fmt: skip
+    for words in (("--from-run", bad), ("--from-run", good, "--out", tmp_path / "r.json")):
+        assert tamis(beir, "--from-run", bad, *words).exit_code == 2
+
+
 def test_repairs_are_told_on_standard_error(tamis, beir, tmp_path):
     run = tmp_path / "broken.trec"
     run.write_text("q1 Q0 d1 1 2 t\nq1 Q0 d1 2 1 t\n")
