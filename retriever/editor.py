@@ -246,8 +246,16 @@ class Editor:
         return self.writer.delete(with_chunks(self.writer, ids), wait=wait)
 
     def delete_where(self, filter: Mapping[str, Any], *, wait: Wait = "durable") -> int:  # noqa: A002
-        """Remove the documents that a filter admits, as in `Searcher.search`; how many."""
+        """Remove the documents that a filter admits, as in `Searcher.search`; how many.
+
+        Raises:
+            InputError: the filter is faulty, or has no condition; `delete_all` removes all.
+        """
         return self.writer.delete_where(filter, wait=wait)
+
+    def delete_all(self, *, wait: Wait = "durable") -> int:
+        """Remove every document; how many there were."""
+        return self.writer.delete_all(wait=wait)
 
     def commit(self) -> int:
         """Make all writes so far searchable; the generation that holds them."""

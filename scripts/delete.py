@@ -17,9 +17,10 @@ def delete(
         typer.Argument(metavar="ID...", help="Ids of documents; - reads one a line."),
     ] = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
+    every: Annotated[bool, typer.Option("--all", help="Every document.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete documents by id, or those that a filter admits.
+    """Delete documents by id, those that a filter admits, or all.
 
     Ids that are not there are passed over. Where documents were divided with --chunk, an id stands
     for all passages of its document.
@@ -28,12 +29,15 @@ def delete(
     from tamis.retriever.corpus.chunking import with_chunks
 
     where = parse_filter(filter)
-    if (not ids) == (where is None):
-        raise typer.BadParameter("give ids or --filter JSON, one of the two")
+    if [bool(ids), where is not None, every].count(True) != 1:
+        raise typer.BadParameter("give ids or --filter JSON or --all, one of the three")
     wanted = _lines() if ids == ["-"] else ids or []
     with CollectionWriter.open(collection) as writer:
         named = with_chunks(writer, wanted)
-        deleted = writer.delete(named) if where is None else writer.delete_where(where)
+        if every:
+            deleted = writer.delete_all()
+        else:
+            deleted = writer.delete(named) if where is None else writer.delete_where(where)
         generation = writer.commit()
         documents = len(writer.index)
     if json:
@@ -41,7 +45,7 @@ def delete(
         print_json({"path": str(collection), **found})
     else:
         typer.echo(
-            f"{collection}: {_said(deleted, named, where is None)} deleted, {documents:,} "
+            f"{collection}: {_said(deleted, named, bool(ids))} deleted, {documents:,} "
             f"documents left, generation {generation}"
         )
 

@@ -48,10 +48,13 @@ class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class DeleteRequest(Struct, forbid_unknown_fields=True, frozen=True):
-    """Which documents to delete: by ids, or by a filter over declared fields."""
+    """Which documents to delete: by ids, by a filter over declared fields, or all."""
 
     ids: Annotated[list[str] | None, Meta(description="Unknown ones are passed over.")] = None
-    filter: Annotated[Filter | None, Meta(description="As in a search.")] = None
+    filter: Annotated[
+        Filter | None, Meta(description="As in a search, with at least one condition.")
+    ] = None
+    all: Annotated[bool, Meta(description="Every document.")] = False
 
 
 class DocumentRequest(Struct, frozen=True):

@@ -89,21 +89,25 @@ async def delete_document(service: Service, request: Request) -> Response:
 
 
 async def delete_documents(service: Service, request: Request) -> Response:
-    """Remove the documents of some ids, or those that a filter admits."""
+    """Remove the documents of some ids, those that a filter admits, or all."""
     index = service.library.living(request.path_params["name"])
     wait = read_parameters(request, WaitParameters).wait
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
     asked = decode_body(body, DeleteRequest)
-    if (asked.ids is None) == (asked.filter is None):
+    if [asked.ids is not None, asked.filter is not None, asked.all].count(True) != 1:
         raise RequestError(
-            422, "invalid_value", "expected ids or a filter, found both or neither; give one"
+            422,
+            "invalid_value",
+            'expected ids, a filter or "all": true, found none or several; give one of them',
         )
     check_at_most("ids to delete", len(asked.ids or ()), service.limits.delete_ids)
     check_filter(asked.filter, service.limits)
 
     def delete() -> write_answers.DeleteAnswer:
         with index.writes() as writes:
-            if asked.filter is not None:
+            if asked.all:
+                deleted = writes.delete_all()
+            elif asked.filter is not None:
                 deleted = writes.delete_where(asked.filter)
             else:
                 deleted = writes.delete(asked.ids or ())

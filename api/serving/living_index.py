@@ -420,6 +420,11 @@ class Writes:
         self._has_written = True
         return self.editor.delete_where(expression, wait="none")
 
+    def delete_all(self) -> int:
+        """Remove every document; how many there were."""
+        self._has_written = True
+        return self.editor.delete_all(wait="none")
+
     def settle(self, wait: Wait) -> None:
         """Wait for all writes so far: until they are durable, or found by the index's searcher."""
         if wait != "searchable":

@@ -66,6 +66,13 @@ def matching(
     )
 
 
+def has_condition(expression: Mapping[str, Any]) -> bool:
+    """Whether a filter that `matching` took says anything: an empty list does not."""
+    if "field" in expression:
+        return all(wanted != [] for wanted in expression.values())
+    return any(has_condition(part) for parts in expression.values() for part in parts)
+
+
 def _combined(
     expression: Mapping[str, Any], columns: Mapping[str, Column], documents: int, depth: int
 ) -> Bitmap:

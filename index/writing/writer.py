@@ -20,6 +20,8 @@ from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
 from tamis.index.files.wal import Log
 from tamis.index.generations.manifest import BUILD, read_current_line
+from tamis.index.segment.columns import columns_of
+from tamis.index.segment.filters import has_condition, matching
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.background import Background, Repeater
 from tamis.index.writing.build_here import BuildHere
@@ -278,14 +280,27 @@ class CollectionWriter(Closing):
             wait: when to return.
 
         Raises:
-            InputError: the filter is faulty.
+            InputError: the filter is faulty, or has no condition and so admits all documents.
         """
+        matching(where, columns_of(None, self.index.columns), 0)
+        if not has_condition(where):
+            raise InputError(
+                f"expected a filter with at least one condition, found {str(where)[:80]}; to "
+                "delete every document, say all"
+            )
+        return self._delete_admitted(where, wait)
+
+    def delete_all(self, *, wait: Wait = "durable") -> int:
+        """Remove every document; how many there were."""
+        return self._delete_admitted(None, wait)
+
+    def _delete_admitted(self, where: Mapping[str, Any] | None, wait: Wait) -> int:
         with self.alone():
             picked = list[str]()
             for part in self.index.parts:
                 admitted = part.allowed(where, self.index.columns)
-                assert admitted is not None  # as there is a filter
-                picked += map(part.stored.ids.doc_id, np.flatnonzero(admitted).tolist())
+                docs = part.live_docs if admitted is None else np.flatnonzero(admitted)
+                picked += map(part.stored.ids.doc_id, docs.tolist())
             return self.delete(picked, wait=wait)
 
     def has(self, doc_id: str) -> bool:

@@ -172,6 +172,16 @@ def test_a_faulty_deletion_says_why(tamis, library, arguments, words):
     assert words in refused.stderr
 
 
+def test_everything_is_deleted_by_saying_so_alone(tamis, library):
+    for nothing in ({"must": []}, {"must_not": [{"must": []}]}, {}):
+        refused = tamis("delete", library, "--filter", json.dumps(nothing))
+        assert refused.exit_code == 2
+        assert "expected a filter" in refused.stderr
+    assert tamis("delete", library, "b1", "--all").exit_code == 2
+    assert ": 8 documents deleted, 0 documents left" in tamis("delete", library, "--all").stdout
+    assert tamis("verify", library).exit_code == 0
+
+
 def test_long_documents_are_divided_grouped_and_deleted_whole(tamis, tmp_path):
     corpus = lines(
         tmp_path,

@@ -167,10 +167,27 @@ def test_many_are_deleted_by_ids_or_by_a_filter(home):
     old = {"field": "year", "range": {"lt": 2004}}
     assert home.ask("POST", path, json={"filter": old})["deleted"] == 2
     assert home.ask("GET", "/v1/indexes/birds")["documents"] == 1
-    for body in ({}, {"ids": [], "filter": old}):
+    for body in ({}, {"ids": [], "filter": old}, {"all": False}, {"ids": ["owl"], "all": True}):
         assert home.ask("POST", path, 422, json=body)["code"] == "invalid_value"
     unknown = {"field": "colour", "in": ["red"]}
     assert "colour" in home.ask("POST", path, 422, json={"filter": unknown})["detail"]
+
+
+def test_everything_is_deleted_by_saying_so_alone(home):
+    home.create()
+    path = f"{DOCUMENTS}/delete?wait=searchable"
+    for nothing in ({"must": []}, {"must_not": [], "must": []}, {"must": [{"must_not": []}]}):
+        refused = home.ask("POST", path, 422, json={"filter": nothing})
+        assert "expected a filter with at least one condition" in refused["detail"]
+    none_of_none = {"must_not": [{"field": "year", "in": []}]}
+    assert home.ask("POST", path, 422, json={"filter": none_of_none})["code"] == "bad_input"
+    count = home.ask("GET", "/v1/indexes/birds")["documents"]
+    assert home.ask("POST", path, json={"all": True})["deleted"] == count > 0
+    assert home.ask("GET", "/v1/indexes/birds")["documents"] == 0
+    assert home.ask("POST", path, json={"all": True})["deleted"] == 0
+    home.ask("POST", path, 422, json={"filter": {}})
+    home.add([{"_id": "a", "text": "owl"}])
+    assert home.found("owl") == ["a"]
 
 
 def test_the_same_request_under_a_key_is_carried_out_once(home):
