@@ -9,6 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
 
 Answer = TypeVar("Answer")
@@ -36,21 +38,26 @@ async def answered(call: asyncio.Future[Answer], request: Request, within_s: flo
         ClientLeftError: the connection was closed meanwhile.
     """
     loop, watching = asyncio.get_running_loop(), list[asyncio.Task[None]]()
-
-    def watch() -> None:
-        watching.append(loop.create_task(_fail_when_left(call, request)))
-
     timers = (
         loop.call_later(within_s, _fail, call, TimeUpError()),
-        loop.call_later(WATCH_AFTER_S, watch),
+        loop.call_later(WATCH_AFTER_S, _watch, watching, call, request),
     )
     try:
         return await call
     finally:
-        for timer in timers:
-            timer.cancel()
-        for task in watching:
-            task.cancel()
+        _cancel([*timers, *watching])
+        del call, watching  # else what it raises would hold itself until the collector comes
+
+
+def _cancel(some: Iterable[asyncio.TimerHandle | asyncio.Task[None]]) -> None:
+    for one in some:
+        one.cancel()
+
+
+def _watch(
+    watching: list[asyncio.Task[None]], call: asyncio.Future[Answer], request: Request
+) -> None:
+    watching.append(asyncio.ensure_future(_fail_when_left(call, request)))
 
 
 async def _fail_when_left(call: asyncio.Future[Answer], request: Request) -> None:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from tamis.index.errors import InputError
-from tamis.index.files.system import usable_cores
+from tamis.index.files.system import usable_cores, usable_memory_bytes
 from tamis.index.index import MAX_K
 
+LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES = 64 << 20, 192 << 20  # unless an operator says otherwise
 MAY_BE_NONE = ("waiting", "reranking", "writing", "offset", "listeners")
+
+
+def shared_memory_bytes() -> int:
+    """A sixteenth of the memory that this process may use, from 64 to 192 MB."""
+    return min(max((usable_memory_bytes() or 0) // 16, LEAST_MEMORY_BYTES), MOST_MEMORY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,7 @@ class Limits:
         line_bytes: of one document.
         unpacked_ratio: bytes that a compressed body may unpack to, for each of its own.
         idle_s: seconds that a body may keep still.
+        memory_bytes: that all requests hold together: bodies, results, answers on their way.
         query_bytes: of a query's text in UTF-8.
         query_terms: of a query given as weights.
         document_terms: of a document given as weights.
@@ -52,6 +59,7 @@ class Limits:
     line_bytes: int = 1 << 20
     unpacked_ratio: int = 100
     idle_s: int = 30
+    memory_bytes: int = field(default_factory=shared_memory_bytes)
     query_bytes: int = 8 << 10
     query_terms: int = 4096
     document_terms: int = 4096

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from tamis.api.memory import Memory
     from tamis.api.workers import Workers
     from tamis.retriever.searcher import Searcher
 
@@ -64,16 +65,20 @@ class Metrics:
         )
         self._stages = {stage: stages.labels(stage) for stage in STAGES}
 
-    def watch(
-        self, searchers: Callable[[], Mapping[str, Searcher]], queues: Mapping[str, Workers]
+    def report(
+        self,
+        searchers: Callable[[], Mapping[str, Searcher]],
+        queues: Mapping[str, Workers],
+        memory: Memory,
     ) -> None:
-        """Tell of these indexes and queues, as they are at each scrape.
+        """Tell of these indexes, queues and memory, as they are at each scrape.
 
         Args:
             searchers: gives them by name.
             queues: those that requests wait in, by name.
+            memory: that requests hold.
         """
-        self._registry.register(_State(searchers, queues))
+        self._registry.register(_State(searchers, queues, memory))
 
     def answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count a request.
@@ -112,9 +117,12 @@ class _State(Collector):
     """What is true now rather than what has been counted."""
 
     def __init__(
-        self, searchers: Callable[[], Mapping[str, Searcher]], queues: Mapping[str, Workers]
+        self,
+        searchers: Callable[[], Mapping[str, Searcher]],
+        queues: Mapping[str, Workers],
+        memory: Memory,
     ) -> None:
-        self._searchers, self._queues = searchers, queues
+        self._searchers, self._queues, self._memory = searchers, queues, memory
 
     def collect(self) -> Iterator[Metric]:
         """Give the gauges; called at each scrape."""
@@ -122,6 +130,7 @@ class _State(Collector):
         for name, workers in self._queues.items():
             length.add_metric([name], workers.waiting)
         yield length
+        yield from self._of_memory()
         documents = _gauge("tamis_index_documents", "Documents.", "index")
         size = _gauge("tamis_index_size_bytes", "Bytes of all files.", "index")
         generation = _gauge("tamis_index_generation", "Counts a collection's changes.", "index")
@@ -131,6 +140,17 @@ class _State(Collector):
             size.add_metric([name], collection.size_bytes)
             generation.add_metric([name], collection.generation)
         yield from (documents, size, generation)
+
+    def _of_memory(self) -> Iterator[Metric]:
+        held, bound, refused = (
+            GaugeMetricFamily("tamis_memory_held_bytes", "Bytes that requests hold."),
+            GaugeMetricFamily("tamis_memory_bound_bytes", "Bytes that they may hold."),
+            CounterMetricFamily("tamis_memory_refused", "Times that there were no more."),
+        )
+        held.add_metric([], self._memory.used_bytes)
+        bound.add_metric([], self._memory.bound_bytes)
+        refused.add_metric([], self._memory.refused)
+        yield from (held, bound, refused)
 
 
 def _gauge(name: str, meaning: str, label: str) -> GaugeMetricFamily:

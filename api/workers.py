@@ -12,93 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from tamis.api.calls import NOBODY, Call, Done, Seat, Turn, outcomes_of, settle
 from tamis.api.fair_queue import FairQueue, Ticket
 from tamis.api.problems import RequestError
-from tamis.index.interrupts import InterruptedWorkError, interruptible
+from tamis.index.interrupts import interruptible
 from tamis.index.writing.switch_interval import short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from tamis.api.calls import Asker
+    from tamis.api.memory import Memory
+
 Answer = TypeVar("Answer")
 Job = TypeVar("Job")
 RETRY_AFTER_S = 1
 MOST_JOINED = 16
-LOOK_S = 0.001  # between two looks of a long call at who waits
-SLICE_S = 0.005  # after which a long call lets others go first
 PARKED = 8  # calls that may be half done beside those at work, at least; each keeps a thread
 LONG_SHARE = 4  # long calls may take one place of so many in the waiting room
 IDLE_S = 10.0  # after which a thread without work ends, where there are more than run at once
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """Something to do. Once its future is done, nobody waits for it."""
-
-    future: asyncio.Future[Any]
-    job: Any
-    work: Callable[[Sequence[Any]], Sequence[Any]]
-    key: Hashable | None
-    is_long: bool
-    turn: _Turn | None = None  # once it has begun
-
-
-@dataclass(eq=False, slots=True)
-class _Seat:
-    """A thread, what wakes it, and what it is given to do then."""
-
-    wake: threading.Lock
-    turn: _Turn | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Turn:
-    """Calls that have begun: one, or several that are joined.
-
-    Attributes:
-        tickets: their places; in the queue the first one stands for all.
-        seat: where they are worked on.
-        pause: lets others go first.
-        began: when the present slice of work did.
-        look_at: when to look again at who waits.
-        is_long: whether it has worked for a slice.
-        entered: what is left at the end.
-    """
-
-    tickets: Sequence[Ticket[_Call]]
-    seat: _Seat
-    pause: Callable[[_Turn], None]
-    began: float = 0.0
-    look_at: float = 0.0
-    is_long: bool = False
-    entered: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def calls(self) -> list[_Call]:
-        return [ticket.item for ticket in self.tickets]
-
-    def check(self) -> None:
-        """End work that nobody waits for; let others go first after a slice of work."""
-        now = perf_counter()
-        if now < self.look_at:
-            return
-        if all(call.future.done() for call in self.calls):
-            raise InterruptedWorkError
-        if now - self.began >= SLICE_S:
-            self.pause(self)
-        self.look_at = perf_counter() + LOOK_S
-
-
-class _Done(NamedTuple):
-    """Calls, and what came of each."""
-
-    calls: Sequence[_Call]
-    outcomes: Sequence[Any]
 
 
 class Workers:
@@ -108,20 +43,21 @@ class Workers:
     answered in bounded time. Long calls may take only a part of the room.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
+    def __init__(self, name: str, threads: int, waiting: int, memory: Memory) -> None:
         self._name = name
+        self._memory = memory
         self._at_once = threads
         self._room = threads + waiting
         self._long_room = threads + waiting // LONG_SHARE
         self._inside = self._long_inside = 0  # calls, and those of them that are long
-        self._queue: FairQueue[_Call] = FairQueue()
+        self._queue: FairQueue[Call] = FairQueue()
         self._free = threads  # how many more may be at work
         self._most_begun = threads + max(PARKED, 2 * threads)
         self._begun = 0  # turns, at work or in the queue again
         self._no_threads = False  # whether the system gave none, until one is idle again
-        self._idle: list[_Seat] = []  # the last one works next: few threads keep memory of theirs
+        self._idle: list[Seat] = []  # the last one works next: few threads keep memory of theirs
         self._threads: set[threading.Thread] = set()
-        self._done: list[_Done] = []
+        self._done: list[Done] = []
         self._mutex = threading.Lock()
         self._closing = False
         self._idle += [self._new_seat() for _ in range(threads)]
@@ -137,13 +73,13 @@ class Workers:
         return max(0, self._inside - self._at_once)
 
     async def run(
-        self, work: Callable[[], Answer], client: str = "", *, is_long: bool = False
+        self, work: Callable[[], Answer], asker: Asker = NOBODY, *, is_long: bool = False
     ) -> Answer:
         """Run ``work`` on a worker and give its result; see `start`."""
-        return await self.start(work, client, is_long=is_long)
+        return await self.start(work, asker, is_long=is_long)
 
     def start(
-        self, work: Callable[[], Answer], client: str = "", *, is_long: bool = False
+        self, work: Callable[[], Answer], asker: Asker = NOBODY, *, is_long: bool = False
     ) -> asyncio.Future[Answer]:
         """Have ``work`` run on a worker.
 
@@ -152,14 +88,14 @@ class Workers:
 
         Args:
             work: what is to be done.
-            client: who asks; all clients get the same share of the workers.
+            asker: who asks; all clients get the same share of the workers.
             is_long: it is likely to take long: few such calls are at work or half done at once.
 
         Raises:
             RequestError: 503 when every worker is busy and the waiting room is full.
         """
         return self.start_joined(
-            None, None, lambda jobs: [work() for _ in jobs], client, is_long=is_long
+            None, None, lambda jobs: [work() for _ in jobs], asker, is_long=is_long
         )
 
     def start_joined(
@@ -167,7 +103,7 @@ class Workers:
         key: Hashable | None,
         job: Job,
         work: Callable[[Sequence[Job]], Sequence[Answer]],
-        client: str = "",
+        asker: Asker = NOBODY,
         *,
         is_long: bool = False,
     ) -> asyncio.Future[Answer]:
@@ -178,16 +114,16 @@ class Workers:
             job: what ``work`` is given.
             work: answers several jobs of one key, in their order. Where it raises, each is done by
                 itself, so that the mistake of one is not that of the others.
-            client: as for `start`.
+            asker: as for `start`.
             is_long: as for `start`.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        call = _Call(future, job, work, key, is_long)
+        call = Call(future, job, work, key, is_long, asker.holding)
         with self._mutex:
-            self._make_room(client, is_long)
+            self._make_room(asker.client, is_long)
             self._inside += 1
             self._long_inside += is_long
-            self._queue.push(call, client)
+            self._queue.push(call, asker.client)
             self._dispatch()
         return future
 
@@ -220,7 +156,7 @@ class Workers:
         if victim is None:
             raise overloaded(f"{self._room} requests")
         self._forget(victim)
-        _settle(victim.item.future, overloaded(f"{self._room} requests"))
+        settle(victim.item.future, overloaded(f"{self._room} requests"))
 
     def _dispatch(self) -> None:
         """Have those work who are next, as many as may; the mutex is held."""
@@ -233,7 +169,7 @@ class Workers:
                 self._free -= 1
                 turn.seat.wake.release()
 
-    def _may_go(self, ticket: Ticket[_Call]) -> bool:
+    def _may_go(self, ticket: Ticket[Call]) -> bool:
         """Whether a call has a thread, can have one, or needs none.
 
         The last places are kept for short calls. Those may so begin whatever waits half done.
@@ -247,7 +183,7 @@ class Workers:
             return left > 0
         return left > self._at_once and ticket.client.long_begun < max(self._at_once, 2)
 
-    def _begin(self, ticket: Ticket[_Call]) -> _Turn | None:
+    def _begin(self, ticket: Ticket[Call]) -> Turn | None:
         """Give a call, and those that can be joined to it, a thread; None where none can be had."""
         try:
             seat = self._idle.pop() if self._idle else self._new_seat()
@@ -260,15 +196,15 @@ class Workers:
             joined = self._queue.pop_alike(
                 lambda one: one.item.key == key and one.item.turn is None, MOST_JOINED - 1
             )
-        turn = seat.turn = _Turn([ticket, *joined], seat, self._pause)
+        turn = seat.turn = Turn([ticket, *joined], seat, self._pause, self._memory)
         for one in turn.tickets:
             one.item.turn = turn
             one.client.long_begun += one.item.is_long
         self._begun += 1
         return turn
 
-    def _new_seat(self) -> _Seat:
-        seat = _Seat(threading.Lock())
+    def _new_seat(self) -> Seat:
+        seat = Seat(threading.Lock())
         seat.wake.acquire()
         name = f"{self._name}-{len(self._threads)}"
         thread = threading.Thread(target=self._work, args=(seat,), name=name, daemon=True)
@@ -276,30 +212,34 @@ class Workers:
         self._threads.add(thread)
         return seat
 
-    def _work(self, seat: _Seat) -> None:
+    def _work(self, seat: Seat) -> None:
         """The life of a thread."""
-        while (turn := self._next(seat)) is not None:
-            turn.began = perf_counter()
-            turn.look_at = turn.began + LOOK_S
-            wanted = [call for call in turn.calls if not call.future.done()]
-            with turn.entered, interruptible(turn.check):
-                outcomes = _outcomes(wanted) if wanted else ()
-            self._end(turn, _Done(wanted, outcomes))
+        while self._has_work(seat):
+            self._do(seat)
 
-    def _next(self, seat: _Seat) -> _Turn | None:
-        """What to do on a seat, once there is something; None when the thread is to end."""
+    def _has_work(self, seat: Seat) -> bool:
+        """Wait until there is something to do on a seat; False when the thread is to end."""
         while not seat.wake.acquire(timeout=IDLE_S):
             with self._mutex:
                 if seat in self._idle and len(self._threads) > self._at_once:
                     self._idle.remove(seat)
                     break
-        turn, seat.turn = seat.turn, None
-        if turn is None:
+        if seat.turn is None:
             with self._mutex:
                 self._threads.discard(threading.current_thread())
-        return turn
+        return seat.turn is not None
 
-    def _pause(self, turn: _Turn) -> None:
+    def _do(self, seat: Seat) -> None:
+        """Do what a seat is given. Nothing of it is held on to after this."""
+        turn, seat.turn = seat.turn, None
+        assert turn is not None
+        turn.begin_slice()
+        wanted = [call for call in turn.calls if not call.future.done()]
+        with turn.entered, interruptible(turn.check):
+            outcomes = outcomes_of(wanted) if wanted else ()
+        self._end(turn, Done(wanted, outcomes))
+
+    def _pause(self, turn: Turn) -> None:
         """Let others go first whose turn it is, and go on when it comes again."""
         if not turn.is_long:
             turn.is_long = True
@@ -312,15 +252,16 @@ class Workers:
             self._queue.push_back(turn.tickets[0])
             self._dispatch()
         turn.seat.wake.acquire()
-        turn.began = perf_counter()
+        turn.begin_slice()
 
-    def _end(self, turn: _Turn, done: _Done) -> None:
+    def _end(self, turn: Turn, done: Done) -> None:
         """Give what came of a turn to the loop, and its seat to the next."""
         loop = turn.calls[0].future.get_loop()
         with self._mutex:
             self._charge(turn)
             for ticket in turn.tickets:
                 ticket.client.long_begun -= ticket.item.is_long
+                ticket.item.turn = None  # or the collector would have to come for both
                 self._forget(ticket)
             self._begun -= 1
             self._free += 1
@@ -334,13 +275,13 @@ class Workers:
                 self._idle.append(turn.seat)
             self._dispatch()
 
-    def _charge(self, turn: _Turn) -> None:
+    def _charge(self, turn: Turn) -> None:
         """Count the slice of work that ends now."""
         share_s = (perf_counter() - turn.began) / len(turn.tickets)
         for ticket in turn.tickets:
             self._queue.charge(ticket, share_s)
 
-    def _forget(self, ticket: Ticket[_Call]) -> None:
+    def _forget(self, ticket: Ticket[Call]) -> None:
         self._queue.leave(ticket)
         self._inside -= 1
         self._long_inside -= ticket.item.is_long
@@ -350,7 +291,7 @@ class Workers:
             finished, self._done = self._done, []
         for done in finished:
             for call, outcome in zip(done.calls, done.outcomes, strict=True):
-                _settle(call.future, outcome)
+                settle(call.future, outcome)
 
 
 def overloaded(most: str) -> RequestError:
@@ -363,28 +304,6 @@ def overloaded(most: str) -> RequestError:
     )
 
 
-def _is_unwanted(ticket: Ticket[_Call]) -> bool:
+def _is_unwanted(ticket: Ticket[Call]) -> bool:
     """Whether a call has not begun and nobody waits for it."""
     return ticket.item.turn is None and ticket.item.future.done()
-
-
-def _settle(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401  what work gives
-    if future.done():
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-        future.exception()  # seen: a client that left leaves no warning behind
-    else:
-        future.set_result(outcome)
-
-
-def _outcomes(calls: Sequence[_Call]) -> Sequence[Any]:
-    """The answer to each call, or the exception in its place."""
-    try:
-        return calls[0].work([call.job for call in calls])
-    except InterruptedWorkError as error:
-        return [error] * len(calls)
-    except Exception as error:  # noqa: BLE001  whoever waits is told
-        if len(calls) == 1:
-            return [error]
-    return [outcome for call in calls for outcome in _outcomes([call])]

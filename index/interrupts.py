@@ -19,28 +19,33 @@ class InterruptedWorkError(Exception):
     """Nobody waits for the result any more."""
 
 
-def _go_on() -> None:
+def _go_on(grown_bytes: int) -> None:
     """The answer where nobody asked to be asked."""
 
 
-_check: ContextVar[Callable[[], None]] = ContextVar("tamis.interrupts", default=_go_on)
+_check: ContextVar[Callable[[int], None]] = ContextVar("tamis.interrupts", default=_go_on)
 
 
-def check_for_interrupts() -> None:
+def check_for_interrupts(grown_bytes: int = 0) -> None:
     """Raise what ends this work, or return when it shall go on.
 
     To be called where nothing is half done and no lock is held: the work may end here, and it may
     be made to wait while other work goes first.
+
+    Args:
+        grown_bytes: memory that the work holds now and did not when it asked last; below zero for
+            what it has let go of.
     """
-    _check.get()()
+    _check.get()(grown_bytes)
 
 
 @contextmanager
-def interruptible(check: Callable[[], None]) -> Iterator[None]:
+def interruptible(check: Callable[[int], None]) -> Iterator[None]:
     """Have the work of the ``with`` block, in this thread, call ``check`` between its units.
 
     Args:
-        check: raises to end the work, usually `InterruptedWorkError`; returns to let it go on.
+        check: told how much memory the work holds more than at the last check; raises to end it,
+            usually `InterruptedWorkError`; returns to let it go on.
     """
     token = _check.set(check)
     try:

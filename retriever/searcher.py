@@ -277,8 +277,8 @@ class Searcher:
         for doc, score, value in zip(
             found.docs.tolist(), found.scores.tolist(), found.values, strict=True
         ):
-            check_for_interrupts()
             document = StoredDocument(self.collection.encoded_document(doc))
+            check_for_interrupts(len(document.json))
             matched_terms = self.explain(asked.vectors, 0, doc) if explain else ()
             doc_id, rank = self.collection.doc_id(doc), len(hits) + 1
             hits.append(Hit(doc_id, score, rank, document, matched_terms, value))

@@ -112,6 +112,7 @@ def test_a_system_that_says_little_is_asked_no_more(monkeypatch):
     monkeypatch.setattr(system, "_resource", None)
     assert system.usable_cores() == os.cpu_count()
     assert system.memory_bytes() is None
+    assert system.usable_memory_bytes() is None
     assert system.load_average() is None
     assert system.most_used_bytes() == 0
 

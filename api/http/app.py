@@ -99,7 +99,7 @@ def create_app(
     _handle_errors(app)
     answer = _answering(service, keys)
     app.layers = lambda rest: RequestLog(
-        HostGuard(Routes(rest, OPERATIONS, answer), hosts), metrics
+        HostGuard(Routes(rest, OPERATIONS, answer, service.memory), hosts), metrics
     )
     return app
 

@@ -1,6 +1,7 @@
-"""BoundedHttp: a request's line and headers are bounded in size and in time.
+"""BoundedHttp: heads are bounded in size and time, and connections that do not move are ended.
 
-The parser keeps all it gets until the head is whole. Bodies are bounded in body.py.
+The parser keeps all it gets until the head is whole. Bodies are bounded in body.py while they are
+read. Here end those that go on after their answer, and clients that do not read their answers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 64 << 10  # of a request's line and headers together
 HEAD_WITHIN_S = 20.0  # after the connection was made, or a head begun
+BODY_WITHIN_S = 20.0  # after the answer: what is still sent of a body that was refused
+READ_WITHIN_S = 30.0  # that a client may not read its answer, beside what its rate allows
+READ_RATE = 32 << 10  # bytes a second that a client has to read, on average beyond that
+READ_BYTES = 48 << 10  # read each time that writing goes on: from 64 KB that wait to 16
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -29,11 +34,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._large = False  # whether a piece alone may hold too large a head
         self._held_bytes = 0  # of pieces that did not end the head
         self._ending: asyncio.TimerHandle | None = None
-        self._end_later()
+        self._in_body = False
+        self._unread: asyncio.TimerHandle | None = None
+        self._unread_from = 0.0
+        self._left_s = READ_WITHIN_S  # that a client may still not read
+        self._end_later(HEAD_WITHIN_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing."""
         self._wait_no_more()
+        if self._unread is not None:
+            self._unread.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -42,7 +53,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
-        self._end_later()
+        self._end_later(HEAD_WITHIN_S)
         if began_before:
             self._held_bytes += len(data)
             if self._held_bytes > HEAD_BYTES:
@@ -51,24 +62,51 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Count from zero."""
         self._in_head, self._held_bytes = True, 0
+        self._left_s = READ_WITHIN_S
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         if self._large:
             self._check_size()
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         self._wait_no_more()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        self._in_body = False
+        self._wait_no_more()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait no longer than so for the rest of a body that nobody reads."""
+        super().on_response_complete()
+        if self._in_body:
+            self._end_later(BODY_WITHIN_S)
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as is written: see how long."""
+        super().pause_writing()
+        self._unread_from = self.loop.time()
+        self._unread = self.loop.call_later(max(self._left_s, 0), self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+            self._left_s += READ_BYTES / READ_RATE - (self.loop.time() - self._unread_from)
 
     def _check_size(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > HEAD_BYTES:
             raise ValueError("head too large")  # the parser gives up, and 400 is answered
 
-    def _end_later(self) -> None:
+    def _end_later(self, within_s: float) -> None:
         if self._ending is None:
-            self._ending = self.loop.call_later(HEAD_WITHIN_S, self._end)
+            self._ending = self.loop.call_later(within_s, self._end)
 
     def _end(self) -> None:
         self._ending = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from xxhash import xxh3_128
 
-from tamis.api.body import chunks, refuse_announced, too_large
+from tamis.api.body import STREAM_RATE, chunks, refuse_announced, too_large
 from tamis.api.problems import RequestError
 from tamis.api.serving.catalog import Answer
 from tamis.api.serving.service import in_json
@@ -127,7 +127,7 @@ class _Hashed:
         """Read the body to its end."""
         limits, size = service.limits, 0
         refuse_announced(self.request, limits.body_bytes)
-        async for chunk in chunks(self.request, limits.idle_s):
+        async for chunk in chunks(self.request, limits.idle_s, STREAM_RATE):
             size += len(chunk)
             if size > limits.body_bytes:
                 raise too_large(limits.body_bytes)

@@ -32,6 +32,7 @@ from starlette.requests import Request
 
 from tamis.api import problems
 from tamis.api.http.request_log import ROUTE
+from tamis.api.memory import HOLDING
 from tamis.api.problems import RequestError
 from tamis.index.errors import TamisError
 
@@ -225,7 +226,7 @@ class _Tools:
     ) -> dict[str, Any]:
         """Answer by an operation of the REST API, as if it had been asked there."""
         operation = self.operations[name]
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "method": operation.method,
             "path": operation.path.format_map(parameters),
@@ -242,9 +243,11 @@ class _Tools:
                 await asyncio.get_running_loop().create_future()
             return messages.pop()
 
-        response = await operation.answer(self.service, Request(scope, receive))
-        found: dict[str, Any] = orjson.loads(response.body)
-        return found
+        with self.service.memory.holding() as holding:
+            scope[HOLDING] = holding
+            response = await operation.answer(self.service, Request(scope, receive))
+            found: dict[str, Any] = orjson.loads(response.body)
+            return found
 
 
 def _described(kind: type[Arguments]) -> Tool:

@@ -26,6 +26,7 @@ REQUEST_ID = "X-Request-ID"
 ROUTE = "tamis.route"  # where an endpoint leaves its path, parameters in braces
 SLOW_S = 5.0  # from here on a request is worth a warning
 NO_ANSWER = 499  # counted for a client that left first
+PIECE_BYTES = 64 << 10  # of a body that are sent at once: no more of it waits in a connection
 LONGEST_PATH = 200  # characters in a log
 _NAME = REQUEST_ID.lower().encode()  # as it stands in scopes
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -77,6 +78,11 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status, self.answered = message["status"], perf_counter()
             message["headers"] = [*message["headers"], (_NAME, self.request_id.encode())]
+        body = memoryview(message.get("body", b""))
+        while len(body) > PIECE_BYTES:  # the next one waits until this one is taken
+            await self.send_on({**message, "body": body[:PIECE_BYTES], "more_body": True})
+            body = body[PIECE_BYTES:]
+            message = {**message, "body": body}
         await self.send_on(message)
 
     async def fail(self, receive: Receive) -> None:

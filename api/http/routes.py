@@ -15,6 +15,7 @@ from starlette.requests import Request
 from tamis.api import problems
 from tamis.api.deadlines import ClientLeftError
 from tamis.api.http.request_log import ROUTE
+from tamis.api.memory import HOLDING
 from tamis.api.problems import RequestError
 from tamis.index.errors import TamisError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from tamis.api.memory import Memory
     from tamis.api.operations.operation import Operation
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -37,6 +39,7 @@ class Routes:
         app: ASGIApp,
         operations: Sequence[Operation],
         answer: Callable[[Operation, Request], Awaitable[Response]],
+        memory: Memory,
     ) -> None:
         """Put operations before an application.
 
@@ -45,8 +48,9 @@ class Routes:
             operations: their paths may hold parameters in braces; ``{id}`` takes slashes too. Of
                 two that fit a path the earlier one is taken.
             answer: carries an operation out.
+            memory: what requests hold is given back there when they are answered.
         """
-        self._app, self._answer = app, answer
+        self._app, self._answer, self._memory = app, answer, memory
         self._paths = list(dict.fromkeys(operation.path for operation in operations))
         self._methods: list[dict[str, Operation]] = [
             {one.method: one for one in operations if one.path == path} for path in self._paths
@@ -65,16 +69,21 @@ class Routes:
         if found is None:
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
+        with self._memory.holding() as holding:
+            scope[HOLDING] = holding
+            try:
+                response = await self._respond(scope, found, receive)
+            except ClientLeftError:
+                return
+            await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, found: re.Match[str], receive: Receive) -> Response:
         try:
-            response = await self._answer(self._operation(scope, found), request)
-        except ClientLeftError:
-            return
+            return await self._answer(self._operation(scope, found), Request(scope, receive))
         except RequestError as error:
-            response = problems.response(error)
+            return problems.response(error)
         except (TamisError, OSError, MemoryError) as error:
-            response = problems.response(problems.of_error(error))
-        await response(scope, receive, send)
+            return problems.response(problems.of_error(error))
 
     def _operation(self, scope: Scope, found: re.Match[str]) -> Operation:
         """The operation of a path and method; its parameters are put into the scope.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ import orjson
 
 from tamis.api.body import read_body
 from tamis.api.deadlines import TimeUpError, answered
+from tamis.api.memory import holding_of
 from tamis.api.messages import answers, parameters, requests, rerank_answers
 from tamis.api.messages.cursor import Cursor, identity, read_cursor
 from tamis.api.operations.cost import is_long
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
-from tamis.api.serving.service import client_of, in_json, json_answer
+from tamis.api.serving.service import asker_of, held_json, in_json, in_parts
 from tamis.index.index import MAX_K
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.answers import (
     ExplainAnswer,
     SearchAnswer,
@@ -25,10 +28,11 @@ from tamis.retriever.answers import (
     explain_answer,
     search_answer,
 )
+from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import StageTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -46,7 +50,7 @@ class Search:
 
     def __init__(
         self, service: Service, searcher: Searcher, queries: Sequence[requests.Query],
-        asked: SearchRequest | BatchRequest,
+        asked: SearchRequest | BatchRequest, request: Request,
     ) -> None:  # fmt: skip
         """Check all that can be checked before a worker is troubled.
 
@@ -73,7 +77,7 @@ class Search:
             seen = read_cursor(asked, self._index)
         self._searcher = searcher
         self._queries = [requests.plain(query) for query in queries]
-        self._asked = asked
+        self._asked, self._request = asked, request
         fields = None if asked.fields is None else tuple(asked.fields)
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
         self._options = self._shown.needed(replace(options, seen=seen))
@@ -95,7 +99,7 @@ class Search:
             return None
         return id(self._searcher), options
 
-    async def answers(self, request: Request) -> list[bytes]:
+    async def answers(self) -> list[bytes]:
         """The answer to each query as JSON: what there is when the time is up.
 
         Raises:
@@ -104,11 +108,13 @@ class Search:
         """
         timeout_ms = self._asked.timeout_ms
         within_s = self._work_s if timeout_ms is None else min(timeout_ms / 1000, self._work_s)
-        call = self._workers.start_joined(
-            self.key, self, Search.run_joined, client_of(request), is_long=self._is_long
-        )
+        start = partial(self._workers.start_joined, is_long=self._is_long)
         with suppress(TimeUpError):
-            await answered(call, request, within_s)
+            await answered(
+                start(self.key, self, Search.run_joined, asker_of(self._request)),
+                self._request,
+                within_s,
+            )
         numbers = range(len(self._queries))
         return [self._found.get(number) or self._nothing() for number in numbers]
 
@@ -134,16 +140,22 @@ class Search:
 
     def _results(self, queries: Sequence[str | Mapping[str, float]]) -> list[SearchResult]:
         late = self._asked.timeout_ms is not None
-        keep = (lambda results: self._keep(0, results, partial=True)) if late else None
+        keep = (lambda results: self._keep(0, results, is_partial=True)) if late else None
         return self._searcher.search_with(queries, self._options, keep)
 
-    def _keep(self, first: int, results: Sequence[SearchResult], *, partial: bool = False) -> None:
+    def _keep(
+        self, first: int, results: Sequence[SearchResult], *, is_partial: bool = False
+    ) -> None:
         """Keep the answers to queries from number ``first`` on."""
         for number, result in enumerate(results, start=first):
-            if not partial:
+            if not is_partial:
                 self._metrics.searched(result.times)
-            answer = replace(self._page(result), partial=partial)
-            self._found[number] = orjson.dumps(answer)
+            held = self._found.pop(number, b"")
+            holding_of(self._request.scope).shrink(len(held))
+            answer = replace(self._page(result), partial=is_partial)
+            self._found[number] = held_json(self._request, answer)
+        if not is_partial:
+            check_for_interrupts(-sum(map(_size, results)))
 
     def _nothing(self) -> bytes:
         """The answer to a query when the time is up before any hit was found."""
@@ -159,6 +171,19 @@ class Search:
         search, seen = identity(asked, self._index), result.seen
         cursor = Cursor(search, seen.hits, seen.generation, seen.documents)
         return replace(answer, cursor=cursor.text())
+
+
+def _separated(answers: Sequence[bytes]) -> Iterator[bytes]:
+    for number, answer in enumerate(answers):
+        if number:
+            yield b","
+        yield answer
+
+
+def _size(result: SearchResult) -> int:
+    """The bytes of the documents that a result holds."""
+    documents = (hit.document for hit in result.hits)
+    return sum(len(one.json) for one in documents if isinstance(one, StoredDocument))
 
 
 async def search(service: Service, request: Request) -> Response:
@@ -184,9 +209,9 @@ async def search_batch(service: Service, request: Request) -> Response:
     body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
     asked = requests.decode_body(body, requests.BatchRequest)
     requests.check_at_most("queries in a batch", len(asked.queries), service.limits.batch)
-    found = await Search(service, searcher, asked.queries, asked).answers(request)
+    found = await Search(service, searcher, asked.queries, asked, request).answers()
     took_ms = (perf_counter() - began) * 1000
-    return json_answer({"took_ms": took_ms, "results": list(map(orjson.Fragment, found))})
+    return in_parts([b'{"took_ms":%f,"results":[' % took_ms, *_separated(found), b"]}"])
 
 
 async def explain(service: Service, request: Request) -> Response:
@@ -247,7 +272,7 @@ def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
 async def _search(
     service: Service, searcher: Searcher, asked: SearchRequest, request: Request
 ) -> Response:
-    (found,) = await Search(service, searcher, [asked.query], asked).answers(request)
+    (found,) = await Search(service, searcher, [asked.query], asked, request).answers()
     return in_json(found)
 
 

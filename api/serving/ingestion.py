@@ -10,10 +10,12 @@ from itertools import groupby
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tamis.api.body import chunks, refuse_announced
+from tamis.api.body import STREAM_RATE, chunks, refuse_announced
+from tamis.api.memory import holding_of
 from tamis.api.messages.ndjson import Document, Fault, Lines, read_line, unpacker
 from tamis.api.messages.write_answers import IngestAnswer, LineProblem
 from tamis.index.errors import InputError, MismatchError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.corpus.fields import checked
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from tamis.index.writing.durability import Wait
 
 BATCH_LINES = 256
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 1 << 20
+HELD_TIMES = 8  # memory that writing a document takes beside its line, in lines
 MOST_PROBLEMS = 1000  # that an answer tells
 
 
@@ -36,6 +39,7 @@ class Ingestion:
     def __init__(self, service: Service, request: Request, index: LivingIndex) -> None:
         self._service, self._request = service, request
         self._index, self._writes = index, index.writes()
+        self._holding = holding_of(request.scope)
         self._lines: list[tuple[int, bytes | None]] = []
         self._bytes = 0
         self._problems: list[LineProblem] = []
@@ -52,7 +56,7 @@ class Ingestion:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         unpack, lines = unpacker(encoding, limits), Lines(limits)
         refuse_announced(request, limits.body_bytes)
-        async for chunk in chunks(request, limits.idle_s):
+        async for chunk in chunks(request, limits.idle_s, STREAM_RATE):
             for piece in unpack.feed(chunk):
                 for line in lines.feed(piece):
                     await self._take(line)
@@ -73,22 +77,28 @@ class Ingestion:
         )
 
     async def _take(self, line: tuple[int, bytes | None]) -> None:
+        size = len(line[1] or b"")
+        self._holding.grow(size)
         self._lines.append(line)
-        self._bytes += len(line[1] or b"")
+        self._bytes += size
         if len(self._lines) >= BATCH_LINES or self._bytes >= BATCH_BYTES:
             await self._flush()
 
     async def _flush(self) -> None:
-        lines, self._lines, self._bytes = self._lines, [], 0
+        lines, size, self._lines, self._bytes = self._lines, self._bytes, [], 0
         if lines:
-            await self._service.written(self._request, lambda: self._write(lines))
+            await self._service.written(self._request, lambda: self._write(lines, size))
+            self._holding.shrink(size)
+        if self._service.library.pending_bytes() > self._service.memory.bound_bytes:
+            await self._service.written(self._request, lambda: self._settle("searchable"))
 
     def _settle(self, wait: Wait) -> None:
         with self._writes as writes:
             writes.settle(wait)
 
-    def _write(self, lines: Sequence[tuple[int, bytes | None]]) -> None:
+    def _write(self, lines: Sequence[tuple[int, bytes | None]], size: int) -> None:
         """Read and write a batch of lines, in their order; runs on a worker."""
+        check_for_interrupts(HELD_TIMES * size)
         with self._writes:
             self._write_all(lines)
 

@@ -72,6 +72,11 @@ class Library:
         """The generation of each index that is searched, by name."""
         return {name: found.collection.generation for name, found in self.searchers().items()}
 
+    def pending_bytes(self) -> int:
+        """About how much memory the writes to all indexes take that searches do not find yet."""
+        written = list(self.data.indexes.values()) if self.data is not None else []
+        return sum(index.pending_bytes for index in written)
+
     def resolved(self, name: str) -> str:
         """The index that a name or an alias stands for; unknown names as they are."""
         return self._aliases.get(name, name)

@@ -93,6 +93,12 @@ class LivingIndex:
         return self._editor is not None
 
     @property
+    def pending_bytes(self) -> int:
+        """About how much memory the writes take that searches do not find yet."""
+        editor = self._editor
+        return editor.writer.pending_bytes if editor is not None else 0
+
+    @property
     def is_behind(self) -> bool:
         """Whether there is something for `upkeep` to do."""
         editor = self._editor

@@ -14,7 +14,9 @@ import orjson
 from starlette.responses import Response
 
 from tamis.api import malloc
+from tamis.api.calls import Asker
 from tamis.api.deadlines import TimeUpError, answered
+from tamis.api.memory import Memory, holding_of
 from tamis.api.metrics import Metrics
 from tamis.api.problems import RequestError
 from tamis.api.serving.faults import Fault, told
@@ -25,9 +27,10 @@ from tamis.index.errors import TamisError
 from tamis.retriever.reranker import LazyReranker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from tamis.api.limits import Limits
     from tamis.api.serving.data_folder import DataFolder
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 CLIENT = "tamis.client"  # in a request's scope: whose key it brought
 LOG = logging.getLogger("tamis.api")
 Answer = TypeVar("Answer")
+JOINED_BYTES = 16 << 10
 REFRESH_S = 1.0  # between two looks for newer generations
 GIVE_BACK_AFTER = 10  # looks
 REST_AFTER = 60
@@ -63,6 +67,7 @@ class Service:
         library: all indexes.
         limits: on what requests may ask for.
         reranker: the second stage of searches that ask for one.
+        memory: that all requests hold together.
         workers: search.
         rerankers: search with a second stage, and rerank: so slow that others would wait.
         writers: change indexes.
@@ -83,13 +88,14 @@ class Service:
         self.reranker = reranker or LazyReranker()
         self.library = Library(searchers, data, self.reranker)
         self.limits = limits
-        self.workers = Workers("tamis-search", limits.workers, limits.waiting)
-        self.rerankers = Workers("tamis-rerank", 1, limits.reranking)
-        self.writers = Workers("tamis-write", limits.writers, limits.writing)
+        self.memory = Memory(limits.memory_bytes)
+        self.workers = Workers("tamis-search", limits.workers, limits.waiting, self.memory)
+        self.rerankers = Workers("tamis-rerank", 1, limits.reranking, self.memory)
+        self.writers = Workers("tamis-write", limits.writers, limits.writing, self.memory)
         self.listening = 0
         self.metrics = metrics or Metrics()
         queues = {"search": self.workers, "rerank": self.rerankers, "write": self.writers}
-        self.metrics.watch(self.library.searchers, queues)
+        self.metrics.report(self.library.searchers, queues, self.memory)
         self.stopping = asyncio.Event()
         self.watched: dict[str, Watched] = {}
         self._looked_after = monotonic()
@@ -181,11 +187,12 @@ class Service:
             RequestError: 503 when there is no room, or the answer does not come in time.
             ClientLeftError: there is nobody to answer.
         """
-        call = (workers or self.workers).start(
-            lambda: orjson.dumps(work()), client_of(request), is_long=is_long
-        )
+        start = partial((workers or self.workers).start, is_long=is_long)
+        within_s = self.limits.work_s
         try:
-            return in_json(await answered(call, request, self.limits.work_s))
+            answer = await answered(
+                start(lambda: held_json(request, work()), asker_of(request)), request, within_s
+            )
         except TimeUpError:
             raise RequestError(
                 503,
@@ -194,6 +201,7 @@ class Service:
                 "at once",
                 {"Retry-After": str(RETRY_AFTER_S)},
             ) from None
+        return in_json(answer)
 
     async def change(
         self, request: Request, work: Callable[[], Any], status: int = 200
@@ -215,7 +223,7 @@ class Service:
         end, pause_s = monotonic() + BUSY_S, BUSY_LOOKS_S[0]
         while True:
             try:
-                return await self.writers.start(work, client_of(request))
+                return await self.writers.start(work, asker_of(request))
             except BusyError as error:
                 if monotonic() > end or self._held_up >= self.limits.writing:
                     raise RequestError(
@@ -230,11 +238,22 @@ class Service:
             pause_s = min(2 * pause_s, BUSY_LOOKS_S[1])
 
 
-def client_of(request: Request) -> str:
+def held_json(request: Request, document: Any) -> bytes:  # noqa: ANN401  what JSON can hold
+    """An answer as JSON, which a request holds until it is sent.
+
+    Raises:
+        RequestError: 413 or 503 where it cannot be held.
+    """
+    answer = orjson.dumps(document)
+    holding_of(request.scope).grow(len(answer))
+    return answer
+
+
+def asker_of(request: Request) -> Asker:
     """Who asks: the bearer of a key, or else an address."""
     client = request.scope.get("client")
     name: str = request.scope.get(CLIENT) or (client[0] if client else "")
-    return name
+    return Asker(name, holding_of(request.scope))
 
 
 class _Json(Response):
@@ -248,6 +267,42 @@ class _Json(Response):
             (b"content-length", str(len(body)).encode()),
             (b"content-type", b"application/json"),
         ]
+
+
+class _JsonParts(Response):
+    """JSON in parts, which are not copied together."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        super().__init__(media_type="application/json")
+        self._parts = parts
+        self.headers["content-length"] = str(sum(map(len, parts)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        for part in _joined(self._parts):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
+
+
+def _joined(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """The same bytes in fewer parts: small ones are joined, large ones are not copied."""
+    small, size = list[bytes](), 0
+    for part in parts:
+        if small and size + len(part) > JOINED_BYTES:
+            yield b"".join(small)
+            small, size = [], 0
+        if len(part) > JOINED_BYTES:
+            yield part
+        else:
+            small.append(part)
+            size += len(part)
+    yield b"".join(small)
+
+
+def in_parts(parts: Sequence[bytes]) -> Response:
+    """An answer that is JSON already, in parts."""
+    return _JsonParts(parts)
 
 
 def in_json(body: bytes, status: int = 200) -> Response:

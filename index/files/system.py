@@ -11,9 +11,12 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 try:
     import fcntl
@@ -124,6 +127,31 @@ def memory_bytes() -> int | None:
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def usable_memory_bytes(root: Path = Path("/")) -> int | None:
+    """The memory that this process may use: the machine's, or what its control groups allow.
+
+    Args:
+        root: of the file system in which Linux tells of control groups.
+    """
+    machine = memory_bytes()
+    return None if machine is None else min([machine, *_group_limits(root)])
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """The limits of this process's control groups and of those above them, of both versions."""
+    with suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+            own = top / path.lstrip("/")
+            for folder in (own, *own.parents[: len(own.parts) - len(top.parts)]):
+                with suppress(OSError, ValueError):  # none there, or "max"
+                    yield int((folder / name).read_text())
 
 
 def load_average() -> float | None:

@@ -175,6 +175,11 @@ class CollectionWriter(Closing):
             return len(self._pending.ids())
 
     @property
+    def pending_bytes(self) -> int:
+        """About how much memory the writes take that are in no segment yet."""
+        return self._pending.size_bytes + self._frozen.size_bytes
+
+    @property
     def dictionary(self) -> DictionaryWriter | None:
         """The words; add to them in a ``with words_held()`` block. None without any."""
         return self._words.dictionary

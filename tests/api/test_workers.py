@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from tamis.api import workers as module
+from tamis.api import calls, workers
+from tamis.api.calls import Asker
+from tamis.api.memory import Memory
 from tamis.api.problems import RequestError
 from tamis.api.workers import PARKED, Workers
 from tamis.index.interrupts import InterruptedWorkError, check_for_interrupts
@@ -15,8 +17,8 @@ from tamis.index.interrupts import InterruptedWorkError, check_for_interrupts
 @pytest.fixture(autouse=True)
 def no_slices(monkeypatch):
     """Long work looks at each check, and lets others go first."""
-    monkeypatch.setattr(module, "SLICE_S", 0.0)
-    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    monkeypatch.setattr(calls, "SLICE_S", 0.0)
+    monkeypatch.setattr(calls, "LOOK_S", 0.0)
 
 
 class Long:
@@ -45,7 +47,7 @@ def run(scenario):
         made = []
 
         def make(threads=1, waiting=256):
-            made.append(Workers("test", threads, waiting))
+            made.append(Workers("test", threads, waiting, Memory(1 << 30)))
             return made[-1]
 
         try:
@@ -79,7 +81,10 @@ def test_a_short_call_is_answered_while_a_long_one_is_at_work():
 def test_long_calls_of_two_clients_go_on_by_turns():
     async def scenario(make):
         workers, first, second = make(), Long(), Long()
-        running = [workers.start(first, "a", is_long=True), workers.start(second, "b")]
+        running = [
+            workers.start(first, Asker("a"), is_long=True),
+            workers.start(second, Asker("b")),
+        ]
         await begun(first, second)
         before = first.units, second.units
         while min(first.units - before[0], second.units - before[1]) < 20:
@@ -135,7 +140,9 @@ def test_calls_that_nobody_waits_for_never_begin():
 def test_short_calls_begin_however_many_long_ones_wait():
     async def scenario(make):
         workers, longs = make(threads=2), [Long() for _ in range(40)]
-        running = [workers.start(long, f"{n % 13}", is_long=True) for n, long in enumerate(longs)]
+        running = [
+            workers.start(long, Asker(f"{n % 13}"), is_long=True) for n, long in enumerate(longs)
+        ]
         await begun(longs[0], longs[1])
         assert await workers.run(lambda: 5) == 5
         assert len(workers._threads) <= 2 + 2 + PARKED
@@ -149,9 +156,9 @@ def test_short_calls_begin_however_many_long_ones_wait():
 def test_one_client_begins_but_a_few_long_calls_at_once():
     async def scenario(make):
         workers, longs, other = make(threads=2), [Long() for _ in range(10)], Long()
-        running = [workers.start(long, "a", is_long=True) for long in longs]
+        running = [workers.start(long, Asker("a"), is_long=True) for long in longs]
         await begun(longs[0], longs[1])
-        running.append(workers.start(other, "b", is_long=True))
+        running.append(workers.start(other, Asker("b"), is_long=True))
         await begun(other)
         assert [long.begun.is_set() for long in longs] == [True] * 2 + [False] * 8
         for long in (*longs, other):
@@ -164,10 +171,10 @@ def test_one_client_begins_but_a_few_long_calls_at_once():
 def test_the_client_with_most_calls_loses_one_to_a_newcomer_where_there_is_no_room():
     async def scenario(make):
         workers, release = make(waiting=3), threading.Event()
-        calls = [workers.start(lambda: release.wait(10), "a") for _ in range(4)]
+        calls = [workers.start(lambda: release.wait(10), Asker("a")) for _ in range(4)]
         with pytest.raises(RequestError, match="fewer than 4 requests"):
-            workers.start(lambda: 1, "a")
-        newcomer = workers.start(lambda: 2, "b")
+            workers.start(lambda: 1, Asker("a"))
+        newcomer = workers.start(lambda: 2, Asker("b"))
         with pytest.raises(RequestError) as lost:
             await calls[-1]
         assert (lost.value.status, lost.value.code) == (503, "overloaded")
@@ -212,7 +219,9 @@ def test_alike_calls_are_joined_and_a_mistake_is_that_of_one_alone():
             return [8 // job for job in jobs]
 
         first = workers.start(lambda: release.wait(10))
-        calls = [workers.start_joined("halves", job, halves, str(job)) for job in (1, 2, 0, 4)]
+        calls = [
+            workers.start_joined("halves", job, halves, Asker(str(job))) for job in (1, 2, 0, 4)
+        ]
         other = workers.start_joined("other", 8, halves)
         release.set()
         assert await first
@@ -253,11 +262,11 @@ def test_joined_calls_end_when_nobody_waits_for_any_of_them():
 
 
 def test_threads_of_parked_calls_end_when_they_are_idle(monkeypatch):
-    monkeypatch.setattr(module, "IDLE_S", 0.05)
+    monkeypatch.setattr(workers, "IDLE_S", 0.05)
 
     async def scenario(make):
         workers, longs = make(threads=2), [Long() for _ in range(6)]
-        running = [workers.start(long, str(n)) for n, long in enumerate(longs)]
+        running = [workers.start(long, Asker(str(n))) for n, long in enumerate(longs)]
         await begun(*longs)
         assert len(workers._threads) == 6
         for long in longs:

@@ -9,7 +9,7 @@ from tamis.index import Index
 from tamis.index.interrupts import InterruptedWorkError, check_for_interrupts, interruptible
 
 
-def refuse():
+def refuse(grown_bytes=0):
     raise InterruptedWorkError
 
 
@@ -19,12 +19,12 @@ def test_work_that_nobody_asked_to_ask_goes_on():
 
 def test_the_innermost_question_holds_and_ends_with_its_block():
     asked = []
-    with interruptible(lambda: asked.append("outer")):
+    with interruptible(asked.append):
         with pytest.raises(InterruptedWorkError), interruptible(refuse):
             check_for_interrupts()
-        check_for_interrupts()
-    check_for_interrupts()
-    assert asked == ["outer"]
+        check_for_interrupts(5)
+    check_for_interrupts(7)
+    assert asked == [5]
 
 
 def test_other_threads_are_not_asked():
@@ -40,7 +40,7 @@ def test_an_index_asks_every_few_queries(tmp_path):
     index = Index.build(tmp_path / "index", random_vectors(50, 31, seed=1))
     queries, asked = random_vectors(100, 31, seed=2), []
     expected = index.search(queries, 3, exact=True)
-    with interruptible(lambda: asked.append(1)):
+    with interruptible(asked.append):
         found = index.search(queries, 3, exact=True)
     assert len(asked) >= 100 / 16
     assert (found.docs == expected.docs).all()

@@ -32,10 +32,10 @@ def searcher(tmp_path_factory):
 def asked_by(work):
     """How often work asks, and that it ends where it is told to."""
     asked = []
-    with interruptible(lambda: asked.append(1)):
+    with interruptible(asked.append):
         work()
 
-    def end_at_the_last():
+    def end_at_the_last(grown_bytes):
         asked.pop()
         if not asked:
             raise InterruptedWorkError

@@ -127,3 +127,60 @@ def test_there_are_no_websockets(port):
     with connect(port) as connection:
         received = answers(connection, [LINE + upgrade + key])
     assert b" 101 " not in received
+
+
+def test_a_body_that_goes_on_after_its_answer_ends_the_connection(port, monkeypatch):
+    monkeypatch.setattr(bounded_http, "BODY_WITHIN_S", 0.2)
+    head = LINE + b"Content-Length: 100000\r\n\r\n"
+    with connect(port) as connection:
+        received = answers(connection, [head, *[b"x"] * 20], pause_s=0.05)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_body_that_ends_soon_after_its_answer_keeps_the_connection(port, monkeypatch):
+    monkeypatch.setattr(bounded_http, "BODY_WITHIN_S", 0.2)
+    head = LINE + b"Content-Length: 10\r\n\r\n"
+    with connect(port) as connection:
+        for piece in (head, b"x" * 10):
+            connection.sendall(piece)
+            time.sleep(0.05)
+        time.sleep(0.4)
+        received = answers(connection, [LINE + CLOSE])
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+
+
+PAGE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n"
+PAGES = 400  # far more than the sockets of both sides hold
+
+
+def read_pages(port, pause_s):
+    """Bytes of many answers that were read with a pause before each piece, and whether all came."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", port))
+        connection.sendall((PAGE + b"\r\n") * (PAGES - 1) + PAGE + CLOSE)
+        received = 0
+        while True:
+            time.sleep(pause_s)
+            try:
+                part = connection.recv(1 << 20)
+            except ConnectionResetError:
+                return received, False
+            if not part:
+                return received, True
+            received += len(part)
+
+
+def test_a_client_that_does_not_read_is_left(port, monkeypatch):
+    whole, _ = read_pages(port, 0.0)
+    monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.3)
+    received, _ = read_pages(port, 3.0)
+    assert received < whole
+
+
+def test_a_client_that_reads_slowly_but_steadily_gets_all(port, monkeypatch):
+    whole, _ = read_pages(port, 0.0)
+    monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.3)
+    received, ended = read_pages(port, 0.001)
+    assert (received, ended) == (whole, True)

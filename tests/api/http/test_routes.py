@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 
 from tamis.api import Limits
 from tamis.api.http.routes import Routes
+from tamis.api.memory import Memory
 from tamis.api.messages.requests import SearchRequest
 from tamis.api.operations.operation import Operation
 from tamis.api.operations.searching import Search
@@ -44,7 +45,7 @@ async def ask(method, path):
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
-    await Routes(behind, TABLE, answer)(scope, None, send)
+    await Routes(behind, TABLE, answer, Memory(1 << 30))(scope, None, send)
     return sent[0]["status"], sent[1]["body"].decode(), dict(sent[0]["headers"])
 
 
@@ -82,7 +83,7 @@ def test_calls_of_one_key_that_wait_are_done_together_and_in_order():
         return [10 * job for job in jobs]
 
     async def main():
-        workers = Workers("test", threads=1, waiting=100)
+        workers = Workers("test", threads=1, waiting=100, memory=Memory(1 << 30))
         blocked = workers.start(lambda: release.wait(10))
         keys = ["a"] * 20 + ["b"] * 2 + [None] * 2 + ["a"]
         calls = [workers.start_joined(key, number, work) for number, key in enumerate(keys)]
@@ -105,7 +106,7 @@ def test_the_mistake_of_one_is_not_that_of_those_joined_to_it():
         return jobs
 
     async def main():
-        workers = Workers("test", threads=1, waiting=100)
+        workers = Workers("test", threads=1, waiting=100, memory=Memory(1 << 30))
         workers.start(lambda: release.wait(10))
         calls = [workers.start_joined("a", number, work) for number in range(5)]
         release.set()
@@ -122,7 +123,7 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_begun():
     release, done = threading.Event(), []
 
     async def main():
-        workers = Workers("test", threads=1, waiting=100)
+        workers = Workers("test", threads=1, waiting=100, memory=Memory(1 << 30))
         blocked = workers.start(lambda: release.wait(10))
         left = workers.start_joined("a", 1, lambda jobs: done.extend(jobs) or jobs)
         kept = workers.start_joined("a", 2, lambda jobs: done.extend(jobs) or jobs)
@@ -147,7 +148,8 @@ def test_searches_joined_find_what_each_finds_alone(searchers):
             for query in ("owls", "fish at night", "sieve", "no such thing")
             for options in ({}, {"explain": True}, {"offset": 1}, {"fields": ["title"]})
         ]
-        jobs = [Search(service, searchers["both"], [one.query], one) for one in asked]
+        request = Request({"type": "http"})
+        jobs = [Search(service, searchers["both"], [one.query], one, request) for one in asked]
         by_key = {}
         for job in jobs:
             by_key.setdefault(job.key, []).append(job)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tamis.api.http.server import address_of, listen
+from tamis.api.memory import Memory
 from tamis.api.problems import RequestError
 from tamis.api.workers import Workers
 from tamis.index import InputError
@@ -17,7 +18,7 @@ def test_work_beyond_the_room_is_refused_and_room_comes_back():
     release = threading.Event()
 
     async def overload():
-        workers = Workers("test", threads=1, waiting=1)
+        workers = Workers("test", threads=1, waiting=1, memory=Memory(1 << 30))
         running = [asyncio.ensure_future(workers.run(lambda: release.wait(10))) for _ in range(2)]
         await asyncio.sleep(0)
         assert not workers.has_room
@@ -38,7 +39,7 @@ def test_a_client_that_leaves_keeps_its_place_until_the_work_is_done():
     begun, release = threading.Event(), threading.Event()
 
     async def leave():
-        workers = Workers("test", threads=1, waiting=0)
+        workers = Workers("test", threads=1, waiting=0, memory=Memory(1 << 30))
         task = asyncio.ensure_future(workers.run(lambda: (begun.set(), release.wait(10))))
         await asyncio.to_thread(begun.wait, 10)
         task.cancel()
