@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from tamis.index.errors import InputError
 from tamis.index.files.closing import Closing
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import FREQUENCY, dictionary_part
@@ -61,13 +60,11 @@ class Collection(Closing):
         Raises:
             FormatError: no index, an unfinished one, or one of another format version.
             CorruptionError: a file is missing or differs from what was written.
-            InputError: the folder holds vectors alone, without documents.
             MismatchError: the dictionary is not the one the vectors were made with.
         """
         storage = storage or Storage(path)
         manifest, pin = pin_current(storage)
         check_files(storage, manifest, verify)
-        _refuse_vectors_alone(storage, manifest)
         index = Index(storage.root, manifest, open_parts(storage, manifest), pin)
         return Collection(storage, index, checked_dictionary(storage, manifest))
 
@@ -161,20 +158,10 @@ class Collection(Closing):
         return record
 
     def encoded_document(self, doc: int) -> bytes:
-        """The stored record of a document number as JSON."""
+        """The stored record of a document number as JSON; see `Part.record`."""
         part, at = self.index.locate(doc)
-        assert part.stored.documents is not None
-        return part.stored.documents.encoded(at)
+        return part.record(at, self.index.columns)
 
     def weights_of(self, doc: int, terms: NDArray[Any]) -> NDArray[Any]:
         """The stored weights of ``terms`` in one document, 0 where it lacks a term."""
         return self.index.weights_of(doc, terms)
-
-
-def _refuse_vectors_alone(storage: Storage, manifest: Manifest) -> None:
-    for entry in manifest.segments:
-        if f"{entry.name}/documents.bytes" not in manifest.files:
-            raise InputError(
-                f"{storage.root}: expected a collection with documents, found vectors alone; "
-                "search it with Index.open, or index a corpus with `tamis index`"
-            )

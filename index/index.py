@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.generations.manifest import Manifest
     from tamis.index.generations.parts import Part
-    from tamis.index.generations.spool import Source
     from tamis.index.segment.columns import Column, ColumnType, Value
     from tamis.index.topk import TopK
     from tamis.index.vectors import SparseVectors
@@ -90,7 +89,7 @@ class Index:
     @staticmethod
     def build(
         path: str | Path,
-        vectors: SparseVectors | Iterable[SparseVectors] | Source,
+        vectors: SparseVectors | Iterable[SparseVectors],
         ids: Iterable[str] | None = None,
         config: IndexConfig = IndexConfig(),  # noqa: B008  frozen
         calibration: SparseVectors | None = None,
@@ -100,8 +99,7 @@ class Index:
 
         Args:
             path: a folder that does not hold an index yet.
-            vectors: the documents, in one batch or many; many are spooled to disk, and those of a
-                `Source` outlast a build that is stopped.
+            vectors: the documents, in one batch or many; many are spooled to disk.
             ids: one id for each document; None numbers them from 0.
             config: how to store the vectors.
             calibration: queries like those to come, for the table from recall to knobs; without
@@ -110,10 +108,9 @@ class Index:
 
         Raises:
             InputError: ids or columns and vectors differ in number, an id is there twice, or the
-                folder holds an index already, or an unfinished build that is not to be resumed.
+                folder holds an index already.
             LockedError: another process builds there.
-            MismatchError: the calibration's queries use another vocabulary, or the unfinished
-                build was begun with other settings.
+            MismatchError: the calibration's queries use another vocabulary.
         """
         storage = Storage(path)
         refuse_existing(storage)

@@ -35,7 +35,7 @@ from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.own_encoder import check_own, own_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
-from tamis.retriever.vocabulary import parse_word
+from tamis.retriever.vocabulary import Numbers, Vocabulary, parse_word
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
@@ -223,10 +223,11 @@ class Editor:
         word = parse_word(name)
         if word is not None and self.writer.dictionary is not None:
             return
-        if self.encoder is None or self.encoder.vocabulary.term(name) is None:
+        if self._learned.term(name) is None:
             raise InputError(
                 f"expected terms of this index, found {name!r}, which it cannot have; write "
-                "word pieces as the encoder spells them and words as =word"
+                "word pieces as the encoder spells them, words as =word, and the terms of imported "
+                f"vectors as numbers below {self.writer.vocab_size}"
             )
 
     def _term(self, name: str) -> int:
@@ -234,9 +235,17 @@ class Editor:
         word = parse_word(name)
         if word is not None and self.writer.dictionary is not None:
             return self.writer.dictionary.add_word(word)
-        found = self.encoder.vocabulary.term(name) if self.encoder is not None else None
+        found = self._learned.term(name)
         assert found is not None
         return found
+
+    @property
+    def _learned(self) -> Vocabulary:
+        """The terms that are no words."""
+        if self.encoder is not None:
+            return self.encoder.vocabulary
+        has_words = self.writer.dictionary is not None
+        return Vocabulary(() if has_words else (Numbers(self.writer.vocab_size),))
 
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
         """Remove the documents of these ids; how many there were.
@@ -292,6 +301,12 @@ class Editor:
             self._counter = WordCounter(analyzer, words, REMEMBERED_CHUNKS)
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
+        if self.encoder is None and self._counter is None:
+            raise InputError(
+                f"{chunk[0].place}expected documents with a vector, found a text: the index holds "
+                "imported vectors, and neither words nor the encoder that made them; send each "
+                "with its vector to `tamis serve --data`, or import them anew with --encoder"
+            )
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
         chunk = [checked(passage, self.writer.index.columns) for passage in self._divided(chunk)]
         texts = [passage.content for passage in chunk]

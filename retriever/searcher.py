@@ -21,7 +21,7 @@ from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.seen import Seen
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
-from tamis.retriever.vocabulary import Vocabulary, Words, word_name
+from tamis.retriever.vocabulary import Numbers, Vocabulary, Words, word_name
 from tamis.retriever.words.lexical import (
     LexicalQueries,
     check_lexical_weight,
@@ -237,12 +237,20 @@ class Searcher:
         return tuple(sorted(found, key=lambda term: (-term.contribution, term.term)))
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether queries may be texts: not in a collection of imported vectors alone."""
+        return self.encoder is not None or self.lexical is not None
+
+    @property
     def vocabulary(self) -> Vocabulary:
-        """All terms of this collection: those of the encoder, and words as ``=word``."""
+        """All terms of this collection: those of the encoder, and words as ``=word``.
+
+        Numbers where it has neither encoder nor words.
+        """
         ranges = self._learned.ranges
         if self.lexical is not None:
             ranges += (Words(self.lexical.dictionary, self.lexical.analyzer),)
-        return Vocabulary(ranges)
+        return Vocabulary(ranges or (Numbers(self.collection.index.vocab_size),))
 
     @property
     def _learned(self) -> Vocabulary:
@@ -253,6 +261,12 @@ class Searcher:
         learned = SparseVectors.empty(vocab_size, len(texts))
         if self.encoder is not None:
             learned = self.encoder.encode_queries(texts)
+        elif texts and not self.reads_texts:
+            raise InputError(
+                'expected weights by term, such as {"vector": {"2003": 1.5}}, found a text: the '
+                "index holds imported vectors, and neither words nor the encoder that made them; "
+                "search with --vector on the command line, or import them anew with --encoder"
+            )
         if self.lexical is None:
             return EncodedQueries.of(learned.over(vocab_size), [()] * len(texts))
         words, unknown_words = self.lexical.encode_known(texts, lexical_weight)

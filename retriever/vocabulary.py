@@ -118,6 +118,30 @@ class Words:
         return found - self.dictionary.first_term if counted else None
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Terms without names, printed as the numbers they are: those of imported vectors.
+
+    Attributes:
+        size: number of terms.
+    """
+
+    size: int
+
+    def name(self, term: int) -> str:
+        """How a term is printed."""
+        return str(term)
+
+    def term(self, name: str) -> int | None:
+        """The term that is printed so; None where there is none."""
+        is_number = name.isascii() and name.isdecimal() and len(name) <= len(str(self.size))
+        return int(name) if is_number and str(int(name)) == name and int(name) < self.size else None
+
+    def terms_of(self, text: str) -> set[int]:
+        """None: no text says which numbers it holds."""
+        return set()
+
+
 def word_name(word: str) -> str:
     """How a word of the lexical channel is printed: ``=word``."""
     return f"={word}"

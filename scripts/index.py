@@ -32,15 +32,14 @@ from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_s
 from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
-    "lexical", "language", "id_field", "title_field", "text_field", "fields", "chunk", "memory",
-    "check", "device",
+    "lexical", "language", "id_field", "title_field", "text_field", "chunk", "memory", "check",
+    "device",
 )  # fmt: skip
 
 
@@ -129,7 +128,7 @@ def index(
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
             spelled_by = encoder if is_given(context, "encoder") else None
-            _index_vectors(vectors, out, spelled_by, vocab_size, resume)
+            _index_vectors(vectors, out, spelled_by, vocab_size, fields, resume)
         elif corpus is not None:
             settings = TextSettings(language if lexical else None, fields, chunk, reading)
             index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
@@ -215,54 +214,26 @@ def _lexical_config(language: str | None) -> "LexicalConfig | None":
 
 
 def _index_vectors(
-    path: Path, out: Path, encoder: str | None, vocab_size: int | None, resume: bool
+    path: Path,
+    out: Path,
+    encoder: str | None,
+    vocab_size: int | None,
+    fields: str | None,
+    resume: bool,
 ) -> None:
-    """Index a file or folder of vectors; what is read at once is read again when resuming."""
-    from tamis.index import Index
-    from tamis.index.errors import InputError
-    from tamis.index.exchange.ciff import CIFF
-    from tamis.index.exchange.json_vectors import JsonVectors, number_of
-    from tamis.index.exchange.matrices import NPZ, read_ids, read_vectors
-    from tamis.index.generations.spool import Source
+    """Index a file or folder of vectors; an encoder names their terms, and those of queries."""
+    from tamis.retriever.corpus.fields import parse_fields
+    from tamis.retriever.importing import import_vectors
+    from tamis.retriever.models.lazy_encoder import LazyEncoder
 
-    if not path.exists():
-        raise InputError(
-            f"{path}: expected vectors (.safetensors, .npz, .ciff, .jsonl or a folder of those), "
-            "found no such file; check the path"
-        )
-    term_id: Callable[[str], int | None] = number_of
-    if encoder is not None:
-        from tamis.retriever.models.encoder import load_query_encoder
-
-        model = load_query_encoder(encoder)
-        vocab_size, term_id = model.vocabulary.size, _speller(model)
-    if path.suffix in (".safetensors", NPZ):
-        vectors = read_vectors(path)
-        Index.build(out, vectors.over(vocab_size or vectors.vocab_size), read_ids(path))
-    elif path.name.endswith(CIFF):
-        _index_ciff(path, out, vocab_size, term_id)
-    else:
-        found = JsonVectors.survey(path, vocab_size, term_id)
-        source = Source(found.batches, {**found.plan, "encoder": encoder}, resume)
-        Index.build(out, source, found.ids)
-
-
-def _index_ciff(
-    path: Path, out: Path, vocab_size: int | None, term_id: "Callable[[str], int | None]"
-) -> None:
-    from tamis.index import Index
-    from tamis.index.exchange.ciff import read_ciff, renumbered
-
-    found = read_ciff(path)
-    vectors = renumbered(found, vocab_size, term_id)
-    Index.build(out, vectors, found.ids)
-
-
-def _speller(model: "QueryEncoder") -> "Callable[[str], int | None]":
-    """The terms of word pieces as other programs write them: as the encoder spells them."""
-    from tamis.retriever.vocabulary import piece_name
-
-    return lambda piece: model.vocabulary.term(piece_name(piece))
+    import_vectors(
+        path,
+        out,
+        encoder=LazyEncoder.of(encoder) if encoder is not None else None,
+        vocab_size=vocab_size,
+        fields=parse_fields(fields) if fields else {},
+        resume=resume,
+    )
 
 
 def _print_summary(out: Path, took_s: float, json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamis.scripts.corpus import OwnEncoderOption
-from tamis.scripts.filters import FilterOption, parse_filter
+from tamis.scripts.filters import FilterOption, VectorOption, parse_filter, parse_vector
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, print_json
 from tamis.scripts.progress import say_if_first_use
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def search(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
-    query: Annotated[str, typer.Argument(metavar="TEXT", help="What to search for.")],
+    query: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to search for.")] = None,
+    vector: VectorOption = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")] = 10,
     exact: Annotated[bool, typer.Option("--exact", help="Precisely the exhaustive top k.")] = False,
     recall: Annotated[
@@ -65,7 +66,12 @@ def search(
 
     refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
     require_beside(context, "group_by", ["group_size"])
-    _check_query(query)
+    refuse_beside(context, "vector", ["query", "lexical_weight"], "it has the weights itself")
+    if query is not None:
+        _check_text(query)
+    asked = parse_vector(vector) if vector is not None else query
+    if asked is None:
+        raise typer.BadParameter("give a TEXT or --vector JSON")
     say_if_first_use()
     reranker = LazyReranker() if rerank is not None else None
     searcher = Searcher.open(folder, reranker=reranker, encoder=encoder)
@@ -81,14 +87,14 @@ def search(
         group_size=group_size,
         offset=offset,
     )
-    (answer,) = search_answers(searcher, [query], options, highlight=not json)
+    (answer,) = search_answers(searcher, [asked], options, highlight=not json)
     if json:
         print_json(answer)
     else:
         _print(answer, explain)
 
 
-def _check_query(query: str) -> None:
+def _check_text(query: str) -> None:
     from tamis.index.errors import InputError
 
     try:
@@ -162,4 +168,4 @@ def _explanation(terms: "tuple[MatchedTerm, ...]") -> list[tuple[str, ...]]:
 def _kind(term: "MatchedTerm") -> str:
     if term.expansion:
         return "expansion: not in the document's text"
-    return "word" if term.term.startswith("=") else "piece"
+    return "word" if term.term.startswith("=") else "term"

@@ -105,8 +105,9 @@ class Service:
     async def warm_up(self) -> None:
         """Answer one query in each index: compiled loops are loaded before the first request."""
         for name, searcher in self.library.searchers().items():
+            query = "warm up" if searcher.reads_texts else {searcher.vocabulary.name(0): 1.0}
             try:
-                await self.workers.run(partial(searcher.search, ["warm up"], 1))
+                await self.workers.run(partial(searcher.search, [query], 1))
             except (TamisError, OSError) as error:  # whoever asks it is told
                 LOG.warning("index %s does not answer: %s", name, error)
 

@@ -7,7 +7,7 @@ wants names. All but the vector is carried along where the index has it.
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -33,16 +33,12 @@ _QDRANT = uuid.UUID("6b9a3f0e-2d0f-5b2a-9a51-6b6f1c2f5d4e")  # namespace of the 
 
 
 def stored_documents(index: Index) -> Iterator[Batch]:
-    """Ids, vectors and records of all documents that are not deleted, in batches.
-
-    Records are empty in an index of vectors alone.
-    """
+    """Ids, vectors and records of all documents that are not deleted, in batches."""
     for part in index.parts:
         for first in range(0, part.live_docs.size, _ROWS):
             docs = part.live_docs[first : first + _ROWS]
             ids = [part.stored.ids.doc_id(doc) for doc in docs.tolist()]
-            texts = part.stored.documents
-            records = [texts[doc] if texts is not None else {} for doc in docs.tolist()]
+            records = [orjson.loads(part.record(doc, index.columns)) for doc in docs.tolist()]
             yield ids, part.rows(docs, index.vocab_size), records
 
 
@@ -90,32 +86,48 @@ def _dumped(value: Mapping[str, Any]) -> bytes:
     return orjson.dumps(value) + b"\n"
 
 
-def documents_of(name: str, rows: Rows) -> Iterator[tuple[str, str, Mapping[str | int, Any]]]:
-    """Place, id and vector of each document in the lines of any of these engines.
+class EngineDocument(NamedTuple):
+    """A document in the lines of one of these engines.
 
-    A vector maps terms to weights, which are not looked into; terms that the line gives as numbers
-    stay numbers. OpenSearch has the id in the line before.
+    Attributes:
+        line: where it stands, from 1.
+        doc_id: its id.
+        vector: maps terms to weights, which were not looked into; terms that the line gives as
+            numbers are numbers.
+        fields: what it holds beside these.
+    """
+
+    line: int
+    doc_id: str
+    vector: Mapping[str | int, Any]
+    fields: Mapping[str, Any]
+
+
+def documents_of(name: str, rows: Rows) -> Iterator[EngineDocument]:
+    """The documents in the lines of any of these engines; OpenSearch has the id one line before.
 
     Raises:
         InputError: a line is no such document; the message begins with file and line.
     """
-    action: tuple[str, str] | None = None
+    action: tuple[int, str] | None = None
     for number, line in rows:
-        place = f"{name}:{number}"
         try:
             if action is None and (named := _named_by_action(line)) is not None:
-                action = place, named
+                action = number, named
                 continue
-            doc_id = action[1] if action is not None else _own_id(line)
             vector = _vector(line)
+            if action is None:
+                doc_id, fields = _identified(line)
+            else:
+                doc_id, fields = action[1], _without(line, VECTOR)
         except InputError as error:
-            raise InputError(f"{place}: {error}") from None
-        yield place, doc_id, vector
+            raise InputError(f"{name}:{number}: {error}") from None
+        yield EngineDocument(number, doc_id, vector, fields)
         action = None
     if action is not None:
         raise InputError(
-            f"{action[0]}: expected a document after this action, found the end of the file; "
-            "check that the file is whole"
+            f"{name}:{action[0]}: expected a document after this action, found the end of the "
+            "file; check that the file is whole"
         )
 
 
@@ -131,11 +143,18 @@ def _named_by_action(line: Mapping[str, Any]) -> str | None:
     return checked_id(about.get("_id"))
 
 
-def _own_id(line: Mapping[str, Any]) -> str:
-    payload = line.get("payload")
-    held = payload.get("_id") if isinstance(payload, dict) else None
-    given = [value for value in (held, *map(line.get, IDS)) if value is not None]
-    return checked_id(given[0] if given else None)
+def _identified(line: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The id of a document and what else it holds; a point of Qdrant has that in its payload."""
+    payload = line.get("payload", line)
+    if payload is not line and (payload is None or isinstance(payload, dict)):
+        held = (payload or {}).get("_id")
+        return checked_id(line.get("id") if held is None else held), _without(payload or {}, "_id")
+    key = next((key for key in IDS if line.get(key) is not None), IDS[0])
+    return checked_id(line.get(key)), _without(line, key, VECTOR)
+
+
+def _without(line: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name not in names}
 
 
 def checked_id(value: object) -> str:

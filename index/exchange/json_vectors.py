@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
 from tamis.index.exchange.engines import documents_of
@@ -36,18 +36,42 @@ def number_of(term: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class JsonDocument:
+    """A document with its vector.
+
+    Attributes:
+        file: where it stands.
+        line: in the file, from 1.
+        doc_id: its id.
+        weights: above zero, by term.
+        fields: what it holds beside these.
+    """
+
+    file: str
+    line: int
+    doc_id: str
+    weights: Mapping[int, float]
+    fields: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
 class JsonVectors:
     """JSON vectors that were read once: every line is good, and what a build must know is known.
 
     Attributes:
         files: in the order of their names.
-        ids: of all documents, in the order of the files.
+        count: of all documents.
         vocab_size: number of terms there are.
         term_id: the number of a term that is spelled out, None where it is unknown.
     """
 
     files: tuple[Path, ...]
-    ids: tuple[str, ...]
+    count: int
     vocab_size: int
     term_id: TermId
 
@@ -67,11 +91,11 @@ class JsonVectors:
             InputError: there is no such file, or a line is not a document with a vector: the
                 message names the file and the line.
         """
-        files, ids, largest = _json_files(path), list[str](), 0
+        files, count, largest = _json_files(path), 0, 0
         for document in _documents(files, term_id, vocab_size or TERM_LIMIT):
-            ids.append(document.doc_id)
+            count += 1
             largest = max(largest, *document.weights, 0)
-        return JsonVectors(files, tuple(ids), vocab_size or largest + 1, term_id)
+        return JsonVectors(files, count, vocab_size or largest + 1, term_id)
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -79,23 +103,20 @@ class JsonVectors:
         sizes = {str(file): file.stat().st_size for file in self.files}
         return {
             "files": sizes,
-            "documents": len(self.ids),
+            "documents": self.count,
             "batch_documents": _ROWS,
             "vocab_size": self.vocab_size,
         }
 
+    def documents(self) -> Iterator[JsonDocument]:
+        """All documents, in the order of the files."""
+        return _documents(self.files, self.term_id, self.vocab_size)
+
     def batches(self, first: int = 0) -> Iterator[SparseVectors]:
         """The vectors in batches, from document ``first`` on; weights of 0 are left out."""
-        documents = islice(_documents(self.files, self.term_id, self.vocab_size), first, None)
+        documents = islice(self.documents(), first, None)
         while rows := [document.weights for document in islice(documents, _ROWS)]:
             yield SparseVectors.from_dicts(rows, self.vocab_size)
-        if not self.ids:
-            yield SparseVectors.empty(self.vocab_size)
-
-
-class _Document(NamedTuple):
-    doc_id: str
-    weights: dict[int, float]  # above zero
 
 
 def _json_files(path: Path) -> tuple[Path, ...]:
@@ -109,13 +130,15 @@ def _json_files(path: Path) -> tuple[Path, ...]:
     return files
 
 
-def _documents(files: Sequence[Path], term_id: TermId, vocab_size: int) -> Iterator[_Document]:
+def _documents(files: Sequence[Path], term_id: TermId, vocab_size: int) -> Iterator[JsonDocument]:
     for path in files:
-        for place, doc_id, vector in documents_of(str(path), _rows(path)):
+        name = str(path)
+        for line, doc_id, vector, fields in documents_of(name, _rows(path)):
             try:
-                yield _Document(doc_id, _checked(vector, term_id, vocab_size))
+                weights = _checked(vector, term_id, vocab_size)
             except InputError as error:
-                raise InputError(f"{place}: {error}") from None
+                raise InputError(f"{name}:{line}: {error}") from None
+            yield JsonDocument(name, line, doc_id, weights, fields)
 
 
 def _rows(path: Path) -> Rows:

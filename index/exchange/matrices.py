@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NPZ = ".npz"
+MATRICES = (".safetensors", NPZ)
 _NPZ_ARRAYS = ("data", "indices", "indptr", "shape", "format")
 
 

@@ -17,7 +17,7 @@ from tamis.index.files.array_file import map_array
 from tamis.index.files.wal import read_logs
 from tamis.index.segment.builder import TERM_IDS
 from tamis.index.segment.columns import columns_of, open_columns
-from tamis.index.segment.documents import Documents
+from tamis.index.segment.documents import Documents, encode_record
 from tamis.index.segment.filters import matching
 from tamis.index.segment.identifiers import Identifiers
 from tamis.index.segment.segment import Segment
@@ -179,6 +179,14 @@ class Part:
             return self.live
         admitted = matching(wanted, self.columns(schema), self.entry.documents)
         return admitted if self.live is None else admitted & self.live
+
+    def record(self, doc: int, schema: Mapping[str, ColumnType]) -> bytes:
+        """The record of a document as JSON; its id and fields where vectors alone are stored."""
+        if self.stored.documents is not None:
+            return self.stored.documents.encoded(doc)
+        values = {name: column.value(doc) for name, column in self.columns(schema).items()}
+        given = {name: value for name, value in values.items() if value is not None}
+        return encode_record({"_id": self.stored.ids.doc_id(doc), **given})
 
     def columns(self, schema: Mapping[str, ColumnType]) -> Mapping[str, Column]:
         """The declared fields; a segment that was written without them has them read once."""

@@ -12,10 +12,11 @@ from tamis.index.generations.part_writer import Rows
 from tamis.index.writing.pending import BATCH_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tamis.index.generations.manifest import SegmentEntry
     from tamis.index.generations.parts import Part
+    from tamis.index.segment.columns import ColumnType
     from tamis.index.vectors import SparseVectors
 
 FAN = 8  # neighbours of one size that are merged; the next size is so many times larger
@@ -64,12 +65,13 @@ def _level(live: int) -> int:
     return level
 
 
-def rows_of(parts: Sequence[Part], vocab_size: int) -> Rows:
+def rows_of(parts: Sequence[Part], vocab_size: int, columns: Mapping[str, ColumnType]) -> Rows:
     """The documents of parts that are not deleted, in order.
 
     Args:
-        parts: of a collection with documents.
-        vocab_size: number of the collection's terms.
+        parts: of one collection.
+        vocab_size: number of its terms.
+        columns: its declared fields.
     """
 
     def ids() -> Iterator[str]:
@@ -78,8 +80,8 @@ def rows_of(parts: Sequence[Part], vocab_size: int) -> Rows:
 
     def records() -> Iterator[bytes]:
         for part in parts:
-            assert part.stored.documents is not None
-            yield from map(part.stored.documents.encoded, part.live_docs.tolist())
+            for doc in part.live_docs.tolist():
+                yield part.record(doc, columns)
 
     def batches() -> Iterator[SparseVectors]:
         for part in parts:

@@ -84,7 +84,7 @@ class SegmentOrder:
 
     def rows(self) -> Rows:
         """The documents of the segment, before they are revised."""
-        rows, pending = rows_of(self.parts, self.vocab_size), self.pending
+        rows, pending = rows_of(self.parts, self.vocab_size, self.columns), self.pending
         if pending is None:
             return rows
         batches = partial(pending.batches, self.vocab_size)

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tamis.index.errors import MismatchError
-from tamis.retriever.models.encoder import load_encoder, load_token_counter
+from tamis.retriever.models.description import read_checkpoint
+from tamis.retriever.models.encoder import load_encoder, load_query_encoder, load_token_counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,12 @@ class LazyEncoder:
         self._query_side = query_side
         self._lock = threading.Lock()
         self._loaded: Encoder | None = None
+
+    @staticmethod
+    def of(name_or_path: str) -> LazyEncoder:
+        """One whose query side is loaded now; raises as `load_query_encoder`."""
+        location = read_checkpoint(name_or_path).location
+        return LazyEncoder(location, load_query_encoder(name_or_path))
 
     @property
     def description(self) -> EncoderDescription:

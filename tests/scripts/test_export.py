@@ -1,7 +1,10 @@
 """What `tamis export` writes, `tamis index --vectors` reads."""
 
 import json
+import re
+import signal
 
+import httpx
 import numpy as np
 import pytest
 
@@ -175,3 +178,74 @@ def test_texts_go_along_to_other_engines(tamis, corpus, tmp_path):
     assert len({point["id"] for point in qdrant}) == 3
     assert seismic[0]["vector"] == opensearch[1]["vector"]
     assert list(map(float, seismic[1]["vector"])) == qdrant[1]["vector"]["vector"]["indices"]
+
+
+@pytest.fixture
+def imported(tamis, tmp_path):
+    """Points of Qdrant, as they are given back, in an index."""
+    points = [
+        {
+            "id": 7,
+            "payload": {"city": "Berlin", "text": "the wall"},
+            "vector": point([1, 3], [1, 2]),
+        },
+        {"id": 8, "payload": {"city": "Bonn"}, "vector": point([3], [1])},
+    ]
+    (tmp_path / "p.json").write_text(json.dumps(points))
+    arguments = ["--vectors", tmp_path / "p.json", "--fields", "city", "--out", tmp_path / "points"]
+    document(tamis("index", *arguments, "--json"))
+    return tmp_path / "points"
+
+
+def point(indices, values):
+    return {"vector": {"indices": indices, "values": values}}
+
+
+def test_imported_vectors_are_searched_by_weights(tamis, imported):
+    found = document(tamis("search", imported, "--vector", '{"3": 2, "77": 1}', "--json"))
+    assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [("7", 4.0), ("8", 2.0)]
+    assert found["unknown_terms"] == ["77"]
+    where = ["--filter", '{"field": "city", "in": ["Berlin"]}', "--explain"]
+    shown = tamis("search", imported, "--vector", '{"3": 2, "1": 0.5}', *where).stdout
+    assert "4.5000  7" in shown
+    assert "the wall" in shown
+    assert "1 hits" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["owl"], 'expected weights by term, such as {"vector": {"2003": 1.5}}, found a text'),
+        ([], "give a TEXT or --vector JSON"),
+        (["owl", "--vector", '{"3": 1}'], "--vector takes no TEXT"),
+        (["--vector", '{"3": 1}', "--lexical-weight", "1"], "--vector takes no --lexical-weight"),
+        (["--vector", "{}"], "expected a term in --vector, found none"),
+        (["--vector", "[3]"], "expected a JSON object after --vector"),
+        (["--vector", "3: 1"], "expected JSON after --vector"),
+        (["--vector", '{"3": 1, "3": 2}'], "found '3' twice"),
+        (["--vector", '{"3": "1"}'], "weight of term '3', found '1'"),
+        (["--vector", '{"3": -1}'], "found -1"),
+        (["--vector", '{"3": 0}'], "found 0"),
+        (["--vector", '{"3": 1}', "--rerank", "5"], "a reranker reads words"),
+    ],
+)
+def test_a_query_that_imported_vectors_cannot_answer_is_told(tamis, imported, arguments, words):
+    refused = tamis("search", imported, *arguments)
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.stderr.split())
+
+
+def test_imported_vectors_are_served(start_tamis, imported):
+    server = start_tamis("serve", imported, "--port", "0")
+    address = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())[0]
+    url = f"{address}/v1/indexes/points/search"
+    for body in ({"query": {"vector": {"3": 2}}}, {"query": {"vector": {"3": 2}}, "explain": True}):
+        found = httpx.post(url, json=body).json()
+        assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [("7", 4.0), ("8", 2.0)]
+    refused = httpx.post(url, json={"query": "owl"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "bad_input")
+    assert "the index holds imported vectors" in refused.json()["detail"]
+    shown = httpx.get(f"{address}/v1/indexes/points").json()
+    assert (shown["documents"], shown["encoder"]) == (2, None)
+    server.send_signal(signal.SIGINT)
+    assert server.communicate(timeout=20)[1] == ""

@@ -31,7 +31,7 @@ def killed_when(exists, *arguments):
 
 def test_vectors_are_not_read_again_after_a_kill(tamis, tmp_path):
     source, out = json_vectors(tmp_path / "v.jsonl"), tmp_path / "out"
-    first = out / "build/batch-000000.safetensors"
+    first = out / "build/vectors-000000.safetensors"
     killed_when(first, "index", "--vectors", source, "--out", out)
     assert first.exists()
     written_ns = first.stat().st_mtime_ns

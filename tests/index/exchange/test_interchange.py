@@ -30,7 +30,7 @@ def test_json_vectors_carry_the_stored_weights_to_the_last_bit(tmp_path, precisi
     index = Index.build(tmp_path / "index", given, IDS, IndexConfig(precision))
     write_json_vectors(tmp_path / name, stored_vectors(index))
     found = JsonVectors.survey(tmp_path / name, 83)
-    assert found.ids == tuple(IDS)
+    assert [document.doc_id for document in found.documents()] == IDS
     ((_, stored),) = stored_vectors(index)
     assert same(SparseVectors.concatenate(list(found.batches())), stored)
     assert same(stored, given) == (precision == "f32")
@@ -39,7 +39,7 @@ def test_json_vectors_carry_the_stored_weights_to_the_last_bit(tmp_path, precisi
 def test_an_index_of_exported_vectors_answers_alike(tmp_path, index):
     write_json_vectors(tmp_path / "v.jsonl", stored_vectors(index))
     found = JsonVectors.survey(tmp_path / "v.jsonl", 83)
-    again = Index.build(tmp_path / "again", found.batches(), found.ids)
+    again = Index.build(tmp_path / "again", found.batches(), IDS)
     queries = random_vectors(31, 83, seed=5)
     first, second = (one.search(queries, 17, exact=True) for one in (index, again))
     assert np.array_equal(first.docs, second.docs)

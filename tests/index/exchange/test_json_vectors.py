@@ -17,7 +17,9 @@ def read(path, vocab_size=None, **more):
     """Ids and vectors, as dicts."""
     found = JsonVectors.survey(path, vocab_size, **more)
     rows = [row for batch in found.batches() for row in batch.to_dicts()]
-    return dict(zip(found.ids, rows, strict=True))
+    ids = [document.doc_id for document in found.documents()]
+    assert len(ids) == found.count
+    return dict(zip(ids, rows, strict=True))
 
 
 def written(path, *lines):
@@ -57,6 +59,24 @@ LINES = [f'{{"id": "d{n}", "vector": {{"{n}": 1.5}}}}' for n in range(3)]
 
 
 @pytest.mark.parametrize(
+    ("lines", "fields"),
+    [
+        (['{"id": 7, "contents": "a", "n": null, "vector": {}}'], {"contents": "a", "n": None}),
+        (['{"_id": 7, "id": "own", "vector": {}}'], {"id": "own"}),
+        (
+            ['{"index": {"_id": 7}}', '{"_id": "own", "city": "Bonn", "vector": {}}'],
+            {"_id": "own", "city": "Bonn"},
+        ),
+        ([qdrant(PAIRS, payload={"_id": "7", "vector": "x", "id": 1})], {"vector": "x", "id": 1}),
+        ([qdrant(PAIRS, payload=None, shard_key=None)], {}),
+    ],
+)
+def test_what_a_document_holds_beside_its_vector_is_kept(tmp_path, lines, fields):
+    (document,) = JsonVectors.survey(written(tmp_path / "v.jsonl", *lines)).documents()
+    assert (document.doc_id, document.fields) == ("7", fields)
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("v.json", "[\n" + ",\n".join(LINES) + "]"),
@@ -89,7 +109,9 @@ def test_a_folder_of_files_is_read_in_the_order_of_their_names(tmp_path):
     written(tmp_path / "a.jsonl", '{"id": "1", "vector": {"7": 0.5, "3": 0, "2": 2}}', "")
     (tmp_path / "notes.txt").write_text("no vectors")
     found = JsonVectors.survey(tmp_path)
-    assert (found.ids, found.vocab_size) == (("1", "2"), 8)
+    assert (found.count, found.vocab_size) == (2, 8)
+    places = [(document.doc_id, document.place) for document in found.documents()]
+    assert places == [("1", f"{tmp_path}/a.jsonl:1"), ("2", f"{tmp_path}/b.jsonl.gz:1")]
     (vectors,) = found.batches()
     assert vectors.to_dicts() == [{2: 2.0, 7: 0.5}, {4: 1.0}]
     (rest,) = found.batches(1)

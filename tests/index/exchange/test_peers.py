@@ -72,7 +72,7 @@ def read_back(path, lines):
     path.write_text("".join(lines))
     found = JsonVectors.survey(path)
     rows = [row for batch in found.batches() for row in batch.to_dicts()]
-    return dict(zip(found.ids, rows, strict=True))
+    return dict(zip([one.doc_id for one in found.documents()], rows, strict=True))
 
 
 @pytest.mark.parametrize("name", ["vector", "text-sparse"])
