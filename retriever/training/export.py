@@ -51,7 +51,7 @@ def _export_side(student: Student, model: SpladeModel, folder: Path, name: str) 
     side = model.side
     settings = {"name": name, "max_length": side.max_length}
     settings |= {key: getattr(side, key) for key in KEPT_SETTINGS if getattr(side, key)}
-    if side.head is HeadKind.SUM:  # other heads have files of their own
+    if side.head is not HeadKind.MAX and not side.head.has_weights:
         settings["pooling"] = side.head
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2))
 

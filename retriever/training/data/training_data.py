@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from xxhash import xxh3_64
 
 from tamis.index.errors import FormatError, InputError, MismatchError
 from tamis.retriever.models.tensor_files import save_arrays
@@ -132,8 +133,9 @@ class TrainingData:
             ) from error
         if about["settings"] != settings:
             raise MismatchError(
-                f"{folder}: expected data prepared with this configuration, found another's; "
-                "remove the folder, or set data.prepared to another one"
+                f"{folder}: expected data prepared with this configuration, of these files and "
+                "for this base's tokenizer, found other data; remove the folder, or set "
+                "data.prepared to another one"
             )
         return TrainingData(
             TokenRows.load(folder / "passages.rows"),
@@ -154,10 +156,32 @@ def load_or_prepare(
         InputError: the sources hold no passages, or a line is wrong (file and line are named).
         FormatError, MismatchError: the folder holds something else.
     """
-    settings = json.dumps([identity(config) | {"prepared": ""}, seed], sort_keys=True)
+    about = [identity(config) | {"prepared": ""}, seed, _tokens(tokenizer), _contents(config, root)]
+    settings = json.dumps(about, sort_keys=True)
     if not (folder / "data.json").is_file():
         prepare(config, tokenizer, root, seed).save(folder, settings)
     return TrainingData.load(folder, settings)
+
+
+def _tokens(tokenizer: Tokenizer) -> str:
+    """Changes with whatever changes the ids of a text: rows are ids of one tokenizer alone."""
+    return xxh3_64(tokenizer.untruncated().backend.to_str().encode()).hexdigest()
+
+
+def _contents(config: DataConfig, root: Path) -> dict[str, str]:
+    """A checksum of each file that texts come from."""
+    named = [one.path for one in config.sources] + [one.rpartition(":")[0] for one in config.dev]
+    checksums = {}
+    for name in sorted(set(named)):
+        place = root / name
+        files = [place] if place.is_file() else [*place.glob("*"), *place.glob("qrels/*")]
+        for path in sorted(one for one in files if one.is_file()):
+            digest = xxh3_64()
+            with path.open("rb") as file:
+                while piece := file.read(1 << 22):
+                    digest.update(piece)
+            checksums[f"{name}:{path.name}"] = digest.hexdigest()
+    return checksums
 
 
 def prepare(config: DataConfig, tokenizer: Tokenizer, root: Path, seed: int) -> TrainingData:

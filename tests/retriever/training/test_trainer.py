@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_checkpoints as tiny
 import torch
 from safetensors.numpy import load_file
 
@@ -336,3 +338,17 @@ def test_bad_beginnings_are_refused(make_config, data_folder):
     changed = make_config(data={"passage_tokens": 12})
     with pytest.raises(MismatchError, match="prepared with this configuration"):
         train(changed, data_folder, device="cpu")
+
+
+def test_prepared_data_of_another_tokenizer_or_file_are_refused(make_config, data_folder, tmp_path):
+    root = shutil.copytree(data_folder, tmp_path / "data")
+    config = make_config()
+    train(config, root, device="cpu")
+    other = tiny.write_bert(tmp_path / "other")
+    with pytest.raises(MismatchError, match="for this base's tokenizer"):
+        train(make_config(model={"base": str(other)}), root, device="cpu")
+    train(make_config(), root, device="cpu")
+    path = root / "topics" / "corpus.jsonl"
+    path.write_text(path.read_text().replace("ban", "can"))
+    with pytest.raises(MismatchError, match="of these files"):
+        train(make_config(), root, device="cpu")
