@@ -15,7 +15,7 @@ from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.quantised_weights import SCALE, load_quantised
 from tamis.retriever.models.splade_model import SpladeModel
 from tamis.retriever.models.tensor_files import tensor_names
-from tamis.retriever.models.weights import fill, load_model
+from tamis.retriever.models.weights import fill, load_model, tell_left_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,7 +124,9 @@ def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN4
         model = kind.from_config(config, dtype=dtype)
         fill(model, {name: torch.from_numpy(one) for name, one in weights.items()}, side.folder)
     else:
-        model = load_model(kind, side.folder, dtype).model
+        model, left_over = load_model(kind, side.folder, dtype)
+        if side.head.over_vocabulary:
+            tell_left_over(left_over, side.folder)
     if side.linear_head:
         make_head_linear(model, side.folder)
     return model if side.adapter is None else with_adapter(model, side.adapter, side.vocab_size)

@@ -7,12 +7,15 @@ transformers would make up the rest at random.
 from __future__ import annotations
 
 import contextlib
+import re
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError
 from transformers.utils import logging
 
 from tamis.index.errors import FormatError
+from tamis.retriever.models.inventory import ModelWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 POOLER = "pooler."  # of backbones saved without a head; nothing here reads it
+OF_OTHER_TASKS = re.compile(r"pooler\.|seq_relationship|position_ids|classifier\.|score\.")
 WRAPPERS = ("module.", "_orig_mod.", "model.module.")  # names as parallel or compiled training has
 
 
@@ -109,6 +113,18 @@ def check_complete(missing: Iterable[str], left_over: Iterable[str], folder: Pat
         f"{folder}: expected the weights of the whole model, found none for "
         f"{', '.join(names[:3])} ({len(names)} missing); {remedy}"
     )
+
+
+def tell_left_over(names: Iterable[str], folder: Path) -> None:
+    """Warn (ModelWarning) of weights that a model has no place for, but those of known use."""
+    unread = [name for name in names if not OF_OTHER_TASKS.search(name)]
+    if unread:
+        warnings.warn(
+            f"{folder}: expected weights that the model of config.json has places for, found "
+            f"{len(unread)} others, which are not used: {', '.join(unread[:3])}",
+            ModelWarning,
+            stacklevel=2,
+        )
 
 
 def save_model(model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model

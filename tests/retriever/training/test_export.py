@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import tiny_checkpoints as tiny
 import torch
+from safetensors.torch import load_file, save_file
 
 from tamis.index.errors import FormatError
 from tamis.retriever import load_encoder
+from tamis.retriever.models.inventory import ModelWarning
 from tamis.retriever.training.export import export_model
 from tamis.retriever.training.student import load_student
 
@@ -76,8 +78,6 @@ def test_so_are_differences_of_low_rank(make_config, tmp_path):
 
 
 def test_a_model_that_lacks_a_weight_is_refused(tmp_path):
-    from safetensors.torch import load_file, save_file
-
     folder = tiny.write_bert(tmp_path, tie_word_embeddings=False)
     path = folder / "model.safetensors"
     weights = load_file(path)
@@ -88,4 +88,17 @@ def test_a_model_that_lacks_a_weight_is_refused(tmp_path):
     wrapped = {f"module.{name}": one for name, one in weights.items()}
     save_file(wrapped, path, metadata={"format": "pt"})
     with pytest.raises(FormatError, match=r"names begin with 'module\.'"):
+        load_encoder(str(folder), device="cpu")
+
+
+def test_weights_without_a_place_are_told(tmp_path):
+    folder = tiny.write_bert(tmp_path)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    more = {"bert.encoder.layer.2.output.dense.bias": torch.zeros(24)}
+    pooler = {"bert.pooler.dense.bias": torch.zeros(24)}
+    save_file(weights | pooler, path, metadata={"format": "pt"})
+    load_encoder(str(folder), device="cpu")
+    save_file(weights | pooler | more, path, metadata={"format": "pt"})
+    with pytest.warns(ModelWarning, match=r"found 1 others, which are not used: bert\.encoder"):
         load_encoder(str(folder), device="cpu")
