@@ -18,9 +18,9 @@ from tamis.eval.encoders import HeaviestTerms, Remembered
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import PARENT, chunk_id
+from tamis.retriever.first_stage.retrieval import Found, Retrieval
 from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.models.inference_free import TableQueryEncoder
-from tamis.retriever.retrieval import Found, Retrieval
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.words.analysis import stemmer_version
 

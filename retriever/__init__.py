@@ -9,8 +9,7 @@ from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_que
 from tamis.retriever.reranker import LazyReranker, Reranker, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
-from tamis.retriever.seen import Seen
-from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, StageTimes
+from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, Seen, StageTimes
 from tamis.retriever.words.lexical import LexicalConfig
 
 if TYPE_CHECKING:

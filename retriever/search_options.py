@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tamis.retriever.seen import Seen
+    from tamis.retriever.types import Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

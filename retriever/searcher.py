@@ -13,14 +13,13 @@ from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.first_stage.queries import EncodedQueries
+from tamis.retriever.first_stage.retrieval import Found, Retrieval
 from tamis.retriever.own_encoder import own_query_encoder
-from tamis.retriever.queries import EncodedQueries
 from tamis.retriever.reranker import bind, reranked
-from tamis.retriever.retrieval import Found, Retrieval
 from tamis.retriever.search_options import SearchOptions
-from tamis.retriever.seen import Seen
 from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import Hit, MatchedTerm, SearchResult, StageTimes, content_of
+from tamis.retriever.types import Hit, MatchedTerm, SearchResult, Seen, StageTimes, content_of
 from tamis.retriever.vocabulary import Numbers, Vocabulary, Words, word_name
 from tamis.retriever.words.lexical import (
     LexicalQueries,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from tamis.index.files.storage import Storage
     from tamis.index.index import Index
-    from tamis.retriever.grouping import Groups
+    from tamis.retriever.first_stage.grouping import Groups
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.search_options import Option

@@ -28,6 +28,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/words": set(),
     "retriever/models": {"vocabulary"},
     "retriever/corpus": {"models", "types", "words"},
+    "retriever/first_stage": {"corpus", "search_options", "types"},
     "retriever/rerank": {"models", "reranker"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"searcher", "types"},

@@ -15,7 +15,7 @@ import xxhash
 from msgspec import Struct
 
 from tamis.api.problems import RequestError
-from tamis.retriever.seen import Seen
+from tamis.retriever.types import Seen
 
 if TYPE_CHECKING:
     from tamis.api.messages.requests import SearchRequest

@@ -18,7 +18,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
-from tamis.retriever.grouping import GROWTH, Groups
+from tamis.retriever.first_stage.grouping import GROWTH, Groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tamis.index.index import Index
     from tamis.index.segment.columns import Value
     from tamis.index.vectors import SparseVectors
-    from tamis.retriever.grouping import Row
+    from tamis.retriever.first_stage.grouping import Row
     from tamis.retriever.search_options import SearchOptions
 
 _ANCHORS = 16  # of the last documents seen, to find the place that a page goes on from
