@@ -74,7 +74,7 @@ class SearchTool(Struct, forbid_unknown_fields=True, frozen=True):
     index: IndexName = UNSET
     k: Annotated[int, Meta(ge=1, le=100, description="How many hits to give.")] = 10
     rerank: Annotated[
-        bool, Meta(description=f"Order the best {RERANK_DEPTH} anew by reading them: slower.")
+        bool, Meta(description=f"Order the best {RERANK_DEPTH} by reading them: slower.")
     ] = False
     filter: Annotated[
         dict[str, Any] | UnsetType,

@@ -82,7 +82,7 @@ def read_cursor(asked: SearchRequest, index: str) -> Seen | None:
             422,
             "invalid_cursor",
             "expected the cursor of an answer to this very search of this very index, and no "
-            "offset, found another; leave it out to begin anew",
+            "offset, found another; leave it out to begin with the first hit",
         )
     if len(found.documents) > MOST_SHOWN * _HASH_BYTES:
         raise RequestError(

@@ -48,7 +48,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LineFault:
     """A line that is no document: what is wrong, and the id if there was one."""
 
     line: int
@@ -226,21 +226,21 @@ class Lines:
         return self._number, line
 
 
-def read_line(number: int, line: bytes | None, limits: Limits) -> Document | Fault | None:
+def read_line(number: int, line: bytes | None, limits: Limits) -> Document | LineFault | None:
     """The document of a line; None for a blank one."""
     if line is None or len(line) > limits.line_bytes:
         detail = f"expected a line of at most {limits.line_bytes} bytes, found a longer one"
-        return Fault(number, None, "line_too_long", detail)
+        return LineFault(number, None, "line_too_long", detail)
     if not line.strip():
         return None
     try:
         row = parse_json(line)
     except InputError as error:
-        return Fault(number, None, "invalid_json", str(error))
+        return LineFault(number, None, "invalid_json", str(error))
     try:
         return read_document(number, row, limits)
     except RequestError as error:
-        return Fault(number, _id_of(row), error.code, error.detail)
+        return LineFault(number, _id_of(row), error.code, error.detail)
 
 
 def read_document(number: int, row: Any, limits: Limits) -> Document:  # noqa: ANN401  any JSON

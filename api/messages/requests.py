@@ -50,7 +50,7 @@ Query = str | WeightedQuery
 class Rerank(Struct, forbid_unknown_fields=True, frozen=True):
     """A second stage over the best documents."""
 
-    depth: Annotated[Count, Meta(description="How many documents are ordered anew.")] = 50
+    depth: Annotated[Count, Meta(description="How many documents the reranker scores.")] = 50
 
 
 class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 
 class _Options(PlainOptions, frozen=True, kw_only=True):
     rerank: Annotated[
-        Rerank | None, Meta(description="Order the best anew; scores are then the reranker's.")
+        Rerank | None, Meta(description="Order the best by a reranker; scores are then its own.")
     ] = None
     filter: Annotated[
         Filter | None,

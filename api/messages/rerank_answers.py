@@ -1,4 +1,4 @@
-"""What the service answers when documents are to be ranked anew. Knows nothing of HTTP."""
+"""What the service answers to a rerank request. Knows nothing of HTTP."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

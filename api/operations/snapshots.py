@@ -127,7 +127,7 @@ async def restore_snapshot(service: Service, request: Request) -> Response:
 
 
 async def optimize(service: Service, request: Request) -> Response:
-    """Rebuild an index as one segment; words and average length are counted anew."""
+    """Rebuild an index as one segment; words and average length are counted again."""
     index = service.library.living(request.path_params["name"])
 
     def work(progress: Tell) -> dict[str, Any]:
@@ -261,7 +261,7 @@ OPERATIONS = (
         "POST",
         "/v1/indexes/{name}/optimize",
         "optimize_index",
-        "Rebuild an index as one segment, words counted anew; a task.",
+        "Rebuild an index as one segment, words counted again; a task.",
         optimize,
         TaskAnswer,
         (*IN_INDEX, 409, 429),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tamis.api.body import STREAM_RATE, chunks, refuse_announced
 from tamis.api.memory import holding_of
-from tamis.api.messages.ndjson import Document, Fault, Lines, read_line, unpacker
+from tamis.api.messages.ndjson import Document, LineFault, Lines, read_line, unpacker
 from tamis.api.messages.write_answers import IngestAnswer, LineProblem
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.interrupts import check_for_interrupts
@@ -120,12 +120,12 @@ class Ingestion:
         except (InputError, MismatchError) as error:
             if len(documents) == 1:
                 (one,) = documents
-                self._note(Fault(one.line, one.passage.doc_id, error.code, str(error)))
+                self._note(LineFault(one.line, one.passage.doc_id, error.code, str(error)))
                 return
             for one in documents:
                 self._put([one], weighted)
 
-    def _note(self, fault: Fault) -> None:
+    def _note(self, fault: LineFault) -> None:
         self.failed += 1
         if len(self._problems) < MOST_PROBLEMS:
             self._problems.append(LineProblem(fault.line, fault.doc_id, fault.code, fault.detail))

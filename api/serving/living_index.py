@@ -129,7 +129,7 @@ class LivingIndex:
                 writes.settle("searchable")
 
     def optimize(self, progress: Progress) -> None:
-        """Rebuild as one segment, words and average length counted anew."""
+        """Rebuild as one segment, words and average length counted again."""
 
         def watched(step: str, done: int, total: int | None) -> None:
             if self._closed:
