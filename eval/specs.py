@@ -70,6 +70,7 @@ class TamisSpec(
     """This package's search; encoder "bm25" is the lexical channel alone.
 
     ``chunk = "200:40"`` divides documents into passages; a document scores as its best one.
+    ``device = "cuda"`` ranks whole documents on a GPU, exactly.
     """
 
     name: str = "tamis"
@@ -80,6 +81,7 @@ class TamisSpec(
     document_terms: int | None = None
     exact: bool = True
     chunk: str | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def build(self, known: Mapping[str, System]) -> System:
         """The system, its encoder loaded."""
@@ -96,6 +98,7 @@ class TamisSpec(
             self.document_terms,
             self.exact,
             Chunking.parse(self.chunk) if self.chunk else None,
+            self.device,
         )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tamis.eval.ranker import Feedback
     from tamis.index.collection import Collection
     from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.gpu_index import GpuIndex
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.words.lexical import LexicalConfig
@@ -76,6 +78,7 @@ class TamisSystem:
         document_terms: keep only so many of the heaviest learned terms of a document.
         exact: exhaustive top k, so that the numbers are the model's and not the index's.
         chunking: divide documents into passages; a document scores as its best one (MaxP).
+        device: ``cuda`` ranks on a GPU, exactly.
     """
 
     encoder: Encoder | None
@@ -85,6 +88,7 @@ class TamisSystem:
     document_terms: int | None = None
     exact: bool = True
     chunking: Chunking | None = None
+    device: str = "cpu"
 
     def settings(self) -> dict[str, Any]:
         """Encoder description, lexical settings and search options."""
@@ -118,7 +122,8 @@ class TamisSystem:
                 documents_per_s = len(collection) / (perf_counter() - began)
                 speed.write_text(json.dumps({"documents_per_s": documents_per_s}))
         known = json.loads(speed.read_text()) if speed.exists() else {}
-        return SearcherRanker(Searcher.open(folder), self.lexical_weight, self.exact, known)
+        searcher = Searcher.open(folder)
+        return SearcherRanker(searcher, self.lexical_weight, self.exact, known, self.device)
 
     def _limited(self, encoder: Encoder | None) -> Encoder | None:
         if encoder is None or self.document_terms is None:
@@ -143,12 +148,14 @@ class IndexedSystem:
         name: as reports print it.
         lexical_weight: factor on the words of queries; None takes the collection's own.
         exact: exhaustive top k; otherwise the index's own default.
+        device: ``cuda`` ranks on a GPU, exactly.
     """
 
     searcher: Searcher
     name: str = "tamis"
     lexical_weight: float | None = None
     exact: bool = False
+    device: str = "cpu"
 
     def settings(self) -> dict[str, Any]:
         """The collection's own settings and the search options."""
@@ -175,7 +182,7 @@ class IndexedSystem:
                 f"{len(missing)} of its {len(judged)} judged documents, such as "
                 f"{', '.join(map(repr, sorted(missing)[:3]))}; index the dataset's corpus"
             )
-        return SearcherRanker(self.searcher, self.lexical_weight, self.exact, {})
+        return SearcherRanker(self.searcher, self.lexical_weight, self.exact, {}, self.device)
 
 
 @dataclass(frozen=True)
@@ -186,6 +193,7 @@ class SearcherRanker:
     lexical_weight: float | None
     exact: bool
     speed: Mapping[str, float]  # documents_per_s, where it was measured
+    device: str = "cpu"
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
     @property
@@ -206,6 +214,8 @@ class SearcherRanker:
     def rank_vectors(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
         """The rankings of query vectors."""
         collection = self.searcher.collection
+        if self.device != "cpu":
+            return self._ranked_on_gpu(vectors, depth)
         options = SearchOptions(
             k=min(depth, max(len(collection), 1)),
             exact=self.exact,
@@ -214,6 +224,26 @@ class SearcherRanker:
         )
         found = Retrieval(collection, options).find(vectors)
         return [_ranking(collection, one) for one in found]
+
+    def _ranked_on_gpu(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
+        collection = self.searcher.collection
+        if self._by_document is not None:
+            raise InputError(
+                "expected whole documents to rank on a GPU, found passages of them; leave out "
+                "--device"
+            )
+        best = self._on_gpu.search(vectors, min(depth, max(len(collection), 1)))
+        rows = (best.row(query) for query in range(len(best)))
+        return [
+            dict(zip(map(collection.doc_id, docs.tolist()), scores.tolist(), strict=True))
+            for docs, scores in rows
+        ]
+
+    @cached_property
+    def _on_gpu(self) -> GpuIndex:
+        from tamis.retriever.gpu_index import GpuIndex
+
+        return GpuIndex.from_index(self.searcher.collection.index, [self.device])
 
     def rank_with_feedback(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tamis.scripts.corpus import ChunkOption
+from tamis.scripts.extras import require
 from tamis.scripts.options import is_given, refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
 
@@ -118,6 +119,10 @@ def eval_command(
             "default what the collection's rules say: where queries are documents, drop it."
         ),
     ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"],
+        typer.Option(help="cuda: search exactly on a GPU, at any depth; latency is the CPU's."),
+    ] = "cpu",
     work: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps indexes between evaluations, instead of the cache."),
@@ -156,7 +161,15 @@ def eval_command(
         else:
             moved = encoder if is_given(context, "encoder") else None
             asked = _Asked(
-                _names(baseline), index, encoder, moved, lexical, lexical_weight, chunk, rerank
+                _names(baseline),
+                index,
+                encoder,
+                moved,
+                lexical,
+                lexical_weight,
+                chunk,
+                rerank,
+                device,
             )
             found, against = _searched(asked, collections, places, options)
         _write(found, run, out)
@@ -185,13 +198,23 @@ class _Asked:
     lexical_weight: float | None
     chunk: str | None
     rerank: int | None
+    device: Literal["cpu", "cuda"]
 
 
 def _check_options(context: typer.Context) -> None:
     """Refuse options that others would silently win over."""
     of_an_index = ("lexical", "chunk")
     refuse_beside(context, "index", of_an_index, "an index has its own")
-    searching = ("index", "encoder", *of_an_index, "lexical_weight", "rerank", "baseline", "run")
+    searching = (
+        "index",
+        "encoder",
+        *of_an_index,
+        "lexical_weight",
+        "rerank",
+        "device",
+        "baseline",
+        "run",
+    )
     refuse_beside(context, "from_run", searching, "a run is measured as it is")
     drawn = ("measures", "split", "queries", "qrels", "depth", "sample", "timed_queries", "seed")
     described = (*searching, "from_run", *drawn, "own_document")
@@ -271,16 +294,28 @@ def _systems(asked: _Asked) -> "list[System]":
     from tamis.eval.systems import IndexedSystem
     from tamis.retriever.searcher import Searcher
 
+    if asked.device != "cpu":
+        require("encode", "gpu")
     systems = build_systems(baseline_specs(asked.baselines))
     if asked.index is not None:
         searcher = Searcher.open(asked.index, encoder=asked.moved)
-        searched: System = IndexedSystem(searcher, asked.index.name, asked.lexical_weight)
+        on_gpu = asked.device != "cpu"
+        searched: System = IndexedSystem(
+            searcher, asked.index.name, asked.lexical_weight, on_gpu, asked.device
+        )
     else:
         chunk, name = asked.chunk, asked.encoder
         name = name if name.startswith(("default", "bm25")) else Path(name).name
         name = f"tamis-{name}-{chunk.replace(':', '-')}" if chunk else f"tamis-{name}"
         weight = asked.lexical_weight
-        spec = TamisSpec(name, asked.encoder, asked.lexical, lexical_weight=weight, chunk=chunk)
+        spec = TamisSpec(
+            name,
+            asked.encoder,
+            asked.lexical,
+            lexical_weight=weight,
+            chunk=chunk,
+            device=asked.device,
+        )
         (searched,) = build_systems([spec])
     if asked.rerank is not None:
         name = f"{searched.name}+rerank"
