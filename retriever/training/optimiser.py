@@ -10,7 +10,7 @@ import torch
 from tamis.retriever.training.schedule import rate_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tamis.retriever.training.config import OptimiserConfig
     from tamis.retriever.training.student import Student
@@ -74,11 +74,18 @@ class Optimiser:
         self._adam.zero_grad(set_to_none=True)
 
     @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the student has its averaged weights, mixed with those it started from."""
+    def averaged(self, weights: Mapping[str, torch.Tensor] | None = None) -> Iterator[None]:
+        """Inside, the student has its averaged weights, mixed with those it started from.
+
+        Args:
+            weights: those of an earlier step; none takes today's.
+        """
         kept = {name: one.detach().clone() for name, one in self.parameters.items()}
         share = self._config.start_share
-        mixed = {name: one.lerp(self._start[name], share) for name, one in self.average.items()}
+        mixed = {
+            name: one.lerp(self._start[name], share)
+            for name, one in (weights or self.average).items()
+        }
         self._assign(mixed)
         try:
             yield

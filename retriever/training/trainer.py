@@ -130,6 +130,7 @@ class Trainer:
         self.optimiser = Optimiser(student, config.optimiser)
         self.objective = Objective(config, self._data, student)
         self._best, self._since_best = -1.0, 0
+        self._best_weights: dict[str, torch.Tensor] = {}  # averaged; none before a validation
         self._drafted = False  # a checkpoint waits for the loss of its weights to be finite
         self._line_began = time.perf_counter()
         self._prepare_models()
@@ -169,6 +170,8 @@ class Trainer:
                 self.save()
         if self._log.steps:
             self._write_log()
+        if self._best_weights and self.step % run.dev_steps:
+            self._ends_early()  # the last weights may be the best
         self.save()
         self._check_trained()
 
@@ -265,8 +268,11 @@ class Trainer:
         """Validate; whether the student has not been better for too long."""
         _, mean = best_point(self.validate()["mean"])
         mean = self._processes.from_first(lambda: mean)
-        self._since_best = 0 if mean > self._best else self._since_best + 1
-        self._best = max(self._best, mean)
+        self._since_best += 1
+        if mean > self._best:
+            average = self.optimiser.average
+            self._best_weights = {name: one.clone() for name, one in average.items()}
+            self._best, self._since_best = mean, 0
         patience = self.config.run.patience
         return bool(patience) and self._since_best >= patience
 
@@ -308,8 +314,13 @@ class Trainer:
         """What a checkpoint holds, in groups."""
         optimiser = self.optimiser
         if self.config.run.portable:
-            return {"average": {name: one.half() for name, one in optimiser.average.items()}}
+            kept = {"average": optimiser.average, "best": self._best_weights}
+            return {
+                group: {name: one.half() for name, one in tensors.items()}
+                for group, tensors in kept.items()
+            }
         groups = {
+            "best": self._best_weights,
             "weights": {name: one.detach() for name, one in optimiser.parameters.items()},
             "average": optimiser.average,
             "optimiser": optimiser.state(),
@@ -348,6 +359,8 @@ class Trainer:
         self.student.first_mass = state["first_mass"]
         self._log.steps = state["log_steps"]
         self._best, self._since_best = state["best"], state["since_best"]
+        best = groups.get("best", {})
+        self._best_weights = {name: one.to(self._device).float() for name, one in best.items()}
         changed = changes(state["adjustable"], adjustable(self.config))
         if changed:
             self._log.write_changes(self.step, changed)
@@ -366,10 +379,10 @@ class Trainer:
         }
 
     def export(self) -> Path:
-        """Write the model with its averaged weights; its folder."""
+        """Write the model with its averaged weights, of the best validation if any; its folder."""
         folder = self._out / MODEL
         if self._processes.is_first:
-            with self.optimiser.averaged():
+            with self.optimiser.averaged(self._best_weights):
                 export_model(self.student, folder, name=self._out.name)
             if self.config.run.sentence_transformers:
                 write_sparse_encoder(str(folder), self._out / SPARSE_ENCODER)

@@ -352,3 +352,27 @@ def test_prepared_data_of_another_tokenizer_or_file_are_refused(make_config, dat
     path.write_text(path.read_text().replace("ban", "can"))
     with pytest.raises(MismatchError, match="of these files"):
         train(make_config(), root, device="cpu")
+
+
+@pytest.mark.parametrize("portable", [False, True], ids=["exact", "portable"])
+def test_the_weights_that_validate_best_are_written(make_config, data_folder, tmp_path, portable):
+    run = {"dev_steps": 2, "save_steps": 4, "portable": portable}
+    config = make_config(run=run, optimiser={"steps": 7})
+    trainer = make_trainer(config, data_folder)
+    seen, means = {}, {0: 0.1, 2: 0.4, 4: 0.9, 6: 0.3, 7: 0.2}
+    table = trainer.validate()
+
+    def validate():
+        bias = trainer.optimiser.average["documents.head.decoder.bias"]
+        seen[trainer.step] = bias.clone().numpy()
+        return {"mean": dict.fromkeys(table["mean"], means[trainer.step])}
+
+    trainer.validate = validate
+    trainer.run()
+    assert list(seen) == [0, 2, 4, 6, 7]
+    assert np.abs(seen[4] - seen[7]).max() > 1.2e-3  # twice what half precision rounds
+    again = make_trainer(config, data_folder)
+    again.resume()
+    for one, atol in ((trainer, 0), (again, 6e-4 if portable else 0)):
+        written = load_file(str(one.export() / "model.safetensors"))
+        np.testing.assert_allclose(written["cls.predictions.bias"], seen[4], rtol=0, atol=atol)
