@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from tamis.index.errors import InputError
 from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
     from tamis.retriever.rerank.block_reranker import BlockReranker
     from tamis.retriever.types import SearchResult
 
+INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf"}  # Unicode's spaces, controls and joiners
 KEYS_FOLDER = "rerank-keys"  # of a collection: what `DocumentStore` writes there
 
 
 class Reranker(Protocol):
-    """Scores the documents that a first stage found for a query."""
+    """Scores the documents that a first stage found for a query; those without text come last."""
 
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
@@ -126,6 +129,56 @@ def with_others_below(best: NDArray[np.float32], count: int) -> NDArray[np.float
     lowest = best.min() if best.size else np.float32(0)
     below = lowest - np.arange(1, count - best.size + 1, dtype=np.float32)
     return np.concatenate([best, below])
+
+
+def with_text(documents: Sequence[str]) -> tuple[list[int], list[int]]:
+    """The places of the documents that have a visible character, and of those that have none.
+
+    Raises:
+        InputError: one is no text, or one string is given in place of a list.
+    """
+    if isinstance(documents, str):
+        raise InputError("expected a list of documents, found one string; put it in a list")
+    places: tuple[list[int], list[int]] = [], []
+    for place, text in enumerate(documents):
+        check_text(text, f"document {place}")
+        places[all(map(_is_invisible, text))].append(place)
+    return places
+
+
+def check_text(text: object, name: str) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        InputError: ``text``, which ``name`` stands for, is no string, or not of whole characters.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"expected a text as {name}, found {type(text).__name__}; give strings")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"expected {name} to be Unicode, found half a surrogate pair; decode it again"
+        ) from error
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in INVISIBLE
+
+
+def check_first_stage(scores: Sequence[float]) -> None:
+    """Refuse scores that no order follows from.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    finite = np.isfinite(np.asarray(scores, np.float64))
+    if not finite.all():
+        bad = int(np.flatnonzero(~finite)[0])
+        raise InputError(
+            f"expected finite first-stage scores, found NaN or infinity ({scores[bad]} for "
+            f"document {bad}); leave first_stage out, or correct it"
+        )
 
 
 def reranked(reranker: Reranker, query: str, found: SearchResult, depth: int) -> SearchResult:

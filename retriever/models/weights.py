@@ -106,7 +106,7 @@ def check_complete(missing: Iterable[str], left_over: Iterable[str], folder: Pat
     if not names:
         return
     wrapper = next((one for one in WRAPPERS if any(x.startswith(one) for x in left_over)), None)
-    remedy = "use a checkpoint with its head"
+    remedy = "use a checkpoint with its head and all its layers"
     if wrapper:
         remedy = f"its names begin with {wrapper!r}: save it anew without"
     raise FormatError(

@@ -66,10 +66,12 @@ class DocumentKeys(NamedTuple):
     Attributes:
         bounds: ``[documents + 1]`` int32, first row of each document.
         layers: by layer, keys and values ``[rows, key heads, D]``; the scoring layer has no values.
+        blank: ``[documents]`` bool, those without text.
     """
 
     bounds: NDArray[np.int32]
     layers: dict[int, tuple[torch.Tensor, torch.Tensor | None]]
+    blank: NDArray[np.bool_]
 
     def between(
         self, layer: int, prefix: int, k: torch.Tensor, v: torch.Tensor

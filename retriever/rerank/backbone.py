@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +20,6 @@ from tamis.retriever.rerank.attention import (
 from tamis.retriever.rerank.float8 import use_float8
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.layout import BlockLayout, BlockSizes
@@ -49,7 +49,7 @@ class Backbone(nn.Module):
             InputError: the model has no such layer.
         """
         super().__init__()
-        check_architecture(model.config)
+        check_architecture(model.config.model_type)
         layers = int(model.config.num_hidden_layers)
         if not 0 <= reads_from <= scoring_layer < layers:
             raise InputError(
@@ -130,7 +130,7 @@ class Backbone(nn.Module):
         self.run(ForwardPass(layout, self.reading, kept=kept))
         lengths = torch.from_numpy(layout.segments[:, 3] - layout.segments[:, 2])
         bounds = nn.functional.pad(lengths.cumsum(0), (1, 0)).int().numpy()
-        return DocumentKeys(bounds, kept)
+        return DocumentKeys(bounds, kept, np.zeros(len(bounds) - 1, bool))
 
     def run(
         self,
@@ -168,15 +168,18 @@ class Backbone(nn.Module):
             )
 
 
-def check_architecture(config: Any) -> None:  # noqa: ANN401  any Hugging Face configuration
+def check_architecture(model_type: str | None) -> None:
     """Refuse models whose layers were not checked.
+
+    Args:
+        model_type: as Hugging Face configurations name it.
 
     Raises:
         FormatError: with the list of those that were.
     """
-    if config.model_type not in CAUSAL:
+    if model_type not in CAUSAL:
         raise FormatError(
-            f"expected a model of type {', '.join(sorted(CAUSAL))}, found {config.model_type}; "
+            f"expected a model of type {', '.join(sorted(CAUSAL))}, found {model_type}; "
             "use one of these as a reranker"
         )
 

@@ -7,6 +7,7 @@ middle layer. Nothing is generated.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ import torch
 
 from tamis.index.errors import FormatError, InputError
 from tamis.index.interrupts import check_for_interrupts
+from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.held_documents import HeldQueries
 from tamis.retriever.rerank.layout import Block, BlockLayout
 from tamis.retriever.rerank.loading import LoadedReranker, load_reranker
 from tamis.retriever.rerank.readout import Readout
-from tamis.retriever.reranker import KEYS_FOLDER
+from tamis.retriever.reranker import KEYS_FOLDER, check_first_stage, with_others_below, with_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.retriever.rerank.attention import DocumentKeys
     from tamis.retriever.rerank.prompt import Conditioning
     from tamis.retriever.reranker import Reranker
 
@@ -136,7 +137,7 @@ class BlockReranker:
 
         Returns:
             ``[{"corpus_id", "score"}]``, ``corpus_id`` the position in ``documents``; equal scores
-            keep the order given.
+            keep the order given, and documents without text come last.
 
         Raises:
             InputError: ids or first-stage scores are of another number, or top_k is below 1.
@@ -175,6 +176,8 @@ class BlockReranker:
     ) -> list[NDArray[np.float32]]:
         """The scores of several lists of any sizes, packed into few forwards.
 
+        Documents without text are not read: they stand below all others.
+
         Args:
             lists: queries and their documents.
             first_stage: the scores of each list's documents.
@@ -184,13 +187,14 @@ class BlockReranker:
             FormatError: the model gave scores that are not finite.
         """
         priors = self._priors(lists, first_stage)
-        scores = self._scores(lists)
+        places = [with_text(documents) for _, documents in lists]
+        scores = self._scores(lists, places)
         if self.readout.null:
             nothing = self.parts.settings.null_query
-            less = self._scores([(nothing, documents) for _, documents in lists])
+            less = self._scores([(nothing, documents) for _, documents in lists], places)
             pairs = zip(scores, less, strict=True)
             scores = [one - self.readout.null * other for one, other in pairs]
-        return [self._mixed(one, prior) for one, prior in zip(scores, priors, strict=True)]
+        return [self._placed(*row) for row in zip(scores, priors, places, strict=True)]
 
     @torch.inference_mode()
     def explain(self, query: str, documents: Sequence[str]) -> list[dict[str, Any]]:
@@ -216,10 +220,15 @@ class BlockReranker:
     @torch.no_grad()
     def document_keys(self, documents: Sequence[str]) -> DocumentKeys:
         """The keys and values of documents, as a store keeps them; see `DocumentStore`."""
+        blank = with_text(documents)[1]
+        if not documents:
+            return DocumentKeys(np.zeros(1, np.int32), {}, np.zeros(0, bool))
         block = self.parts.prompts.build("", documents, "none")
-        return self.parts.backbone.document_keys(
+        held = self.parts.backbone.document_keys(
             BlockLayout.pack([block], self.parts.prompts.sizes)
         )
+        held.blank[blank] = True
+        return held
 
     def hold(self, held: DocumentKeys) -> HeldQueries:
         """Documents that many queries are going to be scored against by `score_held`.
@@ -240,12 +249,17 @@ class BlockReranker:
         Raises:
             FormatError: the model gave scores that are not finite.
         """
+        if not len(held.blank):
+            return np.empty(0, np.float32)
         readout = self.parts.settings.readouts.get("none", SHARE)
         scores = self._held_scores(query, held, readout)
         if readout.null:
             nothing = self.parts.settings.null_query
             scores = scores - readout.null * self._held_scores(nothing, held, readout)
         found: NDArray[np.float32] = scores.cpu().numpy()
+        order = np.argsort(held.blank, kind="stable")
+        texts = order[: len(order) - int(held.blank.sum())]
+        found[order] = with_others_below(found[texts], len(found))
         return found
 
     def _held_scores(
@@ -260,9 +274,14 @@ class BlockReranker:
         lengths = torch.from_numpy(np.diff(held.bounds)).to(mass.device)
         return _finite(readout.scores(mass, lengths))
 
-    def _scores(self, lists: Sequence[tuple[str, Sequence[str]]]) -> list[torch.Tensor]:
-        """The scores ``[documents]`` float32 of each list, without first stage."""
-        blocks = [self._build(query, documents) for query, documents in lists]
+    def _scores(
+        self, lists: Sequence[tuple[str, Sequence[str]]], places: Sequence[tuple[list[int], ...]]
+    ) -> list[torch.Tensor]:
+        """The scores ``[documents with text]`` float32 of each list, without first stage."""
+        blocks = [
+            _with_documents(self._build(query, documents), texts)
+            for (query, documents), (texts, _) in zip(lists, places, strict=True)
+        ]
         masses: list[list[torch.Tensor]] = [[] for _ in blocks]
         for batch in self._batches(blocks):
             check_for_interrupts()
@@ -273,8 +292,6 @@ class BlockReranker:
         return [self._read(parts, block) for parts, block in zip(masses, blocks, strict=True)]
 
     def _build(self, query: str, documents: Sequence[str]) -> Block:
-        if isinstance(documents, str):
-            raise InputError("expected a list of documents, found one string; put it in a list")
         return self.parts.prompts.build(query, documents, self.conditioning)
 
     def _token_shares(self, block: Block) -> list[float]:
@@ -322,11 +339,20 @@ class BlockReranker:
         lengths = torch.tensor([len(ids) for ids in block.documents], device=mass.device)
         return _finite(self.readout.scores(mass, lengths))
 
-    def _mixed(self, scores: torch.Tensor, prior: Sequence[float] | None) -> NDArray[np.float32]:
+    def _placed(
+        self,
+        scores: torch.Tensor,
+        prior: Sequence[float] | None,
+        places: tuple[list[int], list[int]],
+    ) -> NDArray[np.float32]:
+        """The scores of a whole list from those of its documents with text."""
+        texts, blank = places
         if prior is not None and len(scores):
-            first_stage = torch.tensor(prior, dtype=torch.float32, device=scores.device)
+            found_with = [prior[at] for at in texts]
+            first_stage = torch.tensor(found_with, dtype=torch.float32, device=scores.device)
             scores = self.readout.with_prior(scores, first_stage)
-        found: NDArray[np.float32] = scores.float().cpu().numpy()
+        found = np.empty(len(texts) + len(blank), np.float32)
+        found[[*texts, *blank]] = with_others_below(scores.float().cpu().numpy(), len(found))
         return found
 
     def _priors(
@@ -347,21 +373,6 @@ class BlockReranker:
         return first_stage
 
 
-def check_first_stage(scores: Sequence[float]) -> None:
-    """Refuse scores that no order follows from.
-
-    Raises:
-        InputError: one is NaN or infinite.
-    """
-    finite = np.isfinite(np.asarray(scores, np.float64))
-    if not finite.all():
-        bad = int(np.flatnonzero(~finite)[0])
-        raise InputError(
-            f"expected finite first-stage scores, found NaN or infinity ({scores[bad]} for "
-            f"document {bad}); leave first_stage out, or correct it"
-        )
-
-
 def _finite(scores: torch.Tensor) -> torch.Tensor:
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).nonzero()[0, 0])
@@ -374,3 +385,7 @@ def _finite(scores: torch.Tensor) -> torch.Tensor:
 
 def _tokens(block: Block) -> int:
     return len(block.prefix) + len(block.query) + sum(map(len, block.documents))
+
+
+def _with_documents(block: Block, places: Sequence[int]) -> Block:
+    return replace(block, documents=[block.documents[at] for at in places])

@@ -12,9 +12,9 @@ import torch
 from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.attention import DocumentKeys
-from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker, check_first_stage
+from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker
 from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
-from tamis.retriever.reranker import with_others_below
+from tamis.retriever.reranker import check_first_stage, with_others_below, with_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +53,6 @@ class Cascade:
         Raises:
             InputError: first-stage scores are of another number than the documents, or not finite.
         """
-        if len(documents) <= self.best:
-            return self.reranker.score(query, documents, first_stage=first_stage)
         if first_stage is not None and len(first_stage) != len(documents):
             raise InputError(
                 f"expected {len(documents)} first-stage scores, found {len(first_stage)}; "
@@ -62,18 +60,27 @@ class Cascade:
             )
         if first_stage is not None:
             check_first_stage(first_stage)  # those that are not read have their say, too
-        order = np.argsort(-self._quick(query, documents, first_stage), kind="stable").tolist()
+        texts, blank = with_text(documents)
+        if len(texts) <= self.best:
+            return self.reranker.score(query, documents, first_stage=first_stage)
+        prior = None if first_stage is None else np.asarray(first_stage, np.float32)
+        quick = self._quick(
+            query, [documents[at] for at in texts], None if prior is None else prior[texts]
+        )
+        order = [texts[at] for at in np.argsort(-quick, kind="stable").tolist()]
         chosen = order[: self.best]
-        prior = None if first_stage is None else [first_stage[at] for at in chosen]
-        texts = [documents[at] for at in chosen]
-        best = self.reranker.score(query, texts, first_stage=prior)
+        best = self.reranker.score(
+            query,
+            [documents[at] for at in chosen],
+            first_stage=None if prior is None else prior[chosen].tolist(),
+        )
         scores = np.empty(len(documents), np.float32)
-        scores[order] = with_others_below(best, len(documents))
+        scores[[*order, *blank]] = with_others_below(best, len(documents))
         return scores
 
     @torch.inference_mode()
     def _quick(
-        self, query: str, documents: Sequence[str], first_stage: Sequence[float] | None
+        self, query: str, documents: Sequence[str], first_stage: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         """The scores of the first pass: no stored document is read."""
         at = self.store.find(documents)
@@ -86,7 +93,7 @@ class Cascade:
         if first_stage is None:
             return scores
         readout = self.reranker.parts.settings.readouts.get("none", SHARE)
-        prior = torch.tensor(first_stage, dtype=torch.float32)
+        prior = torch.from_numpy(first_stage)
         mixed: NDArray[np.float32] = readout.with_prior(torch.from_numpy(scores), prior).numpy()
         return mixed
 
@@ -157,4 +164,4 @@ def _joined(pieces: Sequence[DocumentKeys]) -> DocumentKeys:
         keys = torch.cat([piece.layers[layer][0] for piece in pieces])
         values = [value for piece in pieces if (value := piece.layers[layer][1]) is not None]
         layers[layer] = keys, torch.cat(values) if values else None
-    return DocumentKeys(bounds, layers)
+    return DocumentKeys(bounds, layers, np.concatenate([piece.blank for piece in pieces]))

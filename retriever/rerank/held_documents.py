@@ -85,6 +85,7 @@ class HeldQueries:
 
     Attributes:
         bounds: ``[documents + 1]`` int32, as `DocumentKeys`.
+        blank: ``[documents]`` bool, as `DocumentKeys`.
     """
 
     def __init__(self, backbone: Backbone, held: DocumentKeys, longest_query: int) -> None:
@@ -95,7 +96,7 @@ class HeldQueries:
             held: the documents.
             longest_query: tokens of a query's block, at most.
         """
-        self.bounds = held.bounds
+        self.bounds, self.blank = held.bounds, held.blank
         self._backbone = backbone
         self._held: DocumentKeys | RoomyKeys = held
         self._longest = -(-longest_query // STEP) * STEP

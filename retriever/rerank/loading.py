@@ -7,6 +7,7 @@ embedding matrix from the bundled encoder.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ import torch
 import xxhash
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoModel
-from transformers.utils import logging
 
 from tamis.index.errors import FormatError, MismatchError
-from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder
+from tamis.retriever.models.hugging_face_format import TOKENIZER_FILES
+from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_json
 from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
 from tamis.retriever.models.tokenizer import Tokenizer
-from tamis.retriever.models.weights import without_progress_bars
+from tamis.retriever.models.weights import fill, load_model
 from tamis.retriever.rerank.backbone import (
     CAUSAL,
     Backbone,
@@ -31,7 +32,13 @@ from tamis.retriever.rerank.backbone import (
     default_scoring_layer,
 )
 from tamis.retriever.rerank.layout import BlockSizes
-from tamis.retriever.rerank.prompt import DECODER, ENCODER, PromptBuilder, Template
+from tamis.retriever.rerank.prompt import (
+    DECODER,
+    ENCODER,
+    Conditioning,
+    PromptBuilder,
+    Template,
+)
 from tamis.retriever.rerank.readout import Readout  # noqa: TC001  msgspec reads annotations
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "reranker.json"
 SAMPLE = "embedding_sample.safetensors"
+CLASSIFIER = "ForSequenceClassification"
 BUNDLED_RERANKER = BUNDLED.with_name("reranker")
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 ENCODER_SIZES = BlockSizes()
@@ -70,7 +78,7 @@ class RerankerSettings:
     reads_from: int = 0
     sizes: BlockSizes | None = None
     template: Template | None = None
-    readouts: dict[str, Readout] = field(default_factory=dict)
+    readouts: dict[Conditioning, Readout] = field(default_factory=dict)
     shared_embeddings: float = 0.0
     null_query: str = ""
 
@@ -83,7 +91,8 @@ class LoadedReranker:
         backbone: the model up to its scoring layer.
         prompts: texts to blocks.
         settings: what the folder says.
-        fingerprint: changes with weights and settings.
+        fingerprint: changes with everything that a key depends on: weights, configuration, settings
+            and tokenizer.
     """
 
     backbone: Backbone
@@ -106,17 +115,17 @@ def load_reranker(name_or_path: str, device: torch.device, dtype: torch.dtype) -
     """
     folder = BUNDLED_RERANKER if name_or_path == DEFAULT else find_folder(name_or_path)
     settings = read_settings(folder)
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    check_architecture(config)
+    config = _read_config(folder)
     causal = CAUSAL[config.model_type]
     sizes = settings.sizes or (DECODER_SIZES if causal else ENCODER_SIZES)
     check_positions(config, sizes)
+    _check_heads(settings, int(config.num_attention_heads), folder)
     layer = settings.scoring_layer
     layer = default_scoring_layer(config) if layer is None else layer
-    if layer >= config.num_hidden_layers:
+    if not 0 <= layer < config.num_hidden_layers:
         raise FormatError(
-            f"{folder / SETTINGS}: expected a scoring_layer below {config.num_hidden_layers}, "
-            f"found {layer}"
+            f"{folder / SETTINGS}: expected a scoring_layer from 0 to "
+            f"{config.num_hidden_layers - 1}, found {layer}; correct the file"
         )
     config.num_hidden_layers = layer + 1  # later layers never run
     model = _model(folder, config, settings, dtype)
@@ -124,7 +133,47 @@ def load_reranker(name_or_path: str, device: torch.device, dtype: torch.dtype) -
     template = settings.template or (DECODER if causal else ENCODER)
     prompts = PromptBuilder(Tokenizer.load(tokens, sizes.positions).backend, template, sizes)
     backbone = Backbone(model.to(device).eval(), layer, settings.reads_from)
-    return LoadedReranker(backbone, prompts, settings, _fingerprint(folder))
+    return LoadedReranker(backbone, prompts, settings, _fingerprint(folder, tokens))
+
+
+def _read_config(folder: Path) -> Any:  # noqa: ANN401  any Hugging Face configuration
+    """The configuration of a model that can be read; what else a folder may hold is refused."""
+    if (folder / "adapter_config.json").is_file():
+        raise FormatError(
+            f"{folder}: expected a whole model, found a PEFT adapter; merge it into its base with "
+            "peft's merge_and_unload, and save the result"
+        )
+    read = read_json(folder / "config.json")
+    stated = read if isinstance(read, dict) else {}
+    check_architecture(stated.get("model_type"))
+    for name in stated.get("architectures") or ():
+        if name.endswith(CLASSIFIER) and not (folder / SETTINGS).is_file():
+            raise FormatError(
+                f"{folder}: expected a model without a task's head, found {name}: its classifier "
+                f"is not run here, and attention alone ranks otherwise; use its base model, or "
+                f"say in {SETTINGS} how to read it"
+            )
+    if stated.get("quantization_config"):
+        raise FormatError(
+            f"{folder / 'config.json'}: expected weights as they were trained, found "
+            "quantization_config; use the model that was quantised"
+        )
+    try:
+        return AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # one clear line for the library's many ways to fail
+        raise FormatError(
+            f"{folder / 'config.json'}: expected the configuration of a model, found none "
+            f"({' '.join(str(error).split())[:200]}); copy the file from the model's source"
+        ) from error
+
+
+def _check_heads(settings: RerankerSettings, heads: int, folder: Path) -> None:
+    for name, readout in settings.readouts.items():
+        if readout.heads is not None and len(readout.heads) != heads:
+            raise FormatError(
+                f"{folder / SETTINGS}: expected {heads} head weights in readouts.{name}, one a "
+                f"head of the model, found {len(readout.heads)}; correct the file"
+            )
 
 
 def read_settings(folder: Path) -> RerankerSettings:
@@ -174,26 +223,7 @@ def _model(
 ) -> Any:  # noqa: ANN401  any Hugging Face model
     if settings.shared_embeddings:
         return _bundled_model(folder, config, settings.shared_embeddings, dtype)
-    reports: Any = logging  # untyped
-    level = reports.get_verbosity()
-    reports.set_verbosity_error()  # layers after the scoring layer are left out on purpose
-    try:
-        with without_progress_bars():
-            return AutoModel.from_pretrained(
-                str(folder),
-                config=config,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-    except OSError as error:
-        raise FormatError(
-            f"{folder}: expected a model in safetensors, found none ({error}); "
-            "save it with save_pretrained"
-        ) from error
-    finally:
-        reports.set_verbosity(level)
+    return load_model(AutoModel, folder, dtype, config).model
 
 
 def _bundled_model(folder: Path, config: Any, most: float, dtype: torch.dtype) -> Any:  # noqa: ANN401
@@ -210,14 +240,13 @@ def _bundled_model(folder: Path, config: Any, most: float, dtype: torch.dtype) -
     kind: Any = AutoModel
     model = kind.from_config(config, add_pooling_layer=False)
     strip_scoring_layer(model)
-    tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
+    unknown = sorted(set(weights) - set(model.state_dict()))
+    if unknown:
         raise FormatError(
-            f"{folder}: expected the weights of its config.json, found others ({error}); "
-            "copy the folder anew"
-        ) from error
+            f"{folder}: expected the weights of its config.json, found {', '.join(unknown[:3])} "
+            f"beside them ({len(unknown)}); copy the folder from its source"
+        )
+    fill(model, {name: torch.from_numpy(weight) for name, weight in weights.items()}, folder)
     return model.to(dtype)
 
 
@@ -229,11 +258,23 @@ def strip_scoring_layer(model: Any) -> None:  # noqa: ANN401  a BERT model
         setattr(part, name, torch.nn.Identity())
 
 
-def _fingerprint(folder: Path) -> str:
+def _fingerprint(folder: Path, tokens: Path) -> str:
+    """A hash of the files that decide a key.
+
+    Args:
+        folder: of the reranker.
+        tokens: the folder that its tokenizer, and perhaps its embedding matrix, come from.
+    """
+    own = [*sorted(folder.glob("*.safetensors")), folder / "config.json", folder / SETTINGS]
+    shared = [] if tokens == folder else [tokens / "model.safetensors"]
     digest = xxhash.xxh3_64()
-    for path in [*sorted(folder.glob("*.safetensors")), folder / SETTINGS]:
+    for path in (*own, *shared, *(tokens / name for name in TOKENIZER_FILES)):
         if path.is_file():
-            with path.open("rb") as file:
-                while piece := file.read(1 << 22):
-                    digest.update(piece)
+            digest.update(file_digest(path))
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """The hash of a file's bytes, 8 bytes of xxh3."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_64).digest()

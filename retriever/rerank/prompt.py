@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.layout import Block, BlockSizes
+from tamis.retriever.reranker import check_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,10 +102,14 @@ class PromptBuilder:
 
         Args:
             query: may be empty.
-            documents: may be empty, and may hold empty texts.
+            documents: texts, see `with_text`; may be empty, and may hold empty ones.
             conditioning: "query" puts the query into the prefix, "none" leaves documents
                 independent of it.
+
+        Raises:
+            InputError: the query is no text.
         """
+        check_text(query, "the query")
         ids = self.ids([query, *documents])
         return self.build_from_ids(ids[0], ids[1:], conditioning)
 
@@ -135,19 +140,12 @@ class PromptBuilder:
         return _fill(self._document, ids, self.sizes.document)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of texts alone, whatever they hold, as many as the longest block takes.
-
-        Raises:
-            InputError: one is no text, or holds half a character (a lone surrogate).
-        """
+        """Ids of texts alone, whatever they hold, as many as the longest block takes."""
         most = max(self.sizes.prefix, self.sizes.document, self.sizes.query)
         found: list[list[int]] = []
         for some in _portions(texts):
             check_for_interrupts()
-            try:
-                encodings = self._texts.encode_batch_fast(list(some), add_special_tokens=False)
-            except TypeError as error:
-                raise InputError(_no_text(texts)) from error
+            encodings = self._texts.encode_batch_fast(list(some), add_special_tokens=False)
             found += [encoding.ids[:most] for encoding in encodings]
         return found
 
@@ -196,23 +194,12 @@ def _portions(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Texts in their order, few enough at once: tokens take a hundred times as much memory."""
     first = characters = 0
     for number, text in enumerate(texts):
-        size = len(text) if isinstance(text, str) else 0
+        size = len(text)
         if characters and characters + size > CHARACTERS_AT_ONCE:
             yield texts[first:number]
             first, characters = number, 0
         characters += size
     yield texts[first:]
-
-
-def _no_text(texts: Sequence[object]) -> str:
-    """Which of the texts the tokenizer did not take."""
-    for number, text in enumerate(texts):
-        name = "the query" if number == 0 else f"document {number - 1}"
-        if not isinstance(text, str):
-            return f"expected a text as {name}, found {type(text).__name__}; give strings"
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            return f"expected {name} to be Unicode, found half a surrogate pair; decode it anew"
-    return "expected texts, found something that the tokenizer does not take"
 
 
 def _copy(backend: Any) -> Any:  # noqa: ANN401  tokenizers has no types

@@ -24,6 +24,8 @@ import xxhash
 
 from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
 from tamis.retriever.rerank.attention import DocumentKeys
+from tamis.retriever.rerank.loading import file_digest
+from tamis.retriever.reranker import with_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -111,7 +113,7 @@ class DocumentStore:
         keep_every: int = 1,
         bits: int = 8,
     ) -> DocumentStore:
-        """Compute and write the keys of documents, each text once.
+        """Compute and write the keys of documents that have text, each text once.
 
         A store that is there already is replaced when the new one is finished.
 
@@ -207,7 +209,7 @@ class DocumentStore:
         for number, layer in enumerate(self.settings.layers):
             last = number == len(self.settings.layers) - 1
             layers[layer] = (parts[:, 2 * number], None if last else parts[:, 2 * number + 1])
-        return DocumentKeys(bounds, layers)
+        return DocumentKeys(bounds, layers, np.zeros(len(at), bool))
 
 
 class _Writer:
@@ -271,7 +273,7 @@ def _computed(
     batch: list[str] = []
     for text in texts:
         digest = _digest(text)
-        if digest not in seen:
+        if digest not in seen and with_text([text])[0]:
             seen.add(digest)
             batch.append(text)
         if len(batch) == DOCUMENTS_AT_ONCE:
@@ -333,8 +335,4 @@ def _from_nibbles(packed: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(path: Path) -> str:
-    digest = xxhash.xxh3_64()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
-    return digest.hexdigest()
+    return file_digest(path).hex()

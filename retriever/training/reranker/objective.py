@@ -12,14 +12,16 @@ from tamis.retriever.rerank.readout import Readout
 
 if TYPE_CHECKING:
     from tamis.retriever.rerank.layout import BlockLayout
+    from tamis.retriever.rerank.prompt import Conditioning
 
 
 class LearnedReadout(nn.Module):
     """The parameters of a `Readout` of head weights, one set a conditioning."""
 
-    def __init__(self, heads: int, start: float, conditionings: tuple[str, ...]) -> None:
+    def __init__(self, heads: int, start: float, conditionings: tuple[Conditioning, ...]) -> None:
         """Begin with equal weights ``start`` and with the mean over a document's tokens."""
         super().__init__()
+        self.conditionings = conditionings
         self.heads = nn.ParameterDict(
             {name: nn.Parameter(torch.full((heads,), start)) for name in conditionings}
         )
@@ -48,11 +50,11 @@ class LearnedReadout(nn.Module):
         found: torch.Tensor = scores - self.length[conditioning] * heads.sum() * lengths.log()
         return found
 
-    def settings(self) -> dict[str, Readout]:
+    def settings(self) -> dict[Conditioning, Readout]:
         """What `reranker.json` stores."""
         return {
-            name: Readout(tuple(heads.tolist()), float(self.length[name].item()))
-            for name, heads in self.heads.items()
+            name: Readout(tuple(self.heads[name].tolist()), float(self.length[name].item()))
+            for name in self.conditionings
         }
 
 
