@@ -216,7 +216,9 @@ class Editor:
             vectors = SparseVectors.from_dicts(rows, self.writer.vocab_size)
             ids = [passage.doc_id for passage in passages]
             gone = [old for doc_id in ids for old in present_chunks(doc_id, self.writer.has)]
-            place = self.writer.stage([passage.record() for passage in passages], vectors, gone)
+            place = self.writer.stage(
+                [passage.record() for passage in passages], vectors, gone, given=True
+            )
         self.writer.wait(place, wait)
 
     def _check_term(self, name: str) -> None:
@@ -317,7 +319,9 @@ class Editor:
         with self.writer.words_held(), short_turns():
             vectors = self._joined(texts, learned)
             gone = [old for parent in parents for old in present_chunks(parent, self.writer.has)]
-            place = self.writer.stage([passage.record() for passage in chunk], vectors, gone)
+            place = self.writer.stage(
+                [passage.record() for passage in chunk], vectors, gone, given=False
+            )
         self.writer.wait(place, wait)
 
     def _divided(self, documents: Sequence[Passage]) -> Iterable[Passage]:

@@ -11,10 +11,13 @@ import orjson
 
 from tamis.index.files.progress import Progress, silent
 from tamis.index.generations.manifest import BUILD
+from tamis.index.generations.parts import Origin
+from tamis.index.generations.settings import LexicalSettings  # noqa: TC001  msgspec reads it
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.revision import Revised
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
+from tamis.retriever.origins import Recognition
 from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.types import content_of
 from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, saturate
@@ -22,8 +25,11 @@ from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from tamis.index.files.storage import Storage
     from tamis.index.generations.part_writer import Rows
+    from tamis.index.segment.dictionary import Dictionary
     from tamis.index.writing.writer import CollectionWriter
 
 
@@ -31,87 +37,132 @@ def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
     """Rebuild a collection as `index_corpus` would build it of the documents it holds.
 
     One segment without deleted documents; words that no document holds are forgotten, and the
-    average length is measured anew. Nothing is encoded again. Others' writes wait meanwhile;
-    searches do not.
+    average length is measured anew. Nothing is encoded again, and vectors that documents brought
+    stay as they are. Others' writes wait meanwhile; searches do not.
     """
-    recorded = writer.settings.lexical
-    if recorded is None or writer.dictionary is None:
+    made = writer.settings.lexical
+    if made is None or writer.dictionary is None:
         writer.optimize(progress or silent)
         return
-    renewal = Renewal(LexicalConfig.of(recorded), writer.dictionary.first_term)
-    writer.rewrite(renewal, progress or silent)
+    writer.rewrite(Renewal(made), progress or silent)
 
 
 class Renewal(msgspec.Struct, frozen=True):
     """Counts the words of all documents anew; a `Revision`.
 
     Attributes:
-        lexical: how words are made and weighed.
-        first_term: terms below are learned, and kept.
+        made: how the present words were made and weighed.
     """
 
-    lexical: LexicalConfig
-    first_term: int
+    made: LexicalSettings
 
-    def revise(self, rows: Rows, storage: Storage, progress: Progress) -> Revised:
+    def revise(
+        self, rows: Rows, words: Dictionary, storage: Storage, progress: Progress
+    ) -> Revised:
         """The documents' learned terms as they are, and their words with new numbers and weights.
 
         Args:
             rows: the documents.
+            words: the present ones.
             storage: of their collection's folder.
             progress: told of the documents whose words are counted.
         """
-        analyzer, words = Analyzer(self.lexical), DictionaryWriter(self.first_term)
-        texts = _texts(rows.told_to(progress))
-        total = _count(texts, WordCounter(analyzer, words), storage)
-        average, dictionary = total / max(rows.count, 1), words.dictionary()
-        recorded = lexical_settings(self.lexical, dictionary, average, analyzer.words_cut)
+        counting = _Counting(self.made, words, storage)
+        counting.take_all(rows.told_to(progress))
+        found, config = counting.words.dictionary(), counting.config
+        average, vocab_size = counting.average_length, max(found.vocab_size, 1)
+        recorded = lexical_settings(config, found, average, counting.analyzer.words_cut)
 
         def batches() -> Iterator[SparseVectors]:
-            counts = _counted(rows.count, storage)
-            weighed = (saturate(chunk, average, self.lexical) for chunk in counts)
-            return self._joined(rows, weighed, max(dictionary.vocab_size, 1))
+            learned = _chunks(batch.below(words.first_term) for batch in rows.batches())
+            for number, kept in enumerate(learned):
+                weighed = saturate(counting.counts(number), average, config)
+                both = SparseVectors.join(weighed, counting.brought(number), vocab_size)
+                left = kept if words.first_term else SparseVectors.empty(1, len(kept))
+                yield SparseVectors.join(left, both, vocab_size)
 
-        return Revised(batches, dictionary, recorded)
-
-    def _joined(
-        self, rows: Rows, words: Iterable[SparseVectors], vocab_size: int
-    ) -> Iterator[SparseVectors]:
-        """The vectors of both channels, chunk by chunk."""
-        learned = _rechunked(rows.batches(), self.first_term)
-        for chunk in words:
-            kept = next(learned) if self.first_term else SparseVectors.empty(1, len(chunk))
-            yield SparseVectors.join(kept, chunk, vocab_size)
+        return Revised(batches, np.concatenate(counting.origins), found, recorded)
 
 
-def _texts(rows: Rows) -> Iterator[list[str]]:
-    """The texts of all documents, chunk by chunk."""
-    stream = map(content_of, map(orjson.loads, rows.records()))
-    while chunk := list(islice(stream, CHUNK_DOCUMENTS)):
-        yield chunk
+class _Counting:
+    """Counts the words of documents anew, and keeps the words of vectors that they brought.
+
+    Attributes:
+        words: those that documents hold.
+        origins: of the vectors, chunk by chunk.
+    """
+
+    def __init__(self, made: LexicalSettings, present: Dictionary, storage: Storage) -> None:
+        self.config = LexicalConfig.of(made)
+        self.analyzer = Analyzer(self.config)
+        self.words = DictionaryWriter(present.first_term)
+        self.origins = [np.zeros(0, np.uint8)]
+        self._counter = WordCounter(self.analyzer, self.words)
+        self._recognition = Recognition(made, present)
+        self._present = present
+        self._storage = storage
+        self._total = self._documents = 0
+
+    @property
+    def average_length(self) -> float:
+        """Words of a document; 0 where there are none."""
+        return self._total / max(self._documents, 1)
+
+    def take_all(self, rows: Rows) -> None:
+        """Take all documents; their vectors are read where not all are made of texts."""
+        origins, texts = rows.origins(), map(content_of, map(orjson.loads, rows.records()))
+        vectors = _chunks(rows.batches()) if origins.any() else None
+        for number, first in enumerate(range(0, rows.count, CHUNK_DOCUMENTS)):
+            of_these = origins[first : first + CHUNK_DOCUMENTS]
+            chunk = list(islice(texts, len(of_these)))
+            self._take(number, chunk, of_these, next(vectors) if vectors is not None else None)
+
+    def _take(
+        self,
+        number: int,
+        texts: list[str],
+        origins: NDArray[np.uint8],
+        vectors: SparseVectors | None,
+    ) -> None:
+        given = self._recognition.given(texts, origins, vectors)
+        counted = ("" if brought else text for text, brought in zip(texts, given, strict=True))
+        counts = self._counter.count(counted)
+        self._total += int(counts.weights.sum(dtype=np.float64))
+        self._documents += len(texts)
+        self._storage.write(_name("counts", number), counts.to_bytes())
+        if vectors is not None and given.any():
+            words = np.repeat(given, np.diff(vectors.offsets))
+            words &= vectors.terms >= self._present.first_term
+            self._keep(number, vectors.where(words, vectors.terms, vectors.vocab_size))
+        self.origins.append(np.where(given, Origin.GIVEN, Origin.TEXT).astype(np.uint8))
+
+    def _keep(self, number: int, brought: SparseVectors) -> None:
+        """Keep words that documents brought, by their new numbers."""
+        terms, places = np.unique(brought.terms, return_inverse=True)
+        words = self.words.add(map(self._present.word, terms.tolist()))[places]
+        order = np.lexsort((words, np.repeat(np.arange(len(brought)), np.diff(brought.offsets))))
+        vectors = SparseVectors(
+            brought.offsets, words[order], brought.weights[order], max(self.words.vocab_size, 1)
+        )
+        self.words.count_documents(vectors.terms)
+        self._storage.write(_name("brought", number), vectors.to_bytes())
+
+    def counts(self, number: int) -> SparseVectors:
+        """The words of a chunk's texts and how often each comes."""
+        return SparseVectors.load(self._storage.path(_name("counts", number)))
+
+    def brought(self, number: int) -> SparseVectors:
+        """The words that a chunk's documents brought, with their weights."""
+        if self._storage.exists(_name("brought", number)):
+            return SparseVectors.load(self._storage.path(_name("brought", number)))
+        return SparseVectors.empty(1, self.origins[number + 1].size)
 
 
-def _count(texts: Iterable[list[str]], counter: WordCounter, storage: Storage) -> int:
-    """Keep the counts of each chunk's words; how many words there are in all."""
-    words = 0
-    for number, chunk in enumerate(texts):
-        counts = counter.count(chunk)
-        words += int(counts.weights.sum(dtype=np.float64))
-        storage.write(_counts_name(number), counts.to_bytes())
-    return words
-
-
-def _counted(documents: int, storage: Storage) -> Iterator[SparseVectors]:
-    """What `_count` kept."""
-    for number in range(-(-documents // CHUNK_DOCUMENTS)):
-        yield SparseVectors.load(storage.path(_counts_name(number)))
-
-
-def _rechunked(batches: Iterable[SparseVectors], first_term: int) -> Iterator[SparseVectors]:
-    """The learned terms of all rows, `CHUNK_DOCUMENTS` at a time."""
+def _chunks(batches: Iterable[SparseVectors]) -> Iterator[SparseVectors]:
+    """The rows of all batches, `CHUNK_DOCUMENTS` at a time."""
     held: list[SparseVectors] = []
     for batch in batches:
-        held.append(batch.below(first_term))
+        held.append(batch)
         rows = SparseVectors.concatenate(held)
         whole = len(rows) // CHUNK_DOCUMENTS * CHUNK_DOCUMENTS
         for first in range(0, whole, CHUNK_DOCUMENTS):
@@ -121,5 +172,5 @@ def _rechunked(batches: Iterable[SparseVectors], first_term: int) -> Iterator[Sp
         yield held[0]
 
 
-def _counts_name(number: int) -> str:
-    return f"{BUILD}/words-{number:06}.safetensors"
+def _name(what: str, number: int) -> str:
+    return f"{BUILD}/{what}-{number:06}.safetensors"

@@ -48,6 +48,7 @@ class SegmentEntry:
         deleted: how many of them are deleted.
         deletions: the file with one bit a document, set where it is deleted; None without any.
         compact: whether it numbers its terms itself; then ``terms.ids`` gives the collection's.
+        tells_origins: whether it says where vectors come from; segments of formats before 3 do not.
         calibration: which knobs reach which recall.
     """
 
@@ -56,6 +57,7 @@ class SegmentEntry:
     deleted: int = 0
     deletions: str | None = None
     compact: bool = False
+    tells_origins: bool = False
     calibration: Calibration = field(default_factory=Calibration)
 
     @property

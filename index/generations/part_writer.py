@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from tamis.index.errors import InputError
 from tamis.index.files.array_file import write_arrays
 from tamis.index.generations.manifest import SegmentEntry
-from tamis.index.generations.parts import local, own_terms
+from tamis.index.generations.parts import ORIGINS, local, own_terms
 from tamis.index.segment.builder import TERM_IDS, write_segment
 from tamis.index.segment.calibration import calibrate
 from tamis.index.segment.columns import columns_of, write_columns
@@ -19,6 +21,8 @@ from tamis.index.segment.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.progress import Progress
@@ -38,12 +42,14 @@ class Rows:
         ids: their ids.
         records: their records as JSON.
         batches: their vectors over the collection's terms.
+        origins: ``[count]``, the `Origin` of each vector.
     """
 
     count: int
     ids: Callable[[], Iterable[str]]
     records: Callable[[], Iterable[bytes]]
     batches: Callable[[], Iterable[SparseVectors]]
+    origins: Callable[[], NDArray[np.uint8]]
 
     def then(self, more: Rows) -> Rows:
         """These documents, and others after them."""
@@ -52,6 +58,7 @@ class Rows:
             lambda: chain(self.ids(), more.ids()),
             lambda: chain(self.records(), more.records()),
             lambda: chain(self.batches(), more.batches()),
+            lambda: np.concatenate([self.origins(), more.origins()]),
         )
 
     def told_to(self, progress: Progress) -> Rows:
@@ -150,6 +157,9 @@ def write_part(
             for doc_id, record in zip(rows.ids(), rows.records(), strict=True):
                 texts.append_encoded(doc_id, record)
         vectors = write_segment(storage, folder, rows.batches, vocab_size, precision)
+        origins = rows.origins()
+        if origins.any():
+            vectors |= write_arrays(storage, f"{folder}/", {ORIGINS: origins})
     files = texts.files | vectors
     return finished_part(storage, folder, files, precision), files
 
@@ -173,7 +183,7 @@ def finished_part(
     """
     storage.sync_folder(folder)
     count = files[f"{folder}/ids.docs"].shape[0]  # type: ignore[index]
-    entry = SegmentEntry(folder, count, compact=f"{folder}/{TERM_IDS}" in files)
+    entry = SegmentEntry(folder, count, compact=f"{folder}/{TERM_IDS}" in files, tells_origins=True)
     segment = Segment(storage, folder, files, count, precision)
     if sample is not None:
         terms = own_terms(storage, entry, files)

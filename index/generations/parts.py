@@ -7,6 +7,7 @@ its documents are deleted, and their first number, belong to the generation (`Pa
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +36,17 @@ if TYPE_CHECKING:
     from tamis.index.segment.loops.arrays import Knobs
     from tamis.index.segment.quantize import Precision
     from tamis.index.vectors import SparseVectors
+
+
+ORIGINS = "records.origins"  # of each document, an `Origin`; missing where all are of the text
+
+
+class Origin(IntEnum):
+    """Where the vector of a document comes from."""
+
+    TEXT = 0  # made of the document's text, and made anew when words change
+    GIVEN = 1  # brought by the document, and kept as it is
+    UNKNOWN = 2  # not told, as in formats before 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +173,14 @@ class Part:
         if self.live is None:
             return np.arange(self.entry.documents)
         return np.flatnonzero(self.live)
+
+    def origins(self) -> NDArray[np.uint8]:
+        """``[documents]``, the `Origin` of each vector."""
+        file = self.stored.files.get(f"{self.entry.name}/{ORIGINS}")
+        if file is not None:
+            return map_array(self.stored.storage, f"{self.entry.name}/{ORIGINS}", file)
+        of_all = Origin.TEXT if self.entry.tells_origins else Origin.UNKNOWN
+        return np.full(self.entry.documents, of_all, np.uint8)
 
     def doc(self, doc_id: str) -> int | None:
         """The document of an id, or None when there is none or it is deleted."""

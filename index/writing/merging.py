@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tamis.index.generations.part_writer import Rows
 from tamis.index.writing.pending import BATCH_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from tamis.index.generations.manifest import SegmentEntry
     from tamis.index.generations.parts import Part
@@ -88,4 +92,8 @@ def rows_of(parts: Sequence[Part], vocab_size: int, columns: Mapping[str, Column
             for first in range(0, part.live_docs.size, BATCH_ROWS):
                 yield part.rows(part.live_docs[first : first + BATCH_ROWS], vocab_size)
 
-    return Rows(sum(part.live_docs.size for part in parts), ids, records, batches)
+    def origins() -> NDArray[np.uint8]:
+        every = [part.origins()[part.live_docs] for part in parts]
+        return np.concatenate([np.zeros(0, np.uint8), *every])
+
+    return Rows(sum(part.live_docs.size for part in parts), ids, records, batches, origins)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from tamis.index.errors import FormatError, InputError, MismatchError
+from tamis.index.generations.parts import Origin
 from tamis.index.segment.columns import Column
 from tamis.index.segment.documents import encode_record
 from tamis.index.segment.identifiers import check_id
@@ -19,11 +20,14 @@ from tamis.index.vectors import SparseVectors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from tamis.index.segment.columns import ColumnType
 
 BATCH_ROWS = 4096  # rows of a batch that a segment is built from
 MOST_BYTES = 64 << 20  # held in memory
 OVERHEAD_BYTES = 200  # of one id in memory, about
+_ORIGIN = {True: Origin.GIVEN, False: Origin.TEXT, None: Origin.UNKNOWN}
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True):
@@ -38,6 +42,8 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
         terms: their terms, int32.
         weights: their weights, float32.
         vocab_size: number of terms there are after it.
+        given: whether the documents brought their vectors, which no text is to replace; None in
+            logs of formats before 3, which do not say.
     """
 
     words: list[str]
@@ -48,6 +54,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
     terms: bytes
     weights: bytes
     vocab_size: int
+    given: bool | None = None
 
     @staticmethod
     def of(
@@ -56,6 +63,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
         ids: Sequence[str],
         records: Sequence[bytes],
         vectors: SparseVectors,
+        given: bool,
     ) -> Write:
         """A write of these documents and deletions."""
         return Write(
@@ -67,6 +75,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
             vectors.terms.astype("<i4").tobytes(),
             vectors.weights.astype("<f4").tobytes(),
             vectors.vocab_size,
+            given,
         )
 
     def vectors(self) -> SparseVectors:
@@ -142,6 +151,7 @@ class Pending:
         self._rows: dict[str, int | None] = {}  # its row among all; None: deleted
         self._records: list[bytes] = []
         self._vectors: list[SparseVectors] = []
+        self._origins = bytearray()
         self.size_bytes = 0
 
     def __bool__(self) -> bool:
@@ -161,6 +171,7 @@ class Pending:
             self._rows[doc_id] = row
         self._records += write.records
         self._vectors.append(write.vectors())
+        self._origins += bytes([_ORIGIN[write.given]]) * len(write.ids)
         self.size_bytes += sum(map(len, write.records)) + len(write.terms) + len(write.weights)
         self.size_bytes += OVERHEAD_BYTES * (len(write.ids) + len(write.deleted))
 
@@ -185,6 +196,13 @@ class Pending:
     def batches(self, vocab_size: int) -> Iterator[SparseVectors]:
         """Their vectors over ``vocab_size`` terms."""
         every = SparseVectors.concatenate([part.over(vocab_size) for part in self._vectors])
-        rows = np.array([row for row in self._rows.values() if row is not None], np.int64)
+        rows = self._row_numbers()
         for first in range(0, rows.size, BATCH_ROWS):
             yield every.take(rows[first : first + BATCH_ROWS])
+
+    def origins(self) -> NDArray[np.uint8]:
+        """Where their vectors come from, an `Origin` each."""
+        return np.frombuffer(bytes(self._origins), np.uint8)[self._row_numbers()]
+
+    def _row_numbers(self) -> NDArray[np.int64]:
+        return np.array([row for row in self._rows.values() if row is not None], np.int64)

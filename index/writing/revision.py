@@ -14,6 +14,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tamis.index.files.progress import Progress
     from tamis.index.files.storage import Storage
     from tamis.index.generations.part_writer import Rows
@@ -28,11 +31,13 @@ class Revised:
 
     Attributes:
         batches: the documents' vectors over the new words, the same at each call.
+        origins: ``[documents]``, the `Origin` of each vector.
         dictionary: the words in place of the present ones, with their frequencies.
         lexical: how they were made, in place of what is recorded.
     """
 
     batches: Callable[[], Iterable[SparseVectors]]
+    origins: NDArray[np.uint8]
     dictionary: Dictionary
     lexical: LexicalSettings
 
@@ -40,11 +45,14 @@ class Revised:
 class Revision(Protocol):
     """A ``msgspec.Struct`` of a module that can be imported: it is sent as its fields."""
 
-    def revise(self, rows: Rows, storage: Storage, progress: Progress) -> Revised:
+    def revise(
+        self, rows: Rows, words: Dictionary, storage: Storage, progress: Progress
+    ) -> Revised:
         """Work out what takes the place of the documents' vectors.
 
         Args:
             rows: the documents as they are.
+            words: the present ones.
             storage: of the collection's folder, where `BUILD` is there to be used.
             progress: told how far the work has come.
         """

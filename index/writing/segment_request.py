@@ -20,10 +20,11 @@ from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads
 from tamis.index.files.progress import silent
 from tamis.index.files.storage import RESTORE, Storage
 from tamis.index.files.wal import log_name, read_log
-from tamis.index.generations.manifest import BUILD, SegmentEntry
+from tamis.index.generations.manifest import BUILD, SegmentEntry, read_current
 from tamis.index.generations.part_writer import Rows, write_part
 from tamis.index.generations.parts import Part, Stored
 from tamis.index.generations.settings import LexicalSettings  # noqa: TC001  msgspec reads it
+from tamis.index.generations.words import open_dictionary
 from tamis.index.segment.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
 from tamis.index.segment.quantize import Precision  # noqa: TC001
 from tamis.index.writing.merging import rows_of
@@ -88,7 +89,9 @@ class SegmentOrder:
         if pending is None:
             return rows
         batches = partial(pending.batches, self.vocab_size)
-        return rows.then(Rows(len(pending.ids()), pending.ids, pending.records, batches))
+        return rows.then(
+            Rows(len(pending.ids()), pending.ids, pending.records, batches, pending.origins)
+        )
 
 
 def carry_out(order: SegmentOrder, storage: Storage, progress: Progress = silent) -> Written:
@@ -113,10 +116,13 @@ def _revised(
     """Write the segment with the vectors, and the dictionary, that a revision gives."""
     storage.make_folder(BUILD)
     try:
-        found = revision.revise(order.rows(), storage, progress)
+        present = open_dictionary(storage, read_current(storage).files)
+        assert present is not None, "a collection without words has nothing to revise"
+        found = revision.revise(order.rows(), present, storage, progress)
         with storage.together():
             words = write_arrays(storage, order.words, found.dictionary.arrays())
-        rows = replace(order.rows(), batches=found.batches).told_to(progress)
+        rows = replace(order.rows(), batches=found.batches, origins=lambda: found.origins)
+        rows = rows.told_to(progress)
         vocab_size = max(found.dictionary.vocab_size, 1)
         entry, files = write_part(
             storage, order.folder, rows, vocab_size, order.precision, order.columns

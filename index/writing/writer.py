@@ -211,15 +211,28 @@ class CollectionWriter(Closing):
             StoppedError: the disk has failed.
         """
         check_wait(wait)
-        self.wait(self.stage(records, vectors), wait)
+        self.wait(self.stage(records, vectors, given=True), wait)
 
     def stage(
-        self, records: Sequence[Mapping[str, Any]], vectors: SparseVectors, gone: Sequence[str] = ()
+        self,
+        records: Sequence[Mapping[str, Any]],
+        vectors: SparseVectors,
+        gone: Sequence[str] = (),
+        *,
+        given: bool,
     ) -> Place:
-        """Begin a `put`, which `wait` ends, and which removes the ids ``gone`` in the same step."""
+        """Begin a `put`, which `wait` ends.
+
+        Args:
+            records: as for `put`.
+            vectors: as for `put`.
+            gone: ids that are removed in the same step.
+            given: whether the vectors came with the documents; `rewrite` makes anew those that
+                were made of their texts alone.
+        """
         ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
         with self.words_held():
-            return self._append(gone, ids, encoded, vectors)
+            return self._append(gone, ids, encoded, vectors, given)
 
     def wait(self, place: Place, wait: Wait) -> None:
         """Wait for what `stage` began. Holding the words meanwhile would be a deadlock."""
@@ -262,7 +275,7 @@ class CollectionWriter(Closing):
                         "use `put` to replace documents"
                     )
                 seen.add(doc_id)
-            place = self._append([], ids, encoded, vectors)
+            place = self._append([], ids, encoded, vectors, given=True)
         self.wait(place, wait)
 
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
@@ -271,7 +284,7 @@ class CollectionWriter(Closing):
         with self._mutex:
             found = [doc_id for doc_id in dict.fromkeys(ids) if self.has(doc_id)]
             if found:
-                place = self._append(found, [], [], SparseVectors.empty(self.vocab_size))
+                place = self._append(found, [], [], SparseVectors.empty(self.vocab_size), False)
             else:
                 place = Place(self._log, self._log.size_bytes)  # of what says they are not there
         self.wait(place, wait)
@@ -399,9 +412,10 @@ class CollectionWriter(Closing):
         ids: Sequence[str],
         records: Sequence[bytes],
         vectors: SparseVectors,
+        given: bool,
     ) -> Place:
         """Put a write into the log and among the pending ones, its new words with it."""
-        write = Write.of(self._words.to_log(), deleted, ids, records, vectors)
+        write = Write.of(self._words.to_log(), deleted, ids, records, vectors, given)
         end = self._log.append(write.encoded())
         self._words.logged(len(write.words))
         self._pending.apply(write)

@@ -87,7 +87,7 @@ def entry_of(dictionary, doc_id, version):
 class Forgetting(msgspec.Struct):
     """A revision that forgets the words that no document holds."""
 
-    def revise(self, rows, storage, progress):
+    def revise(self, rows, words, storage, progress):
         words, found = DictionaryWriter(LEARNED), []
         for each in map(orjson.loads, rows.told_to(progress).records()):
             found.append(entry_of(words, each["_id"], each["version"]))
@@ -99,7 +99,7 @@ class Forgetting(msgspec.Struct):
         def batches():
             return [SparseVectors.load(storage.path(f"{BUILD}/vectors"))]
 
-        return Revised(batches, dictionary, recorded(dictionary))
+        return Revised(batches, rows.origins(), dictionary, recorded(dictionary))
 
 
 def record(doc_id, version):
@@ -109,7 +109,7 @@ def record(doc_id, version):
 def put(writer, documents, wait="durable"):
     with writer.words_held():
         vectors = vectors_of(writer, documents)
-        place = writer.stage([record(*document) for document in documents], vectors)
+        place = writer.stage([record(*document) for document in documents], vectors, given=False)
     writer.wait(place, wait)
 
 

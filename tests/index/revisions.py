@@ -15,8 +15,8 @@ class Failing(msgspec.Struct):
 
     message: str
 
-    def revise(self, rows, storage, progress):
-        Forgetting().revise(rows, storage, progress)
+    def revise(self, rows, words, storage, progress):
+        Forgetting().revise(rows, words, storage, progress)
         raise InputError(self.message)
 
 
@@ -25,8 +25,8 @@ class Deadly(msgspec.Struct):
 
     owner: int
 
-    def revise(self, rows, storage, progress):
-        found = Forgetting().revise(rows, storage, progress)
+    def revise(self, rows, words, storage, progress):
+        found = Forgetting().revise(rows, words, storage, progress)
         if os.getpid() != self.owner:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
@@ -35,7 +35,7 @@ class Deadly(msgspec.Struct):
 class Endless(msgspec.Struct):
     """Reads the documents again and again, slowly."""
 
-    def revise(self, rows, storage, progress):
+    def revise(self, rows, words, storage, progress):
         while True:
             for _ in rows.told_to(progress).records():
                 time.sleep(0.01)
