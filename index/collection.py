@@ -134,6 +134,11 @@ class Collection(Closing):
         """How it was made."""
         return self.index.manifest.settings
 
+    @property
+    def with_words(self) -> int:
+        """Documents that hold a word of the lexical channel: the N of BM25."""
+        return self.index.manifest.with_words
+
     @cached_property
     def size_bytes(self) -> int:
         """Bytes of all its files."""

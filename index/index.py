@@ -127,7 +127,7 @@ class Index:
             )
             files |= write_segment(storage, folder, batches, vocab_size, config.precision)
             sample = Sample(calibration) if calibration is not None else None
-            entry = finished_part(storage, folder, files, config.precision, sample)
+            entry = finished_part(storage, folder, files, config.precision, sample=sample)
             draft.insert(0, entry, files)
             kinds = {column.name: column.kind for column in columns}
             draft.publish_first(vocab_size, CollectionSettings(columns=kinds))

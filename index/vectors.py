@@ -82,6 +82,11 @@ class SparseVectors:
         start, stop = self.offsets[i], self.offsets[i + 1]
         return self.terms[start:stop], self.weights[start:stop]
 
+    def rows_from(self, term: int) -> int:
+        """How many rows hold this term or a later one."""
+        ends = self.offsets[1:][self.offsets[1:] > self.offsets[:-1]]
+        return int(np.count_nonzero(self.terms[ends - 1] >= term))
+
     def rows(self, start: int, stop: int) -> SparseVectors:
         """Rows ``start`` to ``stop`` (exclusive), sharing memory with this batch."""
         first, last = self.offsets[start], self.offsets[stop]

@@ -347,7 +347,7 @@ class Editor:
         assert recorded is not None
         average = recorded.average_length
         if average == 0 and counts.nnz:
-            average = float(counts.weights.sum(dtype=np.float64)) / len(counts)
+            average = float(counts.weights.sum(dtype=np.float64)) / counts.rows_from(0)
             lexical = structs.replace(recorded, average_length=average)
             self.writer.change_settings(structs.replace(self.writer.settings, lexical=lexical))
         return average

@@ -154,7 +154,7 @@ class _Job:
             raise InputError(f"{self.source}: expected documents, found none; check the corpus")
         made = None
         if words is not None:
-            found, average = words.dictionary.dictionary(), words.total / len(texts)
+            found, average = words.dictionary.dictionary(), words.total / max(words.documents, 1)
             made = lexical_settings(words.analyzer.config, found, average, words.analyzer.words_cut)
         settings = collection_settings(
             self.encoder, made, self.source, columns, chunking, truncated=cut
@@ -210,15 +210,17 @@ class _Job:
         if self.encoder is not None:
             queries = SparseVectors.join(queries, self.encoder.encode_queries(texts), vocab_size)
         if self.lexical is not None and dictionary is not None:
+            counts, chunks = build.batches("words"), enumerate(_spans(len(documents)))
+            with_words = sum(counts[number].rows_from(0) for number, _ in chunks)
             words = LexicalQueries(
-                Analyzer(self.lexical), dictionary, len(documents), self.lexical.weight
+                Analyzer(self.lexical), dictionary, with_words, self.lexical.weight
             )
             queries = SparseVectors.join(queries, words.encode(texts), vocab_size)
         return Sample(queries, own)
 
 
 class _Words:
-    """The words of a corpus while it is read; ``total`` of them so far."""
+    """The words of a corpus while it is read: ``total`` of them in ``documents`` that have any."""
 
     def __init__(self, build: CollectionBuild, job: _Job, memory: MemoryBound) -> None:
         assert job.lexical is not None
@@ -227,12 +229,13 @@ class _Words:
         remembered = memory.remembered_chunks
         self._counter = WordCounter(self.analyzer, self.dictionary, remembered)
         self._kept = build.batches("words")
-        self.total = 0
+        self.total = self.documents = 0
 
     def count(self, number: int, texts: Sequence[str]) -> int:
         """Keep the counts of a chunk; the terms of both channels so far."""
         counts = self._counter.count(texts)
         self.total += int(counts.weights.sum(dtype=np.float64))
+        self.documents += counts.rows_from(0)
         self._kept.put(number, counts)
         return self.dictionary.vocab_size
 

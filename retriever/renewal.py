@@ -105,7 +105,7 @@ class _Counting:
 
     @property
     def average_length(self) -> float:
-        """Words of a document; 0 where there are none."""
+        """Words of a document that has any; 0 without words."""
         return self._total / max(self._documents, 1)
 
     def take_all(self, rows: Rows) -> None:
@@ -128,7 +128,7 @@ class _Counting:
         counted = ("" if brought else text for text, brought in zip(texts, given, strict=True))
         counts = self._counter.count(counted)
         self._total += int(counts.weights.sum(dtype=np.float64))
-        self._documents += len(texts)
+        self._documents += counts.rows_from(0)
         self._storage.write(_name("counts", number), counts.to_bytes())
         if vectors is not None and given.any():
             words = np.repeat(given, np.diff(vectors.offsets))

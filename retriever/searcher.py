@@ -344,4 +344,5 @@ def _lexical_queries(
     recorded = collection.settings.lexical
     if recorded is None or collection.dictionary is None:
         return None
-    return LexicalQueries.from_settings(recorded, collection.dictionary, len(collection), known)
+    words, documents = collection.dictionary, collection.with_words
+    return LexicalQueries.from_settings(recorded, words, documents, known)

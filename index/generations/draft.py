@@ -66,8 +66,14 @@ class Draft:
             if not file.startswith(f"{name}/") and file != entry.deletions
         }
 
-    def set_live(self, name: str, live: NDArray[np.bool_]) -> None:
-        """Say which documents of a segment are left; one without any is dropped."""
+    def set_live(self, name: str, live: NDArray[np.bool_], words_gone: int) -> None:
+        """Say which documents of a segment are left; one without any is dropped.
+
+        Args:
+            name: of the segment.
+            live: ``[documents]``, set for those that are left.
+            words_gone: how many with words of the lexical channel are deleted now.
+        """
         if not live.any():
             self.drop(name)
             return
@@ -78,7 +84,11 @@ class Draft:
         file = f"{DELETIONS}/{self.generation:06}-{name.rpartition('/')[2]}"
         self.files[file] = write_array(self._storage, file, np.packbits(~live))
         deleted = int(live.size - live.sum())
-        self.segments[place] = replace(entry, deleted=deleted, deletions=file)
+        told = entry.with_words
+        with_words = None if told is None else told - words_gone
+        self.segments[place] = replace(
+            entry, deleted=deleted, deletions=file, with_words=with_words
+        )
 
     def put_dictionary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write some arrays of the dictionary anew, in place of those of the same names."""

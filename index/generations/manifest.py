@@ -49,6 +49,8 @@ class SegmentEntry:
         deletions: the file with one bit a document, set where it is deleted; None without any.
         compact: whether it numbers its terms itself; then ``terms.ids`` gives the collection's.
         tells_origins: whether it says where vectors come from; segments of formats before 3 do not.
+        with_words: how many of its documents that are not deleted hold a word of the lexical
+            channel; None in segments of formats before 3.
         calibration: which knobs reach which recall.
     """
 
@@ -58,6 +60,7 @@ class SegmentEntry:
     deletions: str | None = None
     compact: bool = False
     tells_origins: bool = False
+    with_words: int | None = None
     calibration: Calibration = field(default_factory=Calibration)
 
     @property
@@ -96,6 +99,12 @@ class Manifest:
     settings: CollectionSettings = field(default_factory=CollectionSettings)
     files: dict[str, FileEntry] = field(default_factory=dict)
     identity: str = ""
+
+    @property
+    def with_words(self) -> int:
+        """Documents that hold a word of the lexical channel; where it is not told, all count."""
+        counts = ((entry.with_words, entry.live) for entry in self.segments)
+        return sum(live if told is None else told for told, live in counts)
 
     @property
     def size_bytes(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from tamis.index.errors import InputError
 from tamis.index.files.array_file import write_arrays
 from tamis.index.generations.manifest import SegmentEntry
-from tamis.index.generations.parts import ORIGINS, local, own_terms
+from tamis.index.generations.parts import ORIGINS, documents_with_words, local, own_terms
 from tamis.index.segment.builder import TERM_IDS, write_segment
 from tamis.index.segment.calibration import calibrate
 from tamis.index.segment.columns import columns_of, write_columns
@@ -137,6 +137,7 @@ def write_part(
     vocab_size: int,
     precision: Precision,
     columns: Mapping[str, ColumnType],
+    first_word: int | None = None,
 ) -> tuple[SegmentEntry, dict[str, FileEntry]]:
     """Write the documents as a new segment, all on disk when this returns.
 
@@ -147,6 +148,7 @@ def write_part(
         vocab_size: number of the collection's terms.
         precision: how weights are stored.
         columns: the declared fields of the records, which hold values of these types.
+        first_word: the first term of the lexical channel; None without it.
 
     Returns:
         What the manifest says of the segment, and its files.
@@ -161,7 +163,7 @@ def write_part(
         if origins.any():
             vectors |= write_arrays(storage, f"{folder}/", {ORIGINS: origins})
     files = texts.files | vectors
-    return finished_part(storage, folder, files, precision), files
+    return finished_part(storage, folder, files, precision, first_word), files
 
 
 def finished_part(
@@ -169,6 +171,7 @@ def finished_part(
     folder: str,
     files: Mapping[str, FileEntry],
     precision: Precision,
+    first_word: int | None = None,
     sample: Sample | None = None,
 ) -> SegmentEntry:
     """What the manifest says of a segment whose files are all on disk.
@@ -178,14 +181,18 @@ def finished_part(
         folder: of the segment.
         files: the segment's.
         precision: how weights are stored.
+        first_word: as for `write_part`.
         sample: queries like those to come, over the collection's terms; without any, documents
             stand in for them.
     """
     storage.sync_folder(folder)
     count = files[f"{folder}/ids.docs"].shape[0]  # type: ignore[index]
     entry = SegmentEntry(folder, count, compact=f"{folder}/{TERM_IDS}" in files, tells_origins=True)
-    segment = Segment(storage, folder, files, count, precision)
+    segment, terms = (
+        Segment(storage, folder, files, count, precision),
+        own_terms(storage, entry, files),
+    )
+    entry = replace(entry, with_words=documents_with_words(segment, terms, first_word))
     if sample is not None:
-        terms = own_terms(storage, entry, files)
         sample = replace(sample, queries=local(sample.queries, terms, segment.vocab_size))
     return replace(entry, calibration=calibrate(segment, sample))

@@ -126,6 +126,17 @@ def local(
     return vectors.where(found, places.astype(np.int32), vocab_size)
 
 
+def documents_with_words(
+    segment: Segment, terms: NDArray[np.int32] | None, first_word: int | None
+) -> int:
+    """How many documents of a segment with these `own_terms` hold a word of the lexical channel."""
+    if first_word is None:
+        return 0
+    return segment.documents_from(
+        first_word if terms is None else int(terms.searchsorted(first_word))
+    )
+
+
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
     return map_array(storage, name, files[name])
 

@@ -137,6 +137,12 @@ class Segment:
                 list(pool.map(answer, starts))
         return top, postings
 
+    def documents_from(self, term: int) -> int:
+        """How many documents hold this term or a later one."""
+        starts = self._records.starts
+        ends = starts[1:][starts[1:] > starts[:-1]]
+        return int(np.count_nonzero(self._records.entries["term"][ends - 1] >= term))
+
     def row(self, doc: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The terms, rising, and stored weights of one document."""
         start, stop = self._records.starts[doc], self._records.starts[doc + 1]

@@ -163,7 +163,9 @@ class CollectionBuild:
         of_segment = {n: e for n, e in stored.files.items() if n.startswith(f"{FOLDER}/")}
         of_segment |= write_segment(self.storage, FOLDER, batches, vocab_size, precision)
         queries = sample() if sample is not None and stored.documents >= SMALL else None
-        entry = finished_part(self.storage, FOLDER, of_segment, precision, queries)
+        dictionary = self.dictionary
+        first_word = dictionary.first_term if dictionary is not None else None
+        entry = finished_part(self.storage, FOLDER, of_segment, precision, first_word, queries)
         draft.insert(0, entry, of_segment)
         draft.take({**stored.files, **files})
         draft.publish_first(vocab_size, stored.settings)

@@ -8,6 +8,7 @@ from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import Draft
 from tamis.index.generations.manifest import refuse_existing
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.params import IndexConfig
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.index.files.file_entry import FileEntry
-    from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.dictionary import Dictionary
 
 
@@ -23,7 +23,7 @@ def create_collection(
     path: str | Path,
     *,
     vocab_size: int,
-    settings: CollectionSettings,
+    settings: CollectionSettings = CollectionSettings(),  # noqa: B008  frozen
     dictionary: Dictionary | None = None,
     files: Mapping[str, FileEntry] = {},
     config: IndexConfig = IndexConfig(),  # noqa: B008  frozen

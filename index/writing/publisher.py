@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.storage import Storage
-    from tamis.index.generations.manifest import Manifest
+    from tamis.index.generations.manifest import Manifest, SegmentEntry
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.dictionary import Dictionary
+    from tamis.index.vectors import SparseVectors
     from tamis.index.writing.build_here import BuildHere
     from tamis.index.writing.build_process import BuildProcess
     from tamis.index.writing.pending import Pending
@@ -81,7 +83,7 @@ class Publisher:
         self._opened: list[Part] = []  # of the draft
         self._failure: BaseException | None = None
         self._last_folder = max((int(name) for name in storage.names(SEGMENTS)), default=0)
-        self._first_term = dictionary.first_term if dictionary is not None else 0
+        self._first_word = dictionary.first_term if dictionary is not None else None
         self._frequency: NDArray[np.int64] | None = None
         if dictionary is not None:
             self._frequency = _frequency(dictionary)
@@ -104,7 +106,7 @@ class Publisher:
         """
         with self._publishing:
             draft = self._draft()
-            change = _Change(self._first_term, self._words(words))
+            change = _Change(self._first_word or 0, self._words(words))
             with self._storage.together():
                 ids = pending.ids()
                 left = self._without(pending.touched())
@@ -208,7 +210,9 @@ class Publisher:
                     draft.drop(name)
                 draft.insert(place, written.entry, written.files)
                 if not live.all():
-                    draft.set_live(folder, live)
+                    part = self._part(written.entry, written.files)
+                    rows = part.rows(np.flatnonzero(~live), self.manifest.vocab_size)
+                    draft.set_live(folder, live, self._with_words(rows))
                 self._publish(
                     draft, self.manifest.vocab_size, self.manifest.log, self.manifest.settings
                 )
@@ -255,7 +259,7 @@ class Publisher:
                 rows = before.rows(gone, self.manifest.vocab_size)
                 change.take(rows.terms, -1)
                 assert now.live is not None
-                draft.set_live(now.entry.name, now.live)
+                draft.set_live(now.entry.name, now.live, self._with_words(rows))
 
     def _take_out(self, draft: Draft, parts: Sequence[Part], change: _Change) -> None:
         """Leave parts out, whose documents are written anew; take them off the frequencies."""
@@ -266,7 +270,7 @@ class Publisher:
 
     def _order(self, folder: str, parts: Sequence[Part], vocab_size: int) -> SegmentOrder:
         precision, columns = self.manifest.precision, self.index.columns
-        return SegmentOrder(folder, vocab_size, precision, columns, parts)
+        return SegmentOrder(folder, vocab_size, precision, columns, self._first_word, parts)
 
     def _written(self, order: SegmentOrder, progress: Progress) -> Written:
         """Write a segment; where that fails, what there is of it takes no room."""
@@ -288,10 +292,17 @@ class Publisher:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
         entry, files, *_ = self._written_next(order, silent)
         draft.insert(len(draft.segments), entry, files)
-        stored = Stored.open(self._storage, entry, files, self.manifest.precision)
-        part = Part(stored, entry, 0, None)
+        part = self._part(entry, files)
         self._opened.append(part)
         change.take(*part.frequencies())
+
+    def _part(self, entry: SegmentEntry, files: Mapping[str, FileEntry]) -> Part:
+        """A new segment, none of whose documents is deleted."""
+        stored = Stored.open(self._storage, entry, files, self.manifest.precision)
+        return Part(stored, entry, 0, None)
+
+    def _with_words(self, rows: SparseVectors) -> int:
+        return 0 if self._first_word is None else rows.rows_from(self._first_word)
 
     def _publish(
         self, draft: Draft, vocab_size: int, log: int, settings: CollectionSettings

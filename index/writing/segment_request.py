@@ -66,6 +66,7 @@ class SegmentOrder:
         vocab_size: number of the collection's terms.
         precision: how weights are stored.
         columns: the declared fields.
+        first_word: the first term of the lexical channel; None without it.
         parts: whose documents come first, without the deleted ones.
         pending: writes whose documents come after them; None for none.
         logs: what these writes are in, and nothing else is.
@@ -77,6 +78,7 @@ class SegmentOrder:
     vocab_size: int
     precision: Precision
     columns: Mapping[str, ColumnType]
+    first_word: int | None
     parts: Sequence[Part]
     pending: Pending | None = None
     logs: range = range(0)
@@ -105,8 +107,15 @@ def carry_out(order: SegmentOrder, storage: Storage, progress: Progress = silent
     if order.revision is not None:
         return _revised(order, order.revision, storage, progress)
     rows = order.rows().told_to(progress)
-    return Written(
-        *write_part(storage, order.folder, rows, order.vocab_size, order.precision, order.columns)
+    return Written(*_written(order, rows, order.vocab_size, storage))
+
+
+def _written(
+    order: SegmentOrder, rows: Rows, vocab_size: int, storage: Storage
+) -> tuple[SegmentEntry, dict[str, FileEntry]]:
+    """Write rows as the segment of an order."""
+    return write_part(
+        storage, order.folder, rows, vocab_size, order.precision, order.columns, order.first_word
     )
 
 
@@ -123,10 +132,7 @@ def _revised(
             words = write_arrays(storage, order.words, found.dictionary.arrays())
         rows = replace(order.rows(), batches=found.batches, origins=lambda: found.origins)
         rows = rows.told_to(progress)
-        vocab_size = max(found.dictionary.vocab_size, 1)
-        entry, files = write_part(
-            storage, order.folder, rows, vocab_size, order.precision, order.columns
-        )
+        entry, files = _written(order, rows, max(found.dictionary.vocab_size, 1), storage)
     finally:
         storage.remove_folder(BUILD)
     return Written(entry, files, words, found.lexical)
@@ -148,6 +154,7 @@ class SegmentMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     vocab_size: int
     precision: Precision
     columns: dict[str, ColumnType]
+    first_word: int | None
     parts: list[PartMessage]
     logs: tuple[int, int] | None
     revision: RevisionMessage | None
@@ -162,6 +169,7 @@ def message_of(order: SegmentOrder, storage: Storage) -> SegmentMessage:
         order.vocab_size,
         order.precision,
         dict(order.columns),
+        order.first_word,
         [_part_message(part) for part in order.parts],
         None if order.pending is None else (order.logs.start, order.logs.stop),
         None if order.revision is None else RevisionMessage.of(order.revision),
@@ -186,6 +194,7 @@ def order_of(message: SegmentMessage, storage: Storage) -> SegmentOrder:
         message.vocab_size,
         message.precision,
         message.columns,
+        message.first_word,
         [_part_of(part, storage, message.precision) for part in message.parts],
         _pending_of(storage, logs) if message.logs is not None else None,
         logs,

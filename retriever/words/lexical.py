@@ -6,8 +6,10 @@ collection, so segments, merges and shards agree:
 - document: ``tf (k1 + 1) / (tf + k1 (1 - b + b length / average length))``;
 - query: ``qf ln(1 + (N - df + 0.5) / (df + 0.5)) weight``.
 
-Their dot product is BM25 as Lucene computes it (Kamphuis, de Vries, Boytsov and Lin: Which BM25 Do
-You Mean?, ECIR 2020, with the constant ``k1 + 1`` kept). Knows nothing of files or models.
+N and the average length count the documents that hold a word at all, as Lucene does: the others
+tell nothing of words. The dot product of both sides is BM25 as Lucene computes it (Kamphuis, de
+Vries, Boytsov and Lin: Which BM25 Do You Mean?, ECIR 2020, with the constant ``k1 + 1`` kept).
+Knows nothing of files or models.
 """
 
 from __future__ import annotations
@@ -161,7 +163,8 @@ def saturate(counts: SparseVectors, average_length: float, config: LexicalConfig
 
     Args:
         counts: what `WordCounter.count` gave.
-        average_length: mean of `lengths` over the collection, frozen in its manifest.
+        average_length: mean of `lengths` over the documents with words, frozen in the collection's
+            manifest.
         config: gives k1 and b.
 
     Raises:
@@ -170,7 +173,7 @@ def saturate(counts: SparseVectors, average_length: float, config: LexicalConfig
     if counts.nnz and not 0 < average_length < float("inf"):
         raise InputError(
             f"expected an average length above 0, found {average_length}; "
-            "give the collection's words divided by its documents"
+            "give the collection's words divided by the documents that have any"
         )
     k1, b = config.k1, config.b
     relative = lengths(counts) / max(average_length, 1e-9)
@@ -202,7 +205,7 @@ class LexicalQueries:
     Attributes:
         analyzer: the one that made the collection's words.
         dictionary: the collection's words and document frequencies.
-        documents: number of documents in the generation.
+        documents: how many documents of the generation hold words.
         weight: factor on all words unless a query says its own.
     """
 
@@ -223,7 +226,7 @@ class LexicalQueries:
         Args:
             settings: what it records of its words.
             dictionary: of the generation.
-            documents: in the generation.
+            documents: of the generation, those that hold words.
             known: taken over, with the words it remembers, if it is one of these settings.
 
         Raises:

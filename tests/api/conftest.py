@@ -29,7 +29,7 @@ def searchers(tmp_path_factory):
     both = index_corpus(PASSAGES, folder / "both", encoder=encoder)
     lexical = Searcher.open(words.path).lexical
     assert lexical is not None
-    of_both = type(lexical).from_settings(both.settings.lexical, both.dictionary, len(both))
+    of_both = type(lexical).from_settings(both.settings.lexical, both.dictionary, both.with_words)
     return {"words": Searcher.open(words.path), "both": Searcher(encoder, both, of_both)}
 
 

@@ -1,5 +1,6 @@
 """Defects to put in on purpose, each with the check that must notice it."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -294,7 +295,7 @@ def frequencies_keep_deleted_documents(patch):
     patch.setattr(
         publisher.Publisher,
         "_mark_deleted",
-        lambda self, draft, ids, change: mark(self, draft, ids, change.copy()),
+        lambda self, draft, ids, change: mark(self, draft, ids, deepcopy(change)),
     )
 
 
@@ -338,13 +339,18 @@ def frequencies_outlive_a_rewrite(patch):
 def a_rewrite_keeps_all_words(patch):
     revise = workload.Forgetting.revise
 
-    def adding(self, rows, storage, progress):
-        found = revise(self, rows, storage, progress)
+    def adding(self, rows, words, storage, progress):
+        found = revise(self, rows, words, storage, progress)
         words = workload.DictionaryWriter(workload.LEARNED, found.dictionary)
         words.add(["word1"])
         return publisher.replace(found, dictionary=words.dictionary())
 
     patch.setattr(workload.Forgetting, "revise", adding)
+
+
+@defect(promise("order"))
+def documents_with_words_are_not_counted_off(patch):
+    patch.setattr(publisher.Publisher, "_with_words", lambda self, rows: 0)
 
 
 @defect(promise("order"))

@@ -147,6 +147,7 @@ def check_consistent(collection, queries=2):
     assert held.tolist() == counts[terms].tolist()
     words = np.arange(LEARNED, vocab_size) if len(dictionary) else np.zeros(0, np.int64)
     assert (dictionary.document_frequency(words) == counts[words]).all()
+    assert collection.with_words == len(docs)
     for seed in range(queries):
         check_search(collection, plain, docs, seed)
 

@@ -25,7 +25,7 @@ def extracted(number, folder):
 
 def found(collection, text):
     lexical = LexicalQueries.from_settings(
-        collection.settings.lexical, collection.dictionary, len(collection)
+        collection.settings.lexical, collection.dictionary, collection.with_words
     )
     (result,) = Searcher(LetterEncoder(), collection, lexical).search([text], 40, exact=True)
     return {hit.doc_id: round(hit.score, 4) for hit in result.hits}

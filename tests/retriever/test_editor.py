@@ -30,7 +30,7 @@ def build(path, documents, **options):
 def searched(collection, text):
     """Ids and scores of an exact search for a text's words and letters."""
     lexical = LexicalQueries.from_settings(
-        collection.settings.lexical, collection.dictionary, len(collection)
+        collection.settings.lexical, collection.dictionary, collection.with_words
     )
     searcher = Searcher(LetterEncoder(), collection, lexical)
     (result,) = searcher.search([text], k=20, exact=True)

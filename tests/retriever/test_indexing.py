@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tamis.index import Collection, FormatError, InputError, MismatchError
 from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import publish
 from tamis.index.upkeep.verification import examine
-from tamis.retriever import LexicalConfig, Passage, indexing
+from tamis.retriever import LexicalConfig, Passage, Searcher, indexing
 from tamis.retriever.indexing import index_corpus
 
 
@@ -83,6 +84,18 @@ def test_a_dictionary_that_is_not_the_vectors_own_is_refused(tmp_path):
         Collection.open(first.path)
     (problem,) = examine(first.path).problems  # though every file is as it was written
     assert (problem.file, problem.code) == ("manifest-000002.json", "mismatch")
+
+
+def test_documents_without_words_count_in_neither_n_nor_the_average_length(tmp_path):
+    """As in Lucene, whose docCount is of the documents that have a term of the field."""
+    texts = ["owl owl cat", "", "the of and", "!!!", "cat"]
+    passages = [Passage(str(number), text) for number, text in enumerate(texts)]
+    collection = build(tmp_path / "index", passages, encoder=None)
+    assert collection.with_words == 2
+    assert collection.settings.lexical.average_length == (3 + 1) / 2
+    (hit,) = Searcher.open(tmp_path / "index").search(["owl"])[0].hits
+    idf = math.log(1 + (2 - 1 + 0.5) / (1 + 0.5))
+    assert hit.score == pytest.approx(idf * 2 * 1.9 / (2 + 0.9 * (0.6 + 0.4 * 3 / 2)), rel=1e-6)
 
 
 def test_words_that_were_cut_are_counted(tmp_path):

@@ -20,7 +20,7 @@ def searcher(tmp_path_factory):
     encoder = LetterEncoder()
     collection = index_corpus(passages, path, encoder=encoder, source="test")
     lexical = LexicalQueries.from_settings(
-        collection.settings.lexical, collection.dictionary, len(collection)
+        collection.settings.lexical, collection.dictionary, collection.with_words
     )
     return Searcher(encoder, collection, lexical)
 
