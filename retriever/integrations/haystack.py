@@ -16,7 +16,7 @@ except ImportError as error:
     ) from error
 
 from tamis.index.errors import InputError
-from tamis.retriever.integrations.found import hits_of, metadata_of, text_of
+from tamis.retriever.integrations.found import check_options, hits_of, metadata_of, text_of
 from tamis.retriever.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ class TamisRetriever:
             top_k: how many documents to give.
             filters: Haystack's, over declared fields; a run's own take their place.
             options: further arguments of `Searcher.search`, such as ``recall``.
+
+        Raises:
+            InputError: no such option is there.
         """
+        check_options(options or {})
         self.path, self.top_k, self.filters, self.options = path, top_k, filters, options or {}
         self._searcher: Searcher | None = None
 
@@ -113,6 +117,11 @@ def filter_of(filters: Mapping[str, Any]) -> dict[str, Any]:
 def _condition(field: str, operator: object, value: Any) -> dict[str, Any] | None:  # noqa: ANN401
     if operator in _COMPARISONS:
         return {"field": field, "range": {_COMPARISONS[str(operator)]: value}}
+    if operator in ("in", "not in") and not isinstance(value, list | tuple | set):
+        raise InputError(
+            f"expected a list of values for {operator!r} on the field {field!r}, found {value!r}; "
+            "put it in a list"
+        )
     if operator in ("==", "in"):
         return {"field": field, "in": [value] if operator == "==" else list(value)}
     if operator in ("!=", "not in"):

@@ -16,7 +16,7 @@ except ImportError as error:
         "expected llama-index-core, found none; install it with: pip install 'tamis[llama-index]'"
     ) from error
 
-from tamis.retriever.integrations.found import hits_of, metadata_of, text_of
+from tamis.retriever.integrations.found import check_options, hits_of, metadata_of, text_of
 from tamis.retriever.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ class TamisRetriever(BaseRetriever):
             searcher: of the index.
             k: how many nodes to give.
             options: further arguments of `Searcher.search`, such as ``filter`` or ``recall``.
+
+        Raises:
+            InputError: no such option is there.
         """
+        check_options(options)
         self._searcher, self._k, self._options = searcher, k, options
         super().__init__()
 

@@ -16,7 +16,7 @@ except ImportError as error:
         "expected python-terrier, found none; install it with: pip install 'tamis[pyterrier]'"
     ) from error
 
-from tamis.retriever.integrations.found import text_of
+from tamis.retriever.integrations.found import check_options, text_of
 from tamis.retriever.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -38,8 +38,12 @@ class TamisRetriever(pt.Transformer):
             searcher: of the index.
             k: how many documents a query.
             options: further arguments of `Searcher.search`, such as ``exact``.
+
+        Raises:
+            InputError: no such option is there.
         """
         super().__init__()
+        check_options(options)
         self.searcher, self.k, self.options = searcher, k, options
 
     @staticmethod

@@ -61,3 +61,9 @@ def test_haystack_s_filters_mean_what_they_say(planets, filters, found):
 def test_filters_without_a_counterpart_are_refused(filters):
     with pytest.raises(InputError, match="expected a filter of Haystack with AND, OR, NOT"):
         filter_of(filters)
+
+
+@pytest.mark.parametrize("operator", ["in", "not in"])
+def test_a_string_where_a_list_belongs_is_refused(operator):
+    with pytest.raises(InputError, match=r"expected a list of values"):
+        filter_of({"field": "meta.language", "operator": operator, "value": "en"})

@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 
+from tamis.index.errors import InputError
 from tamis.retriever.integrations.langchain import TamisRetriever
 
 
@@ -30,3 +31,28 @@ def test_it_stands_in_a_chain_and_answers_asynchronously(planets, truth):
     assert chain.invoke("red planet") == expected
     assert asyncio.run(chain.ainvoke("red planet")) == expected
     assert TamisRetriever.open(planets).invoke("circles")[0].page_content == "It circles the Earth"
+
+
+def test_what_is_given_with_a_call_holds_for_that_call(planets):
+    where = {"field": "order", "range": {"gte": 5}}
+    plain = TamisRetriever.open(planets)
+    of_class = TamisRetriever(searcher=plain.searcher, filter=where)
+    for found in (
+        plain.invoke("red planet", filter=where),
+        plain.batch(["red planet"], filter=where)[0],
+        asyncio.run(plain.ainvoke("red planet", filter=where)),
+        of_class.invoke("red planet"),
+    ):
+        assert [document.id for document in found] == ["jupiter"]
+    other = {"field": "order", "range": {"lt": 5}}
+    assert "jupiter" not in [d.id for d in of_class.invoke("red planet", filter=other)]
+    assert len(plain.invoke("planet", k=1)) == 1
+    assert len(plain.invoke("planet")) == 3
+
+
+def test_what_is_no_option_is_refused_by_name(planets):
+    plain = TamisRetriever.open(planets)
+    with pytest.raises(InputError, match=r"found search_kwargs"):
+        plain.invoke("planet", search_kwargs={"k": 1})
+    with pytest.raises(ValueError, match=r"filters"):
+        TamisRetriever(searcher=plain.searcher, filters={})
