@@ -31,7 +31,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/first_stage": {"corpus", "search_options", "types"},
     "retriever/rerank": {"models", "reranker"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
-    "retriever/integrations": {"searcher", "types"},
+    "retriever/integrations": {"search_options", "searcher", "types"},
     "api/messages": {"limits", "problems"},
     "api/serving": {
         "body",
