@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from tamis.index.errors import InputError
+from tamis.index.errors import InputError, MismatchError
 from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
 from tamis.index.segment.dictionary import DictionaryWriter
@@ -36,6 +36,7 @@ from tamis.retriever.own_encoder import check_own, own_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.vocabulary import Numbers, Vocabulary, parse_word
+from tamis.retriever.words.analysis import stemmer_version, stems_otherwise
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
@@ -309,6 +310,7 @@ class Editor:
                 "imported vectors, and neither words nor the encoder that made them; send each "
                 "with its vector to `tamis serve --data`, or import them anew with --encoder"
             )
+        self._refuse_other_stems()
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
         chunk = [checked(passage, self.writer.index.columns) for passage in self._divided(chunk)]
         texts = [passage.content for passage in chunk]
@@ -323,6 +325,16 @@ class Editor:
                 [passage.record() for passage in chunk], vectors, gone, given=False
             )
         self.writer.wait(place, wait)
+
+    def _refuse_other_stems(self) -> None:
+        """Refuse texts whose words would be stemmed otherwise than those that are there."""
+        made = self.writer.settings.lexical
+        if made is not None and stems_otherwise(made):
+            raise MismatchError(
+                f"{self.writer.index.path}: expected PyStemmer {made.stemmer}, which stemmed this "
+                f"index, found {stemmer_version()}; install that version, or have all words made "
+                "again with `tamis optimize`"
+            )
 
     def _divided(self, documents: Sequence[Passage]) -> Iterable[Passage]:
         """The passages of documents where the collection holds passages."""

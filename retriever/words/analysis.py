@@ -159,11 +159,11 @@ class LexicalConfig:
                 f"expected words of analyser version {VERSIONS[0]} to {VERSIONS[-1]}, found "
                 f"version {made.analyzer}; build the collection with `tamis index`, or update tamis"
             )
-        if made.language in Stemmer.algorithms() and made.stemmer != stemmer_version():
+        if stems_otherwise(made):
             warnings.warn(
                 f"expected PyStemmer {made.stemmer}, which stemmed this collection, found "
                 f"{stemmer_version()}: words that it stems otherwise are not found; "
-                "install that version, or build the collection anew with `tamis index`",
+                "install that version, or have all words made again with `tamis optimize`",
                 stacklevel=2,
             )
         names = LexicalConfig.__dataclass_fields__
@@ -173,6 +173,11 @@ class LexicalConfig:
 def stemmer_version() -> str:
     """The version of the stemmer that is installed; with a `LexicalConfig` it decides the words."""
     return str(Stemmer.version())
+
+
+def stems_otherwise(made: LexicalSettings) -> bool:
+    """Whether a collection's words were stemmed by another version than the one installed."""
+    return made.language in Stemmer.algorithms() and made.stemmer != stemmer_version()
 
 
 def languages() -> tuple[str, ...]:

@@ -265,3 +265,20 @@ def test_writes_that_nobody_waits_for_are_committed_before_they_fill_the_memory(
 def searched_words(path, text):
     (result,) = Searcher.open(path).search([text], k=3)
     return [hit.doc_id for hit in result.hits]
+
+
+def test_texts_are_not_stemmed_by_two_versions_of_the_stemmer(tmp_path):
+    create_index(tmp_path / "c", encoder=None)
+    with Editor.open(tmp_path / "c") as editor:
+        editor.put([Passage("old", "universities")], wait="searchable")
+        change_words(editor.writer, stemmer="1.0")
+    with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
+        editor = Editor.open(tmp_path / "c")
+    with editor:
+        with pytest.raises(MismatchError, match="or have all words made again with `tamis optim"):
+            editor.put([Passage("new", "university")])
+        assert editor.delete(["none"]) == 0
+        with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
+            editor.optimize()
+        editor.put([Passage("new", "university")], wait="searchable")
+    assert sorted(searched_words(tmp_path / "c", "university")) == ["new", "old"]
