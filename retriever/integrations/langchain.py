@@ -78,6 +78,7 @@ class TamisRetriever(BaseRetriever):
     ) -> list[Document]:
         # LangChain's own passes nothing on but the query
         search = self._get_relevant_documents
-        return await run_in_executor(
+        found: list[Document] = await run_in_executor(
             None, search, query, run_manager=run_manager.get_sync(), k=k, **options
         )
+        return found
