@@ -9,6 +9,8 @@ from tamis.index.files.system import usable_cores, usable_memory_bytes
 from tamis.index.index import MAX_K
 
 LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES = 64 << 20, 192 << 20  # unless an operator says otherwise
+BACKLOG = 2048  # connections that may come at one moment, unless the system lets fewer
+MOST_AWAKE = 128  # indexes that are open for writing at once, unless the system lets fewer
 MAY_BE_NONE = ("waiting", "reranking", "writing", "offset", "listeners")
 
 
@@ -49,6 +51,8 @@ class Limits:
         writing: writes that may wait for one; further ones are refused with 503.
         tasks: that are not done; further ones are refused with 429.
         listeners: clients that follow a task at once.
+        connections: of clients at once; one more takes the place of the one that was idle longest,
+            or is refused with 503. Fewer where the system lets the server open fewer files.
 
     Raises:
         InputError: a limit is below 1, or ``offset`` and ``k`` pass 10,000 together.
@@ -81,6 +85,7 @@ class Limits:
     writing: int = 32
     tasks: int = 32
     listeners: int = 16
+    connections: int = 1024
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -80,6 +80,19 @@ class Metrics:
         """
         self._registry.register(_State(searchers, queues, memory))
 
+    def tell(
+        self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Tell of numbers as they are at each scrape.
+
+        Args:
+            name: of the metric.
+            meaning: of the numbers.
+            label: what the numbers' names are.
+            values: gives them by name.
+        """
+        self._registry.register(_Numbers(name, meaning, label, values))
+
     def answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count a request.
 
@@ -151,6 +164,22 @@ class _State(Collector):
         bound.add_metric([], self._memory.bound_bytes)
         refused.add_metric([], self._memory.refused)
         yield from (held, bound, refused)
+
+
+class _Numbers(Collector):
+    """Numbers that are asked for at each scrape."""
+
+    def __init__(
+        self, name: str, meaning: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._name, self._meaning, self._label, self._values = name, meaning, label, values
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the gauge; called at each scrape."""
+        gauge = _gauge(self._name, self._meaning, self._label)
+        for name, value in self._values().items():
+            gauge.add_metric([name], value)
+        yield gauge
 
 
 def _gauge(name: str, meaning: str, label: str) -> GaugeMetricFamily:

@@ -118,4 +118,4 @@ def _serve(searcher: "Searcher", door: Door, report: dict[str, Any] | None) -> N
         else:
             typer.echo(f"Serving {SAMPLE} at {address} (Ctrl-C stops)")
 
-    run_server({SAMPLE: searcher}, door, say)
+    run_server(lambda: {SAMPLE: searcher}, door, say)

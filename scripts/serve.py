@@ -87,9 +87,9 @@ def serve(
 ) -> None:
     """Serve indexes over HTTP, each named after its folder, and those of a data folder."""
     from tamis.api.http import logs
-    from tamis.api.http.settings import read_settings
+    from tamis.api.http.settings import read_settings, with_connections
     from tamis.index.errors import InputError
-    from tamis.retriever.own_encoder import places_by_fingerprint, refuse_strangers
+    from tamis.retriever.own_encoder import places_by_fingerprint
 
     flags = {
         "indexes": indexes or None,
@@ -112,34 +112,55 @@ def serve(
     door = open_door(settings.host, settings.port, settings.api_key_file)
     with door.listener:
         logs.start(settings.log_level)
+        from tamis.api.descriptors import Descriptors
         from tamis.api.malloc import share_heaps
         from tamis.api.serving.data_folder import DataFolder
         from tamis.index.writing.build_process import BuildProcess
         from tamis.scripts.doctor import load_loops
 
+        descriptors = Descriptors.raised(settings.limits.connections, len(folders))
+        settings = with_connections(settings, descriptors.connections)
         share_heaps()
         places = places_by_fingerprint(settings.encoder)
         compile_elsewhere()
         kept = None
         if settings.data is not None:
-            kept = DataFolder(Path(settings.data), settings.encoders, BuildProcess(), places)
-        searchers = {name: _opened(folder, places) for name, folder in folders.items()}
-        living = kept.indexes.values() if kept is not None else ()
-        every = [*searchers.values(), *(index.searcher for index in living)]
-        refuse_strangers(places, [one.collection.settings.encoder for one in every])
+            kept = DataFolder(
+                Path(settings.data),
+                settings.encoders,
+                BuildProcess(),
+                places,
+                most_awake=descriptors.awake,
+            )
         names = [*folders, *(kept.indexes if kept is not None else ())]
         if not names:  # else each index is asked once before the first request
             load_loops()
-        run_server(searchers, door, partial(_say, names, json), settings, kept)
+        say = partial(_say, names, json)
+        opened = partial(_opened, folders, kept, places)
+        run_server(opened, door, say, settings, kept, descriptors.backlog)
 
 
-def _opened(folder: Path, places: "Mapping[str, str]") -> "Searcher":
-    """A searcher whose encoder lies where ``places`` say, by fingerprint, or where it lay."""
-    from tamis.retriever.own_encoder import recorded_encoder
+def _opened(
+    folders: "Mapping[str, Path]", data: "DataFolder | None", places: "Mapping[str, str]"
+) -> "dict[str, Searcher]":
+    """Searchers whose encoders lie where ``places`` say, by fingerprint, or where they lay.
+
+    Raises:
+        MismatchError: a place is that of no index's encoder, those of the data folder among them.
+    """
+    from tamis.retriever.own_encoder import recorded_encoder, refuse_strangers
     from tamis.retriever.searcher import Searcher
 
-    recorded = recorded_encoder(folder)
-    return Searcher.open(folder, encoder=places.get(recorded.fingerprint) if recorded else None)
+    found, remembered = {}, []
+    for name, folder in folders.items():
+        recorded = recorded_encoder(folder)
+        place = places.get(recorded.fingerprint) if recorded is not None else None
+        found[name] = Searcher.open(folder, encoder=place)
+        remembered.append(recorded)
+    for living in data.indexes.values() if data is not None else ():
+        remembered.append(living.searcher.collection.settings.encoder)
+    refuse_strangers(places, remembered)
+    return found
 
 
 def compile_elsewhere() -> None:
@@ -221,20 +242,31 @@ def open_door(host: str, port: int, api_key_file: str | None = None) -> Door:
 
 
 def run_server(
-    searchers: "Mapping[str, Searcher]",
+    opened: "Callable[[], Mapping[str, Searcher]]",
     door: Door,
     say: "Callable[[str], None]",
     settings: "Settings | None" = None,
     data: "DataFolder | None" = None,
+    backlog: int = 2048,
 ) -> None:
-    """Serve until Ctrl-C; ``say`` gets the address once requests are answered."""
+    """Serve until Ctrl-C.
+
+    Args:
+        opened: gives the indexes that are only read; nothing else may hold them, as each is let go
+            of when there is a newer generation.
+        door: where.
+        say: gets the address once requests are answered.
+        settings: of the server.
+        data: indexes that are written.
+        backlog: connections that may come at one moment.
+    """
     from tamis.api.http.app import create_app
     from tamis.api.http.server import address_of, run
     from tamis.api.http.settings import Settings
 
     settings = settings or Settings()
     app = create_app(
-        searchers,
+        opened(),
         settings.limits,
         keys=door.keys,
         data=data,
@@ -242,4 +274,4 @@ def run_server(
         hosts=settings.allow_host if door.keys is None else None,
     )
     on_hangup = door.keys.reload if door.keys is not None else None
-    run(app, door.listener, lambda: say(address_of(door.listener)), on_hangup)
+    run(app, door.listener, lambda: say(address_of(door.listener)), on_hangup, backlog)

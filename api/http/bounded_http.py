@@ -1,4 +1,4 @@
-"""BoundedHttp: heads are bounded in size and time, and connections that do not move are ended.
+"""BoundedHttp: connections are bounded in number, heads in size and time, and none stands still.
 
 The parser keeps all it gets until the head is whole. Bodies are bounded in body.py while they are
 read. Here end those that go on after their answer, and clients that do not read their answers.
@@ -6,9 +6,14 @@ read. Here end those that go on after their answer, and clients that do not read
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tamis.api import problems
+from tamis.api.http.connections import Connections
+from tamis.api.problems import RequestError
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,9 +32,45 @@ class BoundedHttp(HttpToolsProtocol):
     A head that arrives in one piece, as almost all do, costs no timer.
     """
 
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401
+        among: Connections | None = None,
+        **named: Any,  # noqa: ANN401
+    ) -> None:
+        """Be one ``among`` other connections, None for as many as come; all else is uvicorn's."""
+        super().__init__(*arguments, **named)
+        self._among = among if among is not None else Connections(sys.maxsize)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way whose head is whole."""
+        return self.cycle is None or (self.cycle.response_complete and not self.pipeline)
+
+    def end(self) -> None:
+        """Close the connection."""
+        self.transport.close()
+
+    def refuse(self) -> None:
+        """Answer that there are too many connections, and close this one."""
+        refusal = problems.response(
+            RequestError(
+                503,
+                "overloaded",
+                f"expected fewer than {self._among.most} connections with a request under way, "
+                "found as many; try again shortly",
+                {"Retry-After": "1"},
+            )
+        )
+        head = [f"HTTP/1.1 {refusal.status_code} Service Unavailable", "Connection: close"]
+        head += [f"{name}: {value}" for name, value in refusal.headers.items()]
+        self.transport.write("\r\n".join([*head, "\r\n"]).encode() + bytes(refusal.body))
+        self.transport.close()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first head."""
         super().connection_made(transport)
+        self._among.made(self)
         self._in_head = False
         self._large = False  # whether a piece alone may hold too large a head
         self._held_bytes = 0  # of pieces that did not end the head
@@ -42,6 +83,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing."""
+        self._among.lost(self)
         self._wait_no_more()
         if self._unread is not None:
             self._unread.cancel()
@@ -71,6 +113,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._check_size()
         self._in_head, self._in_body = False, True
         self._wait_no_more()
+        self._among.used(self)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

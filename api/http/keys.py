@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tamis.api.problems import RequestError
-from tamis.api.serving.faults import Fault, told
+from tamis.api.serving.faults import ServerFault, told
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class KeyFile(ApiKeys):
     def __init__(self, path: str | Path) -> None:
         """Read the file; see `ApiKeys.read`."""
         self._path = path
-        self.fault: Fault | None = None
+        self.fault: ServerFault | None = None
         self._changed, self._known = _read_file(path)
 
     def look_after(self) -> None:

@@ -7,11 +7,14 @@ import gc
 import ipaddress
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from tamis.api.http.bounded_http import BoundedHttp
+from tamis.api.http.connections import Connections
+from tamis.api.limits import BACKLOG
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-BACKLOG = 2048
 STOP_WITHIN_S = 10
 KEEP_ALIVE_S = 75  # past the 60 s of common proxies, which else send where nobody listens any more
 
@@ -67,6 +69,7 @@ def run(
     listener: socket.socket,
     on_listening: Callable[[], None],
     on_hangup: Callable[[], None] | None = None,
+    backlog: int = BACKLOG,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests under way are finished.
 
@@ -75,19 +78,28 @@ def run(
         listener: of `listen`.
         on_listening: called once connections are answered.
         on_hangup: called on SIGHUP; None for what the system does then, which ends the server.
+        backlog: connections that may come at one moment.
     """
+    service = app.state.service
+    connections = Connections(service.limits.connections)
+    service.metrics.tell(
+        "tamis_connections",
+        "Open now; closed while idle for others to come; refused for want of room.",
+        "state",
+        connections.counts,
+    )
     config = uvicorn.Config(
         app,
-        http=BoundedHttp,
+        http=partial(BoundedHttp, among=connections),  # type: ignore[arg-type]  # called alone
         ws="none",
         log_config=None,  # as the process is set up; see logs.py
         access_log=False,
         server_header=False,
-        backlog=BACKLOG,
+        backlog=backlog,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
-    server = _Server(config, on_listening, app.state.service.stopping.set, on_hangup)
+    server = _Server(config, on_listening, service.stopping.set, on_hangup)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn raises the signal again after a clean stop

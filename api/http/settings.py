@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -82,6 +82,12 @@ def read_settings(
         except msgspec.ValidationError as error:
             raise InputError(f"{place}: expected settings of a server, found {error}") from None
     return settings
+
+
+def with_connections(settings: Settings, connections: int) -> Settings:
+    """The settings with another limit of connections."""
+    limits = replace(settings.limits, connections=connections)
+    return msgspec.structs.replace(settings, limits=limits)
 
 
 def _of_file(file: Path) -> dict[str, Any]:

@@ -6,19 +6,22 @@ collections, and ``catalog.sqlite``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from contextlib import ExitStack, contextmanager, suppress
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import msgspec
 
+from tamis.api.limits import MOST_AWAKE
 from tamis.api.messages.write_requests import CreateRequest
 from tamis.api.serving.background_tasks import Tasks
 from tamis.api.serving.catalog import Catalog
-from tamis.api.serving.faults import Fault, told
-from tamis.api.serving.living_index import BusyError, LivingIndex
+from tamis.api.serving.faults import BusyError, ServerFault, told
+from tamis.api.serving.living_index import LivingIndex
 from tamis.api.serving.places import Places
 from tamis.api.serving.surroundings import Surroundings
 from tamis.index.errors import TamisError
@@ -44,7 +47,7 @@ _LIFE = "life:"  # settings: drawn when a collection takes its place
 _REMOVALS = "removals"  # settings: how many there were
 UPKEEP_THREADS = 8  # so many indexes may be published at once
 MERGE_THREADS = 2
-MOST_AWAKE = 128  # indexes that are open for writing, each with three open files
+WAKES_WITHIN_S = 20.0
 LONGEST_IDLE_S = 300.0  # then an index is no longer open for writing
 
 
@@ -93,16 +96,19 @@ class DataFolder:
         self._encoders: dict[tuple[str, str], LazyEncoder] = {}
         self._reranker: Reranker | None = None
         self._most_awake = most_awake
-        self._told: Fault | None = None
+        self._told: ServerFault | None = None
         self._claiming = threading.Condition()
         self._claimed: set[str] = set()
+        self._waking = 0
         self._lock = FolderLock(storage_of(path))
         with ExitStack() as stack:
             stack.enter_context(self._lock)
             self.catalog = stack.enter_context(Catalog(path))
             if builder is not None:
                 stack.enter_context(builder)
-            threads = stack.enter_context(Background("tamis-upkeep", UPKEEP_THREADS))
+            threads = stack.enter_context(
+                Background("tamis-upkeep", min(UPKEEP_THREADS, most_awake))
+            )
             merging = stack.enter_context(Background("tamis-merge", MERGE_THREADS))
             self._around = Surroundings(
                 encoder_places=encoder_places,
@@ -118,7 +124,7 @@ class DataFolder:
             self.tasks = Tasks(self.catalog)
             self.upkeep = Repeater(threads, self._look_after)
             self.indexes: dict[str, LivingIndex] = {}
-            self.broken: dict[str, Fault] = {}
+            self.broken: dict[str, ServerFault] = {}
             for name in self.places.index_names():
                 self._open_index(name)
             self._open = stack.pop_all()
@@ -241,14 +247,14 @@ class DataFolder:
             del self.broken[name]
         self.indexes[name].reopen()
 
-    def faults(self) -> dict[str, Fault]:
+    def faults(self) -> dict[str, ServerFault]:
         """What is wrong with which index, or with the folder itself."""
         found = dict(self.broken)
         for name, living in list(self.indexes.items()):
             for fault in living.faults()[:1]:
                 found[name] = fault
         if self.upkeep.failure is not None:
-            found["the data folder"] = Fault.of(self.upkeep.failure)
+            found["the data folder"] = ServerFault.of(self.upkeep.failure)
         return found
 
     def look_after(self) -> None:
@@ -300,7 +306,7 @@ class DataFolder:
             living = LivingIndex(name, self.places.index(name), self._around)
         except (TamisError, OSError, MemoryError) as error:
             self.indexes.pop(name, None)
-            fault = Fault.of(error)
+            fault = ServerFault.of(error)
             if self.broken.get(name) != fault:
                 LOG.error("index %s is not served: %s", name, error)
             self.broken[name] = fault
@@ -310,17 +316,42 @@ class DataFolder:
         with suppress(Exception):  # told by its faults, and tried again
             living.publish()
 
-    def _make_way(self, index: LivingIndex, *, out_of_room: bool) -> None:
+    @contextmanager
+    def _make_way(self, *, out_of_room: bool) -> Iterator[None]:
         """See `MakesWay`."""
         if out_of_room:
             self.places.try_room()
-        awake = [one for one in list(self.indexes.values()) if one.is_awake and one is not index]
-        awake.sort(key=lambda one: one.used)
-        for one in awake[: max(len(awake) - self._most_awake + 1, 0)]:
-            with suppress(Exception):  # told by its faults
-                one.doze()
+        end = monotonic() + WAKES_WITHIN_S
+        while (awake := self._too_many_awake()) is not None:
+            if not any(map(_is_closed, sorted(awake, key=lambda one: one.used))):
+                if monotonic() > end:
+                    told = f"{self._most_awake} indexes are open for writing and being written"
+                    raise OSError(errno.EMFILE, told, str(self.path))
+                sleep(0.01)
+        try:
+            yield
+        finally:
+            with self._claiming:
+                self._waking -= 1
+
+    def _too_many_awake(self) -> list[LivingIndex] | None:
+        """Those open for writing where no more may be; else one more is expected to be."""
+        with self._claiming:
+            awake = [one for one in list(self.indexes.values()) if one.is_awake]
+            if len(awake) + self._waking >= self._most_awake:
+                return awake
+            self._waking += 1
+            return None
 
     def _encoder(self, location: str, query_side: QueryEncoder) -> LazyEncoder:
         """One for all collections of an encoder, so that its model is loaded once."""
         key = (location, query_side.description.fingerprint)
         return self._encoders.setdefault(key, LazyEncoder(location, query_side))
+
+
+def _is_closed(index: LivingIndex) -> bool:
+    """Close an index that nobody writes; whether that could be done."""
+    try:
+        return index.is_awake and index.doze()
+    except Exception:  # noqa: BLE001  told by its faults
+        return False

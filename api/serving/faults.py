@@ -1,4 +1,4 @@
-"""Faults: what keeps a part of the server from doing its work, as the probes tell it."""
+"""Faults: what keeps a part of the server from its work, as the probes tell it, or for a moment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from tamis.index.writing.background import PASSING
 LOG = logging.getLogger("tamis.api")
 
 
+class BusyError(Exception):
+    """Something has the index, or the name, to itself for a while; ask again."""
+
+
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerFault:
     """One of them.
 
     Attributes:
@@ -27,17 +31,19 @@ class Fault:
     is_passing: bool = False
 
     @staticmethod
-    def of(error: BaseException) -> Fault:
+    def of(error: BaseException) -> ServerFault:
         """What an error means."""
         if isinstance(error, TamisError | OSError | MemoryError):
             is_passing = not isinstance(error, TamisError) or isinstance(error, PASSING)
-            return Fault(of_error(error).code, str(error), is_passing)
+            return ServerFault(of_error(error).code, str(error), is_passing)
         if isinstance(error, RequestError):
-            return Fault(error.code, error.detail)
-        return Fault("internal_error", f"{type(error).__name__}: {error}")
+            return ServerFault(error.code, error.detail)
+        return ServerFault("internal_error", f"{type(error).__name__}: {error}")
 
 
-def told(before: Fault | None, error: BaseException | None, of_what: str) -> Fault | None:
+def told(
+    before: ServerFault | None, error: BaseException | None, of_what: str
+) -> ServerFault | None:
     """Log a fault when it begins, changes or is over; the fault there is now.
 
     Args:
@@ -45,7 +51,7 @@ def told(before: Fault | None, error: BaseException | None, of_what: str) -> Fau
         error: what is there now.
         of_what: names the part of the server.
     """
-    now = Fault.of(error) if error is not None else None
+    now = ServerFault.of(error) if error is not None else None
     if now is not None and now != before:
         LOG.warning("%s: %s (%s)", of_what, now.detail, now.code)
     elif now is None and before is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tamis.api.serving.faults import Fault, told
+from tamis.api.serving.faults import ServerFault, told
 from tamis.index.writing.background import Background, Repeater
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class GivenIndex:
     def __init__(self, name: str, searcher: Searcher, background: Background) -> None:
         """Begin with an open generation; ``background`` has the threads of `upkeep`."""
         self.searcher = searcher
-        self.fault: Fault | None = None
+        self.fault: ServerFault | None = None
         self.upkeep = Repeater(background, self._follow)
         self._name = name
 

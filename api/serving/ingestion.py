@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from tamis.api.serving.living_index import LivingIndex, Writes
+    from tamis.api.serving.living_index import LivingIndex
     from tamis.api.serving.service import Service
+    from tamis.api.serving.writes import Writes
     from tamis.index.writing.durability import Wait
 
 BATCH_LINES = 256

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tamis.api.serving.data_folder import DataFolder
-    from tamis.api.serving.faults import Fault
+    from tamis.api.serving.faults import ServerFault
     from tamis.api.serving.living_index import LivingIndex
     from tamis.retriever.reranker import Reranker
     from tamis.retriever.searcher import Searcher
@@ -150,7 +150,7 @@ class Library:
         if self.data is not None:
             self.data.rest()
 
-    def faults(self) -> dict[str, Fault]:
+    def faults(self) -> dict[str, ServerFault]:
         """What is wrong with which index or other part; empty when all is well."""
         found = self.data.faults() if self.data is not None else {}
         found |= {name: given.fault for name, given in self._given.items() if given.fault}

@@ -15,7 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tamis.api.problems import RequestError
-from tamis.api.serving.faults import Fault
+from tamis.api.serving.faults import BusyError, ServerFault
+from tamis.api.serving.writes import Writes
 from tamis.index.errors import StoppedError, TamisError
 from tamis.index.files.wal import has_writes
 from tamis.index.writing.background import Repeater
@@ -24,20 +25,14 @@ from tamis.retriever.editor import Editor
 from tamis.retriever.searcher import Searcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tamis.api.serving.surroundings import Surroundings
     from tamis.index.files.progress import Progress
-    from tamis.index.writing.durability import Wait
     from tamis.retriever.reranker import Reranker
-    from tamis.retriever.types import Passage
 
 LOG = logging.getLogger("tamis.api")
-
-
-class BusyError(Exception):
-    """Something has the index, or the name, to itself for a while; ask again."""
 
 
 class LivingIndex:
@@ -111,12 +106,12 @@ class LivingIndex:
         with self._publishing:
             self.searcher = self.searcher.with_reranker(reranker)
 
-    def faults(self) -> list[Fault]:
+    def faults(self) -> list[ServerFault]:
         """What is wrong with it."""
         editor = self._editor
         merging = editor.writer.merge_failure if editor is not None else None
         found = (self._failure, self.upkeep.failure, merging)
-        return list(dict.fromkeys(Fault.of(error) for error in found if error is not None))
+        return list(dict.fromkeys(ServerFault.of(error) for error in found if error is not None))
 
     def writes(self) -> Writes:
         """What one request is to write."""
@@ -178,8 +173,11 @@ class LivingIndex:
     def close(self) -> None:
         """Commit, and let go of the folder, once the writes under way are done."""
         editor = self._end_writes()
-        if editor is not None:
-            editor.close()
+        try:
+            if editor is not None:
+                editor.close()
+        finally:
+            self.searcher.collection.index.close()
 
     def abandon(self) -> None:
         """Let go of a folder that is to be removed."""
@@ -187,6 +185,7 @@ class LivingIndex:
         if editor is not None:
             with suppress(TamisError, OSError):  # what is lost is to be removed
                 editor.writer.abandon()
+        self.searcher.collection.index.close()
 
     def enter(self, failures: int | None, *, tries: bool) -> tuple[Editor, int]:
         """Begin to write; see `Writes`, which also ends it by `leave`.
@@ -242,14 +241,13 @@ class LivingIndex:
         """Open a writer; the caller has the index to itself."""
         collection = self.searcher.collection
         try:
-            self._around.make_way(self, out_of_room=_is_out_of_room(self._failure))
-            collection.index.pin()
-            editor = self._opened()
+            with self._around.make_way(out_of_room=_is_out_of_room(self._failure)):
+                collection.index.pin()
+                self._editor = editor = self._opened()
         except BaseException as error:
             collection.index.close()
             self._fail(error)
             raise
-        self._editor = editor
         return editor
 
     def _opened(self) -> Editor:
@@ -295,7 +293,7 @@ class LivingIndex:
                 self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        if self._failure is None or Fault.of(self._failure) != Fault.of(error):
+        if self._failure is None or ServerFault.of(self._failure) != ServerFault.of(error):
             LOG.warning("index %s takes no writes: %s", self.name, error)
         self._failure, self._unpublished = error, True
         self._failures += 1
@@ -354,92 +352,4 @@ class LivingIndex:
 
 
 def _is_out_of_room(error: BaseException | None) -> bool:
-    return error is not None and Fault.of(error).code == "out_of_room"
-
-
-class Writes:
-    """What one request writes, on one thread at a time, in one ``with`` block or several.
-
-    Where the disk fails between two blocks, the second one raises: what the first one wrote may
-    be lost, so that nothing may be acknowledged.
-
-    Raises, on entering:
-        BusyError: something has the index to itself; nothing has been written, enter again.
-        StoppedError: the disk has failed.
-        RequestError: the index is being removed.
-    """
-
-    def __init__(self, index: LivingIndex, *, tries: bool = False) -> None:
-        """Begin with the first block.
-
-        Args:
-            index: what is written.
-            tries: to open a writer although the last one failed.
-        """
-        self._index, self._tries = index, tries
-        self._failures: int | None = None
-        self._editor: Editor | None = None
-        self._has_written = False
-
-    def __enter__(self) -> Writes:
-        self._editor, self._failures = self._index.enter(self._failures, tries=self._tries)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        editor, self._editor = self.editor, None
-        self._index.leave(editor, has_written=self._has_written)
-
-    @property
-    def editor(self) -> Editor:
-        """Of the block's writer."""
-        assert self._editor is not None  # inside a block
-        return self._editor
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The declared fields and their types."""
-        return self._index.fields
-
-    def has(self, doc_id: str) -> bool:
-        """Whether a document is there, all writes so far included."""
-        return self.editor.writer.has(doc_id)
-
-    def put(self, passages: Sequence[Passage]) -> None:
-        """Add documents, encoded here; `settle` says when they are kept."""
-        self._has_written = True
-        self.editor.put(passages, wait="none")
-
-    def put_weighted(
-        self, passages: Sequence[Passage], weights: Sequence[Mapping[str, float]]
-    ) -> None:
-        """Add documents with vectors of their own; `settle` says when they are kept."""
-        self._has_written = True
-        self.editor.put_weighted(passages, weights, wait="none")
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Remove documents; how many there were. `settle` says when that is kept."""
-        self._has_written = True
-        return self.editor.delete(ids, wait="none")
-
-    def delete_where(self, expression: Mapping[str, Any]) -> int:
-        """Remove the documents that a filter admits; how many there were."""
-        self._has_written = True
-        return self.editor.delete_where(expression, wait="none")
-
-    def delete_all(self) -> int:
-        """Remove every document; how many there were."""
-        self._has_written = True
-        return self.editor.delete_all(wait="none")
-
-    def settle(self, wait: Wait) -> None:
-        """Wait for all writes so far: until they are durable, or found by the index's searcher."""
-        if wait != "searchable":
-            self.editor.delete((), wait=wait)
-            return
-        self._has_written = True  # until it is published
-        self._index.commit(self.editor)
-        self._has_written = False
-
-    def rest(self) -> None:
-        """Let go of what is remembered for the next documents' sake alone."""
-        self.editor.rest()
+    return error is not None and ServerFault.of(error).code == "out_of_room"

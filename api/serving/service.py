@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import Counter
 from functools import partial
 from itertools import count
 from time import monotonic
@@ -19,9 +20,8 @@ from tamis.api.deadlines import TimeUpError, answered
 from tamis.api.memory import Memory, holding_of
 from tamis.api.metrics import Metrics
 from tamis.api.problems import RequestError
-from tamis.api.serving.faults import Fault, told
+from tamis.api.serving.faults import BusyError, ServerFault, told
 from tamis.api.serving.library import Library
-from tamis.api.serving.living_index import BusyError
 from tamis.api.workers import RETRY_AFTER_S, Workers
 from tamis.index.errors import TamisError
 from tamis.retriever.reranker import LazyReranker
@@ -53,7 +53,7 @@ class Watched(Protocol):
     """A part of the server that is looked after now and then."""
 
     @property
-    def fault(self) -> Fault | None:
+    def fault(self) -> ServerFault | None:
         """What is wrong with it."""
 
     def look_after(self) -> None:
@@ -99,8 +99,9 @@ class Service:
         self.stopping = asyncio.Event()
         self.watched: dict[str, Watched] = {}
         self._looked_after = monotonic()
-        self._no_descriptors: Fault | None = None
+        self._no_descriptors: ServerFault | None = None
         self._held_up = 0
+        self.metrics.tell("tamis_faults", "What is not well, by code.", "code", self._fault_counts)
 
     async def warm_up(self) -> None:
         """Answer one query in each index: compiled loops are loaded before the first request."""
@@ -148,7 +149,10 @@ class Service:
             error = refused
         self._no_descriptors = told(self._no_descriptors, error, "opening files")
 
-    def faults(self) -> dict[str, Fault]:
+    def _fault_counts(self) -> dict[str, float]:
+        return dict(Counter(fault.code for fault in self.faults().values()))
+
+    def faults(self) -> dict[str, ServerFault]:
         """What is wrong with which part of the server; empty when all is well."""
         found = self.library.faults()
         for name, fault in (
@@ -159,7 +163,7 @@ class Service:
                 found[name] = fault
         late_s = monotonic() - self._looked_after
         if late_s > LATE_S:
-            found["upkeep"] = Fault("stalled", f"the last turn was {late_s:.0f} s ago")
+            found["upkeep"] = ServerFault("stalled", f"the last turn was {late_s:.0f} s ago")
         return found
 
     def close(self) -> None:

@@ -9,9 +9,9 @@ from tamis.retriever.own_encoder import recorded_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tamis.api.serving.living_index import LivingIndex
     from tamis.index.files.lock import FolderLock
     from tamis.index.files.storage import Storage
     from tamis.index.writing.background import Background
@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 class MakesWay(Protocol):
     """Sees to it that one more index can be opened for writing."""
 
-    def __call__(self, index: LivingIndex, *, out_of_room: bool) -> None:
-        """Close others where too many are open.
+    def __call__(self, *, out_of_room: bool) -> AbstractContextManager[None]:
+        """Close others where too many are open; the ``with`` block opens the one to come.
 
         Args:
-            index: the one to come.
             out_of_room: it has failed for want of room: see whether there is some.
 
         Raises:
-            OSError: there is still no room.
+            OSError: there is still no room, or all others are being written for too long.
         """
 
 

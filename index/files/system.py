@@ -27,6 +27,8 @@ except ImportError:  # Windows
 else:
     _fcntl, _resource = fcntl, resource
 
+MOST_OPEN_FILES = 1 << 20  # more are of no use to a process of ours
+GUESSED_OPEN_FILES = 24
 _FULL_SYNC = getattr(_fcntl, "F_FULLFSYNC", None)  # macOS: its fsync leaves bytes in the disk
 
 
@@ -152,6 +154,28 @@ def _group_limits(root: Path) -> Iterator[int]:
             for folder in (own, *own.parents[: len(own.parts) - len(top.parts)]):
                 with suppress(OSError, ValueError):  # none there, or "max"
                     yield int((folder / name).read_text())
+
+
+def raise_open_files() -> tuple[int | None, int | None]:
+    """Let this process open as many files as it may; the limit before and now, None for none."""
+    if _resource is None:
+        return None, None
+    soft, hard = _resource.getrlimit(_resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == _resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != _resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # macOS has a lower one of its own
+            _resource.setrlimit(_resource.RLIMIT_NOFILE, (wanted, hard))
+    now = _resource.getrlimit(_resource.RLIMIT_NOFILE)[0]
+    infinite = _resource.RLIM_INFINITY
+    return (None if soft == infinite else soft), (None if now == infinite else now)
+
+
+def open_files() -> int:
+    """How many files this process has open; a guess where the system does not say."""
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return GUESSED_OPEN_FILES
 
 
 def load_average() -> float | None:

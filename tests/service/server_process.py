@@ -15,14 +15,24 @@ QUICK = [sys.executable, str(Path(__file__).parent / "quick_server.py")]
 class Server:
     """A process, its address, and ways to ask it."""
 
-    def __init__(self, data, limits, command=None):
-        """Start one over a data folder: `tamis serve`, or QUICK."""
-        options = ["--data", str(data), "--port", "0", "--json"]
+    def __init__(self, data, limits, command=None, before=None, options=(), said=None):
+        """Start one over a data folder.
+
+        Args:
+            data: the folder.
+            limits: those that are not the defaults.
+            command: None for `tamis serve`, or QUICK.
+            before: called in the new process before all else.
+            options: further ones of `tamis serve`.
+            said: a file for what it logs.
+        """
+        options = ["--data", str(data), "--port", "0", "--json", *map(str, options)]
         variables = {f"TAMIS_SERVE_LIMITS_{name.upper()}": str(n) for name, n in limits.items()}
         self.process = subprocess.Popen(
             [*command, str(data)] if command else [*SERVE, *options],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=said or subprocess.DEVNULL,
+            preexec_fn=before,
             env={**os.environ, **variables},
         )
         self.data = data
@@ -50,5 +60,6 @@ class Server:
 
     def stop(self):
         self.client.close()
-        self.process.terminate()
+        if self.process.poll() is None:
+            self.process.terminate()
         self.process.communicate(timeout=30)
