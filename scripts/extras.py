@@ -13,7 +13,7 @@ class Extra(NamedTuple):
 
 EXTRAS = {
     "encode": Extra(("torch", "transformers", "peft"), "encoding documents; neural query sides"),
-    "gpu": Extra(("numba-cuda", "triton"), "the fused kernels on a CUDA device"),
+    "gpu": Extra(("triton",), "the fused kernels on a CUDA device"),
     "train": Extra(("accelerate", "tensorboard"), "tamis train: several processes, curves"),
     "serve": Extra(
         ("fastapi", "prometheus-client", "uvicorn"), "tamis serve: the REST API and the search page"
