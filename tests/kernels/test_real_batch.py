@@ -19,17 +19,17 @@ TEXTS = [
 def captured():
     """What the default encoder hands to its head."""
     from tamis.retriever import load_encoder
-    from tamis.retriever.models import splade_model
+    from tamis.retriever.models import heads
 
     calls = []
-    plain = splade_model.splade_encode_packed
+    plain = heads.splade_encode_packed
 
     def spy(hidden, weight, bias=None, **rest):
         calls.append((hidden, weight, bias, rest))
         return plain(hidden, weight, bias, **rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(splade_model, "splade_encode_packed", spy)
+        patch.setattr(heads, "splade_encode_packed", spy)
         load_encoder(device="cpu").encode_documents(TEXTS)
     return calls
 
