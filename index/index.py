@@ -304,8 +304,7 @@ class Index:
             MismatchError: the queries use another vocabulary.
         """
         self._check_search(queries, k, recall, threads)
-        params = params or SearchParams()
-        if params.lexical_weight is not None:
+        if params is not None and params.lexical_weight is not None:
             queries = self._weigh_words(queries, params.lexical_weight)
         share = 1.0 if recall is None else recall
         found = []
@@ -352,11 +351,15 @@ def _depth(k: int, allowed: NDArray[np.bool_] | None) -> int:
 
 
 def _knobs(
-    part: Part, queries: SparseVectors, k: int, recall: float, params: SearchParams
+    part: Part, queries: SparseVectors, k: int, recall: float, params: SearchParams | None
 ) -> Knobs:
     """The knobs of each query: those of its class in the part's table, or the caller's own."""
     table = part.entry.calibration
-    short, long = (params.over(table.knobs(recall, k, kind)) for kind in (False, True))
+    short, long = (table.knobs(recall, k, kind) for kind in (False, True))
+    if params is not None:
+        short, long = params.over(short), params.over(long)
+    if short == long:
+        return short
     is_long = np.diff(queries.offsets) > LONG
     return Knobs(*(np.where(is_long, b, a) for a, b in zip(short, long, strict=True)))
 

@@ -89,6 +89,8 @@ class SparseVectors:
 
     def rows(self, start: int, stop: int) -> SparseVectors:
         """Rows ``start`` to ``stop`` (exclusive), sharing memory with this batch."""
+        if start == 0 and stop == len(self):
+            return self
         first, last = self.offsets[start], self.offsets[stop]
         return SparseVectors.trusted(
             self.offsets[start : stop + 1] - first,

@@ -19,7 +19,14 @@ from tamis.retriever.own_encoder import own_query_encoder
 from tamis.retriever.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import Hit, MatchedTerm, SearchResult, Seen, StageTimes, content_of
+from tamis.retriever.types import (
+    NOTHING_SEEN,
+    Hit,
+    MatchedTerm,
+    SearchResult,
+    StageTimes,
+    content_of,
+)
 from tamis.retriever.vocabulary import Numbers, Vocabulary, Words, word_name
 from tamis.retriever.words.lexical import (
     LexicalQueries,
@@ -147,7 +154,7 @@ class Searcher:
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         results = [
-            self._result(asked.row(query), one, options.explain, times)
+            self._result(asked, query, one, options.explain, times)
             for query, one in enumerate(found)
         ]
         page = _Page(self.collection, options, retrieval.groups)
@@ -257,19 +264,20 @@ class Searcher:
 
     def _encode_texts(self, texts: Sequence[str], lexical_weight: float | None) -> EncodedQueries:
         vocab_size = self.collection.index.vocab_size
-        learned = SparseVectors.empty(vocab_size, len(texts))
-        if self.encoder is not None:
-            learned = self.encoder.encode_queries(texts)
-        elif texts and not self.reads_texts:
+        if texts and not self.reads_texts:
             raise InputError(
                 'expected weights by term, such as {"vector": {"2003": 1.5}}, found a text: the '
                 "index holds imported vectors, and neither words nor the encoder that made them; "
                 "search with --vector on the command line, or import them anew with --encoder"
             )
+        learned = None if self.encoder is None else self.encoder.encode_queries(texts)
         if self.lexical is None:
-            return EncodedQueries.of(learned.over(vocab_size), [()] * len(texts))
+            vectors = SparseVectors.empty(vocab_size, len(texts)) if learned is None else learned
+            return EncodedQueries.of(vectors.over(vocab_size), [()] * len(texts))
         words, unknown_words = self.lexical.encode_known(texts, lexical_weight)
         unknown = [tuple(map(word_name, of_text)) for of_text in unknown_words]
+        if learned is None:
+            return EncodedQueries.of(words.over(vocab_size), unknown)
         return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown)
 
     def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
@@ -282,7 +290,7 @@ class Searcher:
         return EncodedQueries.of(SparseVectors.from_dicts([by_term], vocab_size), [unknown])
 
     def _result(
-        self, asked: EncodedQueries, found: Found, explain: bool, times: StageTimes
+        self, asked: EncodedQueries, query: int, found: Found, explain: bool, times: StageTimes
     ) -> SearchResult:
         """The documents of one query, fetched."""
         began = perf_counter()
@@ -292,11 +300,12 @@ class Searcher:
         ):
             document = StoredDocument(self.collection.encoded_document(doc))
             check_for_interrupts(len(document.json))
-            matched_terms = self.explain(asked.vectors, 0, doc) if explain else ()
+            matched_terms = self.explain(asked.vectors, query, doc) if explain else ()
             doc_id, rank = self.collection.doc_id(doc), len(hits) + 1
             hits.append(Hit(doc_id, score, rank, document, matched_terms, value))
-        times = replace(times, fetch_ms=(perf_counter() - began) * 1000)
-        unknown, cut = asked.unknown_terms[0], int(asked.terms_cut[0])
+        fetch_ms = (perf_counter() - began) * 1000
+        times = StageTimes(times.encode_ms, times.retrieve_ms, fetch_ms)
+        unknown, cut = asked.unknown_terms[query], int(asked.terms_cut[query])
         return SearchResult(tuple(hits), times, self.collection.generation, unknown, cut)
 
 
@@ -318,14 +327,16 @@ class _Page:
             hits = self.groups.collect(hits)
         first = options.offset if options.rerank is not None else 0  # else passed over unfetched
         page = hits[first : first + options.k]
-        passed = map(self.collection.doc_id, found.passed.tolist())
-        seen = (options.seen or Seen()).passing(passed, options.offset - first)
-        seen = seen.after(hits[:first], result.generation)
-        if seen.hits:
+        before = options.seen or NOTHING_SEEN
+        if options.offset:
+            passed = map(self.collection.doc_id, found.passed.tolist())
+            before = before.passing(passed, options.offset - first)
+            before = before.after(hits[:first], result.generation)
+        if before.hits:
             page = tuple(
-                replace(hit, rank=rank) for rank, hit in enumerate(page, start=seen.hits + 1)
+                replace(hit, rank=rank) for rank, hit in enumerate(page, start=before.hits + 1)
             )
-        return replace(result, hits=page, seen=seen.after(page, result.generation))
+        return replace(result, hits=page, seen_before=before)
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:

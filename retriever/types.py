@@ -142,6 +142,9 @@ class Seen:
         return np.frombuffer(self.documents, _HASH).astype(np.uint64)
 
 
+NOTHING_SEEN = Seen()
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer to one query.
@@ -153,7 +156,7 @@ class SearchResult:
         unknown_terms: terms of the query that no document of the index has, as they are printed;
             they add nothing.
         terms_cut: how many terms of a long query, the lightest, were left out.
-        seen: what this page and those before gave, for the search of the next one.
+        seen_before: what the pages before gave.
     """
 
     hits: tuple[Hit, ...]
@@ -161,7 +164,12 @@ class SearchResult:
     generation: int
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
-    seen: Seen = field(default_factory=Seen)
+    seen_before: Seen = NOTHING_SEEN
+
+    @property
+    def seen(self) -> Seen:
+        """What this page and those before gave, for the search of the next one."""
+        return self.seen_before.after(self.hits, self.generation)
 
 
 def content_of(record: Mapping[str, Any]) -> str:

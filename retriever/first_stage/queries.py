@@ -35,7 +35,9 @@ class EncodedQueries:
     def of(vectors: SparseVectors, unknown_terms: Sequence[tuple[str, ...]]) -> EncodedQueries:
         """Queries of these vectors, cut to the terms that a search takes."""
         kept = vectors.heaviest(MAX_QUERY_TERMS)
-        cut = np.diff(vectors.offsets) - np.diff(kept.offsets)
+        cut = np.zeros(len(vectors), np.int64)
+        if kept is not vectors:
+            cut = np.diff(vectors.offsets) - np.diff(kept.offsets)
         return EncodedQueries(kept, unknown_terms, cut)
 
     @staticmethod

@@ -146,14 +146,13 @@ class Retrieval:
     def _found(self, row: Row) -> Found:
         """What is fetched of a list: the page, but all of it where it is reranked first."""
         docs, scores = row
-        values: list[Value] = [None] * docs.size
-        hit_of = np.arange(docs.size)
-        if self.groups is not None:
-            keys = self.groups.keys(docs)
-            values = [None if isinstance(key, tuple) else key for key in keys]
-            places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-            hit_of = np.array([places[key] for key in keys], np.int64)
         first = 0 if self._options.rerank is not None else self._options.offset
+        if self.groups is None:
+            return Found(docs[first:], scores[first:], [None] * docs[first:].size, docs[:first])
+        keys = self.groups.keys(docs)
+        values = [None if isinstance(key, tuple) else key for key in keys]
+        places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        hit_of = np.array([places[key] for key in keys], np.int64)
         kept = np.flatnonzero(hit_of >= first)
         return Found(docs[kept], scores[kept], [values[at] for at in kept], docs[hit_of < first])
 
