@@ -7,6 +7,7 @@ of processes or chunks it went through, and every process computes the same one.
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ class Processes:
     def started(device: str | None) -> Processes:
         """The processes that accelerate or torchrun started; one, where they did not.
 
+        Their group lasts for all trainings of this process, and is left when the process ends.
+
         Args:
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
 
@@ -45,7 +48,7 @@ class Processes:
             InputError: there are several processes, and accelerate is not installed.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            state = _accelerate(on_cpu=device == "cpu")
+            state = _joined(on_cpu=device == "cpu")
             return Processes(state.process_index, state.num_processes, state.device)
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return Processes(0, 1, torch.device(name))
@@ -111,12 +114,20 @@ class _AllRows(torch.autograd.Function):
         return processes.own(gradient) * processes.count, None, None
 
 
-def _accelerate(*, on_cpu: bool) -> Any:  # noqa: ANN401  accelerate has no types
+def _joined(*, on_cpu: bool) -> Any:  # noqa: ANN401  accelerate has no types
+    """This process's state in the group, which it joins unless the caller already has."""
     try:
         from accelerate import PartialState  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError(
             "expected accelerate for a training in several processes, found none; "
-            "pip install 'tamis[encode]'"
+            "pip install 'tamis[train]'"
         ) from error
+    if not distributed.is_initialized():
+        atexit.register(_leave)  # torch may abort a process that ends with threads of a group
     return PartialState(cpu=on_cpu)
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
