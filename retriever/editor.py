@@ -36,7 +36,11 @@ from tamis.retriever.own_encoder import check_own, own_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.vocabulary import Numbers, Vocabulary, parse_word
-from tamis.retriever.words.analysis import stemmer_version, stems_otherwise
+from tamis.retriever.words.analysis import (
+    SAME_ANALYSIS,
+    analysed_otherwise,
+    warn_of_other_analysis,
+)
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
@@ -297,6 +301,8 @@ class Editor:
 
     def _take_words(self) -> None:
         recorded = self.writer.settings.lexical
+        if recorded is not None:
+            warn_of_other_analysis(recorded)
         self._lexical = LexicalConfig.of(recorded) if recorded is not None else None
         self._counter: WordCounter | None = None
         if self._lexical is not None and self.writer.dictionary is not None:
@@ -310,7 +316,7 @@ class Editor:
                 "imported vectors, and neither words nor the encoder that made them; send each "
                 "with its vector to `tamis serve --data`, or import them anew with --encoder"
             )
-        self._refuse_other_stems()
+        self._refuse_other_analysis()
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
         chunk = [checked(passage, self.writer.index.columns) for passage in self._divided(chunk)]
         texts = [passage.content for passage in chunk]
@@ -326,15 +332,12 @@ class Editor:
             )
         self.writer.wait(place, wait)
 
-    def _refuse_other_stems(self) -> None:
-        """Refuse texts whose words would be stemmed otherwise than those that are there."""
+    def _refuse_other_analysis(self) -> None:
+        """Refuse texts whose words would be spelled otherwise than those that are there."""
         made = self.writer.settings.lexical
-        if made is not None and stems_otherwise(made):
-            raise MismatchError(
-                f"{self.writer.index.path}: expected PyStemmer {made.stemmer}, which stemmed this "
-                f"index, found {stemmer_version()}; install that version, or have all words made "
-                "again with `tamis optimize`"
-            )
+        other = analysed_otherwise(made) if made is not None else None
+        if other is not None:
+            raise MismatchError(f"{self.writer.index.path}: {other}; {SAME_ANALYSIS}")
 
     def _divided(self, documents: Sequence[Passage]) -> Iterable[Passage]:
         """The passages of documents where the collection holds passages."""

@@ -13,7 +13,7 @@ from tamis.index.generations.settings import (
     LexicalSettings,
 )
 from tamis.retriever.models.inference_free import TableQueryEncoder
-from tamis.retriever.words.analysis import stemmer_version
+from tamis.retriever.words.analysis import stemmer_version, unicode_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,7 @@ def lexical_settings(
     return LexicalSettings(
         **asdict(config),
         stemmer=stemmer_version(),
+        unicode=unicode_version(),
         average_length=average_length,
         words=len(dictionary),
         words_cut=words_cut,

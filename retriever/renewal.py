@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 import orjson
 
 from tamis.index.files.progress import Progress, silent
-from tamis.index.generations.manifest import BUILD
+from tamis.index.files.storage import Storage
+from tamis.index.generations.manifest import BUILD, read_current
 from tamis.index.generations.parts import Origin
 from tamis.index.generations.settings import LexicalSettings  # noqa: TC001  msgspec reads it
 from tamis.index.segment.dictionary import DictionaryWriter
+from tamis.index.upkeep.upgrade import upgrade
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.revision import Revised
+from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.origins import Recognition
 from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.types import content_of
+from tamis.retriever.words.analysis import may_differ
 from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, saturate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tamis.index.files.storage import Storage
     from tamis.index.generations.part_writer import Rows
     from tamis.index.segment.dictionary import Dictionary
-    from tamis.index.writing.writer import CollectionWriter
 
 
 def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
@@ -45,6 +48,38 @@ def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
         writer.optimize(progress or silent)
         return
     writer.rewrite(Renewal(made), progress or silent)
+
+
+class Upgraded(NamedTuple):
+    """What `upgrade_index` found and did.
+
+    Attributes:
+        format: that the index had.
+        analysed: whether all texts were analysed again.
+    """
+
+    format: int
+    analysed: bool
+
+
+def upgrade_index(path: str | Path, progress: Progress | None = None) -> Upgraded:
+    """Bring an index to this version's format, and its words to this version's analysis.
+
+    Both take place in one step each, and a second call goes on where the first was stopped.
+    Nothing is encoded again.
+
+    Raises:
+        FormatError: no index, or one of a format that cannot be brought to this one.
+        CorruptionError: a file differs from what was written.
+        LockedError: another process writes there.
+    """
+    found = upgrade(path)
+    made = read_current(Storage(path)).settings.lexical
+    if made is None or not may_differ(made):
+        return Upgraded(found, analysed=False)
+    with CollectionWriter.open(path, merge=False) as writer:
+        renew(writer, progress)
+    return Upgraded(found, analysed=True)
 
 
 class Renewal(msgspec.Struct, frozen=True):

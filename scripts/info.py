@@ -55,7 +55,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     import msgspec
 
     from tamis.index.files.storage import Storage
-    from tamis.index.generations.manifest import FORMAT, read_current
+    from tamis.index.generations.manifest import read_current
     from tamis.index.generations.words import open_dictionary
     from tamis.index.upkeep.inspection import bytes_by_part
 
@@ -74,7 +74,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         "precision": manifest.precision,
         "calibration": manifest.calibration,
         "segments": len(manifest.segments),
-        "format": FORMAT,
+        "format": manifest.format,
         "created": manifest.created,
         "written_by": manifest.written_by,
         "encoder": made["encoder"],

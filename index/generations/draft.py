@@ -12,7 +12,14 @@ import numpy as np
 
 from tamis.index.files.array_file import write_array, write_arrays
 from tamis.index.files.wal import Log
-from tamis.index.generations.manifest import BUILD, Manifest, SegmentEntry, now, publish
+from tamis.index.generations.manifest import (
+    BUILD,
+    FORMAT,
+    Manifest,
+    SegmentEntry,
+    now,
+    publish,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,6 +135,8 @@ class Draft:
             settings=settings,
             files=self.files,
             identity=self._manifest.identity,
+            format=FORMAT,
+            parts=self._manifest.parts,
         )
         publish(self._storage, manifest)
         return manifest

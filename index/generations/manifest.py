@@ -3,6 +3,11 @@
 ``CURRENT`` is one line, ``tamis FORMAT manifest-NNNNNN.json XXH3``; it is replaced in one step, so
 a folder holds the old generation or the new one. A folder without it is not an index (yet).
 
+A format is a number, and parts: what a later version stores beside what this one knows is a part
+with a name, and the manifest says who must know it. Nobody does where it can be left unread and
+made again, as summaries can; writers do where they would lose it, and readers where answers would
+be wrong without it. Who must know a part and does not refuses the collection by the part's name.
+
 Who reads a generation holds a shared lock on its manifest, a `Pin`; files are removed only with
 an exclusive lock on every manifest that names them. The system lets go of a dead process's locks.
 """
@@ -30,8 +35,10 @@ from tamis.index.segment.quantize import Precision  # noqa: TC001  msgspec reads
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 2
-UPGRADABLE = (1,)  # formats that `tamis upgrade` brings to this one
+FORMAT = 3
+READABLE = (2, FORMAT)  # formats that open as they are; the next generation has this one
+UPGRADABLE = (1, 2)  # formats that `tamis upgrade` brings to this one
+KNOWN_PARTS = frozenset[str]()  # that manifests name, beside those that every segment has
 CURRENT = "CURRENT"
 BUILD = "build"  # folder of an unfinished build
 _CURRENT_LINE = re.compile(r"tamis (\d+) (manifest-\d{6,}\.json) ([0-9a-f]{16})\n")
@@ -86,6 +93,9 @@ class Manifest:
         files: every file of this generation but CURRENT, the manifest itself and the logs.
         identity: of the collection through all its generations, drawn when it was made; empty in
             collections of earlier versions.
+        format: by whose rules it was written.
+        parts: what else it holds, in files that begin with this name in the folders of segments, or
+            anywhere: who must know it, ``nobody``, ``writers`` or ``readers``.
     """
 
     generation: int
@@ -99,6 +109,8 @@ class Manifest:
     settings: CollectionSettings = field(default_factory=CollectionSettings)
     files: dict[str, FileEntry] = field(default_factory=dict)
     identity: str = ""
+    format: int = 2
+    parts: dict[str, str] = field(default_factory=dict)
 
     @property
     def with_words(self) -> int:
@@ -140,12 +152,13 @@ def publish(storage: Storage, manifest: Manifest) -> None:
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     storage.write(name, data)
     storage.sync_folder()
-    storage.replace(CURRENT, current_line(name, data))
+    storage.replace(CURRENT, current_line(manifest, data))
 
 
-def current_line(name: str, data: bytes) -> bytes:
-    """What ``CURRENT`` holds when a manifest of these bytes is the current one."""
-    return f"tamis {FORMAT} {name} {xxhash.xxh3_64_hexdigest(data)}\n".encode()
+def current_line(manifest: Manifest, data: bytes) -> bytes:
+    """What ``CURRENT`` holds when a manifest, of these bytes, is the current one."""
+    name = manifest_name(manifest.generation)
+    return f"tamis {manifest.format} {name} {xxhash.xxh3_64_hexdigest(data)}\n".encode()
 
 
 def read_current(storage: Storage) -> Manifest:
@@ -232,12 +245,34 @@ def decode_unnamed(storage: Storage, name: str) -> Manifest:
 
 def _decoded(storage: Storage, name: str, data: bytes) -> Manifest:
     try:
-        return msgspec.json.decode(data, type=Manifest)
+        manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(
             f"{storage.path(name)}: expected a manifest of format {FORMAT}, found {error}; "
             "rebuild it with `tamis index`"
         ) from error
+    _refuse_unknown(storage, manifest, "read", frozenset({"nobody", "writers"}))
+    return manifest
+
+
+def refuse_unwritable(storage: Storage, manifest: Manifest) -> None:
+    """Raise FormatError where a generation holds what a writer of this version would lose."""
+    _refuse_unknown(storage, manifest, "change", frozenset({"nobody"}))
+
+
+def _refuse_unknown(storage: Storage, manifest: Manifest, do: str, free: frozenset[str]) -> None:
+    """Refuse parts that this version does not know, but for those that ``free`` must know."""
+    unknown = [
+        part
+        for part, knower in manifest.parts.items()
+        if part not in KNOWN_PARTS and knower not in free
+    ]
+    if unknown:
+        raise FormatError(
+            f"{storage.root}: expected no parts that this version cannot {do}, found "
+            f"{', '.join(map(repr, sorted(unknown)))} of tamis {manifest.written_by}; use that "
+            "version, or rebuild the index with `tamis index`"
+        )
 
 
 def remove_unpinned(storage: Storage, generation: int) -> bool:
@@ -270,13 +305,13 @@ def _lock_shared(path: str) -> int | None:
     return handle
 
 
-def read_current_line(storage: Storage, expected: int = FORMAT) -> tuple[str, str]:
-    """The name and checksum of the current manifest, of an index of the ``expected`` format."""
+def read_current_line(storage: Storage, expected: tuple[int, ...] = READABLE) -> tuple[str, str]:
+    """The name and checksum of the current manifest, of an index of an ``expected`` format."""
     found_format, name, checksum = _current_fields(storage)
-    if found_format != expected:
+    if found_format not in expected:
         raise FormatError(
-            f"{storage.root} has format {found_format}, this version reads {FORMAT}; "
-            f"{_remedy(found_format)}"
+            f"{storage.root} has format {found_format}, this version reads "
+            f"{' and '.join(map(str, READABLE))}; {_remedy(found_format)}"
         )
     return name, checksum
 

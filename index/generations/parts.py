@@ -132,9 +132,12 @@ def documents_with_words(
     """How many documents of a segment with these `own_terms` hold a word of the lexical channel."""
     if first_word is None:
         return 0
-    return segment.documents_from(
-        first_word if terms is None else int(terms.searchsorted(first_word))
-    )
+    return segment.documents_from(_local_term(first_word, terms))
+
+
+def _local_term(term: int, terms: NDArray[np.int32] | None) -> int:
+    """The first of a segment's `own_terms` that is this term of the collection or a later one."""
+    return term if terms is None else int(terms.searchsorted(term))
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:
@@ -255,6 +258,15 @@ class Part:
         """The terms, rising, and stored weights of one document."""
         terms, weights = self.stored.segment.row(doc)
         return (terms if self.stored.terms is None else self.stored.terms[terms]), weights
+
+    def with_words(self, first_word: int | None) -> int:
+        """How many of its documents that are not deleted hold a word of the lexical channel."""
+        segment, terms = self.stored.segment, self.stored.terms
+        held = documents_with_words(segment, terms, first_word)
+        if self.live is None or first_word is None:
+            return held
+        gone = segment.rows(np.flatnonzero(~self.live))
+        return held - gone.rows_from(_local_term(first_word, terms))
 
     def frequencies(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Terms, rising, and how many of its documents that are not deleted hold each."""

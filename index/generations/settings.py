@@ -46,6 +46,7 @@ class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
         weight: factor on the words of queries.
         analyzer: version of the analyser.
         stemmer: and of its stemmer; None where it was not recorded.
+        unicode: and of the character database that it asked; None where it was not recorded.
         average_length: words of a document, by which counts were weighed; 0 before there are any.
         words: how many the dictionary held when the collection was made.
         words_cut: words too long to be kept whole.
@@ -60,6 +61,7 @@ class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     analyzer: int
     stemmer: str | None = None
+    unicode: str | None = None
     average_length: float
     words: int
     words_cut: int = 0

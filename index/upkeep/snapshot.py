@@ -165,12 +165,13 @@ def restore(
                 )
             progress(done, len(snapshot.files))
         data = place.read(manifest_name(snapshot.generation))
-        if current_line(name, data) != origin.read(CURRENT):
+        manifest = msgspec.json.decode(data, type=Manifest)
+        if current_line(manifest, data) != origin.read(CURRENT):
             raise CorruptionError(
                 f"{origin.path(CURRENT)}: expected {name} with checksum {checksum}, found "
                 f"generation {snapshot.generation}; restore another snapshot"
             )
-        _finish(place, snapshot.files, msgspec.json.decode(data, type=Manifest))
+        _finish(place, snapshot.files, manifest)
     return snapshot
 
 
@@ -192,8 +193,8 @@ def _finish(place: Storage, files: Iterable[str], manifest: Manifest) -> None:
     folders = {SEGMENTS, *(str(parent) for name in files for parent in Path(name).parents)}
     for folder in sorted(folders, reverse=True):
         place.sync_folder("" if folder == "." else folder)
-    name = manifest_name(manifest.generation)
-    place.replace(CURRENT, current_line(name, place.read(name)))
+    data = place.read(manifest_name(manifest.generation))
+    place.replace(CURRENT, current_line(manifest, data))
 
 
 def _transfer(source: str, place: Storage, name: str, copy: bool) -> None:

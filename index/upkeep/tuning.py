@@ -10,7 +10,13 @@ from tamis.index.errors import InputError
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
 from tamis.index.generations.garbage import remove_unused
-from tamis.index.generations.manifest import Manifest, now, pin_current, publish
+from tamis.index.generations.manifest import (
+    Manifest,
+    now,
+    pin_current,
+    publish,
+    refuse_unwritable,
+)
 from tamis.index.generations.parts import open_parts
 from tamis.index.index import check_queries
 from tamis.index.segment.calibration import FEWEST, Sample, calibrate
@@ -33,7 +39,7 @@ def tune(path: str | Path, queries: SparseVectors) -> Manifest:
         The new generation.
 
     Raises:
-        FormatError: no index, or one of another format version.
+        FormatError: no index, or one of another format or with parts of a later one.
         InputError: there are too few queries to measure with.
         LockedError: another process writes there.
         MismatchError: the queries use another vocabulary.
@@ -45,6 +51,7 @@ def tune(path: str | Path, queries: SparseVectors) -> Manifest:
     storage = Storage(path)
     with FolderLock(storage):
         manifest, pin = pin_current(storage)
+        refuse_unwritable(storage, manifest)
         check_queries(queries, manifest.vocab_size)
         tuned = replace(
             manifest,

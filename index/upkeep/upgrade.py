@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.metadata import version
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,16 +18,20 @@ from tamis.index.generations.draft import SEGMENTS
 from tamis.index.generations.garbage import remove_unused
 from tamis.index.generations.manifest import (
     FORMAT,
+    UPGRADABLE,
     Manifest,
     SegmentEntry,
     format_of,
     now,
     publish,
     read_bytes,
+    read_current,
     read_current_line,
+    refuse_unwritable,
 )
 from tamis.index.generations.parts import check_files, open_parts
 from tamis.index.generations.settings import CollectionSettings  # noqa: TC001  msgspec reads it
+from tamis.index.generations.words import open_dictionary
 from tamis.index.segment.builder import rank_lists
 from tamis.index.segment.calibration import calibrate
 
@@ -62,17 +67,49 @@ def upgrade(path: str | Path, storage: Storage | None = None) -> int:
     """
     storage = storage or Storage(path)
     found = format_of(storage)
-    if found == FORMAT:
-        return found
-    name, checksum = read_current_line(storage, expected=1)
+    line = read_current_line(storage, expected=(*UPGRADABLE, FORMAT))
     with FolderLock(storage):
-        manifest = _from_format_1(storage, read_bytes(storage, name, checksum))
-        check_files(storage, manifest, "full", logs=False)
-        manifest = _with_ranked_lists(storage, manifest)
-        Log.create(storage, manifest.log).close()
-        publish(storage, manifest)
-        remove_unused(storage, manifest)
+        before = _of_format_1(storage, line) if found == 1 else read_current(storage)
+        refuse_unwritable(storage, before)
+        if found == FORMAT and _tells_words(before):
+            return found
+        if found != 1:
+            check_files(storage, before, "full")
+        after = replace(
+            before,
+            generation=before.generation + 1,
+            created=now(),
+            written_by=version("tamis"),
+            segments=_with_words(storage, before),
+            identity=before.identity or token_hex(8),
+            format=FORMAT,
+        )
+        if found == 1:
+            Log.create(storage, after.log).close()
+        publish(storage, after)
+        remove_unused(storage, after)
     return found
+
+
+def _tells_words(manifest: Manifest) -> bool:
+    return all(entry.with_words is not None for entry in manifest.segments)
+
+
+def _with_words(storage: Storage, manifest: Manifest) -> tuple[SegmentEntry, ...]:
+    """The segments, each telling how many of its documents hold a word."""
+    words = open_dictionary(storage, manifest.files)
+    first_word = words.first_term if words is not None else None
+    return tuple(
+        replace(part.entry, with_words=part.with_words(first_word))
+        for part in open_parts(storage, manifest)
+    )
+
+
+def _of_format_1(storage: Storage, line: tuple[str, str]) -> Manifest:
+    """The manifest of an index of format 1, its lists written anew."""
+    manifest = _from_format_1(storage, read_bytes(storage, *line))
+    check_files(storage, manifest, "full", logs=False)
+    return _with_ranked_lists(storage, manifest)
 
 
 def _from_format_1(storage: Storage, data: bytes) -> Manifest:
@@ -80,9 +117,9 @@ def _from_format_1(storage: Storage, data: bytes) -> Manifest:
         old = msgspec.json.decode(data, type=_Format1)
         (segment,) = old.segments
         manifest = Manifest(
-            generation=old.generation + 1,
-            created=now(),
-            written_by=version("tamis"),
+            generation=old.generation,
+            created="",
+            written_by="",
             documents=old.documents,
             vocab_size=old.vocab_size,
             segments=(SegmentEntry(segment, old.documents),),

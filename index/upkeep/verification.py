@@ -147,7 +147,8 @@ def repair(path: str | Path) -> list[str]:
         except CorruptionError:
             name = _newest_whole(storage)
             if name is not None:
-                storage.replace(CURRENT, current_line(name, storage.read(name)))
+                manifest = decode_unnamed(storage, name)
+                storage.replace(CURRENT, current_line(manifest, storage.read(name)))
                 done.append(f"{CURRENT} names {name} again")
     report = examine(path)
     if report.problems and all(problem.code == "torn" for problem in report.problems):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tamis.index.collection import Collection
 from tamis.index.files.wal import Log, log_name, read_logs
+from tamis.index.generations.manifest import refuse_unwritable
 from tamis.index.writing.pending import Pending, Write
 
 if TYPE_CHECKING:
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
 def newest(
     path: str | Path, verify: Literal["full", "lazy"], storage: Storage, known: Collection | None
 ) -> Collection:
-    """The newest generation, as a collection of its own; of a known one nothing is read again."""
+    """The newest generation, as a collection of its own; of a known one nothing is read again.
+
+    Raises:
+        FormatError: it holds what a writer of this version would lose.
+    """
     if known is None:
-        return Collection.open(path, verify, storage=storage)
-    found = known.refresh(verify)
-    return known.again() if found is known else found
+        found = Collection.open(path, verify, storage=storage)
+    else:
+        found = known.refresh(verify)
+        found = known.again() if found is known else found
+    try:
+        refuse_unwritable(found.storage, found.index.manifest)
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def recover(storage: Storage, first: int, words: LoggedWords, pending: Pending) -> Log:

@@ -149,7 +149,7 @@ class LexicalConfig:
 
     @staticmethod
     def of(made: LexicalSettings) -> LexicalConfig:
-        """How a collection's words were made. Warns if another version of the stemmer made them.
+        """How a collection's words were made.
 
         Raises:
             MismatchError: a later version of the analyser made the words.
@@ -159,15 +159,14 @@ class LexicalConfig:
                 f"expected words of analyser version {VERSIONS[0]} to {VERSIONS[-1]}, found "
                 f"version {made.analyzer}; build the collection with `tamis index`, or update tamis"
             )
-        if stems_otherwise(made):
-            warnings.warn(
-                f"expected PyStemmer {made.stemmer}, which stemmed this collection, found "
-                f"{stemmer_version()}: words that it stems otherwise are not found; "
-                "install that version, or have all words made again with `tamis optimize`",
-                stacklevel=2,
-            )
         names = LexicalConfig.__dataclass_fields__
         return LexicalConfig(**{name: getattr(made, name) for name in names})
+
+
+SAME_ANALYSIS = (
+    "go back to the versions that made the words, or have all texts analysed again with "
+    "`tamis upgrade DIR`"
+)
 
 
 def stemmer_version() -> str:
@@ -175,9 +174,38 @@ def stemmer_version() -> str:
     return str(Stemmer.version())
 
 
-def stems_otherwise(made: LexicalSettings) -> bool:
-    """Whether a collection's words were stemmed by another version than the one installed."""
-    return made.language in Stemmer.algorithms() and made.stemmer != stemmer_version()
+def unicode_version() -> str:
+    """The version of the character database: which characters there are, their case and forms."""
+    return unicodedata.unidata_version
+
+
+def analysed_otherwise(made: LexicalSettings) -> str | None:
+    """Which other version than the present one made a collection's words; None for the same.
+
+    A character database that was not recorded passes for the present one: versions differ in new
+    characters alone. `may_differ` asks more strictly.
+    """
+    stemmer, database = stemmer_version(), unicode_version()
+    if made.language in Stemmer.algorithms() and made.stemmer != stemmer:
+        recorded = made.stemmer or "of the version, not recorded,"
+        return f"expected PyStemmer {recorded} that made this index's words, found {stemmer}"
+    if made.unicode not in (None, database):
+        return f"expected Unicode {made.unicode} that made this index's words, found {database}"
+    return None
+
+
+def warn_of_other_analysis(made: LexicalSettings) -> None:
+    """Warn that words of texts and queries may not be those that a collection holds."""
+    other = analysed_otherwise(made)
+    if other is not None:
+        warnings.warn(
+            f"{other}: words that it spells otherwise are not found; {SAME_ANALYSIS}", stacklevel=3
+        )
+
+
+def may_differ(made: LexicalSettings) -> bool:
+    """Whether a collection's words may be others than its texts have with the present versions."""
+    return analysed_otherwise(made) is not None or made.unicode is None
 
 
 def languages() -> tuple[str, ...]:

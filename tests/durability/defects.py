@@ -106,7 +106,7 @@ def the_manifest_s_name_is_not_synced_before_current(patch):
         name = manifest.manifest_name(found.generation)
         data = manifest.msgspec.json.encode(found)
         storage.write(name, data)
-        storage.replace(manifest.CURRENT, manifest.current_line(name, data))
+        storage.replace(manifest.CURRENT, manifest.current_line(found, data))
 
     patch.setattr("tamis.index.generations.draft.publish", publish)
 
@@ -116,7 +116,7 @@ def current_is_written_before_the_manifest(patch):
     def publish(storage, found):
         name = manifest.manifest_name(found.generation)
         data = manifest.msgspec.json.encode(found)
-        storage.replace(manifest.CURRENT, manifest.current_line(name, data))
+        storage.replace(manifest.CURRENT, manifest.current_line(found, data))
         storage.write(name, data)
         storage.sync_folder()
 

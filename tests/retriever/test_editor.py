@@ -7,10 +7,12 @@ from msgspec import structs
 
 from tamis import retriever
 from tamis.index import Collection, InputError, MismatchError
+from tamis.index.generations.manifest import FORMAT
 from tamis.index.upkeep.verification import examine
 from tamis.index.writing import pending
 from tamis.index.writing.build_process import BuildProcess
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
+from tamis.retriever.renewal import upgrade_index
 from tamis.retriever.words.lexical import LexicalQueries
 
 ANIMALS = ["cat", "dog", "owl", "heron", "bat", "newt"]
@@ -267,18 +269,22 @@ def searched_words(path, text):
     return [hit.doc_id for hit in result.hits]
 
 
-def test_texts_are_not_stemmed_by_two_versions_of_the_stemmer(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "version"), [("stemmer", "1.0"), ("stemmer", None), ("unicode", "1.1")]
+)
+def test_texts_are_not_analysed_by_two_versions(tmp_path, name, version):
     create_index(tmp_path / "c", encoder=None)
     with Editor.open(tmp_path / "c") as editor:
         editor.put([Passage("old", "universities")], wait="searchable")
-        change_words(editor.writer, stemmer="1.0")
-    with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
+        change_words(editor.writer, **{name: version})
+    with pytest.warns(UserWarning, match="words that it spells otherwise are not found"):
         editor = Editor.open(tmp_path / "c")
     with editor:
-        with pytest.raises(MismatchError, match="or have all words made again with `tamis optim"):
+        with pytest.raises(MismatchError, match=r"analysed again with `tamis upgrade DIR`$"):
             editor.put([Passage("new", "university")])
         assert editor.delete(["none"]) == 0
-        with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
-            editor.optimize()
+    assert upgrade_index(tmp_path / "c") == (FORMAT, True)
+    assert upgrade_index(tmp_path / "c") == (FORMAT, False)
+    with Editor.open(tmp_path / "c") as editor:
         editor.put([Passage("new", "university")], wait="searchable")
     assert sorted(searched_words(tmp_path / "c", "university")) == ["new", "old"]

@@ -92,11 +92,13 @@ def test_upgrade_brings_the_golden_index_of_format_1_here(tamis, tmp_path):
     refused = tamis("info", tmp_path / "old")
     assert refused.exit_code == 2
     assert "bring it to this format with `tamis upgrade DIR`" in refused.stderr
-    assert document(tamis("upgrade", tmp_path / "old", "--json"))["from"] == 1
+    upgraded = document(tamis("upgrade", tmp_path / "old", "--json"))
+    assert (upgraded["from"], upgraded["to"], upgraded["analysed"]) == (1, 3, True)
     with Collection.open(tmp_path / "old") as collection:
         assert len(collection) == 30
         assert collection.document(4)["text"] == "passage 4 about cats"
-    assert "already" in tamis("upgrade", tmp_path / "old").stdout
+    assert document(tamis("info", tmp_path / "old", "--json"))["format"] == 3
+    assert tamis("upgrade", tmp_path / "old").stdout.endswith("has format 3 already\n")
     assert document(tamis("verify", tmp_path / "old", "--json"))["ok"]
 
 

@@ -120,8 +120,8 @@ def test_swapped_files_are_detected(copy):
 
 def test_another_format_version_is_refused_with_both_numbers(copy):
     current = copy / "CURRENT"
-    current.write_text(current.read_text().replace("tamis 2 ", "tamis 3 "))
-    with pytest.raises(FormatError, match="has format 3, this version reads 2; use the version"):
+    current.write_text(current.read_text().replace("tamis 3 ", "tamis 4 "))
+    with pytest.raises(FormatError, match="has format 4, this version reads 2 and 3; use the ver"):
         Index.open(copy)
 
 

@@ -23,11 +23,16 @@ def passages(*numbers):
 
 
 def make(path):
-    """Thirty documents, two of them deleted, two replaced and one new, and one in the log alone."""
+    """Thirty documents, two of them deleted, two replaced and two new, and one in the log alone.
+
+    Of the new ones one brings its vector, and one has no words.
+    """
     index_corpus(passages(*range(30)), path, encoder=LetterEncoder(), source="golden").close()
     editor = Editor.open(path, LetterEncoder(), merge=False)
     editor.delete(["d1", "d2"])
-    editor.put([*passages(30, 7), Passage("d3", "a heron and its nest")], wait="searchable")
+    editor.put_weighted([Passage("given", "an ibis")], [{"=newt": 2.0, "a": 0.5}])
+    editor.put([*passages(7), Passage("d3", "a heron and its nest"), Passage("mute", "...")])
+    editor.commit()
     editor.put([Passage("d31", "an owl that nobody has committed")])
     editor.writer._log.close()
     editor.writer._lock.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+import unicodedata
 
 import pytest
 import Stemmer
@@ -16,7 +17,15 @@ from tamis.index.errors import InputError, MismatchError
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.words import analysis
-from tamis.retriever.words.analysis import LONGEST_WORD, Analyzer, LexicalConfig, languages
+from tamis.retriever.words.analysis import (
+    LONGEST_WORD,
+    Analyzer,
+    LexicalConfig,
+    analysed_otherwise,
+    languages,
+    may_differ,
+    warn_of_other_analysis,
+)
 
 PLAIN = Analyzer(LexicalConfig("none"))
 ENGLISH = Analyzer(LexicalConfig())
@@ -311,13 +320,36 @@ def test_words_of_another_analyser_version_are_refused():
         LexicalConfig(analyzer=3)
 
 
-def test_words_of_another_stemmer_version_are_read_with_a_warning():
-    settings = structs.replace(recorded(LexicalConfig()), stemmer="1.0")
+OTHERS = [  # recorded, and what is said of it
+    ({"stemmer": "1.0"}, "expected PyStemmer 1.0 that made"),
+    ({"stemmer": None}, "expected PyStemmer of the version, not recorded, that made"),
+    ({"unicode": "1.1"}, "expected Unicode 1.1 that made"),
+]
 
-    with pytest.warns(UserWarning, match="expected PyStemmer 1.0"):
-        assert LexicalConfig.of(settings) == LexicalConfig()
+
+@pytest.mark.parametrize(("recorded_as", "said"), OTHERS)
+def test_words_that_other_versions_made_are_told(recorded_as, said):
+    settings = structs.replace(recorded(LexicalConfig()), **recorded_as)
+
+    assert analysed_otherwise(settings).startswith(said)
+    assert may_differ(settings)
+    with pytest.warns(UserWarning, match=f"{said}.*with `tamis upgrade DIR`"):
+        warn_of_other_analysis(settings)
+
+
+def test_words_of_the_present_versions_are_not():
+    settings = recorded(LexicalConfig())
+
+    assert settings.unicode == unicodedata.unidata_version
+    assert (analysed_otherwise(settings), may_differ(settings)) == (None, False)
+    warn_of_other_analysis(settings)
+
+
+def test_versions_count_where_they_decide():
     unstemmed = structs.replace(recorded(LexicalConfig("none")), stemmer="1.0")
-    assert LexicalConfig.of(unstemmed) == LexicalConfig("none")
+    assert not may_differ(unstemmed)
+    unrecorded = structs.replace(recorded(LexicalConfig()), unicode=None)
+    assert (analysed_otherwise(unrecorded), may_differ(unrecorded)) == (None, True)
 
 
 def test_threads_share_an_analyzer():
