@@ -16,10 +16,10 @@ import numpy as np
 
 from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
 from tamis.eval.encoders import HeaviestTerms, Remembered
+from tamis.eval.rankings import Rankings
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.corpus.chunking import PARENT, chunk_id
-from tamis.retriever.first_stage.retrieval import Found, Retrieval
+from tamis.retriever.corpus.chunking import chunk_id
 from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.models.inference_free import TableQueryEncoder
 from tamis.retriever.search_options import SearchOptions
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
     from tamis.eval.datasets import Dataset
     from tamis.eval.ranker import Feedback
-    from tamis.index.collection import Collection
     from tamis.retriever.corpus.chunking import Chunking
-    from tamis.retriever.gpu_index import GpuIndex
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.words.lexical import LexicalConfig
@@ -201,11 +199,6 @@ class SearcherRanker:
     device: str = "cpu"
     _query_terms: list[SparseVectors] = field(default_factory=list, repr=False)
 
-    @property
-    def _by_document(self) -> str | None:
-        """What to group passages by; None where documents are whole."""
-        return PARENT if self.searcher.collection.settings.chunk is not None else None
-
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
         """Encode and search; no document is fetched."""
         vectors = self.encode(queries)
@@ -218,37 +211,11 @@ class SearcherRanker:
 
     def rank_vectors(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
         """The rankings of query vectors."""
-        collection = self.searcher.collection
-        if self.device != "cpu":
-            return self._ranked_on_gpu(vectors, depth)
-        options = SearchOptions(
-            k=min(depth, max(len(collection), 1)),
-            exact=self.exact,
-            group_by=self._by_document,
-            group_size=1,
-        )
-        found = Retrieval(collection, options).find(vectors)
-        return [_ranking(collection, one) for one in found]
-
-    def _ranked_on_gpu(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
-        collection = self.searcher.collection
-        if self._by_document is not None:
-            raise InputError(
-                "expected whole documents to rank on a GPU, found passages of them; leave out "
-                "--device"
-            )
-        best = self._on_gpu.search(vectors, min(depth, max(len(collection), 1)))
-        rows = (best.row(query) for query in range(len(best)))
-        return [
-            dict(zip(map(collection.doc_id, docs.tolist()), scores.tolist(), strict=True))
-            for docs, scores in rows
-        ]
+        return self._rankings.rank(vectors, SearchOptions(k=depth, exact=self.exact))
 
     @cached_property
-    def _on_gpu(self) -> GpuIndex:
-        from tamis.retriever.gpu_index import GpuIndex
-
-        return GpuIndex.from_index(self.searcher.collection.index, [self.device])
+    def _rankings(self) -> Rankings:
+        return Rankings(self.searcher.collection, self.device)
 
     def rank_with_feedback(
         self,
@@ -280,7 +247,7 @@ class SearcherRanker:
     def _vectors_of(self, doc_ids: set[str]) -> dict[str, SparseVectors]:
         """Learned terms of documents in the query's weighting, one row each."""
         collection = self.searcher.collection
-        if self._by_document is not None:
+        if self._rankings.group_by is not None:
             raise InputError(
                 "expected whole documents to take feedback from, found passages of them; "
                 "leave out chunk, or the feedback"
@@ -311,7 +278,7 @@ class SearcherRanker:
             k,
             exact=self.exact,
             lexical_weight=self.lexical_weight,
-            group_by=self._by_document,
+            group_by=self._rankings.group_by,
         )
         return {name: ms for name, ms in asdict(result.times).items() if ms}
 
@@ -327,13 +294,3 @@ class SearcherRanker:
         if self._query_terms:
             found |= term_counts("a query", self._query_terms[0], collection)
         return found
-
-
-def _ranking(collection: Collection, found: Found) -> dict[str, float]:
-    """Ids and scores of documents; where these are passages, of the best of each document."""
-    ids = [collection.doc_id(doc) for doc in found.docs.tolist()]
-    names = [
-        str(value) if value is not None else doc_id
-        for value, doc_id in zip(found.values, ids, strict=True)
-    ]
-    return dict(zip(names, found.scores.tolist(), strict=True))

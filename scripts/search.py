@@ -1,20 +1,23 @@
 """``tamis search``: the best documents for a query, and why."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tamis.scripts.corpus import OwnEncoderOption
 from tamis.scripts.filters import FilterOption, VectorOption, parse_filter, parse_vector
 from tamis.scripts.options import refuse_beside, require_beside
-from tamis.scripts.output import JsonOption, aligned, print_json
+from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
 from tamis.scripts.progress import say_if_first_use
 
 if TYPE_CHECKING:
     from tamis.retriever.answers import HitAnswer, SearchAnswer
     from tamis.retriever.highlights import Span
     from tamis.retriever.types import MatchedTerm
+
+
+_OF_ONE_QUERY = ["query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "json"]
 
 
 def search(
@@ -56,9 +59,24 @@ def search(
     group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
     offset: Annotated[int, typer.Option(min=0, help="How many hits to pass over.")] = 0,
     encoder: OwnEncoderOption = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(help="Search for every query of this file, as queries.jsonl; write --out."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run of a --batch: TREC's form, whole or not at all.")
+    ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="cuda: search a --batch exactly on a GPU.")
+    ] = "cpu",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Queries of a --batch to answer at once; by default all cores."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
+    from tamis.index.files.system import usable_cores
     from tamis.retriever.answers import search_answers
     from tamis.retriever.reranker import LazyReranker
     from tamis.retriever.search_options import SearchOptions
@@ -67,11 +85,17 @@ def search(
     refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
     require_beside(context, "group_by", ["group_size"])
     refuse_beside(context, "vector", ["query", "lexical_weight"], "it has the weights itself")
+    refuse_beside(context, "batch", _OF_ONE_QUERY, "it writes ids and scores of many queries")
+    require_beside(context, "batch", ["out", "device", "threads"])
+    require_beside(context, "out", ["batch"])
+    in_a_folder(out)
+    if device == "cuda":
+        refuse_beside(context, "device", ["recall", "threads"], "a GPU searches exactly")
     if query is not None:
         _check_text(query)
     asked = parse_vector(vector) if vector is not None else query
-    if asked is None:
-        raise typer.BadParameter("give a TEXT or --vector JSON")
+    if asked is None and batch is None:
+        raise typer.BadParameter("give a TEXT, --vector JSON or --batch FILE")
     say_if_first_use()
     reranker = LazyReranker() if rerank is not None else None
     searcher = Searcher.open(folder, reranker=reranker, encoder=encoder)
@@ -86,12 +110,16 @@ def search(
         group_by=group_by,
         group_size=group_size,
         offset=offset,
+        threads=threads or usable_cores(),
     )
-    (answer,) = search_answers(searcher, [asked], options, highlight=not json)
-    if json:
-        print_json(answer)
-    else:
-        _print(answer, explain)
+    if asked is not None:
+        (answer,) = search_answers(searcher, [asked], options, highlight=not json)
+        print_json(answer) if json else _print(answer, explain)
+    elif batch is not None and out is not None:
+        from tamis.scripts.search_batch import search_batch
+
+        with warnings_said():
+            typer.echo(search_batch(searcher, batch, out, options, device))
 
 
 def _check_text(query: str) -> None:

@@ -49,6 +49,13 @@ class Found:
     values: list[Value]
     passed: NDArray[np.int32]
 
+    @staticmethod
+    def of(row: Row, passed: int = 0) -> Found:
+        """Documents that are not grouped, without the first so many."""
+        docs, scores = row
+        kept = docs[passed:]
+        return Found(kept, scores[passed:], [None] * kept.size, docs[:passed])
+
 
 class Retrieval:
     """Searches of one collection with the same options."""
@@ -148,7 +155,7 @@ class Retrieval:
         docs, scores = row
         first = 0 if self._options.rerank is not None else self._options.offset
         if self.groups is None:
-            return Found(docs[first:], scores[first:], [None] * docs[first:].size, docs[:first])
+            return Found.of(row, first)
         keys = self.groups.keys(docs)
         values = [None if isinstance(key, tuple) else key for key in keys]
         places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
