@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.retriever.reranker import KEYS_FOLDER, bind, with_others_below
+from tamis.retriever.rerank.reranker import KEYS_FOLDER, bind, with_others_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tamis.eval.datasets import Dataset
     from tamis.eval.ranker import Ranker, System
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
 
 
 @dataclass(frozen=True)

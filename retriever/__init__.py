@@ -6,7 +6,8 @@ from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.editor import Editor, create_index
 from tamis.retriever.indexing import index_corpus
 from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_query_encoder
-from tamis.retriever.reranker import LazyReranker, Reranker, reranked
+from tamis.retriever.rerank.lazy_reranker import LazyReranker
+from tamis.retriever.rerank.reranker import Reranker, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.types import Hit, MatchedTerm, Passage, SearchResult, Seen, StageTimes

@@ -32,7 +32,7 @@ from tamis.retriever.corpus.chunking import (
 )
 from tamis.retriever.corpus.fields import check_fields, checked
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
-from tamis.retriever.own_encoder import check_own, own_encoder
+from tamis.retriever.models.own_encoder import check_own, own_encoder
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.vocabulary import Numbers, Vocabulary, parse_word

@@ -30,7 +30,7 @@ class SearchOptions:
         explain: fill `Hit.matched_terms`.
         threads: how many queries to answer at once.
         rerank: how many of the best documents the reranker scores; None for none. The others
-            stand below them; see `tamis.retriever.reranker.with_others_below`.
+            stand below them; see `tamis.retriever.rerank.reranker.with_others_below`.
         filter: which documents may be found, by declared fields, such as
             ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.segment.filters`. As
             many are found as match it and share a term with the query, up to k.

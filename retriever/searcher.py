@@ -15,8 +15,8 @@ from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.first_stage.queries import EncodedQueries
 from tamis.retriever.first_stage.retrieval import Found, Retrieval
-from tamis.retriever.own_encoder import own_query_encoder
-from tamis.retriever.reranker import bind, reranked
+from tamis.retriever.models.own_encoder import own_query_encoder
+from tamis.retriever.rerank.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tamis.index.index import Index
     from tamis.retriever.first_stage.grouping import Groups
     from tamis.retriever.models.encoder import QueryEncoder
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.search_options import Option
     from tamis.retriever.words.analysis import Analyzer
 

@@ -36,7 +36,7 @@ def add(
     """
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.editor import Editor
-    from tamis.retriever.own_encoder import own_encoder, recorded_encoder
+    from tamis.retriever.models.own_encoder import own_encoder, recorded_encoder
     from tamis.scripts.info import read_info
 
     began = perf_counter()

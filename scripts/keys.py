@@ -39,8 +39,8 @@ def store_keys(folder: Path, budget_mib: int, bits: int = BITS, device: str | No
     """Store the keys of all documents of a collection, and say how many bytes they take."""
     from tamis.index.collection import Collection
     from tamis.retriever.rerank.block_reranker import BlockReranker
+    from tamis.retriever.rerank.reranker import KEYS_FOLDER
     from tamis.retriever.rerank.stored_keys import DocumentStore
-    from tamis.retriever.reranker import KEYS_FOLDER
     from tamis.retriever.types import content_of
 
     collection = Collection.open(folder)

@@ -78,7 +78,7 @@ def search(
     """Search an index. With --json, prints what the REST API answers to the same search."""
     from tamis.index.files.system import usable_cores
     from tamis.retriever.answers import search_answers
-    from tamis.retriever.reranker import LazyReranker
+    from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.search_options import SearchOptions
     from tamis.retriever.searcher import Searcher
 

@@ -89,7 +89,7 @@ def serve(
     from tamis.api.http import logs
     from tamis.api.http.settings import read_settings, with_connections
     from tamis.index.errors import InputError
-    from tamis.retriever.own_encoder import places_by_fingerprint
+    from tamis.retriever.models.own_encoder import places_by_fingerprint
 
     flags = {
         "indexes": indexes or None,
@@ -148,7 +148,7 @@ def _opened(
     Raises:
         MismatchError: a place is that of no index's encoder, those of the data folder among them.
     """
-    from tamis.retriever.own_encoder import recorded_encoder, refuse_strangers
+    from tamis.retriever.models.own_encoder import recorded_encoder, refuse_strangers
     from tamis.retriever.searcher import Searcher
 
     found, remembered = {}, []

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tamis.api.http.model_context import ModelContext
     from tamis.api.operations.operation import Operation
     from tamis.api.serving.data_folder import DataFolder
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
 

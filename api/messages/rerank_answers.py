@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from tamis.retriever.reranker import Reranker
+from tamis.retriever.rerank.reranker import Reranker
 
 
 @dataclass(frozen=True, slots=True)

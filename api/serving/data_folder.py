@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tamis.index.files.progress import Progress
     from tamis.index.writing.build_process import BuildProcess
     from tamis.retriever.models.encoder import QueryEncoder
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
 
 LOG = logging.getLogger("tamis.api")
 _MADE_AS = "made-as:"  # settings: what clients asked for

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tamis.api.serving.data_folder import DataFolder
     from tamis.api.serving.faults import ServerFault
     from tamis.api.serving.living_index import LivingIndex
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
 MOST_NAMES = 20  # shown in a message

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tamis.api.serving.surroundings import Surroundings
     from tamis.index.files.progress import Progress
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
 
 LOG = logging.getLogger("tamis.api")
 

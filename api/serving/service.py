@@ -24,7 +24,7 @@ from tamis.api.serving.faults import BusyError, ServerFault, told
 from tamis.api.serving.library import Library
 from tamis.api.workers import RETRY_AFTER_S, Workers
 from tamis.index.errors import TamisError
-from tamis.retriever.reranker import LazyReranker
+from tamis.retriever.rerank.lazy_reranker import LazyReranker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tamis.api.limits import Limits
     from tamis.api.serving.data_folder import DataFolder
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.searcher import Searcher
 
 CLIENT = "tamis.client"  # in a request's scope: whose key it brought

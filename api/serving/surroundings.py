@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tamis.retriever.own_encoder import recorded_encoder
+from tamis.retriever.models.own_encoder import recorded_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tamis.index.writing.background import Background
     from tamis.index.writing.build_process import BuildProcess
     from tamis.retriever.models.encoder import Encoder, QueryEncoder
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
 
 
 class MakesWay(Protocol):

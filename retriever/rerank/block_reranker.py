@@ -16,11 +16,17 @@ import torch
 from tamis.index.errors import FormatError, InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.attention import DocumentKeys
+from tamis.retriever.rerank.cascade import OverStoredKeys
 from tamis.retriever.rerank.held_documents import HeldQueries
 from tamis.retriever.rerank.layout import Block, BlockLayout
 from tamis.retriever.rerank.loading import LoadedReranker, load_reranker
-from tamis.retriever.rerank.readout import Readout
-from tamis.retriever.reranker import KEYS_FOLDER, check_first_stage, with_others_below, with_text
+from tamis.retriever.rerank.readout import SHARE, Readout
+from tamis.retriever.rerank.reranker import (
+    KEYS_FOLDER,
+    check_first_stage,
+    with_others_below,
+    with_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,11 +35,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.prompt import Conditioning
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
 
 CPU_TOKENS = 4096  # hidden states stay near the cache
 GPU_TOKENS = 131_072
-SHARE = Readout()  # of a model that was not trained for another
 
 
 class BlockReranker:
@@ -106,8 +111,6 @@ class BlockReranker:
 
         Where none are stored, all texts are read; documents that do not read the query are, too.
         """
-        from tamis.retriever.rerank.cascade import OverStoredKeys
-
         return OverStoredKeys(self, folder / KEYS_FOLDER) if self.conditioning == "query" else self
 
     @property

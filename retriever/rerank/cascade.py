@@ -12,15 +12,17 @@ import torch
 from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.attention import DocumentKeys
-from tamis.retriever.rerank.block_reranker import SHARE, BlockReranker
+from tamis.retriever.rerank.readout import SHARE
+from tamis.retriever.rerank.reranker import check_first_stage, with_others_below, with_text
 from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
-from tamis.retriever.reranker import check_first_stage, with_others_below, with_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from tamis.retriever.rerank.stored_keys import KeyReranker
 
 LOG = logging.getLogger("tamis.retriever")
 TEXTS_AT_ONCE = 64
@@ -38,14 +40,14 @@ class Cascade:
         best: how many are read; shorter lists are read whole.
     """
 
-    reranker: BlockReranker
+    reranker: KeyReranker
     store: DocumentStore
     best: int = 10
 
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
-        """The scores ``[documents]``; see `tamis.retriever.reranker.Reranker`.
+        """The scores ``[documents]``; see `tamis.retriever.rerank.reranker.Reranker`.
 
         The best of the first pass have the second's scores; the others stand below them in the
         order of the first, see `with_others_below`.
@@ -87,9 +89,8 @@ class Cascade:
         missing = np.flatnonzero(at < 0).tolist()
         held = self._held(at[at >= 0], [documents[one] for one in missing])
         scores = np.empty(len(documents), np.float32)
-        scores[[*np.flatnonzero(at >= 0).tolist(), *missing]] = BlockReranker(
-            self.reranker.parts, "none"
-        ).score_held(query, held)
+        order = [*np.flatnonzero(at >= 0).tolist(), *missing]
+        scores[order] = self.reranker.score_held(query, held)
         if first_stage is None:
             return scores
         readout = self.reranker.parts.settings.readouts.get("none", SHARE)
@@ -99,15 +100,13 @@ class Cascade:
 
     def _held(self, at: NDArray[np.int64], missing: Sequence[str]) -> DocumentKeys:
         """The stored keys at places of the store, then those of the missing texts."""
-        parts = self.reranker.parts
         pieces = []
         if len(at):
-            backbone = parts.backbone
+            backbone = self.reranker.parts.backbone
             pieces.append(self.store.keys(at, backbone.device, backbone.model.dtype))
-        reader = BlockReranker(parts, "none")
         for start in range(0, len(missing), TEXTS_AT_ONCE):
             check_for_interrupts()
-            pieces.append(reader.document_keys(missing[start : start + TEXTS_AT_ONCE]))
+            pieces.append(self.reranker.document_keys(missing[start : start + TEXTS_AT_ONCE]))
         return _joined(pieces)
 
 
@@ -117,7 +116,7 @@ class OverStoredKeys:
     Keys may be stored, replaced and removed while this is in use.
     """
 
-    def __init__(self, reranker: BlockReranker, keys: Path) -> None:
+    def __init__(self, reranker: KeyReranker, keys: Path) -> None:
         """Take a reranker with conditioning "query", and the folder of the keys."""
         self._reranker, self._keys = reranker, keys
         self._opened: tuple[int, Cascade | None] = 0, None  # when they were stored; None: no use

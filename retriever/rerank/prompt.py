@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.layout import Block, BlockSizes
-from tamis.retriever.reranker import check_text
+from tamis.retriever.rerank.reranker import check_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -57,3 +57,6 @@ def standardised(scores: torch.Tensor) -> torch.Tensor:
     """Scores of one list with mean 0 and deviation 1; zeros where all are equal."""
     spread = scores.std(unbiased=False)
     return (scores - scores.mean()) / spread if spread > 0 else torch.zeros_like(scores)
+
+
+SHARE = Readout()  # of a model that was not trained for another

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ import xxhash
 from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
 from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.loading import file_digest
-from tamis.retriever.reranker import with_text
+from tamis.retriever.rerank.reranker import Reranker, with_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,11 +33,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.retriever.rerank.block_reranker import BlockReranker
+    from tamis.retriever.rerank.loading import LoadedReranker
+    from tamis.retriever.rerank.prompt import Conditioning
 
 ABOUT, ROWS, BOUNDS, HASHES = "keys.json", "keys.bin", "bounds.bin", "hashes.bin"
 FORMAT = 2
 DOCUMENTS_AT_ONCE = 64
+
+
+class KeyReranker(Reranker, Protocol):
+    """A reranker whose document keys can be stored: `BlockReranker`, as far as a store needs it."""
+
+    parts: LoadedReranker
+    conditioning: Conditioning
+
+    def document_keys(self, documents: Sequence[str]) -> DocumentKeys:
+        """See `BlockReranker.document_keys`."""
+
+    def score_held(self, query: str, held: DocumentKeys) -> NDArray[np.float32]:
+        """See `BlockReranker.score_held`."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,7 @@ class DocumentStore:
 
     @staticmethod
     def build(
-        reranker: BlockReranker,
+        reranker: KeyReranker,
         texts: Iterable[str],
         folder: Path,
         *,
@@ -266,7 +280,7 @@ class _Writer:
 
 @torch.inference_mode()
 def _computed(
-    reranker: BlockReranker, texts: Iterable[str]
+    reranker: KeyReranker, texts: Iterable[str]
 ) -> Iterator[tuple[NDArray[np.uint64], DocumentKeys]]:
     """Hashes and keys of the different texts, some at a time."""
     seen: set[bytes] = set()

@@ -28,14 +28,14 @@ from tamis.eval.significance import compare
 from tamis.retriever import Searcher
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
+from tamis.retriever.rerank.reranker import KEYS_FOLDER
 from tamis.retriever.rerank.stored_keys import DocumentStore
-from tamis.retriever.reranker import KEYS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tamis.eval.datasets import Dataset
-    from tamis.retriever.reranker import Reranker
+    from tamis.retriever.rerank.reranker import Reranker
 
 SAMPLE = Path("eval/sample/squadshifts-new-wiki")
 QUESTIONS, DEPTH, BEST, SEED = 120, 50, (10, 1), 0

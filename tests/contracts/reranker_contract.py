@@ -95,7 +95,7 @@ class ScoresContract:
 
 
 class RerankerContract(ScoresContract):
-    """The promises of `tamis.retriever.reranker.Reranker`."""
+    """The promises of `tamis.retriever.rerank.reranker.Reranker`."""
 
     def test_equal_first_stage_scores_leave_the_order_alone(self, reranker):
         scores = reranker.score(QUERY, DOCUMENTS, first_stage=[2.5] * len(DOCUMENTS))

@@ -192,8 +192,12 @@ def test_an_encoder_that_has_changed_is_refused(tmp_path, monkeypatch):
     encoder = LetterEncoder()
     index_corpus([Passage("a", "text")], tmp_path / "index", encoder=encoder)
     changed = LetterEncoder("others")
-    monkeypatch.setattr("tamis.retriever.own_encoder.load_query_encoder", lambda location: changed)
+    monkeypatch.setattr(
+        "tamis.retriever.models.own_encoder.load_query_encoder", lambda location: changed
+    )
     with pytest.raises(MismatchError, match="name a place of the index's own encoder"):
         Searcher.open(tmp_path / "index")
-    monkeypatch.setattr("tamis.retriever.own_encoder.load_query_encoder", lambda location: encoder)
+    monkeypatch.setattr(
+        "tamis.retriever.models.own_encoder.load_query_encoder", lambda location: encoder
+    )
     assert Searcher.open(tmp_path / "index").search(["text"])[0].hits[0].doc_id == "a"

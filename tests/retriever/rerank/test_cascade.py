@@ -13,8 +13,9 @@ from tamis.retriever import Passage, Searcher, index_corpus
 from tamis.retriever.editor import Editor
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
+from tamis.retriever.rerank.lazy_reranker import LazyReranker
+from tamis.retriever.rerank.reranker import KEYS_FOLDER
 from tamis.retriever.rerank.stored_keys import DocumentStore
-from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker
 
 QUERY, DOCUMENTS = texts()
 HEADS = [1.0, -0.5, 2.0, 0.3]

@@ -8,8 +8,9 @@ from tiny_rerankers import ARCHITECTURES, write_reranker
 
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
+from tamis.retriever.rerank.lazy_reranker import LazyReranker
+from tamis.retriever.rerank.reranker import KEYS_FOLDER
 from tamis.retriever.rerank.stored_keys import DocumentStore
-from tamis.retriever.reranker import KEYS_FOLDER, LazyReranker
 
 READOUTS = {
     name: {"heads": [1.0, -0.5, 2.0, 0.3], "length": 0.5, "prior": 0.7, "null": 0.2}

@@ -7,7 +7,8 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever import Passage, Searcher, index_corpus
-from tamis.retriever.reranker import LazyReranker, with_others_below
+from tamis.retriever.rerank.lazy_reranker import LazyReranker
+from tamis.retriever.rerank.reranker import with_others_below
 
 
 class ByLength:

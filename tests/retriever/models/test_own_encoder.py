@@ -8,7 +8,11 @@ from tiny_checkpoints import write_bert
 
 from tamis.index import InputError, MismatchError
 from tamis.retriever import Editor, Passage, Searcher, SparseEncoder, index_corpus
-from tamis.retriever.own_encoder import places_by_fingerprint, recorded_encoder, refuse_strangers
+from tamis.retriever.models.own_encoder import (
+    places_by_fingerprint,
+    recorded_encoder,
+    refuse_strangers,
+)
 
 
 @pytest.fixture(scope="module")
