@@ -29,7 +29,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/models": {"vocabulary"},
     "retriever/corpus": {"models", "types", "words"},
     "retriever/first_stage": {"corpus", "search_options", "types"},
-    "retriever/rerank": {"models", "reranker"},
+    "retriever/rerank": {"models", "types"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"search_options", "searcher", "types"},
     "api/messages": {"limits", "problems"},
@@ -109,6 +109,14 @@ def test_a_wing_uses_only_what_lies_below_it(tree, place):
 def test_every_wing_is_named(tree):
     wings = {"/".join(folder) for folder in tree.folders() if len(folder) == 2}
     assert {wing for wing in wings if not wing.startswith(("scripts", "eval"))} == set(WINGS)
+
+
+def test_no_two_classes_of_a_room_share_a_name(tree):
+    assert structure.twin_classes(tree) == []
+
+
+def test_the_structure_keeps_its_bounds(tree):
+    assert structure.faults(tree) == []
 
 
 def test_the_index_knows_no_models():

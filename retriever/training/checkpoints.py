@@ -26,24 +26,16 @@ SHARD_BYTES = 15 << 20
 STATE_FILE = "state.json"
 
 
-def save_checkpoint(
-    folder: Path, groups: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]
-) -> None:
-    """Write a checkpoint whole or not at all.
-
-    Args:
-        folder: replaced if it exists.
-        groups: tensors by name, one file a group (several if it is larger than a shard).
-        state: numbers that go with them.
-    """
-    draft_checkpoint(folder, groups, state)
-    publish_checkpoint(folder)
-
-
 def draft_checkpoint(
     folder: Path, groups: Mapping[str, Mapping[str, torch.Tensor]], state: Mapping[str, Any]
 ) -> None:
-    """Write a checkpoint beside ``folder``, for `publish_checkpoint` to put in its place."""
+    """Write a checkpoint beside ``folder``, for `publish_checkpoint` to put in its place.
+
+    Args:
+        folder: where it will stand.
+        groups: tensors by name, one file a group (several if it is larger than a shard).
+        state: numbers that go with them.
+    """
     new = _beside(folder, "new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -70,7 +62,7 @@ def _beside(folder: Path, ending: str) -> Path:
 def load_checkpoint(
     folder: Path, fingerprint: str
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """Read what `save_checkpoint` wrote.
+    """Read what `publish_checkpoint` put in place.
 
     Args:
         folder: of the checkpoint.

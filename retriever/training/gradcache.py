@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tamis.retriever.training.student import Student
 
 
-class Texts(NamedTuple):
+class TextSide(NamedTuple):
     """One side's texts: the model that encodes them, their rows, and their longest, in ids."""
 
     model: SpladeModel
@@ -58,7 +58,7 @@ class BatchEncoder(NamedTuple):
     chunk: int
     twice: bool
 
-    def encode(self, texts: Texts, chosen: torch.Tensor) -> Encoded:
+    def encode(self, texts: TextSide, chosen: torch.Tensor) -> Encoded:
         """The weights of some rows; with rising lengths little is padded."""
         chunks = self._chunks(texts, self.processes.own(chosen))
         with torch.set_grad_enabled(not self.twice):
@@ -67,7 +67,7 @@ class BatchEncoder(NamedTuple):
             own.requires_grad_()
         return Encoded(own, self.processes.all_rows(own, len(chosen)), chunks)
 
-    def spread_gradient(self, texts: Texts, encoded: Encoded) -> None:
+    def spread_gradient(self, texts: TextSide, encoded: Encoded) -> None:
         """Encode each chunk again and pass the gradient of its weights on to the model."""
         if not self.twice or not encoded.chunks:
             return
@@ -76,13 +76,13 @@ class BatchEncoder(NamedTuple):
         for chunk, gradient in zip(encoded.chunks, parts, strict=True):
             torch.autograd.backward([self._weights(texts, [chunk])], [gradient])
 
-    def _weights(self, texts: Texts, chunks: list[Chunk]) -> torch.Tensor:
+    def _weights(self, texts: TextSide, chunks: list[Chunk]) -> torch.Tensor:
         parts = [self.student.encode(texts.model, texts.rows, *chunk) for chunk in chunks]
         if not parts:  # fewer texts than processes
             return torch.zeros(0, texts.model.vocab_size, device=self.processes.device)
         return torch.cat(parts)
 
-    def _chunks(self, texts: Texts, chosen: torch.Tensor) -> list[Chunk]:
+    def _chunks(self, texts: TextSide, chosen: torch.Tensor) -> list[Chunk]:
         if len(chosen) == 0:
             return []
         around = sum(map(len, self.student.around))

@@ -25,7 +25,7 @@ from tamis.retriever.training.checkpoints import (
 )
 from tamis.retriever.training.data.training_data import TrainingData, load_or_prepare
 from tamis.retriever.training.export import export_model
-from tamis.retriever.training.gradcache import BatchEncoder, Texts
+from tamis.retriever.training.gradcache import BatchEncoder, TextSide
 from tamis.retriever.training.health import check_finite, check_health, check_weights
 from tamis.retriever.training.log import Log, open_boards
 from tamis.retriever.training.mining import HARD, flatten, mine, unflatten
@@ -233,13 +233,13 @@ class Trainer:
             return "lower optimiser.rate and go on from the last checkpoint with --resume"
         return "the weights it began with give none: choose another model.base"
 
-    def _sides(self, batch: Batch) -> Iterator[tuple[Texts, torch.Tensor]]:
+    def _sides(self, batch: Batch) -> Iterator[tuple[TextSide, torch.Tensor]]:
         """What models encode of a batch: passages, and queries unless they are looked up."""
         data, config, student = self._data, self.config.data, self.student
-        yield Texts(student.documents, data.passages, config.passage_tokens), batch.passages
+        yield TextSide(student.documents, data.passages, config.passage_tokens), batch.passages
         if student.query_model is not None:
             longest = config.query_tokens + sum(map(len, student.around))
-            yield Texts(student.query_model, data.queries, longest), batch.queries
+            yield TextSide(student.query_model, data.queries, longest), batch.queries
 
     def _autocast(self) -> torch.autocast:
         """On a GPU, products in bfloat16; the heads sum in float32."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from tamis.retriever.training.reranker.students import Texts
+from tamis.retriever.training.reranker.students import PackedRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def vectors(model: PackedModel, rows: TokenRows, around: tuple[int, int]) -> tor
     found = found.to(model.model.device)
     for part in _by_tokens(rows.lengths[order] + 2):
         numbers = order[part]
-        texts = Texts.pack([[around[0], *rows.row(i).tolist(), around[1]] for i in numbers])
+        texts = PackedRows.pack([[around[0], *rows.row(i).tolist(), around[1]] for i in numbers])
         found[torch.from_numpy(numbers).to(found.device)] = model.means(texts).half()
     return found
 

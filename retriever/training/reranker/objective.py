@@ -76,19 +76,6 @@ def list_loss(
     return -(wanted * scores.log_softmax(1)).sum(1).mean()
 
 
-def mass_loss(shares: torch.Tensor, positive: torch.Tensor, temperature: float) -> torch.Tensor:
-    """InfoNCE on shares of attention (Gupta et al., 2025, equation 3), for several positives.
-
-    Args:
-        shares: ``[lists, documents]``, rows sum to 1.
-        positive: the same shape, bool, at least one a list.
-        temperature: divides the shares; 0.05 as published.
-    """
-    logits = shares / temperature
-    hit = logits.masked_fill(~positive, -torch.inf).logsumexp(1)
-    return (logits.logsumexp(1) - hit).mean()
-
-
 def next_token_loss(states: torch.Tensor, layout: BlockLayout, head: nn.Module) -> torch.Tensor:
     """Cross-entropy of each list's answer, token by token; the mean over all of a batch.
 

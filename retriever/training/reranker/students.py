@@ -1,14 +1,16 @@
-"""What can be trained to score lists: the block reranker, and the two models it is compared with.
+"""What can be trained to score lists: the block reranker, a decoder, and a teacher of both.
 
-All start from the same weights and see the same lists. The cross-encoder reads query and document
-together and scores each pair alone; the bi-encoder reads them apart. Both run packed, as blocks
-that read only themselves.
+The teacher is a cross-encoder: it reads a query and a document together, and scores each pair
+alone. It runs packed, as blocks that read only themselves.
+
+A student is a module with two methods: ``pack`` prepares a batch of lists on the host, and
+``scores`` gives the scores of all its documents, one after the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,20 +37,6 @@ class TokenList(NamedTuple):
     labelled: int | None = None
 
 
-class Packed(Protocol):
-    """A batch on its way to the device; made on the host, ahead of time."""
-
-
-class Student(Protocol):
-    """Scores batches of lists."""
-
-    def pack(self, lists: Sequence[TokenList], conditioning: Conditioning) -> Any:  # noqa: ANN401
-        """Prepare a batch on the host."""
-
-    def scores(self, packed: Any) -> torch.Tensor:  # noqa: ANN401
-        """The scores of all documents of a batch, one after the other."""
-
-
 class BlockStudent(nn.Module):
     """The block reranker with learned head weights."""
 
@@ -66,7 +54,7 @@ class BlockStudent(nn.Module):
         return BlockLayout.pack(blocks, self.prompts.sizes), conditioning
 
     def scores(self, packed: tuple[BlockLayout, Conditioning]) -> torch.Tensor:
-        """See `Student.scores`."""
+        """The scores ``[documents]`` of a batch."""
         layout, conditioning = packed
         mass = self.backbone(layout)
         spans = torch.from_numpy(layout.segments).to(mass.device)
@@ -114,7 +102,7 @@ class DecoderStudent(nn.Module):
         return BlockLayout.pack(blocks, self.prompts.sizes)
 
     def scores(self, packed: BlockLayout) -> torch.Tensor:
-        """See `Student.scores`."""
+        """The scores ``[documents]`` of a batch."""
         return self._logits(self.backbone(packed), packed)
 
     def scores_and_answers(self, packed: BlockLayout) -> tuple[torch.Tensor, torch.Tensor]:
@@ -136,7 +124,7 @@ class DecoderStudent(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class PackedRows:
     """Token ids of texts, packed.
 
     Attributes:
@@ -150,7 +138,7 @@ class Texts:
     ranges: Ranges
 
     @staticmethod
-    def pack(rows: Sequence[Sequence[int]]) -> Texts:
+    def pack(rows: Sequence[Sequence[int]]) -> PackedRows:
         """Lay texts of at least one token end to end."""
         lengths = np.array([len(row) for row in rows], np.int64)
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
@@ -165,7 +153,7 @@ class Texts:
             ranges = block_ranges(bounds, whole, causal=False).within(None)
         at = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths)
         ids = np.concatenate([np.asarray(row, np.int64) for row in rows])
-        return Texts(torch.from_numpy(ids), torch.from_numpy(at.astype(np.int64)), ranges)
+        return PackedRows(torch.from_numpy(ids), torch.from_numpy(at.astype(np.int64)), ranges)
 
     def attend(
         self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
@@ -188,7 +176,7 @@ class PackedModel(nn.Module):
         self.model = model
         use_block_attention(model)
 
-    def hidden(self, texts: Texts) -> torch.Tensor:
+    def hidden(self, texts: PackedRows) -> torch.Tensor:
         """The last hidden states ``[tokens, D]``."""
         device = self.model.device
         output = self.model(
@@ -199,7 +187,7 @@ class PackedModel(nn.Module):
         states: torch.Tensor = output.last_hidden_state[0]
         return states
 
-    def means(self, texts: Texts) -> torch.Tensor:
+    def means(self, texts: PackedRows) -> torch.Tensor:
         """The unit vectors ``[texts, D]`` float32 of the mean of each text's states."""
         hidden = self.hidden(texts).float()
         rows = texts.ranges.rows
@@ -226,7 +214,7 @@ class CrossStudent(PackedModel):
         nn.init.zeros_(self.score.bias)
         self._around, self._most = around, most
 
-    def pack(self, lists: Sequence[TokenList], conditioning: Conditioning) -> Texts:
+    def pack(self, lists: Sequence[TokenList], conditioning: Conditioning) -> PackedRows:
         """One text a pair; ``conditioning`` has no meaning here."""
         first, between = self._around
         rows = [
@@ -234,37 +222,10 @@ class CrossStudent(PackedModel):
             for one in lists
             for document in one.documents
         ]
-        return Texts.pack(rows)
+        return PackedRows.pack(rows)
 
-    def scores(self, packed: Texts) -> torch.Tensor:
-        """See `Student.scores`."""
+    def scores(self, packed: PackedRows) -> torch.Tensor:
+        """The scores ``[documents]`` of a batch."""
         hidden = self.hidden(packed)
         found: torch.Tensor = self.score(hidden[packed.starts.to(hidden.device)])[:, 0].float()
         return found
-
-
-class BiStudent(PackedModel):
-    """The cosine of mean vectors."""
-
-    def __init__(self, model: Any, around: tuple[int, int], most: tuple[int, int]) -> None:  # noqa: ANN401
-        """See `CrossStudent`."""
-        super().__init__(model)
-        self.sharpness = nn.Parameter(torch.tensor(20.0))
-        self._around, self._most = around, most
-
-    def pack(self, lists: Sequence[TokenList], conditioning: Conditioning) -> tuple[Texts, Any]:
-        """All documents and then all queries; ``conditioning`` has no meaning here."""
-        first, last = self._around
-        rows = [
-            [first, *document[: self._most[1]], last] for one in lists for document in one.documents
-        ]
-        rows += [[first, *one.query[: self._most[0]], last] for one in lists]
-        counts = torch.tensor([len(one.documents) for one in lists])
-        return Texts.pack(rows), torch.repeat_interleave(torch.arange(len(lists)), counts)
-
-    def scores(self, packed: tuple[Texts, torch.Tensor]) -> torch.Tensor:
-        """See `Student.scores`."""
-        texts, list_of = packed
-        vectors = self.means(texts)
-        documents, queries = vectors[: len(list_of)], vectors[len(list_of) :]
-        return self.sharpness * (documents * queries[list_of.to(vectors.device)]).sum(1)

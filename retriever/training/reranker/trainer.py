@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from tamis.index.errors import InputError
 from tamis.retriever.rerank.prompt import Conditioning  # noqa: TC001  recipes read annotations
 from tamis.retriever.training.reranker.objective import list_loss
 from tamis.retriever.training.reranker.students import TokenList
@@ -44,7 +43,6 @@ class ListTraining:
         words_weight: of BM25 (a cosine of 0.1 counts like 6 of BM25),
         model_weight: and of a teacher that reads the list, where there is one.
         average_from: share of the run after which weights are averaged.
-        next_token: weight of the loss of what a decoder says after the query, beside the list's.
         conditionings: drawn from at random, a step each.
         seed: of everything random.
     """
@@ -61,7 +59,6 @@ class ListTraining:
     words_weight: float = 0.25
     model_weight: float = 1.0
     average_from: float = 0.7
-    next_token: float = 0.0
     conditionings: tuple[Conditioning, ...] = ("query", "none")
     seed: int = 0
 
@@ -82,7 +79,7 @@ class ListData(NamedTuple):
     weights: NDArray[np.float64]
 
 
-class Batch(NamedTuple):
+class ListBatch(NamedTuple):
     """One step's lists on the host; ``taught`` is what a teacher that is a model reads."""
 
     packed: Any
@@ -102,32 +99,27 @@ class ListTrainer:
 
     def __init__(
         self,
-        student: Any,  # noqa: ANN401  a module that is a `Student`
+        student: Any,  # noqa: ANN401  a student
         data: ListData,
         config: ListTraining,
         new: tuple[str, ...],
-        teacher: Any = None,  # noqa: ANN401  a module that is a `Student`
+        teacher: Any = None,  # noqa: ANN401  a student
+        next_token: float = 0.0,
     ) -> None:
         """Prepare the optimiser.
 
         Args:
-            student: a `Student` that is a module.
+            student: what to train; see `students`.
             data: what lists are drawn from.
             config: how to train.
             new: beginnings of the names of parameters that train at `ListTraining.new_rate`.
-            teacher: a trained `Student` whose scores are taught beside those that were mined. It
+            teacher: a trained student whose scores are taught beside those that were mined. It
                 scores each list as it is drawn.
-
-        Raises:
-            InputError: the student says nothing, but is to learn what to say.
+            next_token: weight of the loss of what a `DecoderStudent` says after the query, beside
+                the list's.
         """
-        if config.next_token and not hasattr(student, "scores_and_answers"):
-            raise InputError(
-                f"expected a decoder for a next-token loss, found {type(student).__name__}; set "
-                "training.next_token to 0"
-            )
         self.student, self.config, self._data = student, config, data
-        self._teacher = teacher
+        self._teacher, self._next_token = teacher, next_token
         self._device = next(student.parameters()).device
         self._chance = np.cumsum(data.weights / data.weights.sum())
         named = [(n, p) for n, p in student.named_parameters() if p.requires_grad]
@@ -159,7 +151,7 @@ class ListTrainer:
             return (perf_counter() - began) / self.config.seconds
         return step / self.config.steps
 
-    def _step(self, batch: Batch, share: float) -> torch.Tensor:
+    def _step(self, batch: ListBatch, share: float) -> torch.Tensor:
         warmup = self.config.warmup
         factor = min(share / warmup + 0.02, (1 - share) / (1 - warmup))
         for group in self._optimiser.param_groups:
@@ -171,20 +163,20 @@ class ListTrainer:
         self._optimiser.zero_grad(set_to_none=True)
         return loss.detach()
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
+    def _loss(self, batch: ListBatch) -> torch.Tensor:
         positive, teacher = (t.to(self._device, non_blocking=True) for t in batch[1:3])
         said: torch.Tensor | float = 0.0
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._on_cuda):
             if self._teacher is not None:
                 read = self._read(batch.taught).view(teacher.shape)
                 teacher = teacher + self.config.model_weight * read
-            if self.config.next_token:
+            if self._next_token:
                 scores, said = self.student.scores_and_answers(batch.packed)
             else:
                 scores = self.student.scores(batch.packed)
         scores = scores.view(positive.shape).float()
         loss = list_loss(scores, positive, teacher, self.config.teacher_share)
-        return loss + self.config.next_token * said
+        return loss + self._next_token * said
 
     @torch.no_grad()
     def _read(self, taught: Any) -> torch.Tensor:  # noqa: ANN401  what the teacher packed
@@ -195,10 +187,10 @@ class ListTrainer:
     def _on_cuda(self) -> bool:
         return bool(self._device.type == "cuda")
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[ListBatch]:
         """Batches packed ahead by other threads, in an order that the seed decides."""
         with ThreadPoolExecutor(4) as pool:
-            ahead: deque[Future[Batch]] = deque()
+            ahead: deque[Future[ListBatch]] = deque()
             step = 0
             while True:
                 while len(ahead) < 8:
@@ -206,7 +198,7 @@ class ListTrainer:
                     step += 1
                 yield ahead.popleft().result()
 
-    def _draw(self, step: int) -> Batch:
+    def _draw(self, step: int) -> ListBatch:
         config, data = self.config, self._data
         generator = np.random.default_rng([config.seed, step])
         queries = np.searchsorted(self._chance, generator.random(config.lists), side="right")
@@ -224,7 +216,7 @@ class ListTrainer:
         packed = self.student.pack(lists, conditioning)
         taught = None if self._teacher is None else self._teacher.pack(lists, conditioning)
         marks, mined = torch.from_numpy(np.stack(positive)), torch.from_numpy(np.stack(teacher))
-        return Batch(packed, marks, mined, conditioning, taught)
+        return ListBatch(packed, marks, mined, conditioning, taught)
 
     def _mined(self, query: int, columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the two that mined say of candidates."""

@@ -246,6 +246,7 @@ def test_mistakes_in_a_recipe_are_told(workplace):
     assert "conditionings to be one of query, none" in said(
         "documents = 8", 'documents = 8\nconditionings = ["nothing"]'
     )
+    assert "next_token" in said("documents = 8", "documents = 8\nnext_token = 0.5")
     assert "candidates of a query for lists of so many" in said("mined = 30", "mined = 3")
     assert "expected at least 206 passages to mine from" in said("mined = 30", "mined = 100")
     assert "expected blocks of at most 40 positions" in said("document = 16", "document = 90")
