@@ -19,14 +19,15 @@ def search(documents: SparseVectors, queries: SparseVectors, k: int) -> TopK:
     shares no term with the query does not match.
     """
     row_of = np.repeat(np.arange(len(documents)), np.diff(documents.offsets))  # [nnz]
+    held, places = np.unique(documents.terms, return_inverse=True)  # whatever their numbers are
     docs = np.full((len(queries), k), -1, np.int32)
     scores = np.zeros((len(queries), k), np.float32)
     work = np.zeros(len(queries), np.int64)
     for q in range(len(queries)):
-        query = np.zeros(documents.vocab_size)
-        terms, weights = queries.row(q)
-        query[terms] = weights
-        products = documents.weights * query[documents.terms]
+        query = np.zeros(held.size)
+        terms, weights = (part[np.isin(queries.row(q)[0], held)] for part in queries.row(q))
+        query[held.searchsorted(terms)] = weights
+        products = documents.weights * query[places]
         total = np.bincount(row_of, products, minlength=len(documents)).astype(np.float32)
         matched = np.flatnonzero(np.bincount(row_of, products > 0, minlength=len(documents)))
         best = matched[np.lexsort((matched, -total[matched]))][:k]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MAX_TERMS = 2**31  # every term is an int32
 FILE_FORMAT = "tamis-sparse-vectors-1"
 _LARGEST = float(np.finfo(np.float32).max)
 _HALF_OF_SMALLEST = 2.0**-150  # what is no larger rounds to 0
@@ -112,6 +113,15 @@ class SparseVectors:
     def below(self, vocab_size: int) -> SparseVectors:
         """The entries of terms below ``vocab_size``, over that vocabulary."""
         return self.where(self.terms < vocab_size, self.terms, vocab_size)
+
+    def renumbered(self, terms: NDArray[np.int32], vocab_size: int) -> SparseVectors:
+        """The same weights of other terms, which keep every rule.
+
+        Args:
+            terms: ``[nnz]``, in place of their own.
+            vocab_size: number of these terms.
+        """
+        return SparseVectors.trusted(self.offsets, terms, self.weights, max(vocab_size, 1))
 
     def where(
         self, kept: NDArray[np.bool_], terms: NDArray[np.int32], vocab_size: int
@@ -246,7 +256,7 @@ class SparseVectors:
         ends = np.cumsum([0, *(len(row) for row in ordered)], dtype=np.int64)
         return SparseVectors(
             np.concatenate([[0], np.cumsum(kept)])[ends],
-            _int32([term for term, _ in pairs])[kept],
+            terms_of([term for term, _ in pairs])[kept],
             weights_of(given[kept]),
             vocab_size,
         )
@@ -266,7 +276,7 @@ class SparseVectors:
         csr.data = weights_of(csr.data)
         csr.eliminate_zeros()
         return SparseVectors(
-            csr.indptr.astype(np.int64), _int32(csr.indices), csr.data, int(csr.shape[1])
+            csr.indptr.astype(np.int64), terms_of(csr.indices), csr.data, int(csr.shape[1])
         )
 
     def to_scipy(self) -> Any:  # noqa: ANN401  scipy is no dependency
@@ -325,11 +335,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any
         ) from error
 
 
-def _int32(values: Any) -> NDArray[np.int32]:  # noqa: ANN401  anything NumPy takes
+def terms_of(values: Any) -> NDArray[np.int32]:  # noqa: ANN401  anything NumPy takes
+    """As terms; raises InputError for numbers that are none."""
     wide = np.asarray(values, np.int64)
-    if wide.size and (wide.max() >= 2**31 or wide.min() < 0):
+    if wide.size and (wide.max() >= MAX_TERMS or wide.min() < 0):
         raise InputError(
-            f"expected term ids from 0 to {2**31 - 1}, found {wide.min()} to {wide.max()}; "
+            f"expected term ids from 0 to {MAX_TERMS - 1}, found {wide.min()} to {wide.max()}; "
             "number the vocabulary from 0"
         )
     return wide.astype(np.int32)
@@ -367,7 +378,7 @@ def _as_array(name: str, value: Any, dtype: type) -> NDArray[Any]:  # noqa: ANN4
     if dtype is np.int32:
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise InputError(f"expected integer terms, found {array.dtype}; map terms to ids first")
-        return _int32(array)
+        return terms_of(array)
     return weights_of(array) if dtype is np.float32 else array.astype(dtype)
 
 
@@ -378,9 +389,9 @@ def _check_shape(vectors: SparseVectors) -> None:
             f"expected one weight a term, found {nnz} terms and {vectors.weights.size} weights; "
             "give arrays of one length"
         )
-    if not 0 < vectors.vocab_size < 2**31:
+    if not 0 < vectors.vocab_size <= MAX_TERMS:
         raise InputError(
-            f"expected vocab_size from 1 to {2**31 - 1}, found {vectors.vocab_size}; "
+            f"expected vocab_size from 1 to {MAX_TERMS}, found {vectors.vocab_size}; "
             "give the number of terms"
         )
     if offsets.size == 0 or offsets[0] != 0 or offsets[-1] != nnz or (np.diff(offsets) < 0).any():

@@ -137,8 +137,10 @@ def sparse_rocchio(
         )
     if not feedback.nnz or not query.nnz:
         return query
-    own, weights = query.row(0)
-    mean = _mean_row(feedback)
+    held = np.union1d(query.terms, feedback.terms)
+    own, weights = held.searchsorted(query.terms), query.weights
+    total = np.bincount(held.searchsorted(feedback.terms), feedback.weights, held.size)
+    mean = total / len(feedback)
     mean *= beta * np.linalg.norm(weights) / np.linalg.norm(mean)
     added = mean.copy()
     added[own] = 0
@@ -146,17 +148,10 @@ def sparse_rocchio(
     heaviest = np.argsort(-added, kind="stable")[:terms]
     mixed[heaviest] = added[heaviest]
     mixed[own] = alpha * weights + mean[own]
-    kept = np.flatnonzero(mixed > 0).astype(np.int32)
+    kept = np.flatnonzero(mixed > 0)
     return SparseVectors(
-        np.array([0, kept.size]), kept, mixed[kept].astype(np.float32), query.vocab_size
+        np.array([0, kept.size]), held[kept], mixed[kept].astype(np.float32), query.vocab_size
     )
-
-
-def _mean_row(vectors: SparseVectors) -> NDArray[np.float64]:
-    """The mean of all rows: ``[vocab_size]``."""
-    total = np.bincount(vectors.terms, vectors.weights, minlength=vectors.vocab_size)
-    mean: NDArray[np.float64] = total / len(vectors)
-    return mean
 
 
 def _checked_weights(

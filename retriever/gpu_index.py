@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tamis.index.errors import InputError
-from tamis.index.generations.parts import best_of
+from tamis.index.generations.parts import best_of, local
 from tamis.index.index import MAX_K, check_queries
 from tamis.index.topk import TopK
 
@@ -227,6 +227,10 @@ def search_vectors(
     from tamis.kernels.search.ops import Queries, TileSearch
     from tamis.kernels.search.tiles import tiles_of
 
+    if documents.vocab_size > documents.nnz:  # room is to go with the terms that are there
+        used, places = np.unique(documents.terms, return_inverse=True)
+        queries = local(queries, used, used.size)
+        documents = documents.renumbered(places.astype(np.int32), used.size)
     begins, terms, weights = (
         torch.from_numpy(np.array(part))
         for part in (documents.offsets, documents.terms, documents.weights)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tamis.index.errors import FormatError, InputError
 from tamis.index.exchange.ciff_postings import read_postings, write_postings
-from tamis.index.vectors import SparseVectors
+from tamis.index.vectors import SparseVectors, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,7 +149,7 @@ def renumbered(
             f"expected a number of its own for each term, found two for {_doubled(numbers)}; "
             "spell each term in one way"
         )
-    terms = np.array(numbers, np.int32)[found.vectors.terms] if numbers else found.vectors.terms
+    terms = terms_of(numbers)[found.vectors.terms]
     rows = np.repeat(np.arange(len(found.vectors)), np.diff(found.vectors.offsets))
     order = np.lexsort((terms, rows))
     return SparseVectors(

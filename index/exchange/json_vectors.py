@@ -14,8 +14,7 @@ from tamis.index.errors import InputError
 from tamis.index.exchange.engines import documents_of
 from tamis.index.exchange.interchange import JSON_ENDINGS, JSON_KINDS
 from tamis.index.files.lines import json_file, json_lines, open_bytes
-from tamis.index.segment.dictionary import TERM_LIMIT
-from tamis.index.vectors import SparseVectors, checked_weight
+from tamis.index.vectors import MAX_TERMS, SparseVectors, checked_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ _ROWS = 10_000  # of a batch
 
 def number_of(term: str) -> int | None:
     """The number that a term is spelled as; None for any other term."""
-    is_number = term.isascii() and term.isdecimal() and len(term) <= len(str(TERM_LIMIT))
+    is_number = term.isascii() and term.isdecimal() and len(term) <= len(str(MAX_TERMS))
     return int(term) if is_number else None
 
 
@@ -92,7 +91,7 @@ class JsonVectors:
                 message names the file and the line.
         """
         files, count, largest = _json_files(path), 0, 0
-        for document in _documents(files, term_id, vocab_size or TERM_LIMIT):
+        for document in _documents(files, term_id, vocab_size or MAX_TERMS):
             count += 1
             largest = max(largest, *document.weights, 0)
         return JsonVectors(files, count, vocab_size or largest + 1, term_id)

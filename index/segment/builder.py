@@ -1,8 +1,8 @@
 """Turning rows into a segment: the documents' records, then inverted lists, in bounded memory.
 
 The batches are read twice, to measure the terms and to write the records; the lists are made from
-the records, which are a mapped file. Memory holds one batch, 8 bytes a document, 50 bytes a term,
-and 1 KB a common term.
+the records, which are a mapped file. Memory holds one batch, 8 bytes a document, 50 bytes a term
+that a document holds, however large its number, and 1 KB a common term.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from tamis.index.segment.loops.lists import (
     count_weaker,
     fill_rare,
     fill_window,
-    measure,
     sort_slices,
 )
+from tamis.index.segment.measured_terms import MeasuredTerms
 from tamis.index.segment.quantize import impacts_of, record_entry, term_scales, term_steps
-from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.storage import Storage
     from tamis.index.segment.quantize import Precision
+    from tamis.index.vectors import SparseVectors
 
     Batches = Callable[[], Iterable[SparseVectors]]
 
@@ -68,12 +68,14 @@ def write_segment(
     Raises:
         InputError: there are more documents, or more entries in a window, than can be numbered.
     """
-    starts, frequencies, largest = _measure(batches(), vocab_size)
+    starts, measured = _measure(batches())
+    used, frequencies, largest = measured.rising()
+    terms = _few_terms(used, vocab_size)
     arrays: dict[str, NDArray[Any]] = {"records.starts": starts}
-    terms = _few_terms(frequencies)
     if terms is not None:
         arrays[TERM_IDS] = terms
-        frequencies, largest = frequencies[terms], largest[terms]
+    places, count = (used, vocab_size) if terms is None else (slice(used.size), terms.size)
+    frequencies, largest = _spread(frequencies, places, count), _spread(largest, places, count)
     steps = term_steps(largest, precision)
     arrays |= {"terms.frequencies": frequencies.astype(np.int32), "terms.steps": steps}
     files = write_arrays(storage, f"{folder}/", arrays)
@@ -83,14 +85,11 @@ def write_segment(
     return files
 
 
-def _measure(
-    batches: Iterable[SparseVectors], vocab_size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Where each document's entries begin, each term's documents, and its largest weight."""
-    frequencies, largest = np.zeros(vocab_size, np.int64), np.zeros(vocab_size, np.float32)
-    lengths = [np.zeros(1, np.int64)]
+def _measure(batches: Iterable[SparseVectors]) -> tuple[NDArray[np.int64], MeasuredTerms]:
+    """Where each document's entries begin, and the terms."""
+    measured, lengths = MeasuredTerms(), [np.zeros(1, np.int64)]
     for batch in batches:
-        measure(batch.terms, batch.weights, frequencies, largest)
+        measured.take(batch)
         lengths.append(np.diff(batch.offsets))
     starts = np.cumsum(np.concatenate(lengths))
     if starts.size - 1 > MAX_DOCUMENTS:
@@ -98,15 +97,21 @@ def _measure(
             f"expected at most {MAX_DOCUMENTS} documents in a segment, found {starts.size - 1}; "
             "build several indexes"
         )
-    return starts, frequencies, largest
+    return starts, measured
 
 
-def _few_terms(frequencies: NDArray[np.int64]) -> NDArray[np.int32] | None:
-    """The terms that are used, rising, at least one; None where they are not few."""
-    used = np.flatnonzero(frequencies)
-    if used.size * _COMPACT_SHARE >= frequencies.size:
+def _few_terms(used: NDArray[np.int32], vocab_size: int) -> NDArray[np.int32] | None:
+    """The terms that are used, at least one; None where they are not few of all there are."""
+    if used.size * _COMPACT_SHARE >= vocab_size:
         return None
-    return (used if used.size else np.zeros(1)).astype(np.int32)
+    return used if used.size else np.zeros(1, np.int32)
+
+
+def _spread(values: NDArray[Any], places: NDArray[np.int32] | slice, count: int) -> NDArray[Any]:
+    """``[count]``, values at their places and 0 elsewhere."""
+    spread = np.zeros(count, values.dtype)
+    spread[places] = values
+    return spread
 
 
 def _renumbered(
@@ -115,7 +120,7 @@ def _renumbered(
     """The vectors over the places of their terms among ``terms``."""
     for batch in batches:
         places = terms.searchsorted(batch.terms).astype(np.int32)
-        yield SparseVectors.trusted(batch.offsets, places, batch.weights, terms.size)
+        yield batch.renumbered(places, terms.size)
 
 
 def _write_records(

@@ -42,9 +42,10 @@ class LexicalScorer:
         """
         stem_count = max(stem_count, 1)  # texts without a word that comes twice
         counts = count_words(passages, stem_count)
-        mean = float(lengths(counts).mean()) if len(counts) else 0.0
+        documents = counts.rows_from(0)  # that hold a word: the others tell nothing of words
+        mean = float(lengths(counts).sum()) / max(documents, 1)
         frequency = np.bincount(counts.terms, minlength=stem_count)
-        weights = idf(frequency, len(counts))
+        weights = idf(frequency, documents)
         asked = count_words(queries, stem_count)
         weighted = SparseVectors(
             asked.offsets, asked.terms, asked.weights * weights[asked.terms], stem_count

@@ -184,10 +184,10 @@ def _build_seismic(folder: Path, corpus: SparseVectors) -> tuple[Any, Built]:
     """Build with 400 postings a list up to 100,000 documents, 1,000 from 250,000 on."""
     from seismic import SeismicDataset, SeismicIndex
 
-    dataset, names = SeismicDataset(), _seismic_strings(corpus.vocab_size)
+    dataset = SeismicDataset()
     for doc in range(len(corpus)):
         terms, weights = corpus.row(doc)
-        dataset.add_document(str(doc), names[terms], weights)
+        dataset.add_document(str(doc), _seismic_strings(terms), weights)
     began = time.process_time()
     index = SeismicIndex.build_from_dataset(
         dataset,
@@ -202,18 +202,17 @@ def _build_seismic(folder: Path, corpus: SparseVectors) -> tuple[Any, Built]:
     return index, Built("pyseismic-lsr", took, size)
 
 
-def _seismic_strings(count: int) -> NDArray[np.str_]:
+def _seismic_strings(numbers: NDArray[Any]) -> NDArray[np.str_]:
     from seismic import get_seismic_string
 
-    strings: NDArray[np.str_] = np.arange(count).astype(get_seismic_string())
+    strings: NDArray[np.str_] = numbers.astype(get_seismic_string())
     return strings
 
 
 def _seismic_queries(queries: SparseVectors) -> list[Any]:
-    names = _seismic_strings(queries.vocab_size)
     rows = [queries.row(query) for query in range(len(queries))]
-    ids = _seismic_strings(len(queries))
-    return [ids, [names[terms] for terms, _ in rows], [weights for _, weights in rows]]
+    ids = _seismic_strings(np.arange(len(queries)))
+    return [ids, [_seismic_strings(terms) for terms, _ in rows], [weights for _, weights in rows]]
 
 
 def spelled(row: dict[int, float]) -> dict[str, float]:

@@ -5,20 +5,52 @@ import numpy as np
 from tamis.index.segment.loops.arrays import IMAGE_MAX, LEVEL_IMAGES, LEVELS, WINDOW
 from tamis.index.segment.loops.compiled import compiled
 
+HASH_FACTOR = (
+    2654435769  # 2**32 over the golden ratio: the bits of a product from the 15th are mixed
+)
+HASH_SHIFT = 15
+
 
 @compiled
-def measure(terms, weights, frequencies, largest):
-    """Count each term's documents and find its largest weight.
+def slot_of(term, slots, held):
+    """Where a term's place stands among slots, or the free slot where it is to stand."""
+    slot = (np.int64(term) * HASH_FACTOR >> HASH_SHIFT) & (slots.size - 1)
+    while slots[slot] >= 0 and held[slots[slot]] != term:
+        slot = (slot + 1) & (slots.size - 1)
+    return slot
+
+
+@compiled
+def fill_slots(slots, held):
+    """Put the places of terms into slots that are all free."""
+    for place in range(held.size):
+        slots[slot_of(held[place], slots, held)] = place
+
+
+@compiled
+def measure(terms, weights, slots, held, count, frequencies, largest):
+    """Count each term's documents and find its largest weight; how many terms there are now.
 
     Args:
         terms: ``[nnz]`` int32.
         weights: ``[nnz]`` float32.
-        frequencies: ``[vocab_size]`` int64, changed in place.
-        largest: ``[vocab_size]`` float32, changed in place.
+        slots: ``[a power of 2]`` int32, the place of the term that belongs there, or -1; more
+            than twice as many as terms. Changed in place, as are all that follow.
+        held: ``[room]`` int32, the terms by place.
+        count: how many there are.
+        frequencies: ``[room]`` int64, by place.
+        largest: ``[room]`` float32, by place.
     """
     for at in range(terms.size):
-        frequencies[terms[at]] += 1
-        largest[terms[at]] = max(largest[terms[at]], weights[at])
+        slot = slot_of(terms[at], slots, held)
+        if slots[slot] < 0:
+            slots[slot] = count
+            held[count] = terms[at]
+            count += 1
+        place = slots[slot]
+        frequencies[place] += 1
+        largest[place] = max(largest[place], weights[at])
+    return count
 
 
 @compiled

@@ -146,3 +146,11 @@ def test_random_bytes_are_refused_or_read_but_never_crash(tmp_path):
             read_ciff(tmp_path / "v.ciff")
         except (FormatError, InputError):
             continue
+
+
+@pytest.mark.parametrize("number", [2**31, 2**32, 9_999_999_999])
+def test_a_number_that_is_no_term_is_refused(tmp_path, number):
+    given = SparseVectors.from_dicts([{0: 1.0}], 1)
+    write_ciff(tmp_path / "v.ciff", given, ["a"], lambda _: str(number))
+    with pytest.raises(InputError, match=f"expected term ids from 0 to 2147483647, found {number}"):
+        renumbered(read_ciff(tmp_path / "v.ciff"), None, int)

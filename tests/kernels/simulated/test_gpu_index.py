@@ -130,3 +130,11 @@ def test_batches_are_answered_like_one(card, tmp_path, monkeypatch):
 def test_vectors_are_searched_without_an_index(device):
     documents, queries = vectors(150, 9, 12), vectors(5, 5, 13)
     same(search_vectors(queries, documents, 6, device), reference.search(documents, queries, 6))
+
+
+def test_room_goes_with_the_terms_and_not_with_their_numbers(device):
+    documents, queries = (
+        few.renumbered(few.terms * (2**31 // VOCAB), 2**31)
+        for few in (vectors(50, 9, 14), vectors(3, 5, 15))
+    )
+    same(search_vectors(queries, documents, 6, device), reference.search(documents, queries, 6))

@@ -10,14 +10,15 @@ CPU = torch.device("cpu")
 
 
 def brute_force(passages, queries, k1=0.9, b=0.4):
-    """BM25 by its formula, one pair at a time."""
-    mean = np.mean([len(row) for row in passages])
+    """BM25 by its formula, one pair at a time; passages without words are counted nowhere."""
+    mean = np.mean([len(row) for row in passages if row])
+    documents = sum(map(bool, passages))
     scores = np.zeros((len(queries), len(passages)))
     for i, query in enumerate(queries):
         for j, passage in enumerate(passages):
             for word in query:
                 df = sum(word in row for row in passages)
-                idf = math.log1p((len(passages) - df + 0.5) / (df + 0.5))
+                idf = math.log1p((documents - df + 0.5) / (df + 0.5))
                 tf = passage.count(word)
                 norm = k1 * (1 - b + b * len(passage) / mean)
                 scores[i, j] += idf * tf * (k1 + 1) / (tf + norm)
@@ -27,6 +28,7 @@ def brute_force(passages, queries, k1=0.9, b=0.4):
 def test_scores_equal_bm25_by_its_formula():
     draw = np.random.default_rng(5)
     passages = [draw.integers(0, 9, draw.integers(1, 12)).tolist() for _ in range(17)]
+    passages[3] = passages[7] = passages[16] = []
     queries = [draw.integers(0, 9, draw.integers(1, 5)).tolist() for _ in range(6)]
     scorer = LexicalScorer(TokenRows.of(passages), TokenRows.of(queries), 9, CPU)
     scores = scorer.scores(torch.arange(6), torch.arange(17))
