@@ -333,4 +333,4 @@ def test_three_hundred_thousand_operations(number, proof):
     operations = int(os.environ.get("TAMIS_SEARCHED_OPERATIONS", "300000")) // SHARES
     kind = (Words, Both, Vectors)[number % 3]
     run(kind, operations, number)
-    proof("searched", kind=kind.__name__, operations=operations, differences=0)
+    proof("searched", share=number, kind=kind.__name__, operations=operations, differences=0)

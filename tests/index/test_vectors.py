@@ -49,8 +49,8 @@ def test_a_row_may_begin_with_a_smaller_term_than_the_row_before_ended_with():
     assert len(vectors([0, 0, 2, 2, 3, 3], [5, 9, 0], [1, 1, 1])) == 5
 
 
-@pytest.mark.parametrize("vocab_size", [0, -1, 2**31])
-def test_a_vocabulary_must_fit_an_int32(vocab_size):
+@pytest.mark.parametrize("vocab_size", [0, -1, 2**31 + 1])
+def test_the_terms_of_a_vocabulary_must_fit_an_int32(vocab_size):
     with pytest.raises(InputError, match="vocab_size"):
         vectors([0], [], [], vocab_size)
 
