@@ -45,12 +45,6 @@ def processors(device: torch.device) -> int:
     return count
 
 
-@functools.cache
-def card(device: torch.device) -> str:
-    """Return the card's name as `tuned.py` spells it, "interpreter" on the CPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "interpreter"
-
-
 def descriptor(matrix: torch.Tensor, block: tuple[int, int]) -> TensorDescriptor:
     """Return a tensor-memory descriptor of a row-major [rows, columns] matrix."""
     return TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), list(block))

@@ -1,4 +1,4 @@
-"""Block sizes as data, by card, element type, width and length; measured offline.
+"""Block sizes as data, by element type, width and length; measured offline on one H200.
 
 Timing candidates at run time would let two processes choose different sizes and so differ in bits.
 scripts/bench/head.py measures the candidates; README.md says what was seen.
@@ -49,37 +49,36 @@ def granule(max_len: int) -> int:
     return SHORT_GRANULE if max_len <= SHORT else GRANULE
 
 
-def pool_tile(card: str, dtype: torch.dtype, width: int, max_len: int, *, index: bool) -> PoolTile:
+def pool_tile(weight: torch.Tensor, max_len: int, *, index: bool) -> PoolTile:
     """Return the sizes of the pooling kernel.
 
     Args:
-        card: the card's name, or "interpreter".
-        dtype: of the operands.
-        width: columns D of hidden and weight.
+        weight: [V, D], an operand; on the CPU the kernel runs under Triton's interpreter.
         max_len: longest sequence.
         index: whether the kernel also carries the winner's position.
     """
-    if card == "interpreter":
+    if not weight.is_cuda:
         return PoolTile(32, 32, 16, 2, 4, 1, 1)
-    if dtype == torch.float32:
+    if weight.dtype == torch.float32:
         return PoolTile(64, 64, 32, 16, 8, 3, 2)
     if max_len <= SHORT:
         return PoolTile(256, 128, 64, 8, 8, 4, 1)
-    if width <= 512:
+    if weight.shape[1] <= 512:
         return PoolTile(128, 128, 64, 16, 4, 3, 2)
     return PoolTile(128, 256, 64, 16, 8, 4 if index else 3, 1)
 
 
-def grad_tile(card: str, dtype: torch.dtype, width: int, max_len: int) -> GradTile:
+def grad_tile(weight: torch.Tensor, max_len: int) -> GradTile:
     """Return the sizes of the gather kernels of the backward; arguments as `pool_tile`.
 
     Small bins waste no arithmetic on zeros, but sorting walks the bins: long sequences take large.
     """
-    if card == "interpreter":
+    if not weight.is_cuda:
         return GradTile(32, 4, 16, 1, 16, 32, 16, 4, 1)
-    if dtype == torch.float32:
+    if weight.dtype == torch.float32:
         return GradTile(1, 8, 128, 1, 64, 32, 64, 4, 2)
     hidden = (16, 128, 128, 4, 2) if max_len <= 512 else (64, 128, 128, 4, 2)
+    width = weight.shape[1]
     if width % 256:
         return GradTile(1, 16, 128, 1, *hidden)
     if width >= 2048:
@@ -99,24 +98,23 @@ class AttentionTile(NamedTuple):
     registers: int | None = None  # most a thread may use, where that lets more programs in
 
 
-def attention_tile(card: str, dtype: torch.dtype) -> AttentionTile:
+def attention_tile(q: torch.Tensor) -> AttentionTile:
     """Return the sizes of the attention kernel.
 
     Args:
-        card: the card's name, or "interpreter".
-        dtype: of the operands.
+        q: an operand; on the CPU the kernel runs under Triton's interpreter.
     """
-    if card == "interpreter":
+    if not q.is_cuda:
         return AttentionTile(16, 16, 64, 4, 1, 64)
-    if dtype == torch.float32:
+    if q.dtype == torch.float32:
         return AttentionTile(64, 32, 1024, 4, 2, 1)
     return AttentionTile(64, 32, 1024, 4, 2, 4, registers=128)
 
 
-def attention_gradient_tile(card: str, dtype: torch.dtype) -> AttentionTile:
+def attention_gradient_tile(q: torch.Tensor) -> AttentionTile:
     """Return the sizes of the attention gradients; arguments as `attention_tile`."""
-    if card == "interpreter":
+    if not q.is_cuda:
         return AttentionTile(16, 16, 64, 4, 1, 64)
-    if dtype == torch.float32:
+    if q.dtype == torch.float32:
         return AttentionTile(32, 32, 512, 4, 1, 1)
     return AttentionTile(64, 64, 512, 4, 2, 1)

@@ -31,7 +31,7 @@ from tamis.kernels.blocks.tile import (
     vectors,
 )
 from tamis.kernels.blocks.work import query_work
-from tamis.kernels.launch import card, on
+from tamis.kernels.launch import on
 from tamis.kernels.tuned import attention_tile
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _forward(q, k, v, ranges: Ranges, scale: float) -> tuple[torch.Tensor, torch
     """The output, and the log-sum-exp in base 2 ``[heads, queries]`` float32."""
     queries, heads, _ = q.shape
     kv_heads = k.shape[1]
-    launch = launch_of(q, k, attention_tile(card(q.device), q.dtype))
+    launch = launch_of(q, k, attention_tile(q))
     sizes = launch.sizes
     work = query_work(ranges, launch.tokens, sizes.split, launch.lanes, q.device)
     q, keys, values = rows_last(q), head_tiles(k, sizes.keys), head_tiles(v, sizes.keys)

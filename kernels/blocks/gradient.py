@@ -29,7 +29,7 @@ from tamis.kernels.blocks.tile import (
     vectors,
 )
 from tamis.kernels.blocks.work import key_work, query_work
-from tamis.kernels.launch import card, cdiv, on
+from tamis.kernels.launch import cdiv, on
 from tamis.kernels.tuned import attention_gradient_tile
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def gradients(
     queries, heads, _ = q.shape
     q, k, v, grad = (rows_last(t) for t in (q, k, v, grad))
     delta = torch.empty_like(lse)
-    launch = launch_of(q, k, attention_gradient_tile(card(q.device), q.dtype))
+    launch = launch_of(q, k, attention_gradient_tile(q))
     widths = {name: launch.heads[name] for name in ("D", "D_PAD")}
     scales = (scale, scale * LOG2E, queries, k.shape[1])
     with on(q.device):

@@ -20,7 +20,7 @@ import triton.language as tl
 
 from tamis.kernels import tuned
 from tamis.kernels.head.finish import slope
-from tamis.kernels.launch import WORKSPACE_BYTES, card, cdiv, next_power_of_2, on
+from tamis.kernels.launch import WORKSPACE_BYTES, cdiv, next_power_of_2, on
 
 if TYPE_CHECKING:
     from tamis.kernels.head.activation import Activation
@@ -61,7 +61,7 @@ def weight_gradient(
     device = weight.device
     grad = torch.empty((vocab, width), dtype=weight.dtype, device=device)
     grad_bias = None if bias is None else torch.empty(vocab, dtype=bias.dtype, device=device)
-    tile = tuned.grad_tile(card(device), weight.dtype, width, packed.max_len)
+    tile = tuned.grad_tile(weight, packed.max_len)
     block_d = min(tile.weight_d, max(16, next_power_of_2(width)))
     group = min(vocab, max(1, WORKSPACE_BYTES // (_PAIR_BYTES * max(1, batch))))
     pairs = torch.empty((group, batch), dtype=torch.int64, device=device)
@@ -106,7 +106,7 @@ def _hidden_group(
     """Sort the active pairs of sequences first .. end into bins, then multiply each bin."""
     vocab, width = weight.shape
     device = weight.device
-    tile = tuned.grad_tile(card(device), weight.dtype, width, packed.max_len)
+    tile = tuned.grad_tile(weight, packed.max_len)
     block_d = min(tile.hidden_d, max(16, next_power_of_2(width)))
     count, chunks = end - first, cdiv(vocab, _SPREAD)
     bins = cdiv(packed.max_len, tile.hidden_bin)

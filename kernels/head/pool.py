@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from tamis.kernels import tuned
-from tamis.kernels.launch import INTERPRETED, card, cdiv, descriptor, on, processors
+from tamis.kernels.launch import INTERPRETED, cdiv, descriptor, on, processors
 
 if TYPE_CHECKING:
     from tamis.kernels.head.pack import Packed
@@ -40,7 +40,7 @@ def pooled_keys(packed: Packed, weight: torch.Tensor, *, index: bool) -> torch.T
     lowest, dtype = (_LOWEST_64, torch.int64) if index else (_LOWEST_32, torch.int32)
     best = torch.full((batch, vocab), lowest, dtype=dtype, device=weight.device)
     device = weight.device
-    tile = tuned.pool_tile(card(device), weight.dtype, width, packed.max_len, index=index)
+    tile = tuned.pool_tile(weight, packed.max_len, index=index)
     tiles = cdiv(packed.rows.shape[0], tile.block_t) * cdiv(vocab, tile.block_v)
     programs = min(tiles, processors(device) * tile.per_processor)
     if programs == 0:

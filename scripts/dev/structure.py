@@ -220,7 +220,8 @@ def main() -> None:
         count = sum(Counter({room: len(others) for room, others in arrows.items()}).values())
         print(f"{'/'.join(folder):32} {rooms:3} rooms {count:4} arrows {floors(arrows):3} floors")
     found = faults(tree)
-    print("\n".join(found), file=sys.stderr)
+    for line in found:
+        print(line, file=sys.stderr)
     sys.exit(bool(found))
 
 
