@@ -16,6 +16,7 @@ from msgspec import structs
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
+from tamis.index.params import IndexConfig
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.creation import create_collection
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.quantize import Precision
     from tamis.index.writing.build_process import BuildProcess
     from tamis.index.writing.durability import Wait
     from tamis.retriever.models.encoder import Encoder
@@ -68,6 +70,7 @@ def create_index(
     source: str = "",
     fields: Mapping[str, ColumnType] = {},
     chunking: Chunking | None = None,
+    precision: Precision = "f32",
 ) -> None:
     """Write an index without documents, for an `Editor` to fill.
 
@@ -78,10 +81,12 @@ def create_index(
         source: where documents will come from, recorded.
         fields: those that searches can be filtered by, and their types.
         chunking: divide documents into passages; None indexes them whole.
+        precision: how weights are stored; see `tamis.index.IndexConfig`.
 
     Raises:
         InputError: the folder holds an index, there is neither encoder nor lexical channel, a
-            field's type is unknown, or passages would be longer than the encoder reads.
+            field's type or the precision is unknown, or passages would be longer than the encoder
+            reads.
         LockedError: another process writes there.
     """
     if encoder is None and lexical is None:
@@ -89,6 +94,7 @@ def create_index(
             "expected an encoder or the lexical channel, found neither; turn one of them on"
         )
     check_fields(fields)
+    config = IndexConfig(precision)
     if chunking is not None:
         chunking.check(encoder)
     storage, learned = Storage(path), encoder.description.vocab_size if encoder else 0
@@ -103,6 +109,7 @@ def create_index(
         settings=collection_settings(encoder, made, source, fields, chunking),
         dictionary=words,
         files=write_query_side(storage, encoder),
+        config=config,
     )
 
 

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.index.exchange.json_vectors import JsonDocument
-    from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.quantize import Precision
     from tamis.index.vectors import SparseVectors
+    from tamis.retriever.corpus.fields import FieldTypes
     from tamis.retriever.models.encoder import Encoder
 
     TermId = Callable[[str], int | None]
@@ -59,7 +60,8 @@ def import_vectors(
     *,
     encoder: Encoder | None = None,
     vocab_size: int | None = None,
-    fields: Mapping[str, ColumnType | None] = {},
+    fields: FieldTypes = {},  # noqa: B006  a Mapping
+    precision: Precision = "f32",
     resume: bool = False,
 ) -> Collection:
     """Write a collection of a file, or folder of files, with vectors, and open it.
@@ -72,6 +74,7 @@ def import_vectors(
         encoder: the one that made the vectors; None takes terms that are numbers.
         vocab_size: number of terms, where no encoder says it; None takes the largest and one.
         fields: to filter searches by, and their types; None infers one.
+        precision: how weights are stored; see `tamis.index.IndexConfig`.
         resume: go on with an unfinished build of the same file.
 
     Raises:
@@ -91,7 +94,7 @@ def import_vectors(
     source = read_source(path, vocab_size, term_id)
     made_by = asdict(encoder.description) if encoder is not None else None
     plan = {**source.plan, "encoder": made_by, "fields": dict(fields)}
-    with CollectionBuild.begin(out, plan, resume=resume) as build:
+    with CollectionBuild.begin(out, plan, precision=precision, resume=resume) as build:
         if build.stored is None:
             columns, passages = typed(source.passages(), fields)
             with build.texts(columns) as texts:

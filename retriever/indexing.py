@@ -36,10 +36,11 @@ from tamis.retriever.words.lexical import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.quantize import Precision
+    from tamis.retriever.corpus.fields import FieldTypes
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
 
@@ -54,8 +55,9 @@ def index_corpus(
     encoder: Encoder | None,
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
     source: str = "",
-    fields: Mapping[str, ColumnType | None] = {},
+    fields: FieldTypes = {},  # noqa: B006  a Mapping
     chunking: Chunking | None = None,
+    precision: Precision = "f32",
     memory_bytes: int | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -70,6 +72,7 @@ def index_corpus(
         source: where the passages come from, recorded and compared when resuming.
         fields: to filter searches by, and their types; None infers one. Others are stored too.
         chunking: divide documents into passages; None indexes them whole.
+        precision: how weights are stored; see `tamis.index.IndexConfig`.
         memory_bytes: refuse a corpus as soon as it is clear that the process needs more.
         resume: go on with an unfinished build that was begun with the same settings.
         progress: told how far each step has come.
@@ -77,7 +80,7 @@ def index_corpus(
     Raises:
         InputError: a passage is faulty, an id is there twice, the corpus is empty, the folder
             holds an index, anything that is none, or an unfinished build without ``resume``, or
-            passages would be longer than the encoder reads.
+            passages would be longer than the encoder reads, or the precision is unknown.
         MismatchError: the unfinished build was begun with other settings.
         LockedError: another process builds there.
 
@@ -91,7 +94,7 @@ def index_corpus(
         passages = chunked(passages, chunking, counter_of(encoder))
     job = _Job(encoder, lexical, source, progress or silent)
     plan = job.plan(fields, chunking)
-    with CollectionBuild.begin(out, plan, resume=resume) as build:
+    with CollectionBuild.begin(out, plan, precision=precision, resume=resume) as build:
         if build.stored is None:
             job.read(build, passages, fields, chunking, MemoryBound(memory_bytes))
         job.encode(build)
@@ -115,9 +118,7 @@ class _Job:
         self.progress = progress
         self.learned_terms = encoder.description.vocab_size if encoder else 0
 
-    def plan(
-        self, fields: Mapping[str, ColumnType | None], chunking: Chunking | None
-    ) -> dict[str, Any]:
+    def plan(self, fields: FieldTypes, chunking: Chunking | None) -> dict[str, Any]:
         """What a build that goes on must find unchanged."""
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
@@ -132,7 +133,7 @@ class _Job:
         self,
         build: CollectionBuild,
         passages: Iterable[Passage],
-        fields: Mapping[str, ColumnType | None],
+        fields: FieldTypes,
         chunking: Chunking | None,
         memory: MemoryBound,
     ) -> None:

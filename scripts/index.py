@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -34,6 +34,7 @@ from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tamis.index.segment.quantize import Precision
     from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
@@ -43,68 +44,80 @@ OF_TEXTS = (  # options that say something of texts
 )  # fmt: skip
 
 
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Folder to write; new, or empty.")
+]
+LexicalOption = Annotated[bool, typer.Option(help="Index stemmed words beside the learned terms.")]
+LanguageOption = Annotated[
+    str,
+    typer.Option(
+        help="Language of the corpus, for stems and stop words: german, french, ...; none; "
+        "bigrams where words are not divided by spaces."
+    ),
+]
+FieldsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:TYPE],...",
+        help="Fields to filter searches by; types string, integer, float, date, or inferred.",
+    ),
+]
+PrecisionOption = Annotated[
+    Literal["f32", "u16", "u8"],
+    typer.Option(help="How weights are stored: f32 as they are; u16 and u8 rounded, in less."),
+]
+VectorsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Index vectors instead: a .safetensors file of `tamis encode`, a .npz file of "
+        "scipy, inverted lists (.ciff, also .gz), or JSON vectors of Anserini, Seismic, "
+        "OpenSearch or Qdrant (.jsonl, .json, also .gz or .zst, or a folder of them). Terms "
+        "are numbers, or with --encoder the pieces of the encoder that made the vectors.",
+    ),
+]
+VocabSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Terms there are, where the terms of --vectors are numbers; by default the "
+        "largest number and one.",
+    ),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Refuse a corpus whose build needs more memory, such as 4GiB; no bound by default.",
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a build that was stopped.")
+]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Report on the corpus and all its mistakes; write nothing.")
+]
+
+
 def index(
     context: typer.Context,
     corpus: Annotated[str | None, corpus_argument] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to write; new, or empty.")
-    ] = None,
+    out: OutOption = None,
     encoder: EncoderOption = "default",
-    lexical: Annotated[
-        bool, typer.Option(help="Index stemmed words beside the learned terms.")
-    ] = True,
-    language: Annotated[
-        str,
-        typer.Option(
-            help="Language of the corpus, for stems and stop words: german, french, ...; none; "
-            "bigrams where words are not divided by spaces."
-        ),
-    ] = "english",
+    lexical: LexicalOption = True,
+    language: LanguageOption = "english",
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,
-    fields: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[:TYPE],...",
-            help="Fields to filter searches by; types string, integer, float, date, or inferred.",
-        ),
-    ] = None,
+    fields: FieldsOption = None,
     chunk: ChunkOption = None,
+    precision: PrecisionOption = "f32",
     device: DeviceOption = None,
-    vectors: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Index vectors instead: a .safetensors file of `tamis encode`, a .npz file of "
-            "scipy, inverted lists (.ciff, also .gz), or JSON vectors of Anserini, Seismic, "
-            "OpenSearch or Qdrant (.jsonl, .json, also .gz or .zst, or a folder of them). Terms "
-            "are numbers, or with --encoder the pieces of the encoder that made the vectors.",
-        ),
-    ] = None,
-    vocab_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Terms there are, where the terms of --vectors are numbers; by default the "
-            "largest number and one.",
-        ),
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Refuse a corpus whose build needs more memory, such as 4GiB; no bound by "
-            "default.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a build that was stopped.")
-    ] = False,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Report on the corpus and all its mistakes; write nothing."),
-    ] = False,
+    vectors: VectorsOption = None,
+    vocab_size: VocabSizeOption = None,
+    memory: MemoryOption = None,
+    resume: ResumeOption = False,
+    check: CheckOption = False,
     rerank_cache: RerankCacheOption = False,
     rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
     rerank_bits: RerankBitsOption = BITS,
@@ -128,9 +141,10 @@ def index(
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
             spelled_by = encoder if is_given(context, "encoder") else None
-            _index_vectors(vectors, out, spelled_by, vocab_size, fields, resume)
+            _index_vectors(vectors, out, spelled_by, vocab_size, fields, precision, resume=resume)
         elif corpus is not None:
-            settings = TextSettings(language if lexical else None, fields, chunk, reading)
+            words = language if lexical else None
+            settings = TextSettings(words, fields, chunk, precision, reading)
             index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
     if rerank_cache:
         store_keys(out, rerank_budget_mib, rerank_bits, device)
@@ -164,12 +178,14 @@ class TextSettings(NamedTuple):
         language: of the lexical channel; None leaves the channel out.
         fields: to filter by, as ``--fields``.
         chunk: how documents are divided, as ``--chunk``.
+        precision: how weights are stored, as ``--precision``.
         reading: under which names a corpus holds what.
     """
 
     language: str | None = "english"
     fields: str | None = None
     chunk: str | None = None
+    precision: "Precision" = "f32"
     reading: Reading = Reading()
 
 
@@ -201,6 +217,7 @@ def index_corpus_of(
             source=corpus,
             fields=parse_fields(settings.fields) if settings.fields else {},
             chunking=Chunking.parse(settings.chunk) if settings.chunk else None,
+            precision=settings.precision,
             memory_bytes=parse_bytes(memory) if memory else None,
             resume=resume,
             progress=progress,
@@ -219,6 +236,8 @@ def _index_vectors(
     encoder: str | None,
     vocab_size: int | None,
     fields: str | None,
+    precision: "Precision",
+    *,
     resume: bool,
 ) -> None:
     """Index a file or folder of vectors; an encoder names their terms, and those of queries."""
@@ -232,6 +251,7 @@ def _index_vectors(
         encoder=LazyEncoder.of(encoder) if encoder is not None else None,
         vocab_size=vocab_size,
         fields=parse_fields(fields) if fields else {},
+        precision=precision,
         resume=resume,
     )
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from tamis.api.messages.requests import Field, Filter  # noqa: TC001  msgspec reads these at run time
 from tamis.index.segment.columns import ColumnType  # noqa: TC001
+from tamis.index.segment.quantize import Precision  # noqa: TC001
 from tamis.retriever.corpus.chunking import Chunking  # noqa: TC001
 from tamis.retriever.words.lexical import LexicalConfig
 
@@ -45,6 +46,10 @@ class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
         Chunking | None,
         Meta(description="Divide documents into passages of so many tokens; null keeps them."),
     ] = None
+    precision: Annotated[
+        Precision,
+        Meta(description="How weights are stored: f32 as they are, u16 and u8 rounded, in less."),
+    ] = "f32"
 
 
 class DeleteRequest(Struct, forbid_unknown_fields=True, frozen=True):

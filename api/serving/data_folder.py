@@ -187,6 +187,7 @@ class DataFolder:
                 lexical=asked.lexical,
                 fields=asked.fields,
                 chunking=asked.chunk,
+                precision=asked.precision,
             )
             self.catalog.change_settings({_MADE_AS + name: msgspec.to_builtins(asked)})
             return self.adopt(name, work)

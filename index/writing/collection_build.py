@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tamis.index.segment.calibration import Sample
     from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.dictionary import Dictionary
+    from tamis.index.segment.quantize import Precision
     from tamis.index.vectors import SparseVectors
 
 STORED = f"{BUILD}/stored.json"  # written when all documents are stored
@@ -63,8 +64,9 @@ class CollectionBuild:
         stored: what is stored; None until all documents are.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, precision: Precision) -> None:
         self.storage = storage
+        self._precision = precision
         self.stored: StoredTexts | None = None
         if storage.exists(STORED):
             self.stored = msgspec.json.decode(storage.read(STORED), type=StoredTexts)
@@ -72,28 +74,33 @@ class CollectionBuild:
     @staticmethod
     @contextmanager
     def begin(
-        path: str | Path, plan: Mapping[str, Any], *, resume: bool = False
+        path: str | Path,
+        plan: Mapping[str, Any],
+        *,
+        precision: Precision = "f32",
+        resume: bool = False,
     ) -> Iterator[CollectionBuild]:
         """Build a collection in the ``with`` block, which nothing but `publish` makes an index.
 
         Args:
             path: a folder that does not hold an index yet.
             plan: what is built and how, as JSON; a build goes on with the same alone.
+            precision: how weights are stored, see `IndexConfig`.
             resume: go on with an unfinished build; one is refused otherwise.
 
         Raises:
-            InputError: the folder holds an index, anything that is none, or an unfinished build
-                without ``resume``.
+            InputError: the precision is unknown, or the folder holds an index, anything that is
+                none, or an unfinished build without ``resume``.
             MismatchError: the unfinished build was begun with another plan.
             LockedError: another process builds there.
         """
-        storage = Storage(path)
+        config, storage = IndexConfig(precision), Storage(path)
         refuse_existing(storage)
         refuse_foreign(storage)
         storage.make_folder()
         with FolderLock(storage) as lock:
-            begin_or_go_on(storage, plan, resume)
-            build = CollectionBuild(storage)
+            begin_or_go_on(storage, {**plan, "precision": config.precision}, resume)
+            build = CollectionBuild(storage, config.precision)
             try:
                 yield build
             except InputError:  # in the documents: nothing of them can be used
@@ -158,7 +165,7 @@ class CollectionBuild:
             sample: gives queries like those to come, where there are so many documents that they
                 are needed; without any, documents stand in for them.
         """
-        stored, precision = self._stored, IndexConfig().precision
+        stored, precision = self._stored, self._precision
         draft = Draft.first(self.storage, precision)
         of_segment = {n: e for n, e in stored.files.items() if n.startswith(f"{FOLDER}/")}
         of_segment |= write_segment(self.storage, FOLDER, batches, vocab_size, precision)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tamis.retriever.types import Passage
 
+    FieldTypes = Mapping[str, ColumnType | None]  # None where a type is to be inferred
+
 SAMPLE = 1024  # documents that types are inferred from
 KINDS: tuple[ColumnType, ...] = get_args(ColumnType)
 _OWN = ("_id", "title", "text")
@@ -45,7 +47,7 @@ def parse_fields(text: str) -> dict[str, ColumnType | None]:
     return fields
 
 
-def check_fields(fields: Mapping[str, ColumnType | None]) -> None:
+def check_fields(fields: FieldTypes) -> None:
     """Refuse a type that is unknown, and names that documents use for themselves.
 
     Raises:
@@ -65,7 +67,7 @@ def check_fields(fields: Mapping[str, ColumnType | None]) -> None:
 
 
 def typed(
-    passages: Iterable[Passage], fields: Mapping[str, ColumnType | None]
+    passages: Iterable[Passage], fields: FieldTypes
 ) -> tuple[dict[str, ColumnType], Iterator[Passage]]:
     """The types of declared fields, and the passages, whose values are of these types.
 

@@ -14,7 +14,7 @@ from tamis.index import Collection, FormatError, InputError, MismatchError
 from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import publish
 from tamis.index.upkeep.verification import examine
-from tamis.retriever import LexicalConfig, Passage, Searcher, indexing
+from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, indexing
 from tamis.retriever.indexing import index_corpus
 
 
@@ -257,3 +257,46 @@ def test_the_manifest_is_readable_json(tmp_path):
     manifest = json.loads((tmp_path / "index/manifest-000001.json").read_text())
     assert manifest["documents"] == 30
     assert manifest["settings"]["encoder"]["licence"] == "none"
+
+
+def weights(collection):
+    """Documents by id, as dense rows over the learned terms."""
+    index, rows = collection.index, {}
+    for part in index.parts:
+        dense = part.rows(part.live_docs, index.manifest.vocab_size).to_scipy().toarray()
+        names = [collection.doc_id(part.first + doc) for doc in part.live_docs.tolist()]
+        rows |= dict(zip(names, dense, strict=True))
+    return {name: row[: LetterEncoder().description.vocab_size] for name, row in rows.items()}
+
+
+@pytest.mark.parametrize(("precision", "steps"), [("u8", 508), ("u16", 129_000)])
+def test_rounded_weights_take_fewer_bytes_and_err_no_more_than_is_said(tmp_path, precision, steps):
+    exact = build(tmp_path / "f32")
+    rounded = build(tmp_path / "rounded", precision=precision)
+    true, found = weights(exact), weights(rounded)
+    largest = np.max(list(true.values()), axis=0)
+    assert true.keys() == found.keys()
+    assert all((abs(true[name] - found[name]) <= 1.01 * largest / steps).all() for name in true)
+    names = [name for name in contents(exact) if name.endswith("entries")]
+    sizes = [
+        sum(one.index.manifest.files[name].size_bytes for name in names) for one in (rounded, exact)
+    ]
+    assert sizes[0] < 0.9 * sizes[1]
+
+
+def test_a_collection_keeps_its_precision_over_commits_and_merges(tmp_path):
+    build(tmp_path / "index", precision="u8")
+    with Editor.open(tmp_path / "index", LetterEncoder()) as editor:
+        editor.put([Passage("new", "cats of a new kind")], wait="searchable")
+        editor.optimize()
+    found = weights(Collection.open(tmp_path / "index"))
+    true = weights(build(tmp_path / "true", [*corpus(), Passage("new", "cats of a new kind")]))
+    assert Collection.open(tmp_path / "index").index.manifest.precision == "u8"
+    largest = np.max(list(true.values()), axis=0)  # rounded when written, and by each rewriting
+    assert all((abs(true[name] - found[name]) <= 3.1 * largest / 508).all() for name in true)
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(InputError, match="expected precision u8, u16, f32, found 'u4'"):
+        build(tmp_path / "index", precision="u4")
+    assert not (tmp_path / "index").exists()

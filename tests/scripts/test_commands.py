@@ -150,6 +150,14 @@ def test_index_refuses_to_write_over_an_index(tamis, index, corpus):
     assert "expected no index there yet" in said
 
 
+def test_index_stores_weights_as_asked_for(tamis, corpus, tmp_path):
+    vectors = tmp_path / "vectors.safetensors"
+    SparseVectors.from_dicts([{0: 1.0}], 1).save(vectors)
+    for number, arguments in enumerate(([corpus, "--encoder", "bm25"], ["--vectors", vectors])):
+        command = ["index", *arguments, "--precision", "u8", "--out", tmp_path / str(number)]
+        assert document(tamis(*command, "--json"))["precision"] == "u8"
+
+
 def test_index_refuses_a_folder_that_is_no_index(tamis, corpus, tmp_path):
     (tmp_path / "note.txt").write_text("mine")
     vectors = tmp_path / "vectors.safetensors"

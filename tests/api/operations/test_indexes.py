@@ -7,7 +7,7 @@ import pytest
 
 from tamis.api.serving.data_folder import DataFolder
 from tamis.api.serving.places import Places
-from tamis.index import LockedError
+from tamis.index import Index, LockedError
 
 BIRDS = "/v1/indexes/birds"
 
@@ -36,6 +36,13 @@ def test_an_index_of_words_alone_may_be_asked_for_as_bm25(home):
     assert home.ask("PUT", BIRDS, 200, json={"encoder": None})["encoder"] is None
 
 
+def test_an_index_stores_its_weights_as_asked_for(home):
+    home.ask("PUT", BIRDS, 201, json={"encoder": None, "precision": "u8"})
+    assert Index.open(home.path / "indexes" / "birds").manifest.precision == "u8"
+    home.ask("PUT", BIRDS, 200, json={"encoder": None, "precision": "u8"})
+    home.ask("PUT", BIRDS, 409, json={"encoder": None})
+
+
 def test_the_default_encoder_is_taken_unless_another_is_named(home):
     home.ask("PUT", BIRDS, 201)
     shown = home.ask("GET", BIRDS)
@@ -54,6 +61,7 @@ def test_the_default_encoder_is_taken_unless_another_is_named(home):
         ({"fields": {"year": "number"}}, "$.fields"),
         ({"fields": {"text": "string"}}, "'text'"),
         ({"fieldz": {}}, "fieldz"),
+        ({"precision": "u4"}, "$.precision"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_and_leave_nothing(home, body, named):
