@@ -19,7 +19,7 @@ from tamis.api.calls import NOBODY, Call, Done, Seat, Turn, outcomes_of, settle
 from tamis.api.fair_queue import FairQueue, Ticket
 from tamis.api.problems import RequestError
 from tamis.index.interrupts import interruptible
-from tamis.index.writing.switch_interval import short_turns
+from tamis.index.writing.switch_interval import short_switch_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -243,7 +243,7 @@ class Workers:
         """Let others go first whose turn it is, and go on when it comes again."""
         if not turn.is_long:
             turn.is_long = True
-            turn.entered.enter_context(short_turns())
+            turn.entered.enter_context(short_switch_interval())
         if not len(self._queue):
             return
         with self._mutex:

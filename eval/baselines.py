@@ -250,7 +250,7 @@ class DenseSystem:
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self._home}: expected a model of sentence-transformers, found "
-                f"{' '.join(str(error).split())[:200]}; copy it anew from its source"
+                f"{' '.join(str(error).split())[:200]}; copy it again from its source"
             ) from error
         model.max_seq_length = min(self.max_tokens, model.max_seq_length or self.max_tokens)
         return model

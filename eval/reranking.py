@@ -1,4 +1,4 @@
-"""A system whose best documents another model orders anew."""
+"""A system whose best documents another model reranks."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tamis.eval.datasets import load_parts
 from tamis.eval.evaluate import Evaluation, Options, averaged, evaluate, load, save
 from tamis.eval.protocol import Protocol
 from tamis.eval.specs import SystemSpec, baseline_specs, build_systems, needed
-from tamis.eval.systems import fingerprint
+from tamis.eval.systems import settings_digest
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _key(system: System, dataset: Dataset, options: Options) -> str:
     }
     if dataset.protocol != Protocol(averaged=dataset.protocol.averaged):
         about["rules"] = asdict(dataset.protocol)
-    return fingerprint(about)
+    return settings_digest(about)
 
 
 def result_path(out: Path, dataset: str, system: str) -> Path:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SAMPLED_DOCUMENTS = 2000
 
 
-def fingerprint(settings: Mapping[str, Any]) -> str:
+def settings_digest(settings: Mapping[str, Any]) -> str:
     """Sixteen hexadecimal digits that change with any of the settings."""
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -61,7 +61,7 @@ def work_folder(dataset: Dataset, settings: Mapping[str, Any], work: Path) -> Pa
     ]
     if not corpus:  # of a package that gives records: the version of what is taken for their text
         corpus = [("default_text", 0, 0)]
-    return work / f"{dataset.name.replace('/', '-')}-{fingerprint({'of': corpus, **settings})}"
+    return work / f"{dataset.name.replace('/', '-')}-{settings_digest({'of': corpus, **settings})}"
 
 
 @dataclass(frozen=True)

@@ -331,7 +331,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any
     except SafetensorError as error:
         raise FormatError(
             f"{path}: expected a safetensors file, found something else ({error}); "
-            "write it anew with `tamis encode`"
+            "write it again with `tamis encode`"
         ) from error
 
 

@@ -226,7 +226,7 @@ def _passage_answer(searcher: "Searcher", passage: "Hit", shown: Shown) -> Passa
 
 
 def _chosen(document: "Mapping[str, Any]", shown: Shown) -> Any:  # noqa: ANN401  orjson writes it
-    """The fields to show; a fragment is written as it is, and no JSON is read to write it anew."""
+    """The fields to show; a fragment of JSON is copied as it is, never read and written again."""
     if shown.fields is not None:
         return {name: document[name] for name in shown.fields if name in document}
     if shown.parsed or not isinstance(document, StoredDocument):

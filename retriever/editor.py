@@ -2,7 +2,7 @@
 
 The collection's own encoder and word settings make the vectors. The average length that words are
 weighted by stays what it was when the collection was made, so that all its documents agree;
-`Editor.optimize` measures it anew.
+`Editor.optimize` measures it again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
 from tamis.index.writing.creation import create_collection
 from tamis.index.writing.durability import check_wait
-from tamis.index.writing.switch_interval import short_turns
+from tamis.index.writing.switch_interval import short_switch_interval
 from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever.corpus.advice import count_cut, warn_of_cut
 from tamis.retriever.corpus.chunking import (
@@ -182,7 +182,7 @@ class Editor:
         Args:
             passages: the documents.
             wait: when to return: "none", "durable" or "searchable".
-            progress: told how far the work has come.
+            progress: told of each step, and may stop the work; see `Progress`.
 
         Raises:
             InputError: a passage is faulty; those of earlier writes are kept.
@@ -290,8 +290,8 @@ class Editor:
             renew(self.writer, progress)
             self._take_words()
 
-    def rest(self) -> None:
-        """Let go of what is remembered for the next documents' sake alone."""
+    def forget_words(self) -> None:
+        """Drop the cache of texts whose words are counted; later documents fill it again."""
         with self.writer.words_held():
             if self._counter is not None:
                 self._counter.forget()
@@ -321,7 +321,7 @@ class Editor:
             raise InputError(
                 f"{chunk[0].place}expected documents with a vector, found a text: the index holds "
                 "imported vectors, and neither words nor the encoder that made them; send each "
-                "with its vector to `tamis serve --data`, or import them anew with --encoder"
+                "with its vector to `tamis serve --data`, or import them again with --encoder"
             )
         self._refuse_other_analysis()
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
@@ -329,9 +329,9 @@ class Editor:
         texts = [passage.content for passage in chunk]
         source, cut = chunk[0].file or str(self.writer.index.path), count_cut(self.encoder, texts)
         warn_of_cut(self.encoder, source, cut, len(texts), PASSAGES)
-        with short_turns():
+        with short_switch_interval():
             learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
-        with self.writer.words_held(), short_turns():
+        with self.writer.words_held(), short_switch_interval():
             vectors = self._joined(texts, learned)
             gone = [old for parent in parents for old in present_chunks(parent, self.writer.has)]
             place = self.writer.stage(

@@ -99,7 +99,7 @@ def estimate(
         lexical: settings of the lexical channel; None for learned terms alone.
         chunking: as for `index_corpus`; passages are then what is counted and sampled.
         sample: how many documents to index at most; fewer where that takes two seconds or more.
-        progress: told how far each step has come.
+        progress: told of each step, and may stop the work; see `Progress`.
 
     Raises:
         InputError: the corpus is faulty or empty.

@@ -1,7 +1,7 @@
 """An index on GPUs: exact search of many queries at once, for evaluation and mining.
 
 Documents and scores are those of an exact search by `tamis.index.Index`, bit by bit. An index that
-does not fit on the cards is brought there in pieces, at each search anew.
+does not fit on the cards is brought there in pieces, at each search again.
 """
 
 from __future__ import annotations

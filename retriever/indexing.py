@@ -75,7 +75,7 @@ def index_corpus(
         precision: how weights are stored; see `tamis.index.IndexConfig`.
         memory_bytes: refuse a corpus as soon as it is clear that the process needs more.
         resume: go on with an unfinished build that was begun with the same settings.
-        progress: told how far each step has come.
+        progress: told of each step, and may stop the work; see `Progress`.
 
     Raises:
         InputError: a passage is faulty, an id is there twice, the corpus is empty, the folder

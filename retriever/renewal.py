@@ -40,7 +40,7 @@ def renew(writer: CollectionWriter, progress: Progress | None = None) -> None:
     """Rebuild a collection as `index_corpus` would build it of the documents it holds.
 
     One segment without deleted documents; words that no document holds are forgotten, and the
-    average length is measured anew. Nothing is encoded again, and vectors that documents brought
+    average length is measured again. Nothing is encoded again, and vectors that documents brought
     stay as they are. Others' writes wait meanwhile; searches do not.
     """
     made = writer.settings.lexical
@@ -83,7 +83,7 @@ def upgrade_index(path: str | Path, progress: Progress | None = None) -> Upgrade
 
 
 class Renewal(msgspec.Struct, frozen=True):
-    """Counts the words of all documents anew; a `Revision`.
+    """Counts the words of all documents again; a `Revision`.
 
     Attributes:
         made: how the present words were made and weighed.
@@ -120,7 +120,7 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 class _Counting:
-    """Counts the words of documents anew, and keeps the words of vectors that they brought.
+    """Counts the words of documents again, and keeps the words of vectors that they brought.
 
     Attributes:
         words: those that documents hold.

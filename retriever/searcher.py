@@ -268,7 +268,7 @@ class Searcher:
             raise InputError(
                 'expected weights by term, such as {"vector": {"2003": 1.5}}, found a text: the '
                 "index holds imported vectors, and neither words nor the encoder that made them; "
-                "search with --vector on the command line, or import them anew with --encoder"
+                "search with --vector on the command line, or import them again with --encoder"
             )
         learned = None if self.encoder is None else self.encoder.encode_queries(texts)
         if self.lexical is None:

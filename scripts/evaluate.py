@@ -50,9 +50,7 @@ def eval_command(
     chunk: ChunkOption = None,
     rerank: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="DEPTH", help="Have the reranker order the best DEPTH documents anew."
-        ),
+        typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
     ] = None,
     baseline: Annotated[
         str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")

@@ -1,4 +1,4 @@
-"""``tamis optimize``: an index becomes as if built anew."""
+"""``tamis optimize``: an index becomes what building it again would make."""
 
 from pathlib import Path
 from time import perf_counter
@@ -25,10 +25,10 @@ def optimize(
     rerank_bits: RerankBitsOption = BITS,
     json: JsonOption = False,
 ) -> None:
-    """Rebuild an index of the documents it holds: one segment, word statistics measured anew.
+    """Rebuild an index of the documents it holds: one segment, word statistics measured again.
 
     Nothing is encoded again. Searches go on meanwhile; it needs room for a second index. Keys for
-    the reranker are stored anew only when asked for; texts that are newer are read meanwhile.
+    the reranker are stored again only when asked for; texts that are newer are read meanwhile.
     """
     from tamis.index.writing.writer import CollectionWriter
     from tamis.retriever.renewal import renew

@@ -44,9 +44,7 @@ def search(
     ] = False,
     rerank: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="DEPTH", help="Have the reranker order the best DEPTH documents anew."
-        ),
+        typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
     ] = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
     group_by: Annotated[

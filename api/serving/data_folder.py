@@ -265,11 +265,11 @@ class DataFolder:
             if living.is_behind:
                 living.upkeep.wake()
 
-    def rest(self) -> None:
-        """Let go of what indexes remember for the next documents' sake alone."""
+    def free_memory(self) -> None:
+        """Drop the caches of writers, and close idle ones."""
         for living in list(self.indexes.values()):
             with suppress(Exception):  # told by its faults
-                living.rest(LONGEST_IDLE_S)
+                living.free_memory(LONGEST_IDLE_S)
 
     def close(self) -> None:
         """End the tasks, commit all writes, and let another process in."""

@@ -145,10 +145,10 @@ class Library:
         if self.data is not None:
             self.data.look_after()
 
-    def rest(self) -> None:
-        """Let go of what indexes remember for the next documents' sake alone."""
+    def free_memory(self) -> None:
+        """Drop the caches of writers, and close idle ones."""
         if self.data is not None:
-            self.data.rest()
+            self.data.free_memory()
 
     def faults(self) -> dict[str, ServerFault]:
         """What is wrong with which index or other part; empty when all is well."""

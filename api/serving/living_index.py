@@ -144,13 +144,13 @@ class LivingIndex:
         with Writes(self, tries=True) as writes:
             writes.settle("searchable")
 
-    def rest(self, longest_idle_s: float) -> None:
-        """Let go of what is remembered for the next documents' sake, or of the writer itself."""
+    def free_memory(self, longest_idle_s: float) -> None:
+        """Drop the writer's caches, or close the writer where it has been idle for so long."""
         if monotonic() - self.used > longest_idle_s:
             self.doze()
         elif self._editor is not None:
             with suppress(BusyError), Writes(self) as writes:
-                writes.rest()
+                writes.forget_words()
 
     def doze(self) -> bool:
         """Close the writer if nobody uses it and all is well; whether it is closed."""

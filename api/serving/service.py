@@ -135,7 +135,7 @@ class Service:
         for part in self.watched.values():
             loop.run_in_executor(None, part.look_after)
         if turn % REST_AFTER == 0:
-            loop.run_in_executor(None, self.library.rest)
+            loop.run_in_executor(None, self.library.free_memory)
         now = self.library.generations()
         if now != before or turn % GIVE_BACK_AFTER == 0:
             loop.run_in_executor(None, malloc.give_back)

@@ -117,6 +117,6 @@ class Writes:
         self._index.commit(self.editor)
         self._has_written = False
 
-    def rest(self) -> None:
-        """Let go of what is remembered for the next documents' sake alone."""
-        self.editor.rest()
+    def forget_words(self) -> None:
+        """Drop the cache of texts whose words are counted; later documents fill it again."""
+        self.editor.forget_words()

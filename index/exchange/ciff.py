@@ -118,7 +118,7 @@ def read_ciff(path: Path) -> CiffVectors:
             return _read(path, _messages(file))
     except (ValueError, IndexError, OSError, EOFError, struct.error) as error:
         raise FormatError(
-            f"{path}: expected CIFF, found something else ({error}); write or fetch it anew"
+            f"{path}: expected CIFF, found something else ({error}); write or fetch it again"
         ) from error
 
 

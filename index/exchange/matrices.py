@@ -116,7 +116,7 @@ def _check_pointers(
         raise FormatError(
             f"{path}: expected arrays of one CSR matrix of {rows} rows, found {indptr.size} row "
             f"starts{f' up to {indptr[-1]}' if indptr.size else ''}, {indices} indices and {data} "
-            "values; write it anew"
+            "values; write it again"
         )
 
 
@@ -129,7 +129,7 @@ def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
         raise FormatError(
             f"{path}: expected a file of scipy.sparse.save_npz, found another ({error}); "
-            "write it anew"
+            "write it again"
         ) from error
     if arrays["format"].tobytes().rstrip(b"\0") != b"csr":
         raise FormatError(

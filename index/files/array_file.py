@@ -122,7 +122,7 @@ def seal(storage: Storage, name: str, array: NDArray[Any]) -> FileEntry:
 def map_array(storage: Storage, name: str, entry: FileEntry) -> NDArray[Any]:
     """The array of a file, read-only: mapped, or read where it is no larger than a page.
 
-    Empty ones are read-only too: loops are compiled anew for arrays that can be written to.
+    Empty ones are read-only too: loops are compiled again for arrays that can be written to.
 
     Raises:
         CorruptionError: the file is missing or of another size.

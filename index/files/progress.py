@@ -1,10 +1,10 @@
-"""Progress: how whoever waits for long work is told of it, and may stop it."""
+"""Progress: how long work tells a caller what is done, and how the caller stops it."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told often how far a step has come; what it raises stops the work."""
+    """Called often while a step runs. What it raises stops the work, which then undoes itself."""
 
     def __call__(self, step: str, done: int, total: int | None) -> None:
         """``done`` of ``total`` documents; None while it is not known how many there are."""

@@ -37,7 +37,7 @@ _NOTHING_THERE = (FileNotFoundError, NotADirectoryError)
 HASH_CHUNK_BYTES = 1 << 22
 SYNCS_AT_ONCE = 8
 FEW_SYNCS = 2
-RESTORE = "restore this folder from a copy, or build it anew with `tamis index`"
+RESTORE = "restore this folder from a copy, or build it again with `tamis index`"
 
 
 class Storage:

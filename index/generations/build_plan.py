@@ -44,7 +44,7 @@ def begin_or_go_on(storage: Storage, settings: Mapping[str, Any], resume: bool) 
         raise MismatchError(
             f"{storage.root}: expected the settings that the unfinished build was begun with, "
             f"found {'; '.join(differences(begun, now))}; "
-            "give those of its beginning, or delete the folder to begin anew"
+            "give those of its beginning, or delete the folder to begin again"
         )
 
 

@@ -98,7 +98,7 @@ class Draft:
         )
 
     def put_dictionary(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write some arrays of the dictionary anew, in place of those of the same names."""
+        """Write some arrays of the dictionary again, in place of those of the same names."""
         self.take_dictionary(write_dictionary(self._storage, self.generation, arrays))
 
     def take_dictionary(self, files: Mapping[str, FileEntry]) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Documents in order; each attribute but the first gives all of them anew at each call.
+    """Documents in order; each attribute but the first gives all of them again at each call.
 
     Attributes:
         count: how many there are.

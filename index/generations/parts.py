@@ -44,7 +44,7 @@ ORIGINS = "records.origins"  # of each document, an `Origin`; missing where all 
 class Origin(IntEnum):
     """Where the vector of a document comes from."""
 
-    TEXT = 0  # made of the document's text, and made anew when words change
+    TEXT = 0  # made of the document's text, and made again when words change
     GIVEN = 1  # brought by the document, and kept as it is
     UNKNOWN = 2  # not told, as in formats before 3
 

@@ -166,7 +166,7 @@ def _write_lists(
 def rank_lists(
     storage: Storage, folder: str, files: Mapping[str, FileEntry], precision: Precision
 ) -> dict[str, FileEntry]:
-    """Write the common terms' lists of a segment anew, from its records; the files written.
+    """Write the common terms' lists of a segment again, from its records; the files written.
 
     A segment of format 1 ordered them in another way.
     """

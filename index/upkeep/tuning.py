@@ -1,4 +1,4 @@
-"""Tuning: an index's tables from recall to knobs, made anew with real queries."""
+"""Tuning: an index's tables from recall to knobs, made again with real queries."""
 
 from __future__ import annotations
 

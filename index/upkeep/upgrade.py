@@ -106,7 +106,7 @@ def _with_words(storage: Storage, manifest: Manifest) -> tuple[SegmentEntry, ...
 
 
 def _of_format_1(storage: Storage, line: tuple[str, str]) -> Manifest:
-    """The manifest of an index of format 1, its lists written anew."""
+    """The manifest of an index of format 1, its lists rewritten."""
     manifest = _from_format_1(storage, read_bytes(storage, *line))
     check_files(storage, manifest, "full", logs=False)
     return _with_ranked_lists(storage, manifest)

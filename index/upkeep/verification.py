@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-FROM_A_COPY = "restore a snapshot with `tamis restore`, or build it anew with `tamis index`"
+FROM_A_COPY = "restore a snapshot with `tamis restore`, or build it again with `tamis index`"
 
 
 @dataclass(frozen=True, slots=True)

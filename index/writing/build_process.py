@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tamis.index.files.storage import Storage
     from tamis.index.generations.manifest import Manifest
-    from tamis.index.writing.segment_request import SegmentMessage, SegmentOrder
+    from tamis.index.writing.segment_request import SegmentMessage, SegmentRequest
 
 CHECK_EVERY_S = 0.1
 END_WITHIN_S = 5.0
@@ -55,10 +55,10 @@ class Alive(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """An answer: the order is carried out.
+    """An answer: the request is done.
 
     Attributes:
-        written: the segment, if the order was for one.
+        written: the segment, if the request was for one.
     """
 
     written: Written | None
@@ -93,7 +93,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 class BuildProcess(Closing):
     """A process that works for this one's writers; safe to use from many threads.
 
-    It starts with the first order, holds each folder's lock while it
+    It starts with the first request, holds each folder's lock while it
     writes there, and ends when this process does, however that ends.
     """
 
@@ -117,19 +117,19 @@ class BuildProcess(Closing):
             return self._is_ready(timeout_s)
 
     def write(
-        self, order: SegmentOrder, storage: Storage, lock: int, progress: Progress
+        self, request: SegmentRequest, storage: Storage, lock: int, progress: Progress
     ) -> Written:
-        """Carry out an order, there if that can be and else here.
+        """Carry out a request: in the process where there is one, here otherwise.
 
         Args:
-            order: what to write.
+            request: what to write.
             storage: of the collection's folder.
             lock: a handle that holds the folder's lock.
-            progress: told how far the work has come.
+            progress: told of each step, and may stop the work; see `Progress`.
         """
-        done = self._carried_out(lambda: message_of(order, storage), lock, progress)
+        done = self._carried_out(lambda: message_of(request, storage), lock, progress)
         if done is None:
-            return self._here.write(order, storage, lock, progress)
+            return self._here.write(request, storage, lock, progress)
         assert done.written is not None
         storage.hand(done.written.contents)
         return done.written
@@ -152,7 +152,7 @@ class BuildProcess(Closing):
         lock: int,
         progress: Progress = silent,
     ) -> Done | None:
-        """The answer to an order; None where there is no process to take it, or it has ended."""
+        """The answer to a request; None where there is no process to take it, or it has ended."""
         line = self._connect(lock)
         if line is None:
             return None
@@ -209,7 +209,7 @@ class BuildProcess(Closing):
         return self._ready
 
     def _connect(self, lock: int) -> socket.socket | None:
-        """A line to the process for one order; None while there is no process to take it."""
+        """A line to the process for one request; None while there is no process to take it."""
         if not self.start():
             return None
         try:

@@ -1,4 +1,4 @@
-"""What a `BuildProcess` runs: orders come in, each by a line of its own; answers go out."""
+"""What a `BuildProcess` runs: requests come in, each on a connection of its own; answers go out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tamis.index.writing.build_process import (
     receive,
     send,
 )
-from tamis.index.writing.segment_request import SegmentMessage, carry_out, order_of
+from tamis.index.writing.segment_request import SegmentMessage, carry_out, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +41,11 @@ class _Stopped(Exception):  # noqa: N818  no error: the other side asked for it
 
 
 def main(control: int) -> None:
-    """Carry out orders until the other process ends or hangs up; then end at once.
+    """Carry out requests until the other process ends or hangs up; then end at once.
 
     Args:
-        control: a socket's handle, on which each order's line comes, with the lock of its folder.
+        control: a socket's handle, on which each request's connection comes, with the lock of its
+            folder.
     """
     system.step_back(NICENESS)
     with socket.socket(fileno=control) as lines:
@@ -64,10 +65,10 @@ def _serve(line: int, lock: int) -> None:
 
 
 def answer(line: socket.socket, lock: int, storage_of: Callable[[str], Storage] = Storage) -> None:
-    """Carry out the order that comes by a line, and say what came of it.
+    """Carry out the request that comes on a connection, and answer it.
 
     Args:
-        line: where the order comes from, and the answer goes.
+        line: where the request comes from, and the answer goes.
         lock: a handle of the folder's lock, closed before the answer goes: who has it may let
             another writer in at once.
         storage_of: how to reach a folder's files.
@@ -130,11 +131,11 @@ def _carried_out(
 def perform(
     request: bytes, storage_of: Callable[[str], Storage], progress: Progress
 ) -> Written | None:
-    """Carry out an encoded order; what was written, if that was the order."""
+    """Carry out an encoded request; what was written, where it asked for a segment."""
     message = msgspec.msgpack.decode(request, type=SegmentMessage | Sweep)
     storage = storage_of(os.fsdecode(message.root))
     if isinstance(message, Sweep):
         message.carry_out(storage)
         return None
-    written = carry_out(order_of(message, storage), storage, progress)
+    written = carry_out(request_of(message, storage), storage, progress)
     return written._replace(contents=storage.small({**written.files, **written.words}))

@@ -27,7 +27,7 @@ FAN = 8  # neighbours of one size that are merged; the next size is so many time
 SMALLEST = 1000  # documents: smaller segments count as this large
 GATHERED = 128  # documents of the last segments that a commit takes into its own
 GATHERED_BYTES = 1 << 20  # and of their files
-MOST_DELETED = 1 / 3  # share of deleted documents above which a segment is written anew
+MOST_DELETED = 1 / 3  # share of deleted documents above which a segment is rewritten
 
 
 def choose(entries: Sequence[SegmentEntry]) -> slice | None:

@@ -22,7 +22,7 @@ from tamis.index.generations.words import open_dictionary
 from tamis.index.index import Index
 from tamis.index.segment.identifiers import hashes_of
 from tamis.index.writing.merging import choose, small_tail
-from tamis.index.writing.segment_request import SegmentOrder, Written
+from tamis.index.writing.segment_request import SegmentRequest, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,8 +115,8 @@ class Publisher:
                 if ids:
                     self._take_out(draft, self.index.parts[kept:], change)
                     logs = range(self.manifest.log, log)
-                    order = self._order(self._new_folder(), left[kept:], vocab_size)
-                    self._append(draft, replace(order, pending=pending, logs=logs), change)
+                    request = self._request(self._new_folder(), left[kept:], vocab_size)
+                    self._append(draft, replace(request, pending=pending, logs=logs), change)
                 if self._frequency is not None:
                     frequency = change.counts
                     frequency[: self._frequency.size] += self._frequency
@@ -141,13 +141,15 @@ class Publisher:
 
         Args:
             revision: works them out.
-            progress: told how far the work has come.
+            progress: told of each step, and may stop the work; see `Progress`.
         """
         with self._merging, self._publishing:
             draft = self._draft()
-            order = self._order(self._new_folder(), self.index.parts, self.manifest.vocab_size)
+            request = self._request(self._new_folder(), self.index.parts, self.manifest.vocab_size)
             prefix = dictionary_prefix(draft.generation)
-            written = self._written_next(replace(order, revision=revision, words=prefix), progress)
+            written = self._written_next(
+                replace(request, revision=revision, words=prefix), progress
+            )
             for entry in tuple(draft.segments):
                 draft.drop(entry.name)
             if written.entry.documents:
@@ -164,7 +166,7 @@ class Publisher:
         """Merge what is due; whether there was something.
 
         Args:
-            progress: told how far the work has come; stopped, it leaves nothing behind.
+            progress: told of each step, and may stop the work; see `Progress`.
         """
         with self._merging, closing(self._held()) as held:
             due = choose(held.manifest.segments)
@@ -196,10 +198,10 @@ class Publisher:
     def _merge(self, held: Index, parts: Sequence[Part], progress: Progress) -> None:
         """Put one segment in place of parts of a generation, which is let go of."""
         folder = self._new_folder()
-        order = self._order(folder, parts, self.manifest.vocab_size)
+        request = self._request(folder, parts, self.manifest.vocab_size)
         try:
             self._storage.refuse_without_room(sum(map(_size_bytes, parts)))
-            written = self._written(order, progress)
+            written = self._written(request, progress)
             held.close()  # so that what is replaced can go
             with self._publishing:
                 draft = self._draft()
@@ -243,7 +245,7 @@ class Publisher:
         return left
 
     def _tail(self, documents: int) -> int:
-        """How many of the last parts are written anew with a commit of so many documents.
+        """How many of the last parts are rewritten with a commit of so many documents.
 
         None where weights are rounded: each time they are written could round them once more.
         """
@@ -262,35 +264,35 @@ class Publisher:
                 draft.set_live(now.entry.name, now.live, self._with_words(rows))
 
     def _take_out(self, draft: Draft, parts: Sequence[Part], change: _Change) -> None:
-        """Leave parts out, whose documents are written anew; take them off the frequencies."""
+        """Leave parts out, whose documents are rewritten; take them off the frequencies."""
         for part in parts:
             draft.drop(part.entry.name)
             terms, counts = part.frequencies()
             change.take(terms, -counts)
 
-    def _order(self, folder: str, parts: Sequence[Part], vocab_size: int) -> SegmentOrder:
+    def _request(self, folder: str, parts: Sequence[Part], vocab_size: int) -> SegmentRequest:
         precision, columns = self.manifest.precision, self.index.columns
-        return SegmentOrder(folder, vocab_size, precision, columns, self._first_word, parts)
+        return SegmentRequest(folder, vocab_size, precision, columns, self._first_word, parts)
 
-    def _written(self, order: SegmentOrder, progress: Progress) -> Written:
+    def _written(self, request: SegmentRequest, progress: Progress) -> Written:
         """Write a segment; where that fails, what there is of it takes no room."""
         try:
-            return self._builder.write(order, self._storage, self._lock, progress)
+            return self._builder.write(request, self._storage, self._lock, progress)
         except BaseException:
             with suppress(OSError):  # it is removed with the next generation
-                self._storage.remove_folder(order.folder)
+                self._storage.remove_folder(request.folder)
             raise
 
-    def _written_next(self, order: SegmentOrder, progress: Progress) -> Written:
+    def _written_next(self, request: SegmentRequest, progress: Progress) -> Written:
         """Write a segment that is published next, under the same lock."""
         try:
-            return self._written(order, progress)
+            return self._written(request, progress)
         finally:
-            self._busy.discard(order.folder)
+            self._busy.discard(request.folder)
 
-    def _append(self, draft: Draft, order: SegmentOrder, change: _Change) -> None:
+    def _append(self, draft: Draft, request: SegmentRequest, change: _Change) -> None:
         """Write a segment; add it to the draft and its documents to the terms' frequencies."""
-        entry, files, *_ = self._written_next(order, silent)
+        entry, files, *_ = self._written_next(request, silent)
         draft.insert(len(draft.segments), entry, files)
         part = self._part(entry, files)
         self._opened.append(part)

@@ -54,12 +54,12 @@ class Revision(Protocol):
             rows: the documents as they are.
             words: the present ones.
             storage: of the collection's folder, where `BUILD` is there to be used.
-            progress: told how far the work has come.
+            progress: told of each step, and may stop the work; see `Progress`.
         """
 
 
 class RevisionMessage(msgspec.Struct, frozen=True, array_like=True):
-    """A revision for another process, which takes orders from nobody but the one it works for."""
+    """A revision for another process, which takes requests only from the one it works for."""
 
     module: str
     name: str

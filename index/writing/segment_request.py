@@ -1,7 +1,7 @@
-"""SegmentOrder: what a new segment is to hold, told so that another process can write it too.
+"""SegmentRequest: what a new segment is to hold. This process or another one writes it.
 
-Everything that an order names is on disk already: segments of the current generation, and logs
-that are whole. Its message holds no documents. A commit, a merge and a rewrite order alike.
+Everything that a request names is on disk already: segments of the current generation, and logs
+that are whole. Its message holds no documents. Commits, merges and rewrites make such requests.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Written(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentOrder:
+class SegmentRequest:
     """One segment to be written.
 
     Attributes:
@@ -96,50 +96,56 @@ class SegmentOrder:
         )
 
 
-def carry_out(order: SegmentOrder, storage: Storage, progress: Progress = silent) -> Written:
+def carry_out(request: SegmentRequest, storage: Storage, progress: Progress = silent) -> Written:
     """Write the segment, all on disk when this returns.
 
     Args:
-        order: what to write.
+        request: what to write.
         storage: of the collection's folder.
-        progress: told how far the work has come.
+        progress: told of each step, and may stop the work; see `Progress`.
     """
-    if order.revision is not None:
-        return _revised(order, order.revision, storage, progress)
-    rows = order.rows().told_to(progress)
-    return Written(*_written(order, rows, order.vocab_size, storage))
+    if request.revision is not None:
+        return _revised(request, request.revision, storage, progress)
+    rows = request.rows().told_to(progress)
+    return Written(*_written(request, rows, request.vocab_size, storage))
 
 
 def _written(
-    order: SegmentOrder, rows: Rows, vocab_size: int, storage: Storage
+    request: SegmentRequest, rows: Rows, vocab_size: int, storage: Storage
 ) -> tuple[SegmentEntry, dict[str, FileEntry]]:
-    """Write rows as the segment of an order."""
+    """Write rows as the segment of a request."""
     return write_part(
-        storage, order.folder, rows, vocab_size, order.precision, order.columns, order.first_word
+        storage,
+        request.folder,
+        rows,
+        vocab_size,
+        request.precision,
+        request.columns,
+        request.first_word,
     )
 
 
 def _revised(
-    order: SegmentOrder, revision: Revision, storage: Storage, progress: Progress
+    request: SegmentRequest, revision: Revision, storage: Storage, progress: Progress
 ) -> Written:
     """Write the segment with the vectors, and the dictionary, that a revision gives."""
     storage.make_folder(BUILD)
     try:
         present = open_dictionary(storage, read_current(storage).files)
         assert present is not None, "a collection without words has nothing to revise"
-        found = revision.revise(order.rows(), present, storage, progress)
+        found = revision.revise(request.rows(), present, storage, progress)
         with storage.together():
-            words = write_arrays(storage, order.words, found.dictionary.arrays())
-        rows = replace(order.rows(), batches=found.batches, origins=lambda: found.origins)
+            words = write_arrays(storage, request.words, found.dictionary.arrays())
+        rows = replace(request.rows(), batches=found.batches, origins=lambda: found.origins)
         rows = rows.told_to(progress)
-        entry, files = _written(order, rows, max(found.dictionary.vocab_size, 1), storage)
+        entry, files = _written(request, rows, max(found.dictionary.vocab_size, 1), storage)
     finally:
         storage.remove_folder(BUILD)
     return Written(entry, files, words, found.lexical)
 
 
 class PartMessage(msgspec.Struct, frozen=True, array_like=True):
-    """A part whose documents an order names."""
+    """A part whose documents a request names."""
 
     entry: SegmentEntry
     files: dict[str, FileEntry]
@@ -147,7 +153,7 @@ class PartMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SegmentMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """A `SegmentOrder` for a process that reaches the same files."""
+    """A `SegmentRequest` for a process that reaches the same files."""
 
     root: bytes  # as the system has it: a path need not be UTF-8
     folder: str
@@ -161,19 +167,19 @@ class SegmentMessage(msgspec.Struct, frozen=True, array_like=True, tag=True):
     words: str
 
 
-def message_of(order: SegmentOrder, storage: Storage) -> SegmentMessage:
-    """An order for a process that reaches the same files."""
+def message_of(request: SegmentRequest, storage: Storage) -> SegmentMessage:
+    """A request for a process that reaches the same files."""
     return SegmentMessage(
         os.fsencode(storage.root.absolute()),
-        order.folder,
-        order.vocab_size,
-        order.precision,
-        dict(order.columns),
-        order.first_word,
-        [_part_message(part) for part in order.parts],
-        None if order.pending is None else (order.logs.start, order.logs.stop),
-        None if order.revision is None else RevisionMessage.of(order.revision),
-        order.words,
+        request.folder,
+        request.vocab_size,
+        request.precision,
+        dict(request.columns),
+        request.first_word,
+        [_part_message(part) for part in request.parts],
+        None if request.pending is None else (request.logs.start, request.logs.stop),
+        None if request.revision is None else RevisionMessage.of(request.revision),
+        request.words,
     )
 
 
@@ -182,14 +188,14 @@ def _part_message(part: Part) -> PartMessage:
     return PartMessage(part.entry, dict(part.stored.files), live)
 
 
-def order_of(message: SegmentMessage, storage: Storage) -> SegmentOrder:
-    """The order of a message, its files open and its logs read.
+def request_of(message: SegmentMessage, storage: Storage) -> SegmentRequest:
+    """The request of a message, its files open and its logs read.
 
     Raises:
         CorruptionError: a file is missing, or a log is damaged.
     """
     logs = range(*message.logs) if message.logs is not None else range(0)
-    return SegmentOrder(
+    return SegmentRequest(
         message.folder,
         message.vocab_size,
         message.precision,

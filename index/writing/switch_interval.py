@@ -1,9 +1,9 @@
-"""Turns: a writer's work lets the searches in the same interpreter go first.
+"""A shorter switch interval of the interpreter while a writer works, so that searches go first.
 
 A thread that computes in Python keeps the interpreter from the others for `sys.getswitchinterval`,
-5 ms unless set: much longer than a search takes, which needs the interpreter a few times.
-Threads keep one priority: one of a lower priority that is held up by other processes while it has
-the interpreter would hold up all.
+which is 5 ms unless set. That is much longer than a search takes, and a search needs the
+interpreter a few times. All threads keep one priority: a thread of lower priority may be held up
+by other processes while it has the interpreter, and would then hold up all.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHORT_TURN_S = 0.0005
+SHORT_S = 0.0005
 
 
-class _Turns:
+class _SwitchInterval:
     """The interpreter's own interval while no writer works, and how many do."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class _Turns:
         with self._mutex:
             if self._writers == 0:
                 self._before_s = sys.getswitchinterval()
-                _set_interval(min(self._before_s, SHORT_TURN_S))
+                _set_interval(min(self._before_s, SHORT_S))
             self._writers += 1
 
     def restore(self) -> None:
@@ -46,19 +46,19 @@ def _set_interval(seconds: float) -> None:
     sys.setswitchinterval(seconds + 0.5e-6)
 
 
-_turns = _Turns()
+_interval = _SwitchInterval()
 
 
 @contextmanager
-def short_turns() -> Iterator[None]:
+def short_switch_interval() -> Iterator[None]:
     """Threads give way to each other every half millisecond while the ``with`` block runs.
 
-    Worth it where the block computes: among threads that let go all the time, two that take turns
-    keep a third waiting, the longer the shorter their turns.
-    The interval is the interpreter's own again when the last such block of any thread ends.
+    Use it where the block computes. Among threads that often wait for input and output it harms:
+    two of them that alternate keep a third from running. The interval is the interpreter's own
+    again when the last such block of any thread ends.
     """
-    _turns.shorten()
+    _interval.shorten()
     try:
         yield
     finally:
-        _turns.restore()
+        _interval.restore()

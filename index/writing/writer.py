@@ -227,7 +227,7 @@ class CollectionWriter(Closing):
             records: as for `put`.
             vectors: as for `put`.
             gone: ids that are removed in the same step.
-            given: whether the vectors came with the documents; `rewrite` makes anew those that
+            given: whether the vectors came with the documents; `rewrite` makes again those that
                 were made of their texts alone.
         """
         ids, encoded = checked(records, vectors, self.vocab_size, self.index.columns)
@@ -360,7 +360,7 @@ class CollectionWriter(Closing):
         """Commit, and make one segment without deleted documents of all.
 
         Args:
-            progress: told how far the work has come; stopped, it leaves nothing behind.
+            progress: told of each step, and may stop the work; see `Progress`.
         """
         self.commit()
         self._publisher.merge_all(progress)
@@ -370,7 +370,7 @@ class CollectionWriter(Closing):
 
         Args:
             revision: works them out, of a collection with words.
-            progress: told how far the work has come; stopped, it leaves nothing behind.
+            progress: told of each step, and may stop the work; see `Progress`.
         """
         with self.alone():
             self._words = LoggedWords(self._publisher.rewrite(revision, progress))

@@ -97,7 +97,7 @@ def check_corpus(
         id_field: as for `read_passages`.
         title_field: as for `read_passages`.
         text_field: as for `read_passages`.
-        progress: told how far the reading has come.
+        progress: told of each step, and may stop the work; see `Progress`.
 
     Raises:
         InputError: there is no such corpus, or a file that cannot be read further: damaged

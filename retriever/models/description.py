@@ -26,13 +26,13 @@ __all__ = [
     "DEFAULT",
     "QUERY_WEIGHT_FILES",
     "Architecture",
-    "Checkpoint",
     "EncoderDescription",
+    "EncoderFiles",
     "HeadKind",
     "NeuralSide",
     "TableSide",
+    "find_encoder",
     "find_folder",
-    "read_checkpoint",
 ]
 
 PLACES = ("folder", "adapter", "weights", "tokenizer_folder")  # play no part in fingerprints
@@ -71,14 +71,14 @@ class EncoderDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class EncoderFiles:
     """Everything that is known of an encoder before it is loaded.
 
     Attributes:
         description: its identity.
         document: the side that fills an index.
         query: the side that asks.
-        location: what `read_checkpoint` finds it by: a whole path, a hub name or ``default``.
+        location: what `find_encoder` finds it by: a whole path, a hub name or ``default``.
     """
 
     description: EncoderDescription
@@ -87,8 +87,8 @@ class Checkpoint:
     location: str
 
 
-def read_checkpoint(name_or_path: str) -> Checkpoint:
-    """Describe the model of a folder, of a hub name, or the bundled one (``default``).
+def find_encoder(name_or_path: str) -> EncoderFiles:
+    """Find the encoder of a folder, of a hub name, or the bundled one (``default``).
 
     Raises:
         InputError: there is no such folder and the hub has or reaches no such model.
@@ -113,7 +113,7 @@ def read_checkpoint(name_or_path: str) -> Checkpoint:
     )
     is_folder = name_or_path != DEFAULT and Path(name_or_path).is_dir()
     location = str(Path(name_or_path).resolve()) if is_folder else name_or_path
-    return Checkpoint(description, document, query, location)
+    return EncoderFiles(description, document, query, location)
 
 
 def _given_name(name_or_path: str) -> str:

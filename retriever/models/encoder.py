@@ -16,11 +16,11 @@ from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import (
-    Checkpoint,
     EncoderDescription,
+    EncoderFiles,
     NeuralSide,
     TableSide,
-    read_checkpoint,
+    find_encoder,
 )
 from tamis.retriever.models.inference_free import (
     TableQueryEncoder,
@@ -111,7 +111,7 @@ def load_encoder(name_or_path: str = "default", *, device: str | None = None) ->
         InputError: there is no such model or device, or torch is not installed.
         FormatError: the model is of no format that can be read.
     """
-    return SparseEncoder(read_checkpoint(name_or_path), device=device)
+    return SparseEncoder(find_encoder(name_or_path), device=device)
 
 
 def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
@@ -121,10 +121,10 @@ def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
         InputError: there is no such model, or it needs torch and torch is not installed.
         FormatError: the model is of no format that can be read.
     """
-    checkpoint = read_checkpoint(name_or_path)
-    if isinstance(checkpoint.query, TableSide):
-        return _table_encoder(checkpoint, checkpoint.query)
-    return SparseEncoder(checkpoint)
+    files = find_encoder(name_or_path)
+    if isinstance(files.query, TableSide):
+        return _table_encoder(files, files.query)
+    return SparseEncoder(files)
 
 
 def load_token_counter(name_or_path: str = "default") -> tuple[TokenCounter, EncoderDescription]:
@@ -134,46 +134,46 @@ def load_token_counter(name_or_path: str = "default") -> tuple[TokenCounter, Enc
         InputError: there is no such model.
         FormatError: the model is of no format that can be read.
     """
-    checkpoint = read_checkpoint(name_or_path)
-    side = checkpoint.document
-    return TokenCounter(side.tokenizer(), side.prompt), checkpoint.description
+    files = find_encoder(name_or_path)
+    side = files.document
+    return TokenCounter(side.tokenizer(), side.prompt), files.description
 
 
 class SparseEncoder:
     """Any Hugging Face masked or causal language model as an encoder.
 
     Attributes:
-        checkpoint: what was loaded.
+        files: what was loaded.
         description: its identity.
         tokenizer: of the document side.
     """
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        files: EncoderFiles,
         *,
         device: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Load the model of a checkpoint; see `load_encoder` and `SparseEncoder.load`.
+        """Load a model; see `load_encoder` and `SparseEncoder.load`.
 
         Args:
-            checkpoint: what `read_checkpoint` read.
+            files: what `find_encoder` found.
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
             dtype: of weights and arithmetic; None is the fastest that the device is good at.
         """
-        self.checkpoint = checkpoint
+        self.files = files
         self._dtype = dtype
-        self.description = checkpoint.description
-        self.tokenizer = checkpoint.document.tokenizer()
+        self.description = files.description
+        self.tokenizer = files.document.tokenizer()
         self._device = choose_device(device)
-        self._documents = self._load_side(checkpoint.document, self.tokenizer)
+        self._documents = self._load_side(files.document, self.tokenizer)
         self._queries = self._query_side()
 
     @staticmethod
     def load(name_or_path: str = "default", *, device: str | None = None) -> SparseEncoder:
         """Load an encoder by folder or hub name, as `load_encoder` does."""
-        return SparseEncoder(read_checkpoint(name_or_path), device=device)
+        return SparseEncoder(find_encoder(name_or_path), device=device)
 
     @property
     def device(self) -> str:
@@ -212,7 +212,7 @@ class SparseEncoder:
     @property
     def location(self) -> str:
         """What `load_encoder` finds this encoder by: a folder, a hub name or ``default``."""
-        return self.checkpoint.location
+        return self.files.location
 
     def query_side(self) -> QueryEncoder:
         """The part that encodes queries; a `TableQueryEncoder` where that needs no model."""
@@ -220,7 +220,7 @@ class SparseEncoder:
 
     @cached_property
     def _counter(self) -> TokenCounter:
-        return TokenCounter(self.tokenizer, self.checkpoint.document.prompt)
+        return TokenCounter(self.tokenizer, self.files.document.prompt)
 
     @property
     def document_model(self) -> SpladeModel:
@@ -234,9 +234,9 @@ class SparseEncoder:
         return _NeuralEncoder(model.prepare_to_encode(), tokenizer, side.prompt)
 
     def _query_side(self) -> _NeuralEncoder | TableQueryEncoder:
-        query, document = self.checkpoint.query, self.checkpoint.document
+        query, document = self.files.query, self.files.document
         if isinstance(query, TableSide):
-            return _table_encoder(self.checkpoint, query)
+            return _table_encoder(self.files, query)
         if query.runs_as(document):
             return _NeuralEncoder(self._documents.model, query.tokenizer(), query.prompt)
         return self._load_side(query, query.tokenizer())
@@ -363,8 +363,8 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]
         yield batch
 
 
-def _table_encoder(checkpoint: Checkpoint, side: TableSide) -> TableQueryEncoder:
-    description = checkpoint.description
+def _table_encoder(files: EncoderFiles, side: TableSide) -> TableQueryEncoder:
+    description = files.description
     tokenizer = side.tokenizer(description.max_length)
     weights = read_weight_table(side.weights, tokenizer, description.vocab_size)
     reading = TableReading(side.prompt, side.top_n, side.max_length)

@@ -135,7 +135,7 @@ class TableQueryEncoder:
         except (OSError, ValueError, TypeError) as error:
             raise FormatError(
                 f"{path}: expected the description of a query encoder, found none ({error}); "
-                "save the encoder anew"
+                "save the encoder again"
             ) from error
         tokenizer = Tokenizer.load(Path(folder), reading.max_length or description.max_length)
         weights = read_weight_table(
@@ -168,7 +168,7 @@ def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDAr
         raise FormatError(
             f"{path}: expected query weights (safetensors with a tensor `weight`, JSON of piece to "
             f"weight, or lines of piece, tab, weight), found something else ({error!r}); "
-            "copy the file anew from the model's source"
+            "copy the file again from the model's source"
         ) from error
     if table.size > vocab_size:
         raise FormatError(

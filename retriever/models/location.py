@@ -52,7 +52,7 @@ def read_optional_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormatError(
             f"{path}: expected an object, found {type(found).__name__}; "
-            "copy the file anew from its source"
+            "copy the file again from its source"
         )
     return found
 
@@ -67,5 +67,5 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  JSON is anything
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise FormatError(
-            f"{path}: expected JSON, found none ({error}); copy the file anew from its source"
+            f"{path}: expected JSON, found none ({error}); copy the file again from its source"
         ) from error

@@ -106,7 +106,7 @@ def _modules(folder: Path) -> Modules:
         MODULES.check(module, path)
         found.append((_class_of(module["type"]), folder / module["path"]))
     if not found:
-        raise FormatError(f"{path}: expected modules, found none; copy the folder anew")
+        raise FormatError(f"{path}: expected modules, found none; copy the folder again")
     return found
 
 

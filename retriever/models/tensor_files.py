@@ -57,5 +57,5 @@ def tensor_names(path: Path) -> list[str]:
 
 def _not_safetensors(path: Path, error: Exception) -> FormatError:
     return FormatError(
-        f"{path}: expected safetensors, found something else ({error}); copy the file anew"
+        f"{path}: expected safetensors, found something else ({error}); copy the file again"
     )

@@ -169,7 +169,7 @@ def _of_json(content: dict[str, Any], path: Path) -> Any:  # noqa: ANN401  token
     except Exception as error:  # the Rust library raises bare Exception
         raise FormatError(
             f"{path}: expected a tokenizer of the tokenizers library, found something else "
-            f"({error}); copy the file anew from the model's source"
+            f"({error}); copy the file again from the model's source"
         ) from error
 
 

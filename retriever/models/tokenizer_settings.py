@@ -44,7 +44,7 @@ def read_tokenizer(folder: Path) -> Json:
     except (ValueError, TypeError) as error:  # no JSON, or no object
         raise FormatError(
             f"{path}: expected a tokenizer of the tokenizers library, found none ({error}); "
-            "copy the file anew from the model's source"
+            "copy the file again from the model's source"
         ) from error
 
 

@@ -64,7 +64,7 @@ def load_model(kind: Any, folder: Path, dtype: torch.dtype, config: Any = None) 
         reason = " ".join(str(error).split())[:300]
         raise FormatError(
             f"{folder}: expected a model in safetensors whose weights have the shapes of its "
-            f"config.json, found none ({reason}); copy the folder anew from its source"
+            f"config.json, found none ({reason}); copy the folder again from its source"
         ) from error
     left_over = sorted(report["unexpected_keys"])
     check_complete(report["missing_keys"], left_over, folder)
@@ -83,7 +83,7 @@ def fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) ->
         reason = " ".join(str(error).split())[:300]
         raise FormatError(
             f"{folder}: expected weights of the shapes of config.json, found others ({reason}); "
-            "copy the folder anew"
+            "copy the folder again"
         ) from error
     any_model: Any = model
     tied = getattr(any_model, "all_tied_weights_keys", None) or any_model._tied_weights_keys or ()
@@ -108,7 +108,7 @@ def check_complete(missing: Iterable[str], left_over: Iterable[str], folder: Pat
     wrapper = next((one for one in WRAPPERS if any(x.startswith(one) for x in left_over)), None)
     remedy = "use a checkpoint with its head and all its layers"
     if wrapper:
-        remedy = f"its names begin with {wrapper!r}: save it anew without"
+        remedy = f"its names begin with {wrapper!r}: save it again without"
     raise FormatError(
         f"{folder}: expected the weights of the whole model, found none for "
         f"{', '.join(names[:3])} ({len(names)} missing); {remedy}"

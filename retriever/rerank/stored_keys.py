@@ -183,14 +183,14 @@ class DocumentStore:
         if settings.format != FORMAT or settings.fingerprint != fingerprint:
             raise MismatchError(
                 f"{folder}: expected keys of format {FORMAT} by reranker {fingerprint}, found "
-                f"format {settings.format} by {settings.fingerprint}; build the store anew"
+                f"format {settings.format} by {settings.fingerprint}; build the store again"
             )
         if verify:
             for name, wanted in settings.checksums.items():
                 if _checksum(folder / name) != wanted:
                     raise CorruptionError(
                         f"{folder / name}: expected the bytes that were written, found others; "
-                        "build the store anew"
+                        "build the store again"
                     )
         return DocumentStore(folder, settings)
 

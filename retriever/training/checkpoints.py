@@ -1,6 +1,6 @@
 """Checkpoints: exact ones to go on with on the same machine, and portable ones that travel.
 
-An exact checkpoint holds weights, averages and the optimiser in float32. A portable one, a leg,
+An exact checkpoint holds weights, averages and the optimiser in float32. A portable one
 holds the averaged weights in float16 shards of at most 15 MiB; training goes on from it with a
 fresh optimiser, warmed up again. Both hold the step, from which batches and schedules follow.
 """

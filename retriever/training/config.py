@@ -86,7 +86,7 @@ class EncoderConfig:
     Attributes:
         base: encoder to start from, by folder, hub name, or ``default``.
         double_log: log1p(log1p(relu(x))) in place of log1p(relu(x)), of heads over the vocabulary.
-        head: on top of the base; one that the base lacks starts anew.
+        head: on top of the base; one that the base lacks starts at random.
         echo: texts are read twice and the second reading counts (of decoders, which see backwards).
         bidirectional: of decoders; every token sees every other.
         lora_rank: train low-rank differences to a frozen base (peft); 0 trains the base.
@@ -110,7 +110,7 @@ class ModelConfig(EncoderConfig):
         table_power: the table starts from this power of the inverse document frequencies; 0 starts
             every term at one.
         table_from_base: the table starts from the query weights of the base instead, which has them
-            when it is an earlier leg of the same training.
+            when it is an earlier portable checkpoint of the same training.
         query: the model that encodes queries, where it is not that of the documents.
     """
 
@@ -265,7 +265,7 @@ class OptimiserConfig:
         table_rate: of the query table, temperatures and channel weight. A table that moves far from
             the inverse document frequencies it starts from suits the training queries better and
             all others worse.
-        warmup_steps: until the rate is reached, and again after each resumption of a leg.
+        warmup_steps: until the rate is reached; also after a start from a portable checkpoint.
         weight_decay: of matrices.
         clip: largest norm of the gradient.
         averaging: decay of the running average of weights that is saved; 0 saves the last.

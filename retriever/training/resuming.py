@@ -20,7 +20,7 @@ ADJUSTABLE = {  # what a training that went wrong may change; `health` advises s
 }
 
 
-def fingerprint(config: TrainingConfig) -> str:
+def settings_digest(config: TrainingConfig) -> str:
     """A hash of the settings that a training keeps from start to end.
 
     Where files lie plays no part, nor what is `ADJUSTABLE`.

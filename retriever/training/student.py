@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tamis.index.errors import InputError
-from tamis.retriever.models.description import TableSide, read_checkpoint
+from tamis.retriever.models.description import TableSide, find_encoder
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.tokenizer import Tokenizer, check_vocabulary
 from tamis.retriever.training.teachers import backbone_of
@@ -168,7 +168,7 @@ def load_student(config: TrainingConfig, device: torch.device) -> Student:
     side = base_side(model)
     tokenizer = side.tokenizer()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)  # of heads that start anew
+        torch.manual_seed(config.run.seed)  # of heads that start at random
         documents = trainable_model(model, side, tokenizer.special_ids)
         query_model = None if model.query_table else documents
         if model.query is not None:
@@ -188,14 +188,14 @@ def base_table(model: ModelConfig, tokenizer: Tokenizer) -> torch.Tensor:
         InputError: its queries are encoded by a model, not looked up.
         FormatError: they cannot be read.
     """
-    checkpoint = read_checkpoint(model.base)
-    if not isinstance(checkpoint.query, TableSide):
+    files = find_encoder(model.base)
+    if not isinstance(files.query, TableSide):
         raise InputError(
             f"{model.base}: table_from_base: expected a base whose queries are looked up, found "
             "one that encodes them; leave the setting out"
         )
-    size = checkpoint.description.vocab_size
-    return torch.from_numpy(read_weight_table(checkpoint.query.weights, tokenizer, size))
+    size = files.description.vocab_size
+    return torch.from_numpy(read_weight_table(files.query.weights, tokenizer, size))
 
 
 def present(rows: Ragged, chosen: torch.Tensor, size: int) -> torch.Tensor:

@@ -33,7 +33,7 @@ from tamis.retriever.training.objective import Objective
 from tamis.retriever.training.optimiser import Optimiser
 from tamis.retriever.training.processes import Processes
 from tamis.retriever.training.records import identity
-from tamis.retriever.training.resuming import adjustable, changes, fingerprint
+from tamis.retriever.training.resuming import adjustable, changes, settings_digest
 from tamis.retriever.training.student import Student, base_table, load_student
 from tamis.retriever.training.training_set import TrainingSet
 from tamis.retriever.training.validation import DevRanking, Point, best_point, means, validate
@@ -339,7 +339,7 @@ class Trainer:
             FormatError: there is none.
             MismatchError: another configuration wrote it.
         """
-        pieces, state = load_checkpoint(self._out / CHECKPOINT, fingerprint(self.config))
+        pieces, state = load_checkpoint(self._out / CHECKPOINT, settings_digest(self.config))
         groups = {name: whole_tensors(part) for name, part in pieces.items()}
         optimiser, penalty = self.optimiser, self.objective.penalty
         for name, one in optimiser.parameters.items():
@@ -367,7 +367,7 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "fingerprint": fingerprint(self.config),
+            "fingerprint": settings_digest(self.config),
             "adjustable": adjustable(self.config),
             "step": self.step,
             "started_at": self.optimiser.started_at,

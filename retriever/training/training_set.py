@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.models.description import TableSide, find_folder, read_checkpoint
+from tamis.retriever.models.description import TableSide, find_encoder, find_folder
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.language_model import load_headless, load_language_model
 from tamis.retriever.models.tokenizer import check_vocabulary
@@ -95,15 +95,15 @@ class TrainingSet:
         self, config: TrainingConfig, student: Student, device: torch.device
     ) -> SparseScorer:
         """An encoder whose queries may be looked up, or encoded by its document side."""
-        checkpoint = read_checkpoint(config.loss.sparse_teacher)
-        check_vocabulary(student.tokenizer, checkpoint.document.folder)
-        model = load_language_model(checkpoint.document, student.tokenizer.special_ids, device)
+        files = find_encoder(config.loss.sparse_teacher)
+        check_vocabulary(student.tokenizer, files.document.folder)
+        model = load_language_model(files.document, student.tokenizer.special_ids, device)
         documents = sparse_rows(model, self.passages, student.around, config.data.passage_tokens)
-        if not isinstance(checkpoint.query, TableSide):
+        if not isinstance(files.query, TableSide):
             longest = config.data.query_tokens + sum(map(len, student.around))
             asked = sparse_rows(model, self.queries, student.around, longest)
             return SparseScorer(asked, documents, device)
-        weights = read_weight_table(checkpoint.query.weights, student.tokenizer, model.vocab_size)
+        weights = read_weight_table(files.query.weights, student.tokenizer, model.vocab_size)
         return SparseScorer(_looked_up(self.queries, weights), documents, device)
 
     def _dense_teacher(
@@ -132,7 +132,7 @@ def load_backbone(name: str, tokenizer: Tokenizer) -> nn.Module:
     if (folder / "1_Pooling").is_dir():
         check_vocabulary(tokenizer, folder)
         return load_headless(folder)
-    side = read_checkpoint(name).document
+    side = find_encoder(name).document
     check_vocabulary(tokenizer, side.folder)
     model = load_language_model(side, tokenizer.special_ids, torch.device("cpu"))
     return backbone_of(model.model)

@@ -18,7 +18,7 @@ from tamis.eval.measures import means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.index.reference import search
-from tamis.retriever.models.description import read_checkpoint
+from tamis.retriever.models.description import find_encoder
 from tamis.retriever.models.encoder import SparseEncoder
 from tamis.retriever.models.language_model import multiplies_bfloat16
 
@@ -74,8 +74,8 @@ def measure_agreement(
     collection = load_dataset(dataset)
     passages = list(collection.passages())[:documents]
     texts = [passage.content for passage in passages]
-    checkpoint = read_checkpoint(encoder)
-    truth = SparseEncoder(checkpoint, device="cpu", dtype=torch.float32)
+    files = find_encoder(encoder)
+    truth = SparseEncoder(files, device="cpu", dtype=torch.float32)
     queries = truth.encode_queries(list(collection.queries.values()))
     vectors = truth.encode_documents(texts)
     judged = None if documents else (collection, queries, [p.doc_id for p in passages])
@@ -83,7 +83,7 @@ def measure_agreement(
     rows = []
     for kind, dtype in _variants(device):
         began = time.perf_counter()
-        found = SparseEncoder(checkpoint, device=kind, dtype=dtype).encode_documents(texts)
+        found = SparseEncoder(files, device=kind, dtype=dtype).encode_documents(texts)
         took_s = time.perf_counter() - began
         row: dict[str, Any] = {"device": kind, "arithmetic": str(dtype).removeprefix("torch.")}
         row |= {"took_s": took_s, **difference(vectors, found)}
@@ -94,7 +94,7 @@ def measure_agreement(
     return {
         "dataset": dataset,
         "documents": len(texts),
-        "encoder": checkpoint.description.name,
+        "encoder": files.description.name,
         "measure": MEASURE,
         "truth": {"device": "cpu", "arithmetic": "float32", "measure": best},
         "rows": rows,

@@ -27,9 +27,9 @@ from tamis.index.reference import search
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.models.description import (
     Architecture,
-    Checkpoint,
+    EncoderFiles,
     HeadKind,
-    read_checkpoint,
+    find_encoder,
 )
 from tamis.retriever.models.encoder import SparseEncoder
 from tamis.retriever.models.language_model import load_whole_model, make_head_linear
@@ -84,19 +84,19 @@ def measure_encode(
         RuntimeError: the encoders disagree.
     """
     texts = _read(corpus, documents) if corpus else length_mix(documents, seed=0)
-    checkpoint = read_checkpoint(encoder)
-    with float32_copy(checkpoint) as copy:
-        systems = list(_systems(checkpoint, copy, device))
+    files = find_encoder(encoder)
+    with float32_copy(files) as copy:
+        systems = list(_systems(files, copy, device))
         result: dict[str, Any] = {
             "provenance": provenance(seed=0) | {"torch_threads": torch.get_num_threads()},
             "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
-            "encoder": checkpoint.description.name,
+            "encoder": files.description.name,
             "texts": _describe(texts, SparseEncoder(copy, device=device)),
             "gate": check(copy, device, texts[:GATE_TEXTS]),
         }
         result["systems"] = interleaved(systems, texts, repeats, device)
         if quality and device == "cpu":
-            result["quality"] = _quality(copy, checkpoint, load_dataset("sample"))
+            result["quality"] = _quality(copy, files, load_dataset("sample"))
     return result
 
 
@@ -113,19 +113,19 @@ def length_mix(documents: int, seed: int) -> list[str]:
 
 
 @contextmanager
-def float32_copy(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
-    """The checkpoint with its document model in float32, in a folder that any library reads."""
-    side = checkpoint.document
+def float32_copy(files: EncoderFiles) -> Iterator[EncoderFiles]:
+    """The encoder with its document model in float32, in a folder that any library reads."""
+    side = files.document
     if side.architecture is not Architecture.MASKED:
         raise ValueError(f"expected a masked language model, found a {side.architecture}")
     with tempfile.TemporaryDirectory() as name:
         save_model(load_whole_model(side, torch.float32), Path(name))
-        SparseEncoder(checkpoint, device="cpu").tokenizer.save(Path(name))
+        SparseEncoder(files, device="cpu").tokenizer.save(Path(name))
         copy = replace(side, folder=Path(name), adapter=None)
-        yield replace(checkpoint, document=copy)
+        yield replace(files, document=copy)
 
 
-def sentence_transformer(copy: Checkpoint, device: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
+def sentence_transformer(copy: EncoderFiles, device: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
     """The same model as a sentence-transformers `SparseEncoder`."""
     import sentence_transformers
     from sentence_transformers.sparse_encoder.modules import SpladePooling, Transformer
@@ -148,7 +148,7 @@ def sentence_transformer(copy: Checkpoint, device: str, dtype: torch.dtype) -> A
     )
 
 
-def check(copy: Checkpoint, device: str, texts: Sequence[str]) -> dict[str, float]:
+def check(copy: EncoderFiles, device: str, texts: Sequence[str]) -> dict[str, float]:
     """Compare whole vectors with sentence-transformers in float32, before any cut to top terms.
 
     Returns:
@@ -204,7 +204,7 @@ def interleaved(
     ]
 
 
-def _systems(checkpoint: Checkpoint, copy: Checkpoint, device: str) -> Iterator[System]:
+def _systems(files: EncoderFiles, copy: EncoderFiles, device: str) -> Iterator[System]:
     kind = torch.device(device).type
     dtype = torch.float32 if kind == "cpu" else torch.bfloat16
     peer = sentence_transformer(copy, device, dtype)
@@ -217,7 +217,7 @@ def _systems(checkpoint: Checkpoint, copy: Checkpoint, device: str) -> Iterator[
         )
         name = f"sentence-transformers, batch {size}{'' if sparse else ', dense rows'}"
         yield System(name, str(dtype).removeprefix("torch."), call)
-    variants = {"tamis": checkpoint}
+    variants = {"tamis": files}
     if kind == "cpu":
         variants["tamis, float32"] = copy
     for name, variant in variants.items():
@@ -232,11 +232,11 @@ def _dense(peer: Any, texts: Sequence[str]) -> NDArray[np.float32]:  # noqa: ANN
     return dense
 
 
-def _quality(copy: Checkpoint, checkpoint: Checkpoint, dataset: Dataset) -> dict[str, Any]:
+def _quality(copy: EncoderFiles, files: EncoderFiles, dataset: Dataset) -> dict[str, Any]:
     """nDCG@10 of learned terms alone, exact search, in float32 and in the usual arithmetic."""
     passages = list(dataset.passages())
     found: dict[str, Any] = {"dataset": dataset.name, "measure": MEASURE}
-    for name, variant in (("float32", copy), ("usual", checkpoint)):
+    for name, variant in (("float32", copy), ("usual", files)):
         ours = SparseEncoder(variant, device="cpu")
         documents = ours.encode_documents([passage.content for passage in passages])
         queries = ours.encode_queries(list(dataset.queries.values()))

@@ -136,7 +136,7 @@ class _Client:
         self.connect()
 
     def connect(self) -> None:
-        """Begin anew, with nothing asked."""
+        """Begin again, with nothing asked."""
         self.socket = socket.create_connection(self._address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.broken = False

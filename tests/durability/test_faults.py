@@ -10,7 +10,7 @@ from tamis.index import Collection, CollectionWriter, TamisError
 
 
 def options(gather):
-    """Those that gather are built of orders' bytes too."""
+    """Those that gather are built of requests' bytes too."""
     return {"merge": False, "gather": gather, "builder": FromBytes() if gather else None}
 
 

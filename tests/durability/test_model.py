@@ -41,7 +41,7 @@ class Living(RuleBasedStateMachine):
         self.pinned = {}
 
     def opened(self):
-        """Half of the writers gather small segments, a third build them of orders' bytes."""
+        """Half of the writers gather small segments, a third build them of requests' bytes."""
         options = {
             "gather": self.version % 2 == 1,
             "builder": FromBytes() if self.version % 3 == 1 else None,

@@ -26,7 +26,7 @@ def recorded(path, script, gather, builder):
 def check_power_cuts(folder, states, seed, length=25):
     """Cut the power ``states`` times.
 
-    Every other seed's commits gather small segments; every third's are built of orders' bytes.
+    Every other seed's commits gather small segments; every third's are built of requests' bytes.
     """
     script = Script(seeded("power", seed), length)
     trace = recorded(

@@ -201,7 +201,7 @@ class Searched:
             self.page = page.turned(result, self.seen)
 
     def close(self):
-        """Everything is there at the end, for whoever opens the folder anew."""
+        """Everything is there at the end, for whoever opens the folder next."""
         self.editor.close()
         searcher = Searcher.open(self.path, encoder=self.encoder())
         Truth(self.truth, searcher).check_contents()

@@ -20,7 +20,7 @@ from tamis.index.writing.writer import CollectionWriter
 
 
 class FromBytes:
-    """Does what orders' bytes say, as another process does; no other is."""
+    """Does what requests' bytes say, as another process does; no other is."""
 
     def write(self, order, storage, lock, progress):
         return self._perform(message_of(order, storage), storage, progress)

@@ -65,7 +65,7 @@ def test_tables_stand_between_the_marks():
 def test_the_readmes_show_the_committed_results(folder, feedback):
     readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     assert fill(readme, render_tables(feedback=feedback)) == readme, (
-        "the tables differ from eval/results; write them anew"
+        "the tables differ from eval/results; write them again"
     )
 
 

@@ -245,7 +245,7 @@ def test_an_editor_remembers_a_bounded_number_of_chunks_and_none_at_rest(tmp_pat
             editor.put([Passage(f"a{n}", f"one two three four {n} x{n}")])
             assert len(editor._counter._seen) <= 40
         assert editor._counter._seen
-        editor.rest()
+        editor.forget_words()
         assert not editor._counter._seen
         editor.put([Passage("b", "one more")], wait="searchable")
     assert searched_words(tmp_path / "c", "one more")[0] == "b"

@@ -12,7 +12,7 @@ class SmallDisk(type(Path())):
     """Where it is mounted."""
 
     def remount(self, how):
-        """Mount it anew: ``ro`` or ``rw``."""
+        """Mount it again: ``ro`` or ``rw``."""
         subprocess.run(["mount", "-o", f"remount,{how}", str(self)], check=True)
 
 

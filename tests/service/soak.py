@@ -79,7 +79,7 @@ class Mix:
         return {"query": self._rng.choice(self._texts), "k": 10, **options}
 
     def _writes(self):
-        """Some documents come, as many go, and one of the corpus is written anew."""
+        """Some documents come, as many go, and one of the corpus is rewritten."""
         self._turn += WRITTEN_AT_ONCE
         written = (json.loads(line) for line in self._rng.choices(self._lines, k=WRITTEN_AT_ONCE))
         new = [{**one, "_id": self._new(at)} for at, one in enumerate(written)]

@@ -86,7 +86,7 @@ class WordTable:
             )
         except (OSError, SafetensorError, KeyError) as error:
             raise FormatError(
-                f"{path}: expected a table of words, found none ({error!r}); prepare the data anew"
+                f"{path}: expected a table of words, found none ({error!r}); prepare the data again"
             ) from error
 
 

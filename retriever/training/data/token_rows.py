@@ -89,7 +89,7 @@ class TokenRows:
             return TokenRows._unpack(lzma.decompress(stored[len(MAGIC) :]))
         except (OSError, ValueError, lzma.LZMAError) as error:
             raise FormatError(
-                f"{path}: expected token rows, found none ({error}); prepare the data anew"
+                f"{path}: expected token rows, found none ({error}); prepare the data again"
             ) from error
 
     @staticmethod

@@ -285,7 +285,7 @@ def _load_pairs(path: Path) -> tuple[Pairs, NDArray[np.float32]]:
         tensors = load_file(str(path))
     except (OSError, SafetensorError) as error:
         raise FormatError(
-            f"{path}: expected pairs of queries and passages, found none ({error}); prepare anew"
+            f"{path}: expected pairs of queries and passages, found none ({error}); prepare again"
         ) from error
     pairs = Pairs(tensors["queries"], tensors["passages"], tensors["judged"].astype(bool))
     return pairs, tensors["grades"]

@@ -1,6 +1,6 @@
 """Writes the golden index of the present format: python make.py OUT.zip
 
-Run it once for each release; an index that a release wrote is never written anew.
+Run it once for each release; an index that a release wrote is never rewritten.
 """
 
 import sys

@@ -209,7 +209,7 @@ def test_however_long_it_takes_it_is_waited_for_while_it_runs(tmp_path, monkeypa
     create(tmp_path / "c")
     with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
         put(writer, [("a", 1)], wait="searchable")
-        order = writer._publisher._order("segments/000009", writer.index.parts, 30)
+        order = writer._publisher._request("segments/000009", writer.index.parts, 30)
         request = msgspec.msgpack.encode(message_of(order, Storage(tmp_path / "c")))
         lock, began = os.open(os.devnull, os.O_RDONLY), time.monotonic()
         ours, theirs = socket.socketpair()
@@ -265,7 +265,7 @@ def test_it_holds_no_lock_when_its_answer_comes(tmp_path, monkeypatch):
     monkeypatch.setattr("tamis.index.writing.build_worker.send", checked)
     with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
         put(writer, [("a", 1)], wait="searchable")
-        order = writer._publisher._order("segments/000009", writer.index.parts, 30)
+        order = writer._publisher._request("segments/000009", writer.index.parts, 30)
         request = msgspec.msgpack.encode(message_of(order, Storage(tmp_path / "c")))
         lock = os.dup(writer._lock.handle)
     ours, theirs = socket.socketpair()
@@ -352,12 +352,12 @@ def test_a_merge_is_stopped_and_leaves_nothing_behind(tmp_path, builder):
 def test_an_order_ends_when_nobody_waits_for_it(tmp_path):
     """However long it would take: the other side is looked at between documents."""
     create(tmp_path / "c")
-    orders, begun = [], threading.Event()
+    requests, begun = [], threading.Event()
     with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
         put(writer, [(f"d{number}", number) for number in range(50)], wait="searchable")
-        order = writer._publisher._order("segments/000009", writer.index.parts, 30)
+        order = writer._publisher._request("segments/000009", writer.index.parts, 30)
         message = message_of(order, Storage(tmp_path / "c"))
-        orders.append(msgspec.msgpack.encode(message))
+        requests.append(msgspec.msgpack.encode(message))
 
         class Slow(Quick):
             def create(self, name):
@@ -371,7 +371,7 @@ def test_an_order_ends_when_nobody_waits_for_it(tmp_path):
                 target=answer, args=(theirs, os.open(os.devnull, os.O_RDONLY), Slow)
             )
             thread.start()
-            send(ours, orders[0])
+            send(ours, requests[0])
             begun.wait()
             ours.shutdown(socket.SHUT_WR)
             thread.join()

@@ -148,7 +148,7 @@ def test_how_far_it_has_come_is_told_across(tmp_path, monkeypatch):
             raise InterruptedError
 
     with opened(tmp_path / "c") as writer:
-        order = writer._publisher._order("segments/000009", writer.index.parts, 300)
+        order = writer._publisher._request("segments/000009", writer.index.parts, 300)
         message = message_of(replace(order, revision=Endless()), Storage(tmp_path / "c"))
         ours, theirs = socket.socketpair()
         with ours, theirs:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tamis.index.writing.switch_interval import SHORT_TURN_S, short_turns
+from tamis.index.writing.switch_interval import SHORT_S, short_switch_interval
 
 
 @pytest.fixture
@@ -17,16 +17,16 @@ def interval():
 
 @pytest.mark.usefixtures("interval")
 def test_turns_are_short_until_the_last_writer_ends():
-    with short_turns():
-        with short_turns():
-            assert sys.getswitchinterval() == pytest.approx(SHORT_TURN_S)
-        assert sys.getswitchinterval() == pytest.approx(SHORT_TURN_S)
+    with short_switch_interval():
+        with short_switch_interval():
+            assert sys.getswitchinterval() == pytest.approx(SHORT_S)
+        assert sys.getswitchinterval() == pytest.approx(SHORT_S)
     assert sys.getswitchinterval() == pytest.approx(0.004)
 
 
 @pytest.mark.usefixtures("interval")
 def test_turns_are_those_of_before_after_a_failure():
-    with pytest.raises(InterruptedError), short_turns():
+    with pytest.raises(InterruptedError), short_switch_interval():
         raise InterruptedError
     assert sys.getswitchinterval() == pytest.approx(0.004)
 
@@ -37,6 +37,6 @@ def test_turns_that_are_short_already_stay_the_same():
     sys.setswitchinterval(0.0001001)
     before = sys.getswitchinterval()
     for _ in range(5):
-        with short_turns():
+        with short_switch_interval():
             assert sys.getswitchinterval() == before
         assert sys.getswitchinterval() == before
