@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from search_contract import IndexContract
 
 from tamis.index import (
     Index,
@@ -40,6 +41,15 @@ def card(device, monkeypatch):
         monkeypatch.setattr(gpu_index, "_card", torch.device)
         monkeypatch.setattr(gpu_index, "_free_bytes", lambda card: 64 << 30)
     return str(device)
+
+
+class TestContract(IndexContract):
+    @pytest.fixture
+    def search_of(self, card, tmp_path):
+        def search_of(documents):
+            return GpuIndex.from_index(Index.build(tmp_path / "c", documents), [card]).search
+
+        return search_of
 
 
 def same(found, truth):
