@@ -3,129 +3,53 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from tamis.scripts import evaluate_options as option
 from tamis.scripts.corpus import ChunkOption
 from tamis.scripts.extras import require
 from tamis.scripts.options import is_given, refuse_beside, require_beside
-from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
+from tamis.scripts.output import JsonOption, aligned, print_json, warnings_said
 
 if TYPE_CHECKING:
     from tamis.eval.datasets import Dataset
     from tamis.eval.evaluate import Evaluation, Options
     from tamis.eval.ranker import System
 
-BASELINES = "bm25, lucene, dense, hybrid, hybrid-sum, dense+prf"
 EXPLAINED = 10  # failing queries in a report
 
 
 def eval_command(
     context: typer.Context,
-    datasets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="DATASET...",
-            help="BEIR or MS MARCO folders, names in --data, or ir_datasets ids; NAME:SPLIT.",
-            show_default=False,
-        ),
-    ] = None,
-    index: Annotated[
-        Path | None,
-        typer.Option(help="Search this folder of `tamis index` instead of indexing the corpus."),
-    ] = None,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            help="Encoder by name or folder; bm25 is the lexical channel alone. With --index, "
-            "where its own encoder lies now."
-        ),
-    ] = "default",
-    lexical: Annotated[bool, typer.Option(help="Use the lexical channel as well.")] = True,
-    lexical_weight: Annotated[
-        float | None,
-        typer.Option(help="Factor on the words of queries, 0 or more; by default the index's own."),
-    ] = None,
+    datasets: option.Datasets = None,
+    index: option.Index = None,
+    encoder: option.Encoder = "default",
+    lexical: option.Lexical = True,
+    lexical_weight: option.LexicalWeight = None,
     chunk: ChunkOption = None,
-    rerank: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
-    ] = None,
-    baseline: Annotated[
-        str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")
-    ] = "",
-    from_run: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Measure this TREC run instead of searching; give several to compare them with "
-            "the first.",
-            show_default=False,
-        ),
-    ] = None,
-    measures: Annotated[
-        str,
-        typer.Option(
-            help="Measures by commas, such as nDCG@10,Recall@100; the collection's own by default."
-        ),
-    ] = "",
-    run: Annotated[
-        Path | None, typer.Option(callback=in_a_folder, help="Write the ranking as a TREC run.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Write the report: a .json file, or a folder for several results."),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(callback=in_a_folder, help="Write a report to read in a browser.")
-    ] = None,
-    suite: Annotated[
-        Path | None, typer.Option(help="Evaluate what a TOML file describes, into --out FOLDER.")
-    ] = None,
-    only: Annotated[
-        str, typer.Option(help="Of the suite's systems evaluate these alone; by commas.")
-    ] = "",
-    split: Annotated[
-        str | None, typer.Option(help="Judgements to use: train, dev, or by default test.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of datasets, instead of TAMIS_DATA.")
-    ] = None,
-    queries: Annotated[
-        Path | None, typer.Option(help="File of queries or TREC topics to use.")
-    ] = None,
-    qrels: Annotated[
-        Path | None, typer.Option(help="File of judgements to use, BEIR's or TREC's.")
-    ] = None,
-    depth: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Documents to rank for each query.")
-    ] = 1000,
-    sample: Annotated[
-        int | None,
-        typer.Option(min=1, help="Evaluate so many queries, drawn with --seed; all by default."),
-    ] = None,
-    timed_queries: Annotated[
-        int, typer.Option(min=0, help="Queries to measure latency on; 0 skips it.")
-    ] = 200,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept judged documents the corpus lacks.")
-    ] = False,
-    own_document: Annotated[
-        Literal["drop", "keep"] | None,
-        typer.Option(
-            help="What to do with a document of the query's own id in that query's ranking; by "
-            "default what the collection's rules say: where queries are documents, drop it."
-        ),
-    ] = None,
-    device: Annotated[
-        Literal["cpu", "cuda"],
-        typer.Option(help="cuda: search exactly on a GPU, at any depth; latency is the CPU's."),
-    ] = "cpu",
-    work: Annotated[
-        Path | None,
-        typer.Option(help="Folder that keeps indexes between evaluations, instead of the cache."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of samples and significance tests.")] = 0,
+    rerank: option.Rerank = None,
+    baseline: option.Baseline = "",
+    from_run: option.FromRun = None,
+    measures: option.Measures = "",
+    run: option.Run = None,
+    out: option.Out = None,
+    html: option.Html = None,
+    suite: option.Suite = None,
+    only: option.Only = "",
+    split: option.Split = None,
+    data: option.Data = None,
+    queries: option.Queries = None,
+    qrels: option.Qrels = None,
+    depth: option.Depth = 1000,
+    sample: option.Sample = None,
+    timed_queries: option.TimedQueries = 200,
+    allow_missing: option.AllowMissing = False,
+    own_document: option.OwnDocument = None,
+    device: option.Device = "cpu",
+    work: option.Work = None,
+    seed: option.Seed = 0,
     json: JsonOption = False,
 ) -> None:
     """Evaluate on DATASET: nDCG, recall and more, with latency, sizes and significance.

@@ -31,58 +31,64 @@ HostOption = Annotated[
 PortOption = Annotated[
     int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
 ]
+IndexesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INDEX...", help="Folders of `tamis index`, or NAME=FOLDER."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of the indexes that clients create and write."),
+]
+ListenHostOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Address to listen on, by default 127.0.0.1; other than loopback only with API keys."
+    ),
+]
+ListenPortOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Port to listen on, by default 8080; 0 picks a free one."),
+]
+EncoderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Where the own encoder of an index lies now, a folder or a hub name; may be given "
+        "for several. Another encoder than an index was made with is refused.",
+    ),
+]
+ApiKeyFileOption = Annotated[
+    Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Answer to this Host too where no keys are asked for."),
+]
+McpOption = Annotated[
+    bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp too.")
+]
+LogLevelOption = Annotated[
+    Literal["info", "warning", "error"] | None,
+    typer.Option(
+        help="What goes to standard error as JSON lines, by default warning; info: every request."
+    ),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="Settings as TOML; TAMIS_SERVE_... and options win.")
+]
 
 
 def serve(
-    indexes: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="INDEX...", help="Folders of `tamis index`, or NAME=FOLDER."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the indexes that clients create and write."),
-    ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option(
-            help="Address to listen on, by default 127.0.0.1; other than loopback only with API "
-            "keys."
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="Port to listen on, by default 8080; 0 picks a free one."
-        ),
-    ] = None,
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PLACE",
-            help="Where the own encoder of an index lies now, a folder or a hub name; may be given "
-            "for several. Another encoder than an index was made with is refused.",
-        ),
-    ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Answer to this Host too where no keys are asked for."),
-    ] = None,
-    mcp: Annotated[
-        bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp too.")
-    ] = False,
-    log_level: Annotated[
-        Literal["info", "warning", "error"] | None,
-        typer.Option(
-            help="What goes to standard error as JSON lines, by default warning; info: every "
-            "request."
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings as TOML; TAMIS_SERVE_... and options win.")
-    ] = None,
+    indexes: IndexesArgument = None,
+    data: DataOption = None,
+    host: ListenHostOption = None,
+    port: ListenPortOption = None,
+    encoder: EncoderOption = None,
+    api_key_file: ApiKeyFileOption = None,
+    allow_host: AllowHostOption = None,
+    mcp: McpOption = False,
+    log_level: LogLevelOption = None,
+    config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Serve indexes over HTTP, each named after its folder, and those of a data folder."""
@@ -114,8 +120,6 @@ def serve(
         logs.start(settings.log_level)
         from tamis.api.descriptors import Descriptors
         from tamis.api.malloc import share_heaps
-        from tamis.api.serving.data_folder import DataFolder
-        from tamis.index.writing.build_process import BuildProcess
         from tamis.scripts.doctor import load_loops
 
         descriptors = Descriptors.raised(settings.limits.connections, len(folders))
@@ -123,21 +127,26 @@ def serve(
         share_heaps()
         places = places_by_fingerprint(settings.encoder)
         compile_elsewhere()
-        kept = None
-        if settings.data is not None:
-            kept = DataFolder(
-                Path(settings.data),
-                settings.encoders,
-                BuildProcess(),
-                places,
-                most_awake=descriptors.awake,
-            )
+        kept = _data_folder(settings, places, descriptors.awake)
         names = [*folders, *(kept.indexes if kept is not None else ())]
         if not names:  # else each index is asked once before the first request
             load_loops()
         say = partial(_say, names, json)
         opened = partial(_opened, folders, kept, places)
         run_server(opened, door, say, settings, kept, descriptors.backlog)
+
+
+def _data_folder(
+    settings: "Settings", places: "Mapping[str, str]", most_awake: int
+) -> "DataFolder | None":
+    """The folder of the indexes that clients write, where the settings name one."""
+    from tamis.api.serving.data_folder import DataFolder
+    from tamis.index.writing.build_process import BuildProcess
+
+    if settings.data is None:
+        return None
+    folder, builder = Path(settings.data), BuildProcess()
+    return DataFolder(folder, settings.encoders, builder, places, most_awake=most_awake)
 
 
 def _opened(
