@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 _HASH = np.dtype("<u8")
 
 
+class Heading(NamedTuple):
+    """A heading within a text.
+
+    Attributes:
+        start: its first character in the text.
+        level: from 1, the outermost.
+        text: of it.
+    """
+
+    start: int
+    level: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """One text of a corpus.
@@ -28,6 +42,7 @@ class Passage:
         fields: further stored values, by name.
         line: where it stands in its file, from 1; 0 when it has no line.
         file: the file's name; empty when it comes from elsewhere.
+        headings: within the text, in its order; passages of a long document are named after them.
     """
 
     doc_id: str
@@ -36,6 +51,7 @@ class Passage:
     fields: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
     file: str = ""
+    headings: tuple[Heading, ...] = ()
 
     @property
     def place(self) -> str:

@@ -126,8 +126,8 @@ def index(
     """Build an index of a corpus.
 
     CORPUS is a BEIR folder, .jsonl, .json, .csv or .tsv (with a header, or MS MARCO's), each also
-    .gz or .zst, .parquet, a folder of text, Markdown and HTML files, a folder of JSON or Parquet
-    files, or - for JSON lines on standard input.
+    .gz or .zst, .parquet, a folder of texts (HTML, Markdown, reStructuredText, AsciiDoc, Org), a
+    folder of JSON or Parquet files, or - for JSON lines on standard input.
     """
     _check_options(context, corpus, fields, chunk)
     reading = Reading(id_field=id_field, title_field=title_field, text_field=text_field)

@@ -30,12 +30,30 @@ MAX_LINE_BYTES = 64 << 20
 MAX_JSON_BYTES = 1 << 30  # of a file that is one JSON value, which is read at once
 _PACKED_BYTES = 1 << 10  # of a zstd stream unpacked at once: 32 MB at the very most
 _BLANKS = " \t\v\f\r"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def refuse(error: InputError) -> None:
     """The usual ``fault``: the first mistake ends the reading."""
     raise error
+
+
+class Told:
+    """A ``fault`` that remembers whether it was told anything since it was last asked."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+        self._told = False
+
+    def __call__(self, error: InputError) -> None:
+        """Pass a mistake on."""
+        self._told = True
+        self._fault(error)
+
+    def anything(self) -> bool:
+        """Whether it was, since the last time."""
+        told, self._told = self._told, False
+        return told
 
 
 @contextmanager
@@ -151,13 +169,16 @@ def text_lines(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[
 
     Raises:
         InputError: a line is longer than 64 MiB, or the compression is damaged; or, through
-            ``fault``, a line is not UTF-8: if that returns, replacement characters stand there.
+            ``fault``, a line is not UTF-8: if that returns, the line is left out.
     """
-    return ((number, line) for number, line in every_line(name, stream, fault) if line.strip())
+    told = Told(fault)
+    for number, line in every_line(name, stream, told):
+        if not told.anything() and line.strip():
+            yield number, line
 
 
 def every_line(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[tuple[int, str]]:
-    """As `text_lines`, blank ones among them."""
+    """As `text_lines`, blank ones among them, and replacement characters for what is not UTF-8."""
     number = 0
     while line := _line(name, number + 1, stream):
         number += 1
@@ -184,14 +205,15 @@ def decoded(name: str, number: int, data: bytes, fault: Fault = refuse) -> str:
     """UTF-8 bytes that begin in line ``number`` as text, without a byte order mark.
 
     Raises:
-        InputError: through ``fault``, they are not UTF-8; see `text_lines`.
+        InputError: through ``fault``, they are not UTF-8; if that returns, replacement characters
+            stand there.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = number + data.count(b"\n", 0, error.start)
         position = error.start - data.rfind(b"\n", 0, error.start) - 1
-        guess = "UTF-16" if data[:2] in _UTF16_MARKS else "WINDOWS-1252"
+        guess = "UTF-16" if data[:2] in UTF16_MARKS else "WINDOWS-1252"
         fault(
             InputError(
                 f"{name}:{line}: expected UTF-8, found byte 0x{data[error.start]:02x} at position "

@@ -138,7 +138,12 @@ def hashes_of(ids: Iterable[str]) -> NDArray[np.uint64]:
 
 def check_id(doc_id: str) -> str:
     """Give the id back if it can serve as one, else raise InputError."""
-    size = len(doc_id.encode("utf-8", errors="surrogatepass"))
+    try:
+        size = len(doc_id.encode())
+    except UnicodeEncodeError:
+        raise InputError(
+            f"expected an id in UTF-8, found {doc_id!r}; rename the document or its file"
+        ) from None
     if not 0 < size <= MAX_ID_BYTES:
         raise InputError(
             f"expected an id of 1 to {MAX_ID_BYTES} bytes, found {size} bytes; give it one"

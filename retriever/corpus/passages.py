@@ -6,6 +6,7 @@ A mistake in the corpus raises InputError, whose message begins with the file an
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
 from tamis.index.files.lines import (
+    Told,
     json_file,
     json_lines,
     open_bytes,
     refuse,
 )
 from tamis.index.segment.identifiers import check_id
+from tamis.retriever.corpus.advice import CorpusWarning
+from tamis.retriever.corpus.folders import list_folder, not_read, said_of
+from tamis.retriever.corpus.sites import PAGES, Site
 from tamis.retriever.corpus.tables import csv_rows, parquet_rows, tsv_rows
-from tamis.retriever.corpus.texts import TEXT_FILES, read_text_file
+from tamis.retriever.corpus.texts import HTML, TEXT_FILES, read_page, read_text_file
+from tamis.retriever.corpus.web_pages import WebPage
 from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:
@@ -36,8 +42,8 @@ DATA_FILES = (".jsonl", ".ndjson", ".json", ".parquet")
 TABLES = (".tsv", ".csv")
 FORMATS = (
     "a BEIR folder (corpus.jsonl), .jsonl, .json, .tsv or .csv, each also with .gz or .zst, "
-    ".parquet, a folder of .txt, .md or .html files, a folder of .jsonl, .json or .parquet files, "
-    "or - for JSON lines on standard input"
+    ".parquet, a folder of .txt, .md, .html, .rst, .adoc or .org files, a folder of .jsonl, .json "
+    "or .parquet files, or - for JSON lines on standard input"
 )
 _ABOUT = ("readme", "license", "licence", "source", "notice")  # files beside the data
 
@@ -117,8 +123,9 @@ def read_passages(
     Args:
         source: a BEIR folder, ``.jsonl``, ``.json`` (lines, or Anserini's arrays and objects),
             ``.csv`` (with a header), ``.tsv`` (with a header, or MS MARCO's), each also compressed
-            (``.gz``, ``.zst``), ``.parquet``, a folder of text, Markdown and HTML files, a folder
-            of JSON or Parquet files, or ``-`` for JSON lines on standard input.
+            (``.gz``, ``.zst``), ``.parquet``, a folder of text, Markdown, HTML, reStructuredText,
+            AsciiDoc and Org files, a folder of JSON or Parquet files, or ``-`` for JSON lines on
+            standard input.
         id_field: where the id is; None tries ``_id``, ``id``, ``docid``, ``doc_id``.
         title_field: where the title is; None tries ``title``.
         text_field: where the text is; None tries ``text``, ``contents``, ``body``, ``segment``,
@@ -128,6 +135,9 @@ def read_passages(
     Raises:
         InputError: no such corpus, or, through ``fault``, a line that is not a passage: broken
             JSON, a missing id, an empty text, bytes that are not UTF-8.
+
+    Warns:
+        CorpusWarning: a folder holds files that are not read; how many of each ending.
     """
     keys = Keys(id_field, title_field, text_field)
     return _with_text(read_documents(source, keys, fault), fault)
@@ -143,7 +153,9 @@ def read_documents(
     if str(source) == STDIN:
         name = "standard input"
         return _from_rows(name, json_lines(name, sys.stdin.buffer, fault), keys, fault)
-    files = corpus_files(Path(source))
+    files, unread = _found(Path(source))
+    if unread:
+        warnings.warn(f"{source}: {unread}", CorpusWarning, stacklevel=3)
     if files[0].suffix.lower() not in TEXT_FILES:
         return (passage for path in files for passage in _from_file(path, keys, fault))
     if keys != Keys():
@@ -173,22 +185,43 @@ def corpus_files(source: Path) -> list[Path]:
     Raises:
         InputError: there is nothing that can be read, or files of both kinds.
     """
+    return _found(source)[0]
+
+
+def is_text_folder(source: str | Path) -> bool:
+    """Whether a source is a folder of text files, or one such file."""
+    return str(source) != STDIN and corpus_files(Path(source))[0].suffix.lower() in TEXT_FILES
+
+
+def _found(source: Path) -> tuple[list[Path], str]:
+    """The files to read, and a sentence of those that a folder holds besides."""
     if not source.exists():
         raise InputError(f"{source}: expected {FORMATS}; found nothing; check the path")
     if not source.is_dir():
         _kind(source)
-        return [source]
+        return [source], ""
     for name in ("corpus.jsonl", "corpus.jsonl.gz", "corpus.jsonl.zst"):
         if (source / name).is_file():
-            return [source / name]
-    return _files_of_folder(source)
+            return [source / name], ""
+    try:
+        listing = list_folder(source)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: expected a folder that can be listed, found {error.strerror}; "
+            "check its permissions"
+        ) from error
+    files = _files_of_folder(source, listing.files)
+    return files, said_of(not_read(listing, files))
 
 
-def _files_of_folder(folder: Path) -> list[Path]:
-    data = sorted(path for path in folder.iterdir() if _ending(path) in DATA_FILES)
-    texts = sorted(path for path in folder.rglob("*") if _is_text(path, folder))
+def _files_of_folder(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """All records, or all texts; a JSON file among texts is a setting of something."""
+    data = [path for path in files if path.parent == folder and _ending(path) in DATA_FILES]
+    texts = [path for path in files if path.suffix.lower() in TEXT_FILES]
     if data:
         texts = [path for path in texts if not path.name.lower().startswith(_ABOUT)]
+    if texts and all(_ending(path) == ".json" for path in data):
+        return [path for path in files if path.suffix.lower() in TEXT_FILES]
     if data and texts:
         raise InputError(
             f"{folder}: expected either records or texts, found both, such as {data[0].name} and "
@@ -197,11 +230,6 @@ def _files_of_folder(folder: Path) -> list[Path]:
     if not data and not texts:
         raise InputError(f"{folder}: expected {FORMATS}; found a folder without any of them")
     return data or texts
-
-
-def _is_text(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in TEXT_FILES and not hidden and path.is_file()
 
 
 def _ending(path: Path) -> str:
@@ -221,7 +249,10 @@ def _is_packed_text(kind: str, path: Path) -> bool:
 
 
 def _from_file(path: Path, keys: Keys, fault: Fault) -> Iterator[Passage]:
-    yield from _from_rows(str(path), _rows(path, _kind(path), keys, fault), keys, fault)
+    try:
+        yield from _from_rows(str(path), _rows(path, _kind(path), keys, fault), keys, fault)
+    except InputError as error:  # the rest of the file cannot be read
+        fault(error)
 
 
 def _rows(path: Path, kind: str, keys: Keys, fault: Fault) -> Rows:
@@ -300,15 +331,33 @@ def _string(place: str, name: str, value: Any) -> str:  # noqa: ANN401  whatever
     return value
 
 
-def _from_text_files(source: Path, files: Iterable[Path], fault: Fault) -> Iterator[Passage]:
+def _from_text_files(source: Path, files: Sequence[Path], fault: Fault) -> Iterator[Passage]:
     """One passage a file; its id is the path within the folder, or the file's own name."""
     folder = source if source.is_dir() else source.parent
+    site, told = _site_of(files), Told(fault)
     for path in files:
         try:
-            title, text = read_text_file(path, fault)
-            row = {"_id": path.relative_to(folder).as_posix(), "title": title, "text": text}
-            passage = _with_good_id(passage_of(row, line=1, file=str(path)))
+            one = read_text_file(path, site, told)
+            name = path.relative_to(folder).as_posix()
+            passage = _with_good_id(
+                Passage(name, one.text, one.title, one.fields, 1, str(path), one.headings)
+            )
         except InputError as error:
             fault(error)
         else:
-            yield passage
+            if not told.anything():
+                yield passage
+
+
+def _site_of(files: Sequence[Path]) -> Site:
+    """What the pages among some files have in common, learned from a sample of them."""
+    pages = [path for path in files if path.suffix.lower() in HTML]
+    count = min(len(pages), PAGES)
+    return Site.of(map(_page, (pages[at * len(pages) // count] for at in range(count))))
+
+
+def _page(path: Path) -> WebPage:
+    try:
+        return read_page(path, lambda error: None)  # told when its turn comes
+    except InputError:
+        return WebPage("", ())

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import MAX_LINE_BYTES, every_line, refuse, text_lines
+from tamis.index.files.lines import MAX_LINE_BYTES, Told, every_line, refuse, text_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,11 +35,15 @@ def csv_rows(name: str, stream: IO[bytes], check: CheckHeader, fault: Fault = re
     Raises:
         InputError: through ``fault``; or the header lacks something.
     """
-    lines = every_line(name, stream, fault)  # a cell may hold blank ones
+    told = Told(fault)
+    lines = every_line(name, stream, told)  # a cell may hold blank ones
     first = next(lines, None)
-    if first is not None:
-        delimiter = max(_DELIMITERS, key=first[1].count)
-        yield from _table(name, chain([first], lines), delimiter, check, fault)
+    if first is None:
+        return
+    delimiter = max(_DELIMITERS, key=first[1].count)
+    for number, row in _table(name, chain([first], lines), delimiter, check, fault):
+        if not told.anything():  # of the row's lines
+            yield number, row
 
 
 def tsv_rows(
