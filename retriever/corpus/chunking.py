@@ -3,26 +3,29 @@
 Passages end where sentences do, at the end of a paragraph where that leaves them at least half
 full, and overlap by whole sentences. A sentence that is too long is cut between words, and a word
 between characters. Passage 2 of document ``x`` has the id ``x#2`` and the field ``parent`` ``x``;
-each passage keeps title and fields of its document. A document's score is that of its best passage
-(MaxP, Dai and Callan 2019): search with ``group_by="parent"``.
+each passage keeps the fields of its document, and its title with the headings that it stands
+under: ``Sieves > Drum sieves > Meshes``. Short sections share a passage. A document's score is
+that of its best passage (MaxP, Dai and Callan 2019): search with ``group_by="parent"``.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from tamis.index.errors import InputError
+from tamis.index.files.lines import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tamis.index.files.lines import Fault
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.writing.writer import CollectionWriter
     from tamis.retriever.models.encoder import Encoder
-    from tamis.retriever.types import Passage
+    from tamis.retriever.types import Heading, Passage
 
     CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
@@ -125,15 +128,20 @@ def counter_of(encoder: Encoder | None) -> CountTokens:
 
 
 def chunked(
-    passages: Iterable[Passage], chunking: Chunking, count: CountTokens
+    passages: Iterable[Passage], chunking: Chunking, count: CountTokens, fault: Fault = refuse
 ) -> Iterator[Passage]:
     """The passages of documents, document by document.
 
     Raises:
-        InputError: a document has a field that passages use for themselves.
+        InputError: through ``fault``, a document has a field that passages use for themselves.
     """
     for document in passages:
-        yield from chunks_of(document, chunking, count)
+        try:
+            chunks = chunks_of(document, chunking, count)
+        except InputError as error:
+            fault(error)
+        else:
+            yield from chunks
 
 
 def chunks_of(document: Passage, chunking: Chunking, count: CountTokens) -> list[Passage]:
@@ -142,20 +150,82 @@ def chunks_of(document: Passage, chunking: Chunking, count: CountTokens) -> list
     if taken:
         raise InputError(
             f"{document.place}expected no field named {' or '.join(sorted(taken))}, which passages "
-            "of a document have for themselves; rename it, or index without --chunk"
+            "of a document have for themselves; rename it, or index with --chunk none"
         )
-    title = count([document.title])[0] if document.title else 0
-    budget = max(chunking.tokens - title, chunking.tokens // 2)
-    spans = split(document.text, budget, min(chunking.overlap, budget // 2), count)
+    spans = [
+        (part.title, part.start + start, part.start + end)
+        for part in _parts(document, chunking.tokens // 2, count)
+        for start, end in _spans(part, document.text, chunking, count)
+    ]
     return [
         replace(
             document,
             doc_id=chunk_id(document.doc_id, number),
+            title=title,
             text=document.text[start:end],
             fields={**document.fields, PARENT: document.doc_id, NUMBER: number},
+            headings=(),
         )
-        for number, (start, end) in enumerate(spans, start=1)
+        for number, (title, start, end) in enumerate(spans, start=1)
     ]
+
+
+class _Part(NamedTuple):
+    """Sections of a document that are divided together.
+
+    Attributes:
+        title: of the document, and the headings that all of the part stands under.
+        start: first character.
+        end: after the last one.
+    """
+
+    title: str
+    start: int
+    end: int
+
+
+def _spans(part: _Part, text: str, chunking: Chunking, count: CountTokens) -> list[tuple[int, int]]:
+    title = count([part.title])[0] if part.title else 0
+    budget = max(chunking.tokens - title, chunking.tokens // 2)
+    overlap = min(chunking.overlap, budget // 2)
+    return split(text[part.start : part.end], budget, overlap, count)
+
+
+def _parts(document: Passage, enough: int, count: CountTokens) -> list[_Part]:
+    """A document's sections, short ones together until they have ``enough`` tokens."""
+    starts = [0, *(heading.start for heading in document.headings), len(document.text)]
+    paths = [(), *_paths(document)]
+    sections = [
+        (path, start, end)
+        for path, (start, end) in zip(paths, pairwise(starts), strict=True)
+        if document.text[start:end].strip() or len(paths) == 1
+    ]
+    counts = count([document.text[start:end] for _, start, end in sections])
+    groups: list[tuple[tuple[str, ...], int, int, int]] = []
+    for (path, start, end), tokens in zip(sections, counts, strict=True):
+        if groups and groups[-1][3] + tokens <= enough:
+            before, first, _, held = groups[-1]
+            groups[-1] = (_shared(before, path), first, end, held + tokens)
+        else:
+            groups.append((path, start, end, tokens))
+    return [_Part(_title(document.title, path), start, end) for path, start, end, _ in groups]
+
+
+def _paths(document: Passage) -> Iterator[tuple[str, ...]]:
+    """Of each heading, those it stands under and itself."""
+    above: list[Heading] = []
+    for heading in document.headings:
+        above = [one for one in above if one.level < heading.level] + [heading]
+        yield tuple(one.text for one in above)
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+    both = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return tuple(name for name, _ in both)
+
+
+def _title(title: str, path: Sequence[str]) -> str:
+    return " > ".join(filter(None, [title, *path]))
 
 
 def chunk_id(parent: str, number: int) -> str:

@@ -17,6 +17,8 @@ from tamis.retriever.corpus.chunking import (
     present_chunks,
     split,
 )
+from tamis.retriever.corpus.suited_chunking import suited_chunking
+from tamis.retriever.types import Heading
 
 WORDS = counter_of(None)
 PROSE = (
@@ -247,3 +249,48 @@ def test_documents_that_the_encoder_cuts_are_counted_and_told(tmp_path):
         editor.put([Passage("d", "y" * 600)])
     divided = index_corpus(corpus, tmp_path / "j", encoder=LetterEncoder(), chunking=Chunking(100))
     assert divided.settings.truncated == 0
+
+
+def sections(*parts):
+    """A document of headings and texts: ``(level, heading, words)``."""
+    text, headings = "", []
+    for level, name, words in parts:
+        headings.append(Heading(len(text), level, name))
+        text += f"{name}\n\n{'Word. ' * words}\n\n"
+    return Passage("d", text, "Sieves", headings=tuple(headings))
+
+
+def test_passages_are_named_after_the_headings_they_stand_under():
+    document = sections(
+        (2, "Drum", 15), (3, "Mesh", 18), (3, "Wire", 40), (2, "Sale", 3), (2, "End", 3)
+    )
+    found = chunks_of(document, Chunking(40), WORDS)
+    assert [chunk.title for chunk in found] == [
+        "Sieves > Drum",
+        "Sieves > Drum > Mesh",
+        "Sieves > Drum > Wire",
+        "Sieves > Drum > Wire",
+        "Sieves",  # two short sections together stand under the title alone
+    ]
+    assert " ".join(chunk.text for chunk in found).split() == document.text.split()
+    assert all(WORDS([chunk.content])[0] <= 40 for chunk in found)
+    assert all(chunk.headings == () for chunk in found)
+
+
+def test_a_folder_of_long_texts_is_divided_unasked_and_told(tmp_path):
+    encoder = LetterEncoder()
+    longest = encoder.description.max_length
+    (tmp_path / "a.md").write_text("# Short\n\nab")
+    assert suited_chunking(tmp_path, encoder) is None
+    (tmp_path / "b.md").write_text("---\ntags: x\n---\n# Long\n\n" + "ab " * longest)
+    assert suited_chunking(tmp_path, None) is None  # words have no bound
+    with pytest.warns(CorpusWarning, match="1 of 2 texts looked at are longer.*--chunk none"):
+        found = suited_chunking(tmp_path, encoder)
+    assert found is not None
+    found.check(encoder)
+    (tmp_path / "b.md").write_text("---\nparent: x\n---\n# Long\n\n" + "ab " * longest)
+    with pytest.warns(CorpusWarning, match="stay whole, for they have a field 'parent'"):
+        assert suited_chunking(tmp_path, encoder) is None
+    records = tmp_path / "c.jsonl"
+    records.write_text('{"id": "1", "text": "' + "ab " * longest + '"}\n')
+    assert suited_chunking(records, encoder) is None
