@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.index import Collection, InputError, SparseVectors
+from tamis.index.files.lines import refuse
 from tamis.index.files.progress import Progress, silent
 from tamis.index.segment.calibration import Sample
 from tamis.index.writing.collection_build import CollectionBuild
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from tamis.index.files.lines import Fault
     from tamis.index.segment.quantize import Precision
     from tamis.retriever.corpus.fields import FieldTypes
     from tamis.retriever.models.encoder import Encoder
@@ -60,6 +62,7 @@ def index_corpus(
     precision: Precision = "f32",
     memory_bytes: int | None = None,
     resume: bool = False,
+    fault: Fault = refuse,
     progress: Progress | None = None,
 ) -> Collection:
     """Write a collection of all passages and open it.
@@ -75,6 +78,8 @@ def index_corpus(
         precision: how weights are stored; see `tamis.index.IndexConfig`.
         memory_bytes: refuse a corpus as soon as it is clear that the process needs more.
         resume: go on with an unfinished build that was begun with the same settings.
+        fault: told of each passage that cannot be indexed, which is then left out; raises by
+            default. `read_passages` takes the same.
         progress: told of each step, and may stop the work; see `Progress`.
 
     Raises:
@@ -91,12 +96,12 @@ def index_corpus(
         raise InputError("expected an encoder or the lexical channel, found neither; turn one on")
     if chunking is not None:
         chunking.check(encoder)
-        passages = chunked(passages, chunking, counter_of(encoder))
+        passages = chunked(passages, chunking, counter_of(encoder), fault)
     job = _Job(encoder, lexical, source, progress or silent)
     plan = job.plan(fields, chunking)
     with CollectionBuild.begin(out, plan, precision=precision, resume=resume) as build:
         if build.stored is None:
-            job.read(build, passages, fields, chunking, MemoryBound(memory_bytes))
+            job.read(build, passages, fields, chunking, MemoryBound(memory_bytes), fault)
         job.encode(build)
         job.publish(build)
     return Collection.open(out)
@@ -136,9 +141,10 @@ class _Job:
         fields: FieldTypes,
         chunking: Chunking | None,
         memory: MemoryBound,
+        fault: Fault,
     ) -> None:
         """Store documents and word counts."""
-        columns, passages = typed(passages, fields)
+        columns, passages = typed(passages, fields, fault)
         words = _Words(build, self, memory) if self.lexical is not None else None
         sample, cut = Spread[str](LANGUAGE_SAMPLE), 0
         with build.texts(columns) as texts:

@@ -10,10 +10,14 @@ from tamis.scripts.corpus import (
     DeviceOption,
     IdFieldOption,
     OwnEncoderOption,
+    SkipBadOption,
     TextFieldOption,
     TitleFieldOption,
     corpus_argument,
     count_passages,
+    reading_of,
+    say_skipped,
+    skipped,
 )
 from tamis.scripts.output import JsonOption, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
@@ -25,6 +29,7 @@ def add(
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,
+    skip_bad: SkipBadOption = False,
     encoder: OwnEncoderOption = None,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -40,19 +45,20 @@ def add(
     from tamis.scripts.info import read_info
 
     began = perf_counter()
-    passages = read_passages(
-        corpus, id_field=id_field, title_field=title_field, text_field=text_field
-    )
+    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     own = own_encoder(collection, recorded_encoder(collection), encoder, device)
     with (
         warnings_said(),
         Editor.open(collection, own) as editor,
         progress_on_terminal(lambda: count_passages(corpus)) as progress,
     ):
-        written = editor.put(passages, wait="searchable", progress=progress)
+        written = editor.put(read_passages(corpus, **reading), wait="searchable", progress=progress)
     took_s, found = perf_counter() - began, read_info(collection)
+    say_skipped(reading)
     if json:
-        print_json({**found, "written": written, "took_ms": took_s * 1000})
+        left_out = skipped(reading)
+        told = {"skipped": vars(left_out)} if left_out is not None else {}
+        print_json({**found, **told, "written": written, "took_ms": took_s * 1000})
     else:
         typer.echo(
             f"{collection}: {written:,} documents written in {took_s:.1f} s, "

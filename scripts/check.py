@@ -6,15 +6,31 @@ from typing import TYPE_CHECKING
 import typer
 
 from tamis.scripts.corpus import Reading, count_passages
-from tamis.scripts.output import aligned, print_json
+from tamis.scripts.output import aligned, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tamis.index.segment.columns import ColumnType
     from tamis.retriever.corpus.dry_run import CorpusReport
 
 
-def print_check(corpus: str, reading: Reading, json: bool) -> None:
+def print_check(
+    corpus: str,
+    reading: Reading,
+    declared: "Mapping[str, ColumnType | None]",
+    chunk_refusal: str,
+    json: bool,
+) -> None:
     """Read the whole corpus and print a report.
+
+    Args:
+        corpus: what to read.
+        reading: how.
+        declared: fields to filter by.
+        chunk_refusal: why passages of the size asked for are refused; empty where they are not.
+        json: print JSON.
 
     Raises:
         InputError: `tamis index` would refuse the corpus; after the report is printed.
@@ -22,16 +38,23 @@ def print_check(corpus: str, reading: Reading, json: bool) -> None:
     from tamis.index.errors import InputError
     from tamis.retriever.corpus.dry_run import check_corpus
 
-    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
-        found = check_corpus(corpus, **reading, progress=progress)
+    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
+        found = check_corpus(
+            corpus,
+            id_field=reading.get("id_field"),
+            title_field=reading.get("title_field"),
+            text_field=reading.get("text_field"),
+            fields=declared,
+            progress=progress,
+        )
     if json:
         print_json({"source": corpus, **asdict(found)})
     else:
         typer.echo(f"{corpus}: {found.documents:,} documents, {found.characters:,} characters")
         typer.echo(aligned(_rows(found), indent=2))
-    said = _refusal(found)
+    said = [*filter(None, [chunk_refusal]), *_refusals(found)]
     if said:
-        raise InputError(f"{corpus}: {said}")
+        raise InputError(f"{corpus}: {'; also '.join(said)}")
     if not json:
         typer.echo("no mistake found")
 
@@ -42,7 +65,7 @@ def _rows(found: "CorpusReport") -> list[tuple[str, str]]:
         ("long documents", f"{found.long_documents:,} of more than 350 words"),
         ("languages", ", ".join(f"{name} {share:.0%}" for name, share in found.languages.items())),
         ("same texts", _examples(found.duplicate_texts, found.first_duplicates)),
-        ("same ids", f"{found.duplicate_ids:,}"),
+        ("same ids", _examples(found.duplicate_ids, found.first_duplicate_places)),
         ("broken characters", f"{found.broken_characters:,} documents"),
     ]
     for name, field in found.fields.items():
@@ -56,14 +79,15 @@ def _examples(count: int, examples: tuple[str, ...]) -> str:
     return f"{count:,}{more}"
 
 
-def _refusal(found: "CorpusReport") -> str:
-    """Why `tamis index` would refuse the corpus; empty if it would not."""
+def _refusals(found: "CorpusReport") -> list[str]:
+    """All for which `tamis index` would refuse the corpus."""
+    said = list(found.missing_fields)
     if found.faults:
-        return f"expected no faults, found {found.faults}: {found.first_faults[0]}"
+        said.append(f"expected no faults, found {found.faults}: {found.first_faults[0]}")
     if found.duplicate_ids:
-        again = ", ".join(map(repr, found.first_duplicate_ids[:3]))
-        return (
+        again = ", ".join(found.first_duplicate_places[:3])
+        said.append(
             f"expected each id once, found {found.duplicate_ids} again, such as {again}; "
             "make the ids unique"
         )
-    return "" if found.documents else "expected documents, found none; check the corpus"
+    return said if said or found.documents else ["expected documents, found none; check the corpus"]

@@ -1,9 +1,16 @@
 """Arguments that commands which read a corpus share, and counting one."""
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
+
+if TYPE_CHECKING:
+    from tamis.index.errors import InputError
+    from tamis.index.files.lines import Fault
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.corpus.faults import Faults
+    from tamis.retriever.models.encoder import Encoder
 
 corpus_argument = typer.Argument(metavar="CORPUS", help="What to read; - is standard input.")
 EncoderOption = Annotated[
@@ -40,9 +47,17 @@ ChunkOption = Annotated[
     typer.Option(
         metavar="TOKENS[:OVERLAP]",
         help="Divide documents into passages of at most so many tokens, sharing so many, such as "
-        "200:40; not divided by default.",
+        "200:40; none leaves them whole. By default folders of texts that are longer than the "
+        "encoder reads are divided.",
     ),
 ]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Leave out what cannot be read, and say how much; not the first mistake."
+    ),
+]
+WHOLE = "none"
 DeviceOption = Annotated[
     str | None,
     typer.Option(
@@ -52,11 +67,63 @@ DeviceOption = Annotated[
 
 
 class Reading(TypedDict, total=False):
-    """Under which names a corpus holds what, as `read_passages` takes it."""
+    """How a corpus is read, as `read_passages` takes it."""
 
     id_field: str | None
     title_field: str | None
     text_field: str | None
+    fault: "Fault"
+
+
+def reading_of(
+    id_field: str | None, title_field: str | None, text_field: str | None, *, skip_bad: bool
+) -> Reading:
+    """How to read a corpus; what is faulty is counted with ``skip_bad``, and ends it without."""
+    from tamis.retriever.corpus.faults import Faults
+
+    return Reading(
+        id_field=id_field,
+        title_field=title_field,
+        text_field=text_field,
+        fault=Faults() if skip_bad else _refuse,
+    )
+
+
+def _refuse(error: "InputError") -> None:
+    """The first mistake ends the reading."""
+    from tamis.index.errors import InputError
+
+    raise InputError(f"{error}; or leave out what cannot be read with --skip-bad") from error
+
+
+def skipped(reading: Reading) -> "Faults | None":
+    """What has been left out; None without ``--skip-bad``."""
+    from tamis.retriever.corpus.faults import Faults
+
+    fault = reading.get("fault")
+    return fault if isinstance(fault, Faults) else None
+
+
+def say_skipped(reading: Reading) -> None:
+    """Say on standard error how much was left out, and the first of it."""
+    found = skipped(reading)
+    if found is None or not found.count:
+        return
+    typer.echo(f"tamis: note: left out {found.count:,} that could not be read", err=True)
+    for mistake in found.first:
+        typer.echo(f"  {mistake}", err=True)
+    if found.count > len(found.first):
+        typer.echo(f"  and {found.count - len(found.first):,} more", err=True)
+
+
+def chunking_of(chunk: str | None, corpus: str, encoder: "Encoder | None") -> "Chunking | None":
+    """What ``--chunk`` says; without it, what suits the corpus, which is told."""
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.corpus.suited_chunking import suited_chunking
+
+    if chunk is None:
+        return suited_chunking(corpus, encoder)
+    return None if chunk == WHOLE else Chunking.parse(chunk)
 
 
 def count_passages(corpus: str) -> int | None:

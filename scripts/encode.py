@@ -10,13 +10,16 @@ from tamis.scripts.corpus import (
     DeviceOption,
     IdFieldOption,
     ModelOption,
+    SkipBadOption,
     TextFieldOption,
     TitleFieldOption,
     corpus_argument,
     count_passages,
+    reading_of,
+    say_skipped,
 )
 from tamis.scripts.index import WORDS_ALONE
-from tamis.scripts.output import JsonOption, in_a_folder, print_json
+from tamis.scripts.output import JsonOption, in_a_folder, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ def encode(
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,
+    skip_bad: SkipBadOption = False,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -62,11 +66,10 @@ def encode(
         )
     began = perf_counter()
     model = load_encoder(encoder, device=device)
-    with progress_on_terminal(lambda: count_passages(corpus)) as report:
-        passages = read_passages(
-            corpus, id_field=id_field, title_field=title_field, text_field=text_field
-        )
-        vectors, ids = _encode_all(passages, model, report)
+    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
+    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as report:
+        vectors, ids = _encode_all(read_passages(corpus, **reading), model, report)
+    say_skipped(reading)
     if not ids:
         raise InputError(f"{corpus}: expected documents, found none; check the corpus")
     took_s = perf_counter() - began

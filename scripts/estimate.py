@@ -10,10 +10,14 @@ from tamis.scripts.corpus import (
     DeviceOption,
     EncoderOption,
     IdFieldOption,
+    SkipBadOption,
     TextFieldOption,
     TitleFieldOption,
+    chunking_of,
     corpus_argument,
     count_passages,
+    reading_of,
+    say_skipped,
 )
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json, warnings_said
 from tamis.scripts.progress import progress_on_terminal
@@ -31,6 +35,7 @@ def estimate(
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: TextFieldOption = None,
+    skip_bad: SkipBadOption = False,
     device: DeviceOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -38,25 +43,24 @@ def estimate(
 
     Reads the corpus to its end, to count it, and indexes the sample in a temporary folder.
     """
-    from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.estimate import estimate as estimate_corpus
     from tamis.retriever.models.encoder import load_encoder
     from tamis.retriever.words.lexical import LexicalConfig
     from tamis.scripts.index import WORDS_ALONE
 
+    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
     with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = estimate_corpus(
-            read_passages(
-                corpus, id_field=id_field, title_field=title_field, text_field=text_field
-            ),
+            read_passages(corpus, **reading),
             encoder=model,
             lexical=LexicalConfig(language=language) if lexical else None,
-            chunking=Chunking.parse(chunk) if chunk else None,
+            chunking=chunking_of(chunk, corpus, model),
             sample=sample,
             progress=progress,
         )
+    say_skipped(reading)
     if json:
         print_json(asdict(found))
         return

@@ -9,15 +9,21 @@ import typer
 
 from tamis.scripts.check import print_check
 from tamis.scripts.corpus import (
+    WHOLE,
     ChunkOption,
     DeviceOption,
     EncoderOption,
     IdFieldOption,
     Reading,
+    SkipBadOption,
     TextFieldOption,
     TitleFieldOption,
+    chunking_of,
     corpus_argument,
     count_passages,
+    reading_of,
+    say_skipped,
+    skipped,
 )
 from tamis.scripts.keys import (
     BITS,
@@ -34,13 +40,14 @@ from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.quantize import Precision
     from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
     "lexical", "language", "id_field", "title_field", "text_field", "chunk", "memory", "check",
-    "device",
+    "device", "skip_bad",
 )  # fmt: skip
 
 
@@ -117,6 +124,7 @@ def index(
     vocab_size: VocabSizeOption = None,
     memory: MemoryOption = None,
     resume: ResumeOption = False,
+    skip_bad: SkipBadOption = False,
     check: CheckOption = False,
     rerank_cache: RerankCacheOption = False,
     rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
@@ -130,9 +138,9 @@ def index(
     folder of JSON or Parquet files, or - for JSON lines on standard input.
     """
     _check_options(context, corpus, fields, chunk)
-    reading = Reading(id_field=id_field, title_field=title_field, text_field=text_field)
+    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     if check and corpus is not None:
-        print_check(corpus, reading, json)
+        print_check(corpus, reading, _declared(fields), _chunk_refusal(chunk, encoder), json)
         return
     if out is None:
         raise typer.BadParameter("give the folder to write: --out DIR")
@@ -148,7 +156,8 @@ def index(
             index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
     if rerank_cache:
         store_keys(out, rerank_budget_mib, rerank_bits, device)
-    _print_summary(out, perf_counter() - began, json)
+    say_skipped(reading)
+    _print_summary(out, perf_counter() - began, reading, json)
 
 
 def _check_options(
@@ -156,7 +165,6 @@ def _check_options(
 ) -> None:
     """Refuse what cannot be indexed, before the corpus is read."""
     from tamis.retriever.corpus.chunking import Chunking
-    from tamis.retriever.corpus.fields import parse_fields
 
     if (corpus is None) == (context.params["vectors"] is None):
         raise typer.BadParameter("give a CORPUS or --vectors FILE, one of the two")
@@ -165,10 +173,30 @@ def _check_options(
     if context.params["vectors"] is not None:
         refuse_beside(context, "encoder", ["vocab_size"], "its vocabulary is the encoder's")
     require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
-    if fields:
-        parse_fields(fields)
-    if chunk:
+    _declared(fields)
+    if chunk and chunk != WHOLE:
         Chunking.parse(chunk)
+
+
+def _declared(fields: str | None) -> "dict[str, ColumnType | None]":
+    from tamis.retriever.corpus.fields import parse_fields
+
+    return parse_fields(fields) if fields else {}
+
+
+def _chunk_refusal(chunk: str | None, encoder: str) -> str:
+    """Why passages of this size are refused; empty where they are not."""
+    from tamis.index.errors import InputError
+    from tamis.retriever.corpus.chunking import Chunking
+    from tamis.retriever.models.encoder import load_encoder
+
+    if not chunk or chunk == WHOLE or encoder == WORDS_ALONE:
+        return ""
+    try:
+        Chunking.parse(chunk).check(load_encoder(encoder))
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 class TextSettings(NamedTuple):
@@ -200,26 +228,26 @@ def index_corpus_of(
     resume: bool = False,
 ) -> None:
     """Read, encode and index, with progress on a terminal."""
-    from tamis.retriever.corpus.chunking import Chunking
-    from tamis.retriever.corpus.fields import parse_fields
+    from tamis.index.files.lines import refuse
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.memory import parse_bytes
     from tamis.retriever.models.encoder import load_encoder
 
-    passages = read_passages(corpus, **settings.reading)
+    model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
     with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
         index_corpus(
-            passages,
+            read_passages(corpus, **settings.reading),
             out,
-            encoder=None if encoder == WORDS_ALONE else load_encoder(encoder, device=device),
+            encoder=model,
             lexical=_lexical_config(settings.language),
             source=corpus,
-            fields=parse_fields(settings.fields) if settings.fields else {},
-            chunking=Chunking.parse(settings.chunk) if settings.chunk else None,
+            fields=_declared(settings.fields),
+            chunking=chunking_of(settings.chunk, corpus, model),
             precision=settings.precision,
             memory_bytes=parse_bytes(memory) if memory else None,
             resume=resume,
+            fault=settings.reading.get("fault", refuse),
             progress=progress,
         )
 
@@ -241,7 +269,6 @@ def _index_vectors(
     resume: bool,
 ) -> None:
     """Index a file or folder of vectors; an encoder names their terms, and those of queries."""
-    from tamis.retriever.corpus.fields import parse_fields
     from tamis.retriever.importing import import_vectors
     from tamis.retriever.models.lazy_encoder import LazyEncoder
 
@@ -250,19 +277,21 @@ def _index_vectors(
         out,
         encoder=LazyEncoder.of(encoder) if encoder is not None else None,
         vocab_size=vocab_size,
-        fields=parse_fields(fields) if fields else {},
+        fields=_declared(fields),
         precision=precision,
         resume=resume,
     )
 
 
-def _print_summary(out: Path, took_s: float, json: bool) -> None:
+def _print_summary(out: Path, took_s: float, reading: Reading, json: bool) -> None:
     from tamis.scripts.info import read_info
 
     found: dict[str, Any] = read_info(out)
     documents, size_bytes = found["documents"], found["size_bytes"]
     if json:
-        print_json({**found, "took_ms": took_s * 1000})
+        left_out = skipped(reading)
+        told = {"skipped": vars(left_out)} if left_out is not None else {}
+        print_json({**found, **told, "took_ms": took_s * 1000})
         return
     typer.echo(
         f"{out}: {documents:,} documents in {took_s:.1f} s ({documents / took_s:,.0f}/s), "

@@ -14,10 +14,12 @@ from tamis.scripts.progress import say_if_first_use
 if TYPE_CHECKING:
     from tamis.retriever.answers import HitAnswer, SearchAnswer
     from tamis.retriever.highlights import Span
+    from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import MatchedTerm
 
 
 _OF_ONE_QUERY = ["query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "json"]
+UNGROUPED = "none"
 
 
 def search(
@@ -51,7 +53,8 @@ def search(
         str | None,
         typer.Option(
             metavar="FIELD",
-            help="One hit for each value of a field; parent: one for each document of passages.",
+            help="One hit for each value of a field; parent: one for each document, which is the "
+            "default where documents became passages; none: every passage is a hit.",
         ),
     ] = None,
     group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
@@ -105,7 +108,7 @@ def search(
         explain=explain,
         rerank=rerank,
         filter=parse_filter(filter),
-        group_by=group_by,
+        group_by=_grouping(searcher, group_by) if batch is None else None,
         group_size=group_size,
         offset=offset,
         threads=threads or usable_cores(),
@@ -118,6 +121,15 @@ def search(
 
         with warnings_said():
             typer.echo(search_batch(searcher, batch, out, options, device))
+
+
+def _grouping(searcher: "Searcher", asked: str | None) -> str | None:
+    """The field to group by: as asked, or the document where documents became passages."""
+    from tamis.retriever.corpus.chunking import PARENT
+
+    if asked is None:
+        return PARENT if searcher.collection.settings.chunk is not None else None
+    return None if asked == UNGROUPED else asked
 
 
 def _check_text(query: str) -> None:

@@ -6,29 +6,32 @@ import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
 
-from tamis.retriever.corpus.fields import common_kind, kind_of
+from tamis.index.errors import InputError
+from tamis.retriever.corpus.faults import SHOWN, Faults
+from tamis.retriever.corpus.fields import SAMPLE as TYPED
+from tamis.retriever.corpus.fields import checked, common_kind, inferred, kind_of
 from tamis.retriever.corpus.languages import languages_of
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.corpus.sampling import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from tamis.index.errors import InputError
     from tamis.index.files.progress import Progress
     from tamis.index.segment.columns import ColumnType
     from tamis.retriever.types import Passage
 
-SHOWN = 10  # examples of each kind
 SAMPLE = 1000  # texts whose language is guessed
+_LINE_BITS = 40  # of a place
 LONG_WORDS = 350  # about 512 word pieces of English
 _MOJIBAKE = re.compile("\ufffd|[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac|\u00ef\u00bf\u00bd")
 
@@ -59,6 +62,8 @@ class CorpusReport:
         first_faults: the first ten, each with file and line.
         duplicate_ids: documents whose id came before; ``tamis index`` refuses them.
         first_duplicate_ids: the first ten of them.
+        first_duplicate_places: their ids, with the files and lines of both.
+        missing_fields: why declared fields are refused: those that are in no document.
         duplicate_texts: documents whose title and text came before, spaces aside.
         first_duplicates: the first ten of them, as ``id = earlier id``.
         broken_characters: documents with replacement characters, or with UTF-8 read as another
@@ -75,6 +80,8 @@ class CorpusReport:
     first_faults: tuple[str, ...]
     duplicate_ids: int
     first_duplicate_ids: tuple[str, ...]
+    first_duplicate_places: tuple[str, ...]
+    missing_fields: tuple[str, ...]
     duplicate_texts: int
     first_duplicates: tuple[str, ...]
     broken_characters: int
@@ -88,6 +95,7 @@ def check_corpus(
     id_field: str | None = None,
     title_field: str | None = None,
     text_field: str | None = None,
+    fields: Mapping[str, ColumnType | None] = {},
     progress: Progress | None = None,
 ) -> CorpusReport:
     """Read a whole corpus and report on it; nothing is written.
@@ -97,6 +105,7 @@ def check_corpus(
         id_field: as for `read_passages`.
         title_field: as for `read_passages`.
         text_field: as for `read_passages`.
+        fields: to filter by, as for `index_corpus`; a value of another type is a fault.
         progress: told of each step, and may stop the work; see `Progress`.
 
     Raises:
@@ -109,9 +118,9 @@ def check_corpus(
         id_field=id_field,
         title_field=title_field,
         text_field=text_field,
-        fault=check.fault,
+        fault=check.faults,
     )
-    for number, passage in enumerate(passages, start=1):
+    for number, passage in enumerate(check.declared(passages, fields), start=1):
         check.take(passage)
         if progress is not None and number % 1000 == 0:
             progress("check", number, None)
@@ -127,23 +136,41 @@ class _Check:
         self._lengths = array("q")
         self._characters = 0
         self._broken = 0
-        self._faults = 0
-        self._first_faults: list[str] = []
+        self.faults = Faults()
+        self._missing: list[str] = []
+        self._files: dict[str, int] = {}
+        self._places = array("q")  # a file's number and a line
         self._kinds: dict[str, set[ColumnType]] = {}
         self._present: Counter[str] = Counter()
         self._sample = Spread[str](SAMPLE)
 
-    def fault(self, error: InputError) -> None:
-        """Count a line or file that cannot be indexed."""
-        self._faults += 1
-        if len(self._first_faults) < SHOWN:
-            self._first_faults.append(str(error))
+    def declared(
+        self, passages: Iterable[Passage], fields: Mapping[str, ColumnType | None]
+    ) -> Iterator[Passage]:
+        """The passages whose declared fields hold values of their types; others are faults."""
+        stream = iter(passages)
+        head = list(islice(stream, TYPED)) if None in fields.values() else []
+        schema: dict[str, ColumnType] = {}
+        for name, kind in fields.items():
+            try:
+                schema[name] = kind or inferred(name, head)
+            except InputError as error:
+                self._missing.append(str(error))
+        for passage in chain(head, stream):
+            try:
+                checked(passage, schema)
+            except InputError as error:
+                self.faults(error)
+            else:
+                yield passage
 
     def take(self, passage: Passage) -> None:
         """Count a passage."""
         content = passage.content
         words = content.split()
         self._ids.append(passage.doc_id)
+        file = self._files.setdefault(passage.file, len(self._files))
+        self._places.append(file << _LINE_BITS | passage.line)
         self._id_hashes.append(xxhash.xxh3_64_intdigest(passage.doc_id.encode()))
         self._text_hashes.append(xxhash.xxh3_64_intdigest(" ".join(words).encode()))
         self._lengths.append(len(words))
@@ -165,10 +192,12 @@ class _Check:
             characters=self._characters,
             words=_spread_of(lengths),
             long_documents=int((lengths > LONG_WORDS).sum()),
-            faults=self._faults,
-            first_faults=tuple(self._first_faults),
+            faults=self.faults.count,
+            first_faults=tuple(self.faults.first),
             duplicate_ids=len(ids),
             first_duplicate_ids=tuple(self._ids[later] for _, later in ids[:SHOWN]),
+            first_duplicate_places=tuple(map(self._both_places, ids[:SHOWN])),
+            missing_fields=tuple(self._missing),
             duplicate_texts=len(texts),
             first_duplicates=tuple(self._named(texts[:SHOWN])),
             broken_characters=self._broken,
@@ -178,6 +207,14 @@ class _Check:
                 for name, kinds in self._kinds.items()
             },
         )
+
+    def _both_places(self, pair: tuple[int, int]) -> str:
+        files = list(self._files)
+        first, later = (
+            f"{files[place >> _LINE_BITS]}:{place & (1 << _LINE_BITS) - 1}"
+            for place in (self._places[doc] for doc in pair)
+        )
+        return f"{self._ids[pair[1]]!r} in {first} and {later}"
 
     def _named(self, pairs: Sequence[tuple[int, int]]) -> list[str]:
         return [f"{self._ids[later]} = {self._ids[first]}" for first, later in pairs]

@@ -13,11 +13,13 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, cast, get_args
 
 from tamis.index.errors import InputError
+from tamis.index.files.lines import refuse
 from tamis.index.segment.columns import REAL, WHOLE, ColumnType, is_missing, typed_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from tamis.index.files.lines import Fault
     from tamis.retriever.types import Passage
 
     FieldTypes = Mapping[str, ColumnType | None]  # None where a type is to be inferred
@@ -67,7 +69,9 @@ def check_fields(fields: FieldTypes) -> None:
 
 
 def typed(
-    passages: Iterable[Passage], fields: FieldTypes
+    passages: Iterable[Passage],
+    fields: FieldTypes,
+    fault: Fault = refuse,
 ) -> tuple[dict[str, ColumnType], Iterator[Passage]]:
     """The types of declared fields, and the passages, whose values are of these types.
 
@@ -75,19 +79,32 @@ def typed(
         passages: a corpus.
         fields: names, and types where they are known; others are inferred from the first 1,024
             documents, which all later ones have to follow.
+        fault: told of a passage with a value of another type, which is then left out.
 
     Raises:
-        InputError: a field is in none of these documents; or, while the passages are read, a
-            value is of another type: the message names file and line.
+        InputError: a field is in none of these documents; or, through ``fault`` while the
+            passages are read, a value is of another type: the message names file and line.
     """
     check_fields(fields)
     stream = iter(passages)
     if None not in fields.values():
         schema = {name: kind for name, kind in fields.items() if kind is not None}
-        return schema, (checked(passage, schema) for passage in stream)
+        return schema, _all_checked(stream, schema, fault)
     head = list(islice(stream, SAMPLE))
-    schema = {name: kind or _inferred(name, head) for name, kind in fields.items()}
-    return schema, (checked(passage, schema) for passage in chain(head, stream))
+    schema = {name: kind or inferred(name, head) for name, kind in fields.items()}
+    return schema, _all_checked(chain(head, stream), schema, fault)
+
+
+def _all_checked(
+    passages: Iterable[Passage], schema: Mapping[str, ColumnType], fault: Fault
+) -> Iterator[Passage]:
+    for passage in passages:
+        try:
+            checked(passage, schema)
+        except InputError as error:
+            fault(error)
+        else:
+            yield passage
 
 
 def checked(passage: Passage, schema: Mapping[str, ColumnType]) -> Passage:
@@ -140,7 +157,12 @@ def common_kind(kinds: set[ColumnType]) -> ColumnType:
     return "float" if kinds == {"integer", "float"} else "string"
 
 
-def _inferred(name: str, passages: list[Passage]) -> ColumnType:
+def inferred(name: str, passages: list[Passage]) -> ColumnType:
+    """The type of a field, from the first documents.
+
+    Raises:
+        InputError: none of them has it.
+    """
     if passages and not any(name in passage.fields for passage in passages):
         there = sorted({key for passage in passages for key in passage.fields})
         outer, _, inner = name.partition(".")

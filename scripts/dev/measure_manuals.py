@@ -46,11 +46,8 @@ def main() -> None:
         sys.exit(f"usage: {sys.argv[0]} OUT.json")
     manuals = tomllib.loads(MARKS.read_text())["manual"]
     with tempfile.TemporaryDirectory() as folder:
-        report = {
-            "manuals": [_measured(manual, Path(folder)) for manual in manuals],
-            "provenance": provenance(0),
-        }
-    report["all"] = _together(report["manuals"])
+        found = [_measured(manual, Path(folder)) for manual in manuals]
+    report = {"manuals": found, "all": _together(found), "provenance": provenance(0)}
     Path(sys.argv[1]).write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report["all"]))
 
@@ -88,8 +85,8 @@ def _fetched(manual: Mapping[str, Any], folder: Path) -> tuple[str, Path]:
     package = manual["package"]
     subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True)
     (archive,) = folder.glob(f"{package}_*.deb")
-    subprocess.run(["dpkg", "-x", archive, folder / package], check=True)
-    field = ["dpkg-deb", "-f", archive, "Version"]
+    subprocess.run(["dpkg", "-x", str(archive), str(folder / package)], check=True)
+    field = ["dpkg-deb", "-f", str(archive), "Version"]
     version = subprocess.run(field, check=True, capture_output=True, text=True).stdout.strip()
     return version, folder / package / manual["root"]
 

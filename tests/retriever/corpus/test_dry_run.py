@@ -82,3 +82,21 @@ def test_a_sample_is_spread_over_the_whole_stream(count):
     if count:
         assert kept[0] == 0
         assert kept[-1] >= 0.8 * (count - 1)
+
+
+def test_a_check_tells_all_that_an_index_would_refuse(tmp_path):
+    lines = [
+        {"_id": "1", "text": "a", "year": 1999, "tags": {"x": 1}},
+        {"_id": "2", "text": "b", "year": "soon"},
+        {"_id": "1", "text": "c", "year": 2000},
+    ]
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = check_corpus(path, fields={"year": "integer", "tags": "string", "colour": None})
+    assert (found.documents, found.faults) == (1, 2)
+    assert "found an object in document '1'" in found.first_faults[0]
+    assert "found 'soon' in document '2'" in found.first_faults[1]
+    (missing,) = found.missing_fields
+    assert missing.startswith("expected the field 'colour' in the first 3 documents")
+    again = check_corpus(path)
+    assert again.first_duplicate_places == (f"'1' in {path}:1 and {path}:3",)
