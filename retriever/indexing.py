@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.index import Collection, InputError, SparseVectors
-from tamis.index.files.lines import refuse
 from tamis.index.files.progress import Progress, silent
 from tamis.index.segment.calibration import Sample
 from tamis.index.writing.collection_build import CollectionBuild
 from tamis.retriever.corpus.advice import count_cut, warn_of_cut, warn_of_language
 from tamis.retriever.corpus.chunking import Chunking, chunked, counter_of
+from tamis.retriever.corpus.faults import Fault, refuse
 from tamis.retriever.corpus.fields import typed
 from tamis.retriever.corpus.pseudo_queries import pseudo_queries
 from tamis.retriever.corpus.sampling import Spread
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tamis.index.files.lines import Fault
     from tamis.index.segment.quantize import Precision
     from tamis.retriever.corpus.fields import FieldTypes
     from tamis.retriever.models.encoder import Encoder

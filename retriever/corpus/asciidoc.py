@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tamis.retriever.corpus.blocks import ITEM, Block, Gathering, Lines
+from tamis.retriever.corpus.blocks import ITEM, Gathering, Lines, TextBlock
 
 _HEADING = re.compile(r"(={1,6}|#{1,6}) +(\S.*?)(?: +\1)?")
 _UNDERLINES = "=-~^+"  # of headings, outermost first
@@ -36,14 +36,14 @@ _MARKUP = (
 )
 
 
-def read_asciidoc(text: str) -> tuple[list[Block], dict[str, str]]:
+def read_asciidoc(text: str) -> tuple[list[TextBlock], dict[str, str]]:
     """The blocks of a text, and the attributes of its header."""
-    reader = _Reader()
+    reader = _AsciiDocReader()
     reader.read(Lines(text))
     return reader.gathering.blocks, reader.fields
 
 
-class _Reader:
+class _AsciiDocReader:
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
         self.gathering = Gathering(_plain)

@@ -16,7 +16,7 @@ _APART = "\n\n"
 ITEM = re.compile(r"\s*(?:[-*+\u2022]|[0-9]{1,3}[.)]|#\.|\(?[a-z0-9]\))\s+(?=\S)")
 
 
-class Block(NamedTuple):
+class TextBlock(NamedTuple):
     """A paragraph, an item, a table, a listing or a heading.
 
     Attributes:
@@ -45,7 +45,7 @@ class TextFile:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(title: str, blocks: Iterable[Block], fields: Mapping[str, Any] = {}) -> TextFile:
+    def of(title: str, blocks: Iterable[TextBlock], fields: Mapping[str, Any] = {}) -> TextFile:
         """A document of these blocks; a first heading that only repeats the title is left out."""
         kept = list(blocks)
         first = next((at for at, block in enumerate(kept) if block.level == 1), None)
@@ -61,7 +61,7 @@ class TextFile:
         )
 
 
-def first_heading(blocks: Iterable[Block]) -> str:
+def first_heading(blocks: Iterable[TextBlock]) -> str:
     """The first heading of level 1, or else the first of any level; empty without one."""
     headings = [block for block in blocks if block.level]
     top = next((block for block in headings if block.level == 1), None)
@@ -78,7 +78,7 @@ class Gathering:
 
     def __init__(self, plain: Callable[[str], str]) -> None:
         """Begin; ``plain`` takes the markup out of a paragraph or heading."""
-        self.blocks: list[Block] = []
+        self.blocks: list[TextBlock] = []
         self._plain = plain
         self._lines: list[str] = []
 
@@ -99,20 +99,20 @@ class Gathering:
         text = self._plain(one_line(" ".join(self._lines)))
         self._lines = []
         if text:
-            self.blocks.append(Block(text))
+            self.blocks.append(TextBlock(text))
 
     def heading(self, level: int, text: str) -> None:
         """A heading; none without a text."""
         self.end()
         if text := self._plain(one_line(text)):
-            self.blocks.append(Block(text, level))
+            self.blocks.append(TextBlock(text, level))
 
     def listing(self, lines: Iterable[str]) -> None:
         """Lines that stay as they are, less the spaces that all of them begin with."""
         self.end()
         text = dedent("\n".join(lines)).strip("\n").rstrip()
         if text.strip():
-            self.blocks.append(Block(text))
+            self.blocks.append(TextBlock(text))
 
     def rows(self, rows: Iterable[Sequence[str]]) -> None:
         """A table: a line a row, bars between its cells."""

@@ -16,12 +16,11 @@ from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import refuse
+from tamis.retriever.corpus.faults import Fault, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from tamis.index.files.lines import Fault
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.writing.writer import CollectionWriter
     from tamis.retriever.models.encoder import Encoder
@@ -170,7 +169,7 @@ def chunks_of(document: Passage, chunking: Chunking, count: CountTokens) -> list
     ]
 
 
-class _Part(NamedTuple):
+class _Sections(NamedTuple):
     """Sections of a document that are divided together.
 
     Attributes:
@@ -184,14 +183,16 @@ class _Part(NamedTuple):
     end: int
 
 
-def _spans(part: _Part, text: str, chunking: Chunking, count: CountTokens) -> list[tuple[int, int]]:
+def _spans(
+    part: _Sections, text: str, chunking: Chunking, count: CountTokens
+) -> list[tuple[int, int]]:
     title = count([part.title])[0] if part.title else 0
     budget = max(chunking.tokens - title, chunking.tokens // 2)
     overlap = min(chunking.overlap, budget // 2)
     return split(text[part.start : part.end], budget, overlap, count)
 
 
-def _parts(document: Passage, enough: int, count: CountTokens) -> list[_Part]:
+def _parts(document: Passage, enough: int, count: CountTokens) -> list[_Sections]:
     """A document's sections, short ones together until they have ``enough`` tokens."""
     starts = [0, *(heading.start for heading in document.headings), len(document.text)]
     paths = [(), *_paths(document)]
@@ -208,7 +209,7 @@ def _parts(document: Passage, enough: int, count: CountTokens) -> list[_Part]:
             groups[-1] = (_shared(before, path), first, end, held + tokens)
         else:
             groups.append((path, start, end, tokens))
-    return [_Part(_title(document.title, path), start, end) for path, start, end, _ in groups]
+    return [_Sections(_title(document.title, path), start, end) for path, start, end, _ in groups]
 
 
 def _paths(document: Passage) -> Iterator[tuple[str, ...]]:

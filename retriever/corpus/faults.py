@@ -1,13 +1,16 @@
-"""Mistakes of a corpus that are counted in place of ending the reading."""
+"""Mistakes of a corpus: the first ends the reading (`refuse`), or all are counted (`Faults`)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from tamis.index.errors import InputError
+from tamis.index.errors import InputError
+from tamis.index.files.lines import refuse
 
+Fault = Callable[[InputError], None]
 SHOWN = 10
+
+__all__ = ["SHOWN", "Fault", "Faults", "refuse"]
 
 
 class Faults:

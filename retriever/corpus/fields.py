@@ -13,13 +13,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, cast, get_args
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import refuse
 from tamis.index.segment.columns import REAL, WHOLE, ColumnType, is_missing, typed_value
+from tamis.retriever.corpus.faults import Fault, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tamis.index.files.lines import Fault
     from tamis.retriever.types import Passage
 
     FieldTypes = Mapping[str, ColumnType | None]  # None where a type is to be inferred

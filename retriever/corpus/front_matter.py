@@ -21,6 +21,13 @@ _BORDER = re.compile(
     r"\A(---|\+\+\+)[ \t]*\n(.*?)^(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
 )
 
+_PLAIN = {
+    "bool": re.compile("true|True|false|False"),
+    "null": re.compile("~|null|Null|"),
+    "int": re.compile("0|-?[1-9][0-9]{0,17}"),
+    "float": re.compile(r"-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,5}[1-9])"),
+}
+
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str, int]:
     """What the front matter says, the text below it, and how many lines it takes.
@@ -71,6 +78,13 @@ def _refusal(found: str, remedy: str) -> InputError:
 class _Loader(yaml.SafeLoader):
     """Reads plain data as it is written; refuses a name twice and anchors, which can swell."""
 
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:  # noqa: ANN401
+        """The tag of a node: a plain scalar is a text unless it is spelled as something else."""
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        found = next((tag for tag, spelled in _PLAIN.items() if spelled.fullmatch(value)), "str")
+        return f"tag:yaml.org,2002:{found}"
+
     def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401  PyYAML has no types
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -87,20 +101,6 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the name {key.value!r} twice", key.start_mark
                 )
         return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", "true|True|false|False", "tTfF"),
-    ("null", "~|null|Null|", "~nN\0"),
-    ("int", "0|-?[1-9][0-9]{0,17}", "-0123456789"),
-    ("float", r"-?(?:0|[1-9][0-9]{0,7})\.(?:0|[0-9]{0,5}[1-9])", "-0123456789"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}",
-        re.compile(rf"(?:{_pattern})\Z"),
-        [c.strip("\0") for c in _first],
-    )
 
 
 def _spelled(text: str) -> float | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tamis.retriever.corpus.blocks import Block, table_row
+from tamis.retriever.corpus.blocks import TextBlock, table_row
 from tamis.retriever.corpus.web_pages import parse_page
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
-def read_markdown(text: str) -> tuple[list[Block], dict[str, Any]]:
+def read_markdown(text: str) -> tuple[list[TextBlock], dict[str, Any]]:
     """The blocks of a text, and no fields: those are the front matter's."""
     from markdown_it import MarkdownIt
 
@@ -22,7 +22,7 @@ def read_markdown(text: str) -> tuple[list[Block], dict[str, Any]]:
     return [block for block in _blocks(tokens) if block.text.strip()], {}
 
 
-def _blocks(tokens: list[Token]) -> Iterator[Block]:
+def _blocks(tokens: list[Token]) -> Iterator[TextBlock]:
     rows: list[list[str]] = []
     for before, token in pairwise([None, *tokens]):
         opened = before.type if before is not None else ""
@@ -31,17 +31,17 @@ def _blocks(tokens: list[Token]) -> Iterator[Block]:
         if token.type == "tr_open":
             rows.append([])
         elif token.type == "table_close":
-            yield Block("\n".join(map(table_row, rows)))
+            yield TextBlock("\n".join(map(table_row, rows)))
             rows = []
         elif token.type == "html_block":
             yield from parse_page(token.content).blocks
         elif token.type in ("fence", "code_block"):
-            yield Block(token.content.strip("\n").rstrip())
+            yield TextBlock(token.content.strip("\n").rstrip())
         elif token.type == "inline" and rows:
             rows[-1].append(_inline(token))
         elif token.type == "inline":
             is_heading = before is not None and opened == "heading_open"
-            yield Block(_inline(token), int(before.tag[1]) if is_heading and before else 0)
+            yield TextBlock(_inline(token), int(before.tag[1]) if is_heading and before else 0)
 
 
 def _inline(token: Token) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tamis.retriever.corpus.blocks import Block, Gathering, Lines
+from tamis.retriever.corpus.blocks import Gathering, Lines, TextBlock
 
 _HEADING = re.compile(
     r"(\*+) +(?:(?:TODO|NEXT|WAITING|DONE|CANCELLED) +)?(?:\[#\w\] +)?(.*?)(?:\s+:[\w@#%:]+:)?"
@@ -24,7 +24,7 @@ _MARKUP = (
 )
 
 
-def read_org(text: str) -> tuple[list[Block], dict[str, Any]]:
+def read_org(text: str) -> tuple[list[TextBlock], dict[str, Any]]:
     """The blocks of a text, and the fields that its keywords give; tags are a list."""
     gathering, fields, lines = Gathering(_plain), dict[str, Any](), Lines(text)
     while (line := lines.peek()) is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tamis.retriever.corpus.blocks import Block, Gathering, Lines, indent_of
+from tamis.retriever.corpus.blocks import Gathering, Lines, TextBlock, indent_of
 
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1+")
 _EXPLICIT = re.compile(r"\s*\.\.(\s|$)")
@@ -45,14 +45,14 @@ _MARKUP = (
 )
 
 
-def read_restructured_text(text: str) -> tuple[list[Block], dict[str, str]]:
+def read_restructured_text(text: str) -> tuple[list[TextBlock], dict[str, str]]:
     """The blocks of a text, and the fields it begins with."""
-    reader = _Reader()
+    reader = _RstReader()
     reader.read(Lines(text))
     return reader.blocks, reader.fields
 
 
-class _Reader:
+class _RstReader:
     """Reads a text, and what directives hold in turn."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class _Reader:
         self._styles: list[tuple[str, bool]] = []  # of headings, outermost first
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[TextBlock]:
         return self._gathering.blocks
 
     def read(self, lines: Lines) -> None:

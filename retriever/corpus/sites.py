@@ -17,7 +17,7 @@ from tamis.retriever.corpus.blocks import TextFile, first_heading
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tamis.retriever.corpus.blocks import Block
+    from tamis.retriever.corpus.blocks import TextBlock
     from tamis.retriever.corpus.web_pages import WebPage
 
 PAGES = 64  # read to learn from
@@ -70,13 +70,13 @@ class Site:
         blocks = self._own(page.blocks)
         return TextFile.of(self._title(page.named, blocks), blocks)
 
-    def _own(self, blocks: Sequence[Block]) -> Sequence[Block]:
+    def _own(self, blocks: Sequence[TextBlock]) -> Sequence[TextBlock]:
         first = len(list(takewhile(lambda block: block.text in self.openings, blocks)))
         rest = blocks[first:]
         last = len(list(takewhile(lambda block: block.text in self.endings, reversed(rest))))
         return rest[: len(rest) - last]
 
-    def _title(self, named: str, blocks: Sequence[Block]) -> str:
+    def _title(self, named: str, blocks: Sequence[TextBlock]) -> str:
         """The first heading, or the page's name; the shorter one where one holds the other."""
         heading = first_heading(block for block in blocks if block.text not in self.headings)
         name = "" if named in self.titles else self._without_site(named)
@@ -99,7 +99,7 @@ class Site:
         return named[first:last]
 
 
-def _banners(blocks: Iterable[Block]) -> list[str]:
+def _banners(blocks: Iterable[TextBlock]) -> list[str]:
     return [block.text for block in blocks if len(block.text.split()) <= _BANNER_WORDS]
 
 

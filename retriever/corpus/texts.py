@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.index.files.lines import Fault
-    from tamis.retriever.corpus.blocks import Block
+    from tamis.retriever.corpus.blocks import TextBlock
 
-    Read = Callable[[str], tuple[list[Block], Mapping[str, Any]]]
+    Read = Callable[[str], tuple[list[TextBlock], Mapping[str, Any]]]
 
 HTML = (".html", ".htm", ".xhtml")
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_-]{2,40})", re.IGNORECASE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser
 
-from tamis.retriever.corpus.blocks import Block, one_line, table_row
+from tamis.retriever.corpus.blocks import TextBlock, one_line, table_row
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
@@ -54,7 +54,7 @@ class WebPage(NamedTuple):
     """
 
     named: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[TextBlock, ...]
 
 
 def parse_page(page: str) -> WebPage:
@@ -116,7 +116,7 @@ def _mark_table(table: LexborNode) -> None:
     table.unwrap_tags(["td", "th", "tr", "tbody", "thead", "tfoot", "caption", "p", "div"])
 
 
-def _blocks(marked: str) -> list[Block]:
+def _blocks(marked: str) -> list[TextBlock]:
     blocks = []
     for part in marked.split(_BLOCK):
         if part.startswith(_PRE):
@@ -126,7 +126,7 @@ def _blocks(marked: str) -> list[Block]:
             lines = part[2 * (level > 0) :].split(_LINE)
             text = "\n".join(filter(None, map(_line, lines)))
         if text.strip():
-            blocks.append(Block(text, level))
+            blocks.append(TextBlock(text, level))
     return blocks
 
 
