@@ -241,7 +241,8 @@ class Editor:
             raise InputError(
                 f"expected terms of this index, found {name!r}, which it cannot have; write "
                 "word pieces as the encoder spells them, words as =word, and the terms of imported "
-                f"vectors as numbers below {self.writer.vocab_size}"
+                f"vectors as numbers below {self.writer.vocab_size}, which `tamis index --vectors "
+                "--vocab-size` sets"
             )
 
     def _term(self, name: str) -> int:
