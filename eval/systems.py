@@ -23,7 +23,7 @@ from tamis.retriever.corpus.chunking import chunk_id
 from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.models.inference_free import TableQueryEncoder
 from tamis.retriever.search_options import SearchOptions
-from tamis.retriever.words.analysis import stemmer_version, unicode_version
+from tamis.retriever.words.analysis import analysis_versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,12 +131,7 @@ class TamisSystem:
     def _index_settings(self) -> dict[str, Any]:
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
-            "lexical": self.lexical
-            and {
-                **asdict(self.lexical),
-                "stemmer": stemmer_version(),
-                "unicode": unicode_version(),
-            },
+            "lexical": self.lexical and {**asdict(self.lexical), **analysis_versions()},
             "document_terms": self.document_terms,
             **({"chunk": asdict(self.chunking)} if self.chunking else {}),
         }

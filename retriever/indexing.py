@@ -28,6 +28,7 @@ from tamis.retriever.corpus.sampling import Spread
 from tamis.retriever.memory import MemoryBound
 from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.types import content_of
+from tamis.retriever.words.analysis import analysis_versions
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
@@ -126,7 +127,7 @@ class _Job:
         """What a build that goes on must find unchanged."""
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
-            "lexical": asdict(self.lexical) if self.lexical else None,
+            "lexical": {**asdict(self.lexical), **analysis_versions()} if self.lexical else None,
             "corpus": self.source,
             "fields": dict(fields),
             "chunk": asdict(chunking) if chunking else None,

@@ -179,6 +179,11 @@ def unicode_version() -> str:
     return unicodedata.unidata_version
 
 
+def analysis_versions() -> dict[str, str]:
+    """What decides a text's words beside a `LexicalConfig`, by name in `LexicalSettings`."""
+    return {"stemmer": stemmer_version(), "unicode": unicode_version()}
+
+
 def analysed_otherwise(made: LexicalSettings) -> str | None:
     """Which other version than the present one made a collection's words; None for the same.
 

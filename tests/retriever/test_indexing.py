@@ -16,6 +16,7 @@ from tamis.index.generations.manifest import publish
 from tamis.index.upkeep.verification import examine
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, indexing
 from tamis.retriever.indexing import index_corpus
+from tamis.retriever.words import analysis
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +136,7 @@ def test_a_stop_while_reading_begins_the_reading_again(tmp_path):
     assert contents(resumed) == contents(build(tmp_path / "whole"))
 
 
-def test_an_unfinished_build_is_neither_overwritten_nor_mixed(tmp_path):
+def test_an_unfinished_build_is_neither_overwritten_nor_mixed(tmp_path, monkeypatch):
     class Fails(LetterEncoder):
         def encode_documents(self, texts, *, progress=None):
             raise RuntimeError("no memory")
@@ -154,6 +155,11 @@ def test_an_unfinished_build_is_neither_overwritten_nor_mixed(tmp_path):
     for said, options in others.items():
         with pytest.raises(MismatchError, match=f"found {said}; give those of its beginning, or"):
             build(tmp_path / "index", resume=True, **options)
+    versions = {**analysis.analysis_versions(), "unicode": "99.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing, "analysis_versions", lambda: versions)
+        with pytest.raises(MismatchError, match=r"found lexical unicode 99\.0 where it was"):
+            build(tmp_path / "index", resume=True)
     assert len(build(tmp_path / "index", resume=True)) == 30
 
 
