@@ -14,8 +14,8 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -27,6 +27,8 @@ from tamis.api.serving.data_folder import DataFolder
 
 CLIENTS = 3
 IDS = 40  # of a client
+ANSWERS = 60  # to writes before a kill, at most
+LONGEST_PAUSE_S = 0.02  # from the last of them to the kill
 WAITS = ("durable", "durable", "searchable")
 
 
@@ -106,21 +108,26 @@ def disturb(address):
 
 
 def life(folder, starts, rng):
-    """Let clients write to a server and kill it; the operations it acknowledged."""
+    """Let clients write to a server and kill it after so many answers; what it acknowledged.
+
+    Moments are counted in answers, so that a slow machine sees as many writes as a fast one.
+    """
     child, address = begin(folder)
     acknowledged = [start - 1 for start in starts]
-    threads = [
-        threading.Thread(target=write, args=(address, client, starts[client], acknowledged))
-        for client in range(CLIENTS)
-    ]
-    threads.append(threading.Thread(target=disturb, args=(address,)))
-    for thread in threads:
-        thread.start()
-    time.sleep(0.05 + rng.random() * 0.6)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    for thread in threads:
-        thread.join()
+    answers, pause_s = sum(acknowledged) + rng.randrange(ANSWERS), rng.random() * LONGEST_PAUSE_S
+    with ThreadPoolExecutor(CLIENTS + 1) as pool:
+        writing = [
+            pool.submit(write, address, client, starts[client], acknowledged)
+            for client in range(CLIENTS)
+        ]
+        disturbing = pool.submit(disturb, address)
+        while sum(acknowledged) < answers and not any(client.done() for client in writing):
+            time.sleep(0.001)
+        time.sleep(pause_s)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    for client in (*writing, disturbing):
+        client.result()  # what went wrong before the kill is raised
     return acknowledged
 
 
