@@ -64,9 +64,10 @@ class Collection(Closing):
         """
         storage = storage or Storage(path)
         manifest, pin = pin_current(storage)
-        check_files(storage, manifest, verify)
-        index = Index(storage.root, manifest, open_parts(storage, manifest), pin)
-        return Collection(storage, index, checked_dictionary(storage, manifest))
+        with pin:
+            check_files(storage, manifest, verify)
+            index = Index(storage.root, manifest, open_parts(storage, manifest), pin)
+            return Collection(storage, index, checked_dictionary(storage, manifest))
 
     def refresh(
         self, verify: Literal["full", "lazy"] = "full", known: Index | None = None
@@ -82,10 +83,11 @@ class Collection(Closing):
             return self
         old = self.index.manifest.files
         newer = known.manifest.files if known is not None else {}
-        check_files(self.storage, manifest, verify, {**old, **newer})
         parts = [*self.index.parts, *(known.parts if known is not None else ())]
-        index = Index(self.path, manifest, open_parts(self.storage, manifest, parts), pin)
-        return Collection(self.storage, index, self._dictionary_of(manifest))
+        with pin:
+            check_files(self.storage, manifest, verify, {**old, **newer})
+            index = Index(self.path, manifest, open_parts(self.storage, manifest, parts), pin)
+            return Collection(self.storage, index, self._dictionary_of(manifest))
 
     def _dictionary_of(self, manifest: Manifest) -> Dictionary | None:
         """That of another generation; files that both share are neither opened nor read again."""

@@ -149,8 +149,9 @@ class Index:
         """
         storage = Storage(path)
         manifest, pin = pin_current(storage)
-        check_files(storage, manifest, verify)
-        return Index(Path(path), manifest, open_parts(storage, manifest), pin)
+        with pin:
+            check_files(storage, manifest, verify)
+            return Index(Path(path), manifest, open_parts(storage, manifest), pin)
 
     def close(self) -> None:
         """Let the generation's files be removed when another has taken its place."""

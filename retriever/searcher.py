@@ -90,9 +90,13 @@ class Searcher:
             MismatchError: another encoder than the one it was built with is there.
         """
         collection = Collection.open(path, verify, storage=storage)
-        own = own_query_encoder(collection, encoder)
-        found = Searcher(own, collection, _lexical_queries(collection))
-        return found if reranker is None else found.with_reranker(reranker)
+        try:
+            own = own_query_encoder(collection, encoder)
+            found = Searcher(own, collection, _lexical_queries(collection))
+            return found if reranker is None else found.with_reranker(reranker)
+        except BaseException:
+            collection.close()
+            raise
 
     def with_reranker(self, reranker: Reranker) -> Searcher:
         """The same with a second stage, which uses what it has stored beside the collection."""
@@ -110,10 +114,15 @@ class Searcher:
         if collection is self.collection:
             return self
         encoder = self.encoder
-        if collection.settings.encoder != self.collection.settings.encoder:
-            encoder = own_query_encoder(collection)
         analyzer = self.lexical.analyzer if self.lexical is not None else None
-        return Searcher(encoder, collection, _lexical_queries(collection, analyzer), self.reranker)
+        try:
+            if collection.settings.encoder != self.collection.settings.encoder:
+                encoder = own_query_encoder(collection)
+            lexical = _lexical_queries(collection, analyzer)
+        except BaseException:
+            collection.close()
+            raise
+        return Searcher(encoder, collection, lexical, self.reranker)
 
     def search(
         self,

@@ -63,9 +63,8 @@ class LivingIndex:
         self.searcher = Searcher.open(
             path, "lazy", surroundings.reranker(), self._encoder_place, self._storage
         )
-        collection = self.searcher.collection
-        self._unpublished = has_writes(self._storage, collection.index.manifest.log)
-        collection.index.close()  # nobody writes yet
+        with self.searcher.collection as collection:  # nobody writes yet
+            self._unpublished = has_writes(self._storage, collection.index.manifest.log)
         self._changed = threading.Condition()
         self._publishing = threading.Lock()
         self._editor: Editor | None = None

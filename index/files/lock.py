@@ -27,6 +27,7 @@ ORPHANS_END_WITHIN_S = 5.0
 LOOKS_END_WITHIN_S = 0.1  # somebody may just look whether it is held
 LEVELS = 2  # of folders above, whose locks cover this one
 _ONLY_READ = (errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_LOCK = (FileNotFoundError, NotADirectoryError, PermissionError)  # or none that we could see
 _held: set[tuple[int, int]] = set()  # device and inode of the locks of this process
 
 
@@ -117,7 +118,7 @@ def refuse_kept(root: Path) -> None:
 def _refuse_held(path: Path, ours: set[tuple[int, int]]) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
-    except OSError:  # there is none
+    except _NO_LOCK:
         return
     try:
         if _identity(handle) not in ours:

@@ -174,7 +174,10 @@ def read_current(storage: Storage) -> Manifest:
 
 
 class Pin:
-    """Keeps the files of a generation in place until it is released, or forgotten."""
+    """Keeps the files of a generation in place until it is released, or forgotten.
+
+    A ``with`` block that fails releases it; one that does not leaves it to what the block makes.
+    """
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -195,6 +198,13 @@ class Pin:
             )
         return Pin(handle)
 
+    def __enter__(self) -> Pin:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            self.release()
+
     def again(self) -> Pin:
         """A second one, which keeps the files when this one is released."""
         return Pin(os.dup(self._handle))
@@ -211,8 +221,8 @@ def pin_current(storage: Storage) -> tuple[Manifest, Pin]:
         name, checksum = line
         handle = _lock_shared(storage.path(name))
         if handle is not None:
-            pin = Pin(handle)
-            return decode_manifest(storage, name, checksum), pin
+            with Pin(handle) as pin:
+                return decode_manifest(storage, name, checksum), pin
         again = read_current_line(storage)
         if again == line:
             raise CorruptionError(

@@ -55,8 +55,10 @@ def posting_lengths(path: str | Path) -> list[LengthClass]:
     """
     storage = Storage(path)
     manifest, pin = pin_current(storage)
-    _, counts = frequencies_of(open_parts(storage, manifest))
-    pin.release()
+    try:
+        _, counts = frequencies_of(open_parts(storage, manifest))
+    finally:
+        pin.release()
     return length_classes(counts)
 
 

@@ -311,17 +311,23 @@ class Publisher:
     ) -> None:
         try:
             draft.publish(vocab_size, log, settings)
-            manifest, pin = pin_current(self._storage)
+            index = self._newest()
         except BaseException as error:
             self._failure = error
             self._on_failure(error)
             raise
-        known = [*self.index.parts, *self._opened]
-        self._opened.clear()
-        old, parts = self.index, open_parts(self._storage, manifest, known)
-        self.index = Index(self._storage.root, manifest, parts, pin)
+        old, self.index = self.index, index
         old.close()
         self.remove_unused()
+
+    def _newest(self) -> Index:
+        """The generation that has just been published."""
+        known = [*self.index.parts, *self._opened]
+        self._opened.clear()
+        manifest, pin = pin_current(self._storage)
+        with pin:
+            parts = open_parts(self._storage, manifest, known)
+            return Index(self._storage.root, manifest, parts, pin)
 
     def _draft(self) -> Draft:
         if self._failure is not None:

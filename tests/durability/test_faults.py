@@ -1,12 +1,14 @@
 """The disk refuses a step: the last generation answers, nothing acknowledged is lost."""
 
 import errno
+import os
+from contextlib import suppress
 
 import pytest
 from storages import Failing, Quick, seeded
-from workload import FromBytes, Script, create, held, reopened
+from workload import FromBytes, Script, create, held, put, reopened
 
-from tamis.index import Collection, CollectionWriter, TamisError
+from tamis.index import Collection, CollectionWriter, StoppedError, TamisError
 
 
 def options(gather):
@@ -99,3 +101,87 @@ def test_a_stopped_writer_says_so_and_the_next_one_goes_on(tmp_path):
     with pytest.raises(TamisError):
         writer.close()
     reopened(tmp_path / "c")
+
+
+def open_files(path):
+    """How many files below a folder this process has open."""
+    found = 0
+    for handle in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself
+            found += os.readlink(f"/proc/self/fd/{handle}").startswith(f"{path}/")
+    return found
+
+
+class Unreadable(Quick):
+    """Opens so many files to be read, and then no more until told."""
+
+    left = None
+
+    def open_to_read(self, name):
+        if self.left is not None:
+            if self.left == 0:
+                raise OSError(errno.EMFILE, "injected")
+            self.left -= 1
+        return super().open_to_read(name)
+
+
+def with_generations(path, many):
+    """A collection of as many generations, a document each."""
+    create(path)
+    with CollectionWriter.open(path, merge=False, gather=False, storage=Quick(path)) as writer:
+        for number in range(many):
+            put(writer, [(f"d{number}", number)], wait="searchable")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are not listed here")
+@pytest.mark.parametrize("opened", ["first", "newer"])
+def test_a_generation_that_cannot_be_opened_leaves_no_file_open(tmp_path, opened):
+    path = tmp_path / "c"
+    with_generations(path, 2)
+    storage = Unreadable(path)
+    known = Collection.open(path, storage=storage)
+    if opened == "newer":
+        with CollectionWriter.open(path, merge=False, storage=Quick(path)) as writer:
+            put(writer, [("e", 1)], wait="searchable")
+    before, failures = open_files(path), []
+    for storage.left in range(200):
+        try:
+            found = known.refresh() if opened == "newer" else Collection.open(path, storage=storage)
+        except OSError as error:
+            failures.append(error)  # kept, as a server keeps what it tells of
+            assert open_files(path) == before, storage.left
+        else:
+            found.close()
+            break
+    assert len(failures) > 2
+
+
+def test_a_published_generation_that_cannot_be_opened_stops_its_writer(tmp_path):
+    """It is the current one all the same: another of its number would pass for it."""
+    for left in range(100):
+        path = tmp_path / str(left)
+        with_generations(path, 3)
+        storage = Unreadable(path)
+        writer = CollectionWriter.open(path, merge=False, gather=False, storage=storage)
+        generation, storage.left = writer.index.manifest.generation, left
+        failed = False
+        try:
+            writer.optimize()
+        except OSError:
+            failed = True
+        storage.left = None
+        with Collection.open(path) as current:
+            ahead = current.generation > generation
+            try:
+                put(writer, [("late", 1)], wait="searchable")
+            except StoppedError:
+                writer.abandon()
+                assert failed
+                assert ahead
+            else:
+                assert "late" in held(current.refresh())
+                writer.close()
+        assert reopened(path).keys() >= {"d0", "d1", "d2"}
+        if not failed:
+            return
+    raise AssertionError("it never came to the end")
