@@ -9,7 +9,7 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tamis.api.problems import RequestError
-from tamis.index.errors import TamisError
+from tamis.index.errors import TamisError, without_frames
 from tamis.index.interrupts import InterruptedWorkError
 
 if TYPE_CHECKING:
@@ -159,5 +159,5 @@ def outcomes_of(calls: Sequence[Call]) -> Sequence[Any]:
         # What the frames hold would otherwise be held until the collector comes.
         clear_frames(error.__traceback__)
         if len(calls) == 1:
-            return [error.with_traceback(None) if isinstance(error, EXPECTED) else error]
+            return [without_frames(error) if isinstance(error, EXPECTED) else error]
     return [outcome for call in calls for outcome in outcomes_of([call])]

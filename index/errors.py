@@ -13,6 +13,10 @@ Every message is one line that says what was expected, what was found, and what 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+Failure = TypeVar("Failure", bound=BaseException | None)
+
 
 class TamisError(Exception):
     """A mistake in the input, the files or the settings; its message is meant for a person."""
@@ -54,6 +58,19 @@ class StoppedError(TamisError):
     """A writer whose disk failed: what it holds is on disk or was never acknowledged."""
 
     code = "stopped"
+
+
+def without_frames(error: Failure) -> Failure:
+    """The same error, without what was held by the calls that it and its causes came through.
+
+    An error that is kept keeps the locals of these calls. Where one of them leads back to the
+    error, they stay until the collector comes: files that they hold are open until then.
+    """
+    met: BaseException | None = error
+    while met is not None:
+        met.__traceback__ = None
+        met = met.__cause__ or met.__context__
+    return error
 
 
 class TamisWarning(UserWarning):

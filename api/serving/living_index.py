@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tamis.api.problems import RequestError
 from tamis.api.serving.faults import BusyError, ServerFault
 from tamis.api.serving.writes import Writes
-from tamis.index.errors import StoppedError, TamisError
+from tamis.index.errors import StoppedError, TamisError, without_frames
 from tamis.index.files.wal import has_writes
 from tamis.index.writing.background import Repeater
 from tamis.index.writing.writer import CollectionWriter
@@ -98,7 +98,9 @@ class LivingIndex:
         editor = self._editor
         if self._unpublished or editor is None:
             return self._unpublished
-        return editor.writer.index.manifest.generation != self.searcher.collection.generation
+        writer = editor.writer  # which a merge may have stopped, that nobody waits for
+        newest = writer.index.manifest.generation
+        return writer.failure is not None or newest != self.searcher.collection.generation
 
     def use_reranker(self, reranker: Reranker) -> None:
         """Give `searcher`, and those that follow it, a second stage."""
@@ -286,6 +288,7 @@ class LivingIndex:
         try:
             with suppress(TamisError, OSError):
                 lost.writer.abandon()
+            without_frames(lost.writer.failure)
         finally:
             with self._changed:
                 self._lost, self._held_for = None, ""

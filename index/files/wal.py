@@ -193,12 +193,12 @@ class Log:
             if contents.torn_bytes:
                 storage.truncate(handle, contents.whole_bytes)
             storage.sync(handle)  # what was read may not have been on disk yet
+            log = Log(storage, number, handle, contents.whole_bytes)
+            if contents.payloads:
+                log.append(b"")  # a mark: all before it is on disk
         except BaseException:
             storage.close(handle)
             raise
-        log = Log(storage, number, handle, contents.whole_bytes)
-        if contents.payloads:
-            log.append(b"")  # a mark: all before it is on disk
         return log
 
     @property

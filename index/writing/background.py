@@ -12,7 +12,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tamis.index.errors import LockedError, StoppedError
+from tamis.index.errors import LockedError, StoppedError, without_frames
 from tamis.index.files.closing import Closing
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Repeater:
         except Stopped:
             pass
         except Exception as error:  # noqa: BLE001  `failure` tells
-            self.failure, self._failures = error, self._failures + 1
+            self.failure, self._failures = without_frames(error), self._failures + 1
             more, pause = True, pause_s(self._failures, error)
         with turn:
             self._running = False

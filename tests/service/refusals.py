@@ -23,10 +23,17 @@ class Disk:
         return _Refusing(root, self)
 
     @contextmanager
-    def refuses(self, number, steps=(*STEPS, *READS), below=""):
-        """Fail these steps while the ``with`` block runs, in folders whose path holds ``below``."""
+    def refuses(self, number, steps=(*STEPS, *READS), below="", threads=""):
+        """Fail these steps while the ``with`` block runs.
+
+        Args:
+            number: the error.
+            steps: of a storage.
+            below: in folders whose path holds this.
+            threads: on those whose name begins so.
+        """
         self.refused = 0
-        self._refusing = number, steps, below
+        self._refusing = number, steps, below, threads
         try:
             yield self
         finally:
@@ -36,8 +43,9 @@ class Disk:
         refusing = self._refusing
         if refusing is None:
             return
-        number, steps, below = refusing
-        if name in steps and below in str(root):
+        number, steps, below, threads = refusing
+        thread = threading.current_thread().name
+        if name in steps and below in str(root) and thread.startswith(threads):
             with self._counting:
                 self.refused += 1
             raise OSError(number, "injected", name)

@@ -296,3 +296,18 @@ def test_a_merge_that_fails_is_told_and_tried_again(tmp_path, monkeypatch):
         until(lambda: not index.faults(), seconds=5.0)
         until(lambda: len(index.searcher.collection.index.parts) == 1 or index.publish())
         assert len(found(index)) == 4
+
+
+def test_a_writer_that_a_merge_has_stopped_is_opened_again_without_a_write(tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.index.writing.merging.FAN", 2)
+    monkeypatch.setattr("tamis.index.writing.merging.GATHERED", 0)
+    disk = Disk()
+    with opened(tmp_path, storage_of=disk.storage) as folder:
+        index = folder.create("i", WORDS)
+        write(index, "0")
+        with disk.refuses(errno.EIO, ("rename",), threads="tamis-merge"):
+            write(index, "1")
+            until(index.faults)
+        until(lambda: not index.faults() or folder.look_after())
+        until(lambda: len(index.searcher.collection.index.parts) == 1 or folder.look_after())
+        assert found(index) == ["0", "1"]
