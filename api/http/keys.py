@@ -132,7 +132,13 @@ class KeyFile(ApiKeys):
         """Read the file; see `ApiKeys.read`."""
         self._path = path
         self.fault: ServerFault | None = None
-        self._changed, self._known = _read_file(path)
+        try:
+            self._changed, self._known = _read_file(path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: expected a file with one API key a line, found none to read "
+                f"({type(error).__name__}); check the path"
+            ) from error
 
     def look_after(self) -> None:
         """Read the file again if it has changed."""
@@ -141,10 +147,10 @@ class KeyFile(ApiKeys):
 
     def reload(self) -> None:
         """Read the file again."""
-        error: InputError | None = None
+        error: InputError | OSError | None = None
         try:
             self._changed, self._known = _read_file(self._path)
-        except InputError as refused:
+        except (InputError, OSError) as refused:
             error = refused
         self.fault = told(self.fault, error, f"the keys of {self._path} are those of before")
 
@@ -161,16 +167,15 @@ def _change_of(found: os.stat_result) -> _Change:
 
 
 def _read_file(path: str | Path) -> tuple[_Change, list[_Known]]:
-    """When a file was changed, and its keys; raises InputError as `ApiKeys.read`."""
+    """When a file was changed, and its keys; raises InputError as `ApiKeys.read`, and OSError."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             found = os.fstat(file.fileno())
             _refuse_writable(path, found)
             lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: expected a file with one API key a line, found none to read "
-            f"({type(error).__name__}); check the path"
+            f"{path}: expected a file with one API key a line, found one that is no text; {_REMEDY}"
         ) from error
     known = [
         _read_line(f"{path}:{number}", line.split())

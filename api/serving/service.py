@@ -100,6 +100,7 @@ class Service:
         self.watched: dict[str, Watched] = {}
         self._looked_after = monotonic()
         self._no_descriptors: ServerFault | None = None
+        self._upkeep: ServerFault | None = None
         self._held_up = 0
         self.metrics.tell("tamis_faults", "What is not well, by code.", "code", self._fault_counts)
 
@@ -121,10 +122,12 @@ class Service:
         before = self.library.generations()
         for turn in count(1):
             await asyncio.sleep(REFRESH_S)
+            error: Exception | None = None
             try:
                 before = self._look_after(turn, before)
-            except Exception:
-                LOG.exception("upkeep failed; it goes on in %s s", REFRESH_S)
+            except Exception as failed:  # noqa: BLE001  told
+                error = failed
+            self._upkeep = told(self._upkeep, error, "upkeep")
             self._looked_after = monotonic()
 
     def _look_after(self, turn: int, before: dict[str, int]) -> dict[str, int]:
@@ -158,6 +161,7 @@ class Service:
         for name, fault in (
             *((name, part.fault) for name, part in self.watched.items()),
             ("opening files", self._no_descriptors),
+            ("upkeep", self._upkeep),
         ):
             if fault is not None:
                 found[name] = fault
