@@ -116,9 +116,9 @@ class TextWriter:
         self._documents.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:  # noqa: ANN401
         """Finish the files; raises InputError where an id is there twice."""
-        self._documents.__exit__(kind)
+        self._documents.__exit__(kind, *rest)
         if kind is None:
             ids = self._ids.identifiers().arrays()
             files = self._documents.entries

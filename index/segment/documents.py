@@ -5,6 +5,7 @@ Each record carries its own checksum, which is compared whenever it is read.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -58,9 +59,16 @@ class DocumentWriter:
         self._compressor: zstandard.ZstdCompressor | None = None
         self._dictionary = b""
         self._at = 0
-        self._data = ArrayFile(storage, f"{folder}/documents.bytes", np.uint8)
-        self._offsets = ArrayFile(storage, f"{folder}/documents.offsets", np.int64)
-        self._checksums = ArrayFile(storage, f"{folder}/documents.checksums", np.uint64)
+        with ExitStack() as files:
+            self._data, self._offsets, self._checksums = (
+                files.enter_context(ArrayFile(storage, f"{folder}/documents.{name}", dtype))
+                for name, dtype in (
+                    ("bytes", np.uint8),
+                    ("offsets", np.int64),
+                    ("checksums", np.uint64),
+                )
+            )
+            self._files = files.pop_all()
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Store the next document; raises as `encode_record`."""
@@ -99,21 +107,21 @@ class DocumentWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:  # noqa: ANN401
+        if kind is not None:
+            self._files.__exit__(kind, *rest)
+            return
+        with self._files:
             if self._compressor is None:
                 self._train()
             self._offsets.append(np.array([self._at]))
-        for file in (self._data, self._offsets, self._checksums):
-            file.__exit__(kind)
-        if kind is None:
-            name = f"{self._folder}/documents.dictionary"
-            self.entries = {
-                f"{self._folder}/documents.bytes": self._data.entry,
-                f"{self._folder}/documents.offsets": self._offsets.entry,
-                f"{self._folder}/documents.checksums": self._checksums.entry,
-                name: self._storage.write(name, self._dictionary),
-            }
+        name = f"{self._folder}/documents.dictionary"
+        self.entries = {
+            f"{self._folder}/documents.bytes": self._data.entry,
+            f"{self._folder}/documents.offsets": self._offsets.entry,
+            f"{self._folder}/documents.checksums": self._checksums.entry,
+            name: self._storage.write(name, self._dictionary),
+        }
 
 
 class _Unpacker:

@@ -1,6 +1,7 @@
 """The disk refuses a step: the last generation answers, nothing acknowledged is lost."""
 
 import errno
+import gc
 import os
 from contextlib import suppress
 
@@ -9,6 +10,15 @@ from storages import Failing, Quick, seeded
 from workload import FromBytes, Script, create, held, put, reopened
 
 from tamis.index import Collection, CollectionWriter, StoppedError, TamisError
+
+
+def open_files(path):
+    """The files below a folder that this process has open."""
+    found = []
+    for handle in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself
+            found.append(os.readlink(f"/proc/self/fd/{handle}"))
+    return sorted(name for name in found if name.startswith(f"{path}/"))
 
 
 def options(gather):
@@ -48,6 +58,9 @@ def check_fault(folder, script, at, gather, **fault):
     assert storage.failed
     assert not message or "injected" in message, message
     assert held(reader) == before
+    writer = None
+    gc.collect()  # a map of a file goes with the error whose frames hold it
+    assert len(open_files(folder)) == 1, open_files(folder)  # that of the reader
     with Collection.open(folder) as newest:
         assert held(newest) in script.states[: issued + 1]
     reader.close()
@@ -101,15 +114,6 @@ def test_a_stopped_writer_says_so_and_the_next_one_goes_on(tmp_path):
     with pytest.raises(TamisError):
         writer.close()
     reopened(tmp_path / "c")
-
-
-def open_files(path):
-    """How many files below a folder this process has open."""
-    found = 0
-    for handle in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # that of the listing itself
-            found += os.readlink(f"/proc/self/fd/{handle}").startswith(f"{path}/")
-    return found
 
 
 class Unreadable(Quick):
