@@ -85,7 +85,7 @@ def of_error(error: TamisError | OSError | MemoryError) -> RequestError:
         return _refused(error)
     if isinstance(error, StoppedError | LockedError):
         cause = error.__cause__
-        if isinstance(cause, OSError | MemoryError):
+        if isinstance(cause, OSError | MemoryError | StoppedError | LockedError):
             return of_error(cause)
         code = cause.code if isinstance(cause, TamisError) else error.code
         return RequestError(503, code, str(error), {"Retry-After": str(RETRY_AFTER_S)})

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError)
 HASH_CHUNK_BYTES = 1 << 22
-SYNCS_AT_ONCE = 8
+SYNCS_AT_ONCE = 8  # on threads of their own, of all storages of a process
 FEW_SYNCS = 2
+_idle_helpers = threading.Semaphore(SYNCS_AT_ONCE)
 RESTORE = "restore this folder from a copy, or build it again with `tamis index`"
 
 
@@ -266,12 +267,13 @@ class Storage:
             yield
         finally:
             self._local.waiting = None
-        if len(waiting) <= FEW_SYNCS:
-            for name in waiting:
-                self.sync_name(name)
-            return
-        with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
-            list(pool.map(self.sync_name, waiting))
+        with _helpers(len(waiting)) as helpers:
+            if helpers <= FEW_SYNCS:
+                for name in waiting:
+                    self.sync_name(name)
+            else:
+                with ThreadPoolExecutor(helpers, "tamis-sync") as pool:
+                    list(pool.map(self.sync_name, waiting))
 
     @property
     def _waiting(self) -> list[str] | None:
@@ -367,6 +369,22 @@ class Storage:
         """Wait until a file that somebody else wrote is on disk, and give its entry."""
         self.finish(name)
         return FileEntry(os.stat(self.path(name)).st_size, self.checksum(name))
+
+
+@contextmanager
+def _helpers(wanted: int) -> Iterator[int]:
+    """How many threads there may be to help while the ``with`` block runs, of all the process's.
+
+    Many writers at once need none: their own threads sync side by side already.
+    """
+    given = 0
+    while given < min(wanted, SYNCS_AT_ONCE) and _idle_helpers.acquire(blocking=False):
+        given += 1
+    try:
+        yield given
+    finally:
+        if given:
+            _idle_helpers.release(given)
 
 
 def link_or_copy(storage: Storage, source: str, name: str) -> None:

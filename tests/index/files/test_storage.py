@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -25,7 +26,7 @@ from tamis.index import (
 )
 from tamis.index.files.array_file import map_array, write_array, write_arrays
 from tamis.index.files.lock import FolderLock, refuse_locked
-from tamis.index.files.storage import Storage
+from tamis.index.files.storage import SYNCS_AT_ONCE, Storage
 from tamis.index.generations.settings import CollectionSettings
 from tamis.index.writing.creation import create_collection
 
@@ -249,3 +250,28 @@ def test_what_is_handed_is_not_read_and_serves_once(tmp_path):
     reader.hand(contents)
     reader.hand({})
     assert reader._handed == {}
+
+
+def test_many_writers_at_once_share_the_threads_that_sync(tmp_path):
+    synced, helping, most = [], set(), []
+
+    class Watched(Storage):
+        def sync_name(self, name):
+            thread = threading.current_thread()
+            if thread.name.startswith("tamis-sync"):
+                helping.add(thread)
+                most.append(sum(one.is_alive() for one in list(helping)))
+            super().sync_name(name)
+            synced.append(f"{self.root.name}/{name}")
+
+    def write(number):
+        storage = Watched(tmp_path / str(number))
+        storage.make_folder()
+        with storage.together():
+            for file in range(20):
+                storage.write(f"f{file}", b"x")
+
+    with ThreadPoolExecutor(12) as writers:
+        list(writers.map(write, range(12)))
+    assert sorted(synced) == sorted(f"{n}/f{file}" for n in range(12) for file in range(20))
+    assert max(most) <= SYNCS_AT_ONCE
