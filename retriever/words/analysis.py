@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import Stemmer
 
-from tamis.index.errors import InputError, MismatchError
+from tamis.index.errors import InputError, MismatchError, TamisWarning
 from tamis.retriever.words.stop_words import (
     ELIDED,
     QUESTION_WORDS,
@@ -203,9 +203,8 @@ def warn_of_other_analysis(made: LexicalSettings) -> None:
     """Warn that words of texts and queries may not be those that a collection holds."""
     other = analysed_otherwise(made)
     if other is not None:
-        warnings.warn(
-            f"{other}: words that it spells otherwise are not found; {SAME_ANALYSIS}", stacklevel=3
-        )
+        said = f"{other}: words that it spells otherwise are not found; {SAME_ANALYSIS}"
+        warnings.warn(said, TamisWarning, stacklevel=3)
 
 
 def may_differ(made: LexicalSettings) -> bool:

@@ -222,7 +222,7 @@ class LexicalQueries:
         documents: int,
         known: Analyzer | None = None,
     ) -> LexicalQueries:
-        """The query side of a collection. Warns where other versions made its words.
+        """The query side of a collection. Warns at first where other versions made its words.
 
         Args:
             settings: what it records of its words.
@@ -233,7 +233,8 @@ class LexicalQueries:
         Raises:
             MismatchError: a later version of the analyser made the words.
         """
-        warn_of_other_analysis(settings)
+        if known is None:
+            warn_of_other_analysis(settings)
         config = LexicalConfig.of(settings)
         analyzer = known if known is not None and known.config == config else Analyzer(config)
         return LexicalQueries(analyzer, dictionary, documents, config.weight)

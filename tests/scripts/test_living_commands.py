@@ -3,11 +3,15 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tamis.index import Collection
+from tamis.index.files.storage import Storage
+from tamis.index.generations.manifest import publish, read_current
 
 GOLDEN = Path(__file__).parent.parent / "index/golden/format-1.zip"
 
@@ -100,6 +104,26 @@ def test_upgrade_brings_the_golden_index_of_format_1_here(tamis, tmp_path):
     assert document(tamis("info", tmp_path / "old", "--json"))["format"] == 3
     assert tamis("upgrade", tmp_path / "old").stdout.endswith("has format 3 already\n")
     assert document(tamis("verify", tmp_path / "old", "--json"))["ok"]
+
+
+def test_an_index_without_a_stemmer_s_version_opens_with_a_warning(tamis, tmp_path):
+    with zipfile.ZipFile(GOLDEN.with_name("format-2.zip")) as golden:
+        golden.extractall(tmp_path / "old")
+    storage = Storage(tmp_path / "old")
+    manifest = read_current(storage)
+    words = structs.replace(manifest.settings.lexical, stemmer=None)
+    settings = structs.replace(manifest.settings, lexical=words, encoder=None)
+    publish(storage, replace(manifest, generation=3, settings=settings, vocab_size=65))
+    new = tmp_path / "new.jsonl"
+    new.write_text('{"_id": "new", "text": "cat"}\n')
+
+    refused = tamis("add", tmp_path / "old", new)
+    assert refused.exit_code == 2
+    told = refused.stderr.splitlines()
+    assert [line for line in told if "analysed again with `tamis upgrade DIR`" in line] == told
+    assert document(tamis("upgrade", tmp_path / "old", "--json"))["analysed"]
+    done = tamis("add", tmp_path / "old", new, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
 
 
 def test_an_estimate_is_near_what_indexing_takes(tamis, tmp_path):
