@@ -169,12 +169,6 @@ class CollectionWriter(Closing):
         return self._merger.failure if self._merger is not None else None
 
     @property
-    def pending_documents(self) -> int:
-        """Documents that were added since the last commit."""
-        with self._mutex:
-            return len(self._pending.ids())
-
-    @property
     def pending_bytes(self) -> int:
         """About how much memory the writes take that are in no segment yet."""
         return self._pending.size_bytes + self._frozen.size_bytes

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # Trained on MIRACL in 15 languages, Apache-2.0; its uncased backbone cannot write Thai.
 MULTILINGUAL = "opensearch-project/opensearch-neural-sparse-encoding-multilingual-v1"
-LATIN = "latin"
 OTHER = "other"
 READ_CHARACTERS = 2000  # of a text
 FOREIGN_SHARE = 0.1  # of a corpus that is not English, from which on people are told

@@ -49,7 +49,6 @@ __all__ = [
     "languages",
     "lengths",
     "saturate",
-    "term_frequencies",
 ]
 
 REMEMBERED_CHUNKS = 1 << 19  # about 100 MB
@@ -144,13 +143,6 @@ def _count(terms: NDArray[np.int64], offsets: NDArray[np.int64], vocab_size: int
         counts.astype(np.float32),
         max(vocab_size, 1),
     )
-
-
-def term_frequencies(
-    texts: Iterable[str], analyzer: Analyzer, dictionary: DictionaryWriter
-) -> SparseVectors:
-    """One batch through a `WordCounter` of its own."""
-    return WordCounter(analyzer, dictionary).count(texts)
 
 
 def lengths(counts: SparseVectors) -> NDArray[np.int64]:

@@ -149,7 +149,7 @@ def unused(tree: Tree, pages: str) -> list[str]:
         tree: the product.
         pages: what may mention a name beside the product: documentation, developers' scripts.
     """
-    said = Counter(chain.from_iterable(_said(source) for source in tree.sources.values()))
+    said = Counter(chain.from_iterable(_said(*one) for one in tree.sources.items()))
     said.update(re.findall(r"\w+", pages))
     found = []
     for module, source in tree.sources.items():
@@ -169,13 +169,19 @@ def _definitions(source: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]
             yield from (method for method in methods if not method.name.startswith("__"))
 
 
-def _said(source: ast.Module) -> Iterator[str]:
-    for node in ast.walk(source):
+def _said(module: Module, source: ast.Module) -> Iterator[str]:
+    """Every name that a module mentions; a list ``__all__`` counts in a package's face alone."""
+    parts = [node for node in source.body if module[-1] == "__init__" or not _is_all(node)]
+    for node in chain.from_iterable(map(ast.walk, parts)):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name):
                 yield name
             case ast.keyword(arg=str(name)) | ast.Constant(value=str(name)):
                 yield name
+
+
+def _is_all(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
 
 
 def read_pages(root: Path = ROOT) -> str:

@@ -185,7 +185,7 @@ def recovery(path, kills):
         began = time.perf_counter()
         writer = CollectionWriter.open(path, merge=False)
         took.append(time.perf_counter() - began)
-        waiting.append(writer.pending_documents)
+        waiting.append(len(writer._pending.ids()))
         writer.close()
     return {"kills": kills, "waiting_writes": round(statistics.mean(waiting)), **quantiles(took)}
 

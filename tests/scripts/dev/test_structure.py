@@ -53,5 +53,11 @@ def test_what_only_tests_use_is_named_unless_a_page_tells_of_it(tree):
     assert structure.unused(tree, "`Twin` and `idle` are for users") == []
 
 
+def test_a_list_of_names_uses_none_of_them(tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "low.py").write_text('__all__ = ["idle"]\n\n\ndef idle():\n    pass\n')
+    assert structure.unused(structure.read_tree(tmp_path), "") == ["index/low.py: idle"]
+
+
 def test_one_class_name_twice_in_a_room_is_named(tree):
     assert structure.twin_classes(tree) == ["class Twin: index/low.py, index/wing/a.py"]
