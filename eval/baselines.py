@@ -5,6 +5,7 @@ Their libraries are optional and imported at first use.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
@@ -216,8 +217,7 @@ class DenseSystem:
                 name = path.relative_to(self._home).as_posix()
                 digest.update(f"{name}:{path.stat().st_size}:".encode())
                 with path.open("rb") as file:
-                    while piece := file.read(1 << 22):
-                        digest.update(piece)
+                    hashlib.file_digest(file, lambda: digest)
         return digest.hexdigest()
 
     def prepare(self, dataset: Dataset, work: Path) -> DenseRanker:

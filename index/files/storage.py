@@ -14,6 +14,7 @@ overrides them sees every change there is, can record it, and can make it fail.
 from __future__ import annotations
 
 import errno
+import hashlib
 import mmap
 import os
 import threading
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 _NOTHING_THERE = (FileNotFoundError, NotADirectoryError)
-HASH_CHUNK_BYTES = 1 << 22
+COPY_BYTES = 1 << 22
 SYNCS_AT_ONCE = 8  # on threads of their own, of all storages of a process
 FEW_SYNCS = 2
 _idle_helpers = threading.Semaphore(SYNCS_AT_ONCE)
@@ -217,13 +218,8 @@ class Storage:
 
     def checksum(self, name: str) -> str:
         """The xxh3-64 of a file as 16 hexadecimal digits."""
-        digest, handle = xxhash.xxh3_64(), self.open_to_read(name)
-        try:
-            while chunk := os.read(handle, HASH_CHUNK_BYTES):
-                digest.update(chunk)
-        finally:
-            os.close(handle)
-        return digest.hexdigest()
+        with open(self.open_to_read(name), "rb", buffering=0) as file:
+            return hashlib.file_digest(file, xxhash.xxh3_64).hexdigest()
 
     def open_to_read(self, name: str) -> int:
         """A handle to read a file."""
@@ -359,7 +355,7 @@ class Storage:
         handle = self.create(name)
         try:
             with open(source, "rb") as file:
-                while chunk := file.read(HASH_CHUNK_BYTES):
+                while chunk := file.read(COPY_BYTES):
                     self.write_all(handle, chunk)
         finally:
             self.close(handle)

@@ -7,6 +7,7 @@ be hard links, which cost no room but share the fate of the disk: for a backup, 
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from blake3 import blake3
 
 from tamis.index.errors import CorruptionError, FormatError, InputError
 from tamis.index.files.lock import FolderLock
-from tamis.index.files.storage import HASH_CHUNK_BYTES, Storage, link_or_copy
+from tamis.index.files.storage import Storage, link_or_copy
 from tamis.index.files.wal import Log
 from tamis.index.generations.draft import SEGMENTS
 from tamis.index.generations.manifest import (
@@ -212,12 +213,8 @@ def _identity(files: dict[str, str], place: Storage) -> str:
 
 
 def _blake3(place: Storage, name: str) -> str:
-    digest = blake3()
     with open(place.path(name), "rb") as file:
-        while chunk := file.read(HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    found: str = digest.hexdigest()
-    return found
+        return hashlib.file_digest(file, blake3).hexdigest()  # type: ignore[arg-type]  # it can
 
 
 def _refuse_full(place: Storage) -> None:

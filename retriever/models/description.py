@@ -5,6 +5,7 @@ Where its folder lies is `location`'s affair, and how to read it `formats`'s.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, fields
@@ -177,8 +178,5 @@ def _files_of(side: NeuralSide | TableSide) -> list[Path]:
 
 
 def _file_hash(path: Path) -> bytes:
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.digest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).digest()

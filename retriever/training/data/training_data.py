@@ -5,6 +5,7 @@ Prepared once from the sources, kept in a folder that can travel to another mach
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -176,10 +177,8 @@ def _contents(config: DataConfig, root: Path) -> dict[str, str]:
         place = root / name
         files = [place] if place.is_file() else [*place.glob("*"), *place.glob("qrels/*")]
         for path in sorted(one for one in files if one.is_file()):
-            digest = xxh3_64()
             with path.open("rb") as file:
-                while piece := file.read(1 << 22):
-                    digest.update(piece)
+                digest = hashlib.file_digest(file, xxh3_64)
             checksums[f"{name}:{path.name}"] = digest.hexdigest()
     return checksums
 
