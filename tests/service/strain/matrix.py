@@ -302,7 +302,7 @@ WORKS = (
     Work("turn", ("api/http/app.py: service.follow",), "MainThread", "", nothing, steps=("turn",)),
     Work(
         "rest",
-        (f"{SERVICE}: self.library.rest",),
+        (f"{SERVICE}: self.library.free_memory",),
         EXECUTOR,
         f"/indexes/{INDEX}$",
         rest,
