@@ -89,6 +89,8 @@ class IndexAnswer:
         fields: those that searches can be filtered by, and their types.
         encoder: identity and licence of the encoder; null for words alone.
         lexical: settings of the lexical channel; null without it.
+        chunk: how documents were divided into passages, found as one with `group_by` parent;
+            null where they are whole.
         writable: whether documents can be added and deleted through this server.
         aliases: other names that it is found by.
     """
@@ -101,6 +103,7 @@ class IndexAnswer:
     fields: dict[str, str]
     encoder: dict[str, Any] | None
     lexical: dict[str, Any] | None
+    chunk: dict[str, Any] | None
     writable: bool
     aliases: tuple[str, ...]
 
@@ -142,6 +145,7 @@ def index_answer(
         fields=dict(collection.index.columns),
         encoder=made["encoder"],
         lexical=made["lexical"],
+        chunk=made["chunk"],
         writable=writable,
         aliases=tuple(sorted(aliases)),
     )

@@ -56,11 +56,19 @@ function hitNode(hit, options) {
     make("span", { className: "rank" }, `#${hit.rank}`), make("span", {}, `score ${number(hit.score, 3)}`),
     make("code", {}, make("bdi", {}, hit.id)));
   const snippet = make("p", { dir: "auto" }, ...(marked.text ? spans(marked.text) : [text || ""]));
-  const left = make("div", {}, heading, meta, snippet, wholeDocument(snippet, text || "", fields, marked.text || []));
+  const left = make("div", {}, heading, meta, snippet, wholeDocument(snippet, text || "", fields, marked.text || []), otherPassages(hit));
   const node = make("article", { className: "hit", tabIndex: -1 }, left, termTable(hit, options));
   node.dataset.id = hit.id;
   node.setAttribute("aria-label", `Hit ${hit.rank}: ${title || hit.id}`);
   return node;
+}
+
+/* The other passages of the same document, best first. */
+function otherPassages(hit) {
+  const others = (hit.passages || []).slice(1);
+  if (!others.length) return null;
+  return make("ul", { className: "passages" }, ...others.map((passage) => make("li", { dir: "auto" },
+    make("strong", {}, make("bdi", {}, passage.document.title || passage.id)), " ", ...spans(passage.highlights.text || []))));
 }
 
 function spans(list) {

@@ -96,6 +96,7 @@ class Side {
     if (this.recall.value === "exact") body.exact = true;
     else if (this.recall.value) body.recall = Number(this.recall.value);
     if (this.weight.value !== "" && this.hasWeight) body.lexical_weight = Number(this.weight.value);
+    if (this.about && this.about.chunk) body.group_by = "parent"; // a document once, with its best passages
     if (this.rerank.value) body.rerank = { depth: Number(this.rerank.value) };
     if (this.hasFilter && this.filter.value.trim()) body.filter = parseFilter(this.filter.value, this.about.fields);
     return { path: `/v1/indexes/${encodeURIComponent(this.index.value)}/search`, body };

@@ -63,6 +63,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
+def page_of_source(path: Path) -> Path | None:
+    """The page that Sphinx made of a source it laid into ``_sources`` beside it; None of others."""
+    if "_sources" not in path.parts:
+        return None
+    at = path.parts.index("_sources")
+    inner = Path(*path.parts[at + 1 :]).with_suffix("").with_suffix(".html")
+    return Path(*path.parts[:at]) / inner
+
+
 def not_read(listing: Listing, read: list[Path]) -> Counter[str]:
     """How many files of each ending are not among those that are read, and the other entries."""
     among = set(read)

@@ -22,7 +22,7 @@ from tamis.index.files.lines import (
 )
 from tamis.index.segment.identifiers import check_id
 from tamis.retriever.corpus.advice import CorpusWarning
-from tamis.retriever.corpus.folders import list_folder, not_read, said_of
+from tamis.retriever.corpus.folders import list_folder, not_read, page_of_source, said_of
 from tamis.retriever.corpus.sites import PAGES, Site
 from tamis.retriever.corpus.tables import csv_rows, parquet_rows, tsv_rows
 from tamis.retriever.corpus.texts import HTML, TEXT_FILES, read_page, read_text_file
@@ -217,15 +217,20 @@ def _found(source: Path) -> tuple[list[Path], str]:
 def _files_of_folder(folder: Path, files: Sequence[Path]) -> list[Path]:
     """All records, or all texts; a JSON file among texts is a setting of something."""
     data = [path for path in files if path.parent == folder and _ending(path) in DATA_FILES]
-    texts = [path for path in files if path.suffix.lower() in TEXT_FILES]
-    if data:
-        texts = [path for path in texts if not path.name.lower().startswith(_ABOUT)]
-    if texts and all(_ending(path) == ".json" for path in data):
-        return [path for path in files if path.suffix.lower() in TEXT_FILES]
-    if data and texts:
+    among = set(files)
+    texts = [
+        path
+        for path in files
+        if path.suffix.lower() in TEXT_FILES and page_of_source(path) not in among
+    ]
+    about = [path for path in texts if path.name.lower().startswith(_ABOUT)]
+    beside = [path for path in texts if path not in about] if data else texts
+    if beside and all(_ending(path) == ".json" for path in data):
+        return texts
+    if data and beside:
         raise InputError(
             f"{folder}: expected either records or texts, found both, such as {data[0].name} and "
-            f"{texts[0].relative_to(folder)}; put one kind into a folder of its own"
+            f"{beside[0].relative_to(folder)}; put one kind into a folder of its own"
         )
     if not data and not texts:
         raise InputError(f"{folder}: expected {FORMATS}; found a folder without any of them")

@@ -15,6 +15,7 @@ from tamis.api import create_app
 from tamis.api.http.keys import ApiKeys
 from tamis.index import InputError
 from tamis.retriever import Passage, Searcher, index_corpus
+from tamis.retriever.corpus.chunking import Chunking
 
 KEY = "a-key-of-this-test-0123456789"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -66,7 +67,10 @@ def indexes(searchers, tmp_path_factory):
     ]
     kinds = {"year": "integer", "kind": "string"}
     index_corpus(years, folder / "years", encoder=None, fields=kinds)
-    return searchers | {name: Searcher.open(folder / name) for name in ("odd", "years")}
+    manual = [Passage("owls", "The owl hoots at night. " * 9, "Owls"), Passage("o", "One owl.")]
+    index_corpus(manual, folder / "manual", encoder=None, chunking=Chunking(20))
+    names = ("odd", "years", "manual")
+    return searchers | {name: Searcher.open(folder / name) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +130,15 @@ def hits(page, column=0):
 
 def ids(page, column=0):
     return hits(page, column).evaluate_all("hits => hits.map((hit) => hit.dataset.id)")
+
+
+def test_passages_of_a_document_are_shown_as_one_hit(visit):
+    page = visit("/?index=manual&q=owl")
+    assert hits(page).count() == 2
+    assert {name.split("#")[0] for name in ids(page)} == {"owls", "o"}
+    (owls,) = [hit for hit in hits(page).all() if "Owls" in hit.inner_text()]
+    assert owls.locator(".passages li").count() == 2  # three passages a document, the best above
+    assert owls.locator(".passages mark").count() >= 2
 
 
 def test_the_page_is_one_answer_that_loads_nothing_else(client):

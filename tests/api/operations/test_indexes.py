@@ -23,6 +23,7 @@ def test_an_index_is_made_once_and_shown_as_it_is(home):
     assert (shown["name"], shown["documents"], shown["writable"]) == ("birds", 4, True)
     assert shown["fields"] == {"year": "integer", "language": "string"}
     assert shown["encoder"] is None
+    assert shown["chunk"] is None
     assert shown["lexical"]["words"] > 5
     assert home.ask("GET", "/v1/indexes")["indexes"] == [shown]
     same = {"encoder": None, "fields": {"language": "string", "year": "integer"}}

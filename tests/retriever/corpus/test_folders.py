@@ -133,3 +133,13 @@ def test_sources_of_sphinx_are_restructured_text(tmp_path):
     assert [(p.title, p.text) for p in read_passages(tmp_path)] == [
         ("Sieves", "Text."), ("Notes", "Text."), ("Plan", "Text."),
     ]  # fmt: skip
+
+
+def test_a_source_beside_its_page_is_no_document_of_its_own(tmp_path):
+    (tmp_path / "_sources" / "how").mkdir(parents=True)
+    (tmp_path / "how").mkdir()
+    (tmp_path / "how" / "to.html").write_text("<p>page</p>")
+    (tmp_path / "_sources" / "how" / "to.rst.txt").write_text("page")
+    (tmp_path / "_sources" / "lone.rst.txt").write_text("no page")
+    with pytest.warns(CorpusWarning, match="1 entry is not read: 1 .txt"):
+        assert ids(tmp_path) == ["_sources/lone.rst.txt", "how/to.html"]
