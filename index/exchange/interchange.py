@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JSON_KINDS = (".jsonl", ".ndjson", ".json")
 JSON_ENDINGS = tuple(kind + packed for kind in JSON_KINDS for packed in ("", ".gz"))
+MOST_WHOLE = 2**53  # above, JSON of most programs holds no whole number
 _ROWS = 10_000  # of a batch
 _GZIP_LEVEL = 1  # digits hardly shrink further, at several times the cost
 
@@ -69,7 +70,8 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def _plain(weight: float) -> float:
-    return int(weight) if weight.is_integer() else weight
+    is_whole = weight.is_integer() and weight < MOST_WHOLE
+    return int(weight) if is_whole else weight
 
 
 def _opened(path: Path) -> BinaryIO:

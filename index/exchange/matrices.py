@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NPZ = ".npz"
+BYTE_ORDER_MARK = "\ufeff"
 MATRICES = (".safetensors", NPZ)
 _NPZ_ARRAYS = ("data", "indices", "indptr", "shape", "format")
 
@@ -162,6 +163,10 @@ def write_ids(vectors: Path, ids: Sequence[str]) -> None:
             f"expected ids of one line, found {broken!r}; write JSON vectors, whose ids may be any"
         )
     text = "".join(f"{doc_id}\n" for doc_id in ids)
+    if text.startswith(
+        BYTE_ORDER_MARK
+    ):  # of the first id: readers drop one, for it may be a file's
+        text = BYTE_ORDER_MARK + text
     ids_file(vectors).write_bytes(text.encode())
 
 
