@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["closing_lines"]
+
 PLANETS = {
     "mars": ("Mars", "Mars is the fourth planet from the Sun, called the Red Planet for its rust."),
     "venus": ("Venus", "Venus is the second planet; thick clouds make it the hottest of all."),

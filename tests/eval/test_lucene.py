@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from tamis.index.errors import InputError
 from tamis.index.exchange.interchange import write_json_vectors
 from tamis.index.vectors import SparseVectors
 
-INSTALLED = importlib.util.find_spec("pyserini") is not None
-needs_pyserini = pytest.mark.skipif(not INSTALLED, reason="needs the extra pyserini")
+needs_pyserini = pytest.mark.skipif(
+    find_spec("pyserini") is None, reason="pyserini is not installed"
+)
 
 
 def random_vectors(rows, seed, terms=300):
@@ -47,8 +48,8 @@ def test_vectors_are_written_as_anserini_reads_them(tmp_path):
     assert json.loads(text) == {"id": "a", "contents": "", "vector": {"7": 3}}
 
 
-@pytest.mark.skipif(INSTALLED, reason="pyserini is installed")
-def test_the_missing_extra_is_named():
+def test_the_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"tamis\[pyserini\]"):
         start_java()
 

@@ -13,6 +13,7 @@ def test_the_kernels_pass_their_tests_under_the_interpreter():
     pytest.importorskip("triton")
     tests = Path(__file__).parent / "fused"
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "no:cacheprovider"]
+    command += ["--strict-skips"]
     # NumPy remarks on the NaN that the tests poison memory with.
     command += ["-W", "ignore::RuntimeWarning", "-o", "addopts=--import-mode=importlib -q"]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}

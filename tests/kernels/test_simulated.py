@@ -10,6 +10,7 @@ from pathlib import Path
 def test_the_kernels_pass_their_tests_under_the_simulator():
     tests = Path(__file__).parent / "simulated"
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "no:cacheprovider"]
+    command += ["--strict-skips"]
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-2000:]
