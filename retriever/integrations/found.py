@@ -51,11 +51,16 @@ def metadata_of(hit: Hit) -> dict[str, Any]:
 
     A document's own field of such a name stays as it is; ours then begins with ``tamis_``.
     """
-    fields = {name: value for name, value in hit.document.items() if name not in ("_id", "text")}
+    fields = stored_fields(hit)
     ours = {"doc_id": hit.doc_id, "score": hit.score, "rank": hit.rank}
     return fields | {
         f"tamis_{name}" if name in fields else name: value for name, value in ours.items()
     }
+
+
+def stored_fields(hit: Hit) -> dict[str, Any]:
+    """What a hit's document holds beside its id and text: the same whatever was asked."""
+    return {name: value for name, value in hit.document.items() if name not in ("_id", "text")}
 
 
 def text_of(hit: Hit) -> str:

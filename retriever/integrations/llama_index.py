@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -16,7 +17,7 @@ except ImportError as error:
         "expected llama-index-core, found none; install it with: pip install 'tamis[llama-index]'"
     ) from error
 
-from tamis.retriever.integrations.found import check_options, hits_of, metadata_of, text_of
+from tamis.retriever.integrations.found import check_options, hits_of, stored_fields, text_of
 from tamis.retriever.searcher import Searcher
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class TamisRetriever(BaseRetriever):
-    """Gives LlamaIndex nodes with the score of the search."""
+    """Gives LlamaIndex nodes with the score of the search.
+
+    A node's metadata is its document's alone: by text and metadata LlamaIndex knows a node again.
+    """
 
     def __init__(self, searcher: Searcher, k: int = 10, **options: Any) -> None:  # noqa: ANN401
         """Search with a searcher.
@@ -51,8 +55,12 @@ class TamisRetriever(BaseRetriever):
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [
             NodeWithScore(
-                node=TextNode(id_=hit.doc_id, text=text_of(hit), metadata=metadata_of(hit)),
+                node=TextNode(id_=hit.doc_id, text=text_of(hit), metadata=stored_fields(hit)),
                 score=hit.score,
             )
             for hit in hits_of(self._searcher, query_bundle.query_str, self._k, self._options)
         ]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        # LlamaIndex's own searches on the event loop
+        return await asyncio.to_thread(self._retrieve, query_bundle)

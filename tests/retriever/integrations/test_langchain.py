@@ -4,8 +4,43 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import ConfigurableField
+from langchain_core.tools import create_retriever_tool
+from langchain_core.vectorstores import InMemoryVectorStore
+from word_counts import counts
+
 from tamis.index.errors import InputError
 from tamis.retriever.integrations.langchain import TamisRetriever
+
+from .conftest import PLANETS
+
+
+class Words(Embeddings):
+    """Counts words."""
+
+    def embed_documents(self, texts):
+        return list(map(counts, texts))
+
+    def embed_query(self, text):
+        return counts(text)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """LangChain's own store over the documents that have a text."""
+    store = InMemoryVectorStore(Words())
+    store.add_documents(
+        [
+            Document(
+                id=one.doc_id, page_content=one.text, metadata={"title": one.title, **one.fields}
+            )
+            for one in PLANETS
+            if one.text
+        ]
+    )
+    return store.as_retriever(search_kwargs={"k": 3})
 
 
 def test_it_gives_the_searcher_s_documents(planets, truth):
@@ -48,6 +83,42 @@ def test_what_is_given_with_a_call_holds_for_that_call(planets):
     assert "jupiter" not in [d.id for d in of_class.invoke("red planet", filter=other)]
     assert len(plain.invoke("planet", k=1)) == 1
     assert len(plain.invoke("planet")) == 3
+
+
+def by_id(documents):
+    return {document.id: document for document in documents}
+
+
+def test_its_documents_are_those_of_the_framework_s_own_store(planets, theirs):
+    ours, queries = TamisRetriever.open(planets), ["red planet", "hottest planet"]
+    for ask in (
+        lambda retriever: retriever.batch(queries),
+        lambda retriever: asyncio.run(retriever.abatch(queries)),
+    ):
+        for found, expected in zip(ask(ours), ask(theirs), strict=True):
+            found, expected = by_id(found), by_id(expected)
+            assert found.keys() == expected.keys() == {"mars", "venus", "jupiter"}
+            for doc_id, document in found.items():
+                assert document.page_content == expected[doc_id].page_content
+                assert expected[doc_id].metadata.items() <= document.metadata.items()
+
+
+def test_options_may_be_bound_or_come_with_the_configuration(planets):
+    where = {"field": "order", "range": {"gte": 5}}
+    plain = TamisRetriever.open(planets)
+    bound = (plain.bind(filter=where) | (lambda documents: [one.id for one in documents])).invoke
+    assert bound("red planet") == ["jupiter"]
+    configurable = plain.configurable_fields(k=ConfigurableField(id="k"))
+    found = configurable.invoke("planet", config={"configurable": {"k": 1}})
+    assert len(found) == 1
+    assert len(configurable.invoke("planet")) == 3
+
+
+def test_it_is_a_tool_for_a_language_model(planets, truth):
+    tool = create_retriever_tool(TamisRetriever.open(planets, k=1), "planets", "Knows planets.")
+    (best, _) = truth("red planet")[0]
+    (text,) = (one.text for one in PLANETS if one.doc_id == best)
+    assert tool.invoke({"query": "red planet"}) == text
 
 
 def test_what_is_no_option_is_refused_by_name(planets):

@@ -35,3 +35,18 @@ def test_no_queries_give_an_empty_frame(planets):
     found = TamisRetriever.open(planets)(QUERIES.iloc[:0])
     assert len(found) == 0
     assert {"qid", "docno", "score", "rank"} <= set(found.columns)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # PyTerrier's sums, to pandas 3.1
+def test_it_is_measured_as_a_ranking_that_the_framework_holds_itself(planets):
+    import pyterrier as pt
+
+    ours = TamisRetriever.open(planets, exact=True)
+    held = pt.Transformer.from_df(ours(QUERIES))
+    qrels = pd.DataFrame([{"qid": "1", "docno": "venus", "label": 1}])
+    measures = ["recip_rank", "ndcg_cut_2", "recall_1000"]
+    report = pt.Experiment([ours, held, ours % 2], QUERIES, qrels, measures)
+    assert report.loc[0, measures].tolist() == report.loc[1, measures].tolist()
+    both = (ours + held)(QUERIES)  # scores are summed document by document
+    assert both["score"].tolist() == (2 * ours(QUERIES)["score"]).tolist()
+    assert pt.inspect.transformer_inputs(ours) == [["qid", "query"]]
