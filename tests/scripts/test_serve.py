@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import httpx
+import psutil
 import pytest
 
 from tamis.index.segment.loops import compiled
@@ -121,16 +122,25 @@ def test_what_cannot_be_served_is_told_in_one_line(tamis, index):
     assert not (index / "indexes").exists()
 
 
+def wait_until_it_reads(process, plan):
+    """Wait until a build has its plan and its main thread sleeps: it waits for further lines.
+
+    A signal that comes while Python imports a module may be lost.
+    """
+    seen, asleep, deadline = psutil.Process(process.pid), 0, time.monotonic() + 60
+    while asleep < 20 and time.monotonic() < deadline:
+        time.sleep(0.02)
+        waits = plan.exists() and seen.status() == psutil.STATUS_SLEEPING
+        asleep = asleep + 1 if waits else 0
+
+
 def test_a_build_goes_on_after_its_terminal_was_closed(start_tamis, tamis, corpus, tmp_path):
     out = tmp_path / "out"
     arguments = ("index", "-", "--out", out, "--encoder", "bm25")
     process = start_tamis(*arguments, stdin=-1)
-    deadline = time.monotonic() + 60
-    while not (out / "build" / "plan.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until_it_reads(process, out / "build" / "plan.json")
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGHUP
+    assert process.wait(60) == -signal.SIGHUP
     refused = tamis(*arguments, "--resume", "--chunk", "50:5", stdin=corpus.read_text())
     assert "found chunk tokens 50, overlap 5 where it was none; give those" in refused.stderr
     resumed = tamis(*arguments, "--resume", "--json", stdin=corpus.read_text())
@@ -143,12 +153,10 @@ def test_an_interrupted_build_says_how_to_go_on_and_does(start_tamis, tamis, cor
     process = start_tamis(*arguments, stdin=-1)
     process.stdin.write(corpus.read_text())
     process.stdin.flush()
-    deadline = time.monotonic() + 60
-    while not (out / "build").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until_it_reads(process, out / "build" / "plan.json")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.wait(60) == 130
+    _, errors = process.communicate()
     assert errors == (
         "tamis: interrupted; what is done is kept; run the same command with --resume to go on\n"
     )

@@ -117,7 +117,7 @@ def test_clients_that_leave_at_any_moment_leave_nothing_held(serve):
     server.fill("small", ["owl"])
     server.fill("long", ["bat " + f"word{n} " * 300 for n in range(100)])
     body = json.dumps({"queries": ["bat"] * 20, "k": 100, "highlight": True}).encode()
-    line = json.dumps({"_id": "1", "text": "owl " * 1000}).encode() + b"\n"
+    line = json.dumps({"_id": "1", "text": "bat " * 1000}).encode() + b"\n"
     whole = [
         head("/v1/indexes/long/search/batch", len(body)) + body,
         head("/v1/indexes/small/documents", 100 * len(line)) + line * 100,

@@ -153,14 +153,15 @@ PAGE = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n"
 PAGES = 400  # far more than the sockets of both sides hold
 
 
-def read_pages(port, pause_s):
-    """Bytes of many answers that were read with a pause before each piece, and whether all came."""
+def read_pages(port, first_s=0.0, pause_s=0.0):
+    """Bytes of many answers, read after a while and with pauses, and whether all came."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         connection.settimeout(30)
         connection.connect(("127.0.0.1", port))
         connection.sendall((PAGE + b"\r\n") * (PAGES - 1) + PAGE + CLOSE)
         received = 0
+        time.sleep(first_s)
         while True:
             time.sleep(pause_s)
             try:
@@ -173,14 +174,14 @@ def read_pages(port, pause_s):
 
 
 def test_a_client_that_does_not_read_is_left(port, monkeypatch):
-    whole, _ = read_pages(port, 0.0)
+    whole, _ = read_pages(port)
     monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.3)
-    received, _ = read_pages(port, 3.0)
+    received, _ = read_pages(port, first_s=3.0)
     assert received < whole
 
 
 def test_a_client_that_reads_slowly_but_steadily_gets_all(port, monkeypatch):
-    whole, _ = read_pages(port, 0.0)
+    whole, _ = read_pages(port)
     monkeypatch.setattr(bounded_http, "READ_WITHIN_S", 0.3)
-    received, ended = read_pages(port, 0.001)
+    received, ended = read_pages(port, pause_s=0.001)
     assert (received, ended) == (whole, True)
