@@ -54,6 +54,7 @@ def check_flips(path, step, files=None):
     return flips
 
 
+@pytest.mark.long
 def test_every_seventh_byte(tmp_path):
     """The flipped bit moves along; a prime step meets all fields of all records."""
     assert check_flips(tmp_path / "c", 7) > 2_000
@@ -66,6 +67,7 @@ def test_every_byte(tmp_path, proof):
     proof("flipped bytes", flips=flips, not_noticed=0, wrong_answers=0)
 
 
+@pytest.mark.long
 def test_truncated_extended_missing_and_swapped_files(tmp_path):
     path = tmp_path / "c"
     expected = small(path)
@@ -86,6 +88,7 @@ def test_truncated_extended_missing_and_swapped_files(tmp_path):
     assert examine(path).problems == ()
 
 
+@pytest.mark.long
 def test_a_damaged_write_in_the_log_is_an_error_and_a_torn_one_is_not(tmp_path):
     """A flip in what had been acknowledged is told from a tail that a stop cut off."""
     path = tmp_path / "c"

@@ -77,6 +77,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.long
 def test_any_step_may_fail(tmp_path, name):
     gather = "lasting" in name or "disk" in name
     script = Script(seeded("fault", name), 10)

@@ -28,6 +28,7 @@ def python_path():
     return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
+@pytest.mark.long
 def test_thirty_kills_lose_nothing(tmp_path):
     found = kills(tmp_path, 30, "short")
     assert found["acknowledged_writes"] > 30  # however busy the machine is

@@ -163,6 +163,7 @@ def run(examples, steps, number=0):
     )
 
 
+@pytest.mark.long
 def test_five_thousand_operations():
     run(50, 100)
 

@@ -272,6 +272,7 @@ def large(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("megabytes", "enough"), [(24, True), (1, False)])
+@pytest.mark.long
 def test_a_merge_needs_little_memory(large, tmp_path, megabytes, enough, proof):
     """The data segment may grow by less than the documents take; with 1 MB it cannot be done."""
     path = shutil.copytree(large, tmp_path / "copy")

@@ -315,6 +315,7 @@ def run(kind, operations, number=0):
 
 
 @pytest.mark.parametrize("kind", [Words, Both, Vectors])
+@pytest.mark.long
 def test_collections_hold_and_find_what_a_dictionary_does(kind):
     run(kind, OPERATIONS // 3)
 

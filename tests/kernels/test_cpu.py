@@ -174,6 +174,7 @@ class Largest(TorchDispatchMode):
         return result
 
 
+@pytest.mark.long
 def test_encoding_makes_no_tensor_near_the_size_of_a_dense_batch():
     """Dense weights would be 80 million elements here, and the logits 2.5 billion."""
     hidden, weight = torch.randn(400, 32, 8), torch.randn(200_000, 8)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.long
 def test_the_kernels_pass_their_tests_under_the_interpreter():
     pytest.importorskip("triton")
     tests = Path(__file__).parent / "fused"

@@ -35,6 +35,7 @@ def captured():
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.long
 def test_the_head_is_right_on_real_hidden_states(captured, device):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.long
 def test_the_kernels_pass_their_tests_under_the_simulator():
     tests = Path(__file__).parent / "simulated"
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "no:cacheprovider"]

@@ -5,6 +5,7 @@ import re
 import signal
 
 import httpx
+import pytest
 
 
 def test_the_demo_indexes_evaluates_and_stops(tamis, tmp_path):
@@ -20,6 +21,7 @@ def test_the_demo_indexes_evaluates_and_stops(tamis, tmp_path):
     assert "steam engine" in kept["hits"][0]["document"]["text"]
 
 
+@pytest.mark.long
 def test_the_demo_prints_a_table_and_leaves_a_server(start_tamis):
     process = start_tamis("demo", "--encoder", "bm25")
     lines = []

@@ -35,6 +35,7 @@ def test_the_settings_of_the_example_are_read():
 
 
 @pytest.mark.parametrize("command", [container_command(), unit_command()], ids=["docker", "unit"])
+@pytest.mark.long
 def test_the_command_of_the_example_starts_a_server(start_tamis, tmp_path, command):
     keys = tmp_path / "keys"
     keys.write_text("admin a-key-of-24-characters-ok\n")

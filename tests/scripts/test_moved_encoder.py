@@ -74,6 +74,7 @@ def test_eval(tamis, moved, other, tmp_path):
     assert check(tamis, moved, other, *arguments)["measures"]["nDCG@10"] > 0.6
 
 
+@pytest.mark.long
 def test_serve(tamis, start_tamis, moved, other, tmp_path):
     index, model = moved
     data = tmp_path / "data" / "indexes"

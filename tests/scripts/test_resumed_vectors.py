@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 TAMIS = Path(sys.executable).with_name("tamis")
 DOCUMENTS = 60_000
 
@@ -29,6 +31,7 @@ def killed_when(exists, *arguments):
     assert process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_vectors_are_not_read_again_after_a_kill(tamis, tmp_path):
     source, out = json_vectors(tmp_path / "v.jsonl"), tmp_path / "out"
     first = out / "build/vectors-000000.safetensors"

@@ -76,6 +76,7 @@ def test_names_and_keys_are_taken_from_the_command_line(serve, index, tmp_path):
     assert [one["name"] for one in found["indexes"]] == ["nest", "birds"]
 
 
+@pytest.mark.long
 def test_a_data_folder_is_served_and_outlives_the_server(serve, tmp_path):
     data, text = tmp_path / "data", b'{"_id": "owl", "text": "Owls hunt at night."}'
     process, address, line = serve("--data", data)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from tamis.retriever import load_encoder
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "scripts" / "recipes" / "training" / "tiny.toml"
 
 
+@pytest.mark.long
 def test_the_tiny_recipe_improves_its_development_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TAMIS_DATA", str(ROOT / "eval" / "sample"))

@@ -80,6 +80,7 @@ class Together:
             thread.join()
 
 
+@pytest.mark.long
 def test_small_searches_are_answered_beside_heavy_batches(serve):
     server = serve(workers=2)
     fill(server)
@@ -90,6 +91,7 @@ def test_small_searches_are_answered_beside_heavy_batches(serve):
     assert len(took) > 10
 
 
+@pytest.mark.long
 def test_a_batch_gives_what_it_has_when_its_time_is_up(serve):
     server = serve(workers=1)
     fill(server)
@@ -105,6 +107,7 @@ def test_a_batch_gives_what_it_has_when_its_time_is_up(serve):
     assert not any(one["partial"] for one in whole["results"])
 
 
+@pytest.mark.long
 def test_work_ends_when_its_client_leaves(serve):
     server = serve(workers=1)
     fill(server)
@@ -121,6 +124,7 @@ def test_work_ends_when_its_client_leaves(serve):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_one_client_with_hundreds_of_batches_does_not_shut_others_out(serve):
     server = serve(workers=1, waiting=64)
     fill(server)

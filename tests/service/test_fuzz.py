@@ -6,6 +6,7 @@ from fuzz import fuzz
 MEMORY_BYTES = 256 << 20
 
 
+@pytest.mark.long
 def test_two_thousand_requests_are_answered_as_described(tmp_path):
     found = fuzz(tmp_path / "data", 2000, chance=7)
     assert found["cases"] >= 1500

@@ -43,6 +43,7 @@ def status_of(answer):
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
+@pytest.mark.long
 def test_five_hundred_hostile_requests_change_and_cost_nothing(serve, tmp_path, proof):
     server = serve()
     server.fill("birds", ["Owls hunt at night.", "A heron waits."])
@@ -94,6 +95,7 @@ def test_what_is_no_http_is_refused(shared, data):
     assert shared.ask("GET", "/livez")["status"] == "ok"
 
 
+@pytest.mark.long
 def test_a_gigabyte_is_refused_when_it_is_announced_and_when_it_is_not(serve):
     server = serve()
     server.fill("birds", ["Owls."])
@@ -112,6 +114,7 @@ def test_a_gigabyte_is_refused_when_it_is_announced_and_when_it_is_not(serve):
     assert server.memory_bytes("VmHWM") - before < 64 << 20
 
 
+@pytest.mark.long
 def test_slow_clients_keep_nobody_waiting_and_are_let_go(serve):
     server = serve(idle_s=1)
     server.fill("birds", ["Owls."])

@@ -22,6 +22,7 @@ def kills(folder, count, seed):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_five_kills_lose_nothing_acknowledged(tmp_path):
     assert kills(tmp_path, 5, "short")["acknowledged_requests"] > 5
 

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 MB = 1 << 20
@@ -55,6 +56,7 @@ def search(server):
     return time.monotonic() - began
 
 
+@pytest.mark.long
 def test_bodies_that_do_not_end_share_one_bound(serve):
     server = serve(memory_bytes=BOUND)
     server.fill("small", ["owl"])
@@ -92,6 +94,7 @@ def refused(connection):
     return True
 
 
+@pytest.mark.long
 def test_answers_that_nobody_reads_share_one_bound(serve):
     server = serve(memory_bytes=BOUND)
     server.fill("small", ["owl"])
@@ -112,6 +115,7 @@ def test_answers_that_nobody_reads_share_one_bound(serve):
     wait_until_nothing_is_held(server)
 
 
+@pytest.mark.long
 def test_clients_that_leave_at_any_moment_leave_nothing_held(serve):
     server = serve(memory_bytes=BOUND)
     server.fill("small", ["owl"])

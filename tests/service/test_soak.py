@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from soak import Mix, fill, soak
 
 LINES = [
@@ -10,6 +11,7 @@ LINES = [
 ]
 
 
+@pytest.mark.long
 def test_a_mix_of_searches_and_writes_fails_no_request(serve):
     server = serve()
     fill(server, LINES)

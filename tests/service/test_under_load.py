@@ -71,6 +71,7 @@ def under_swaps(server, swaps, seconds):
     return turn, steady, load.join()
 
 
+@pytest.mark.long
 def test_ten_swaps_fail_no_request(serve):
     swaps, steady, changing = under_swaps(serve(), 10, seconds=2)
     assert swaps >= 10
@@ -111,6 +112,7 @@ def rewrite_ms(path, builder, rewrites=7):
     return statistics.median(took_ms)
 
 
+@pytest.mark.long
 def test_a_rewrite_hardly_troubles_the_process_that_searches(tmp_path, proof):
     with BuildProcess() as builder:
         assert builder.start(60)
@@ -125,6 +127,7 @@ def test_a_rewrite_hardly_troubles_the_process_that_searches(tmp_path, proof):
     assert there_ms < here_ms / 5
 
 
+@pytest.mark.long
 def test_too_much_is_refused_at_once_and_then_all_is_well_again(serve):
     server = serve(workers=1, waiting=4)
     server.fill("live", TEXTS)

@@ -176,6 +176,7 @@ def other_process(folder, what):
 TAKE = "with FolderLock(Storage(folder)): pass"
 
 
+@pytest.mark.long
 def test_a_lock_covers_the_folders_in_its_folder(tmp_path):
     inside = tmp_path / "indexes" / "birds"
     (inside / "deeper").mkdir(parents=True)

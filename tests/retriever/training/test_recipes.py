@@ -74,6 +74,7 @@ def assert_sentence_transformers_agree(folder, other):
         ("default", "topics", 0.3, 0.8),
     ],
 )
+@pytest.mark.long
 def test_a_recipe_learns_a_collection_by_heart(
     recipe, collection, before, after, base, decoder_base, data_folder, tmp_path
 ):

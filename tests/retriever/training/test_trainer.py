@@ -35,6 +35,7 @@ def make_trainer(config, data_folder):
     return Trainer(config, student, data)
 
 
+@pytest.mark.long
 def test_training_teaches_words_that_no_text_shares(make_config, data_folder, tmp_path):
     config = make_config(optimiser=LEARNS, run={"dev_steps": 120, "save_steps": 120})
     folder = train(config, data_folder, device="cpu")

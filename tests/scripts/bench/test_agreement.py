@@ -44,6 +44,7 @@ def test_each_bound_counts(worse):
     assert not within(row | worse, bound)
 
 
+@pytest.mark.long
 def test_bfloat16_on_the_processor_keeps_to_its_bound(monkeypatch):
     monkeypatch.setattr(bench_agreement, "multiplies_bfloat16", lambda: True)
     found = measure_agreement(documents=12)

@@ -18,6 +18,7 @@ def test_the_mix_is_the_same_for_a_seed_and_varies_in_length():
     assert lengths[-1] == bench_encode.LONGEST
 
 
+@pytest.mark.long
 def test_the_report_compares_with_sentence_transformers(monkeypatch):
     monkeypatch.setattr(bench_encode, "GATE_TEXTS", 6)
     report = measure_encode(8, repeats=1, quality=False)
@@ -30,6 +31,7 @@ def test_the_report_compares_with_sentence_transformers(monkeypatch):
     assert len(table(report)) == 5
 
 
+@pytest.mark.long
 def test_the_gate_refuses_another_model():
     files = find_encoder("default")
     with float32_copy(files) as copy:

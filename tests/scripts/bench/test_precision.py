@@ -14,6 +14,7 @@ def words_alone(tmp_path, monkeypatch):
     return TamisSystem(None, LexicalConfig(), "words")
 
 
+@pytest.mark.long
 def test_full_precision_ranks_as_the_evaluated_system_does(words_alone, tmp_path):
     dataset = load_dataset("sample")
     found = _measured(dataset, words_alone)

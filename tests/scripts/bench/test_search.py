@@ -43,6 +43,7 @@ def test_synthetic_vectors_have_the_shape_of_learned_ones(topics):
     assert np.mean(strongest) == pytest.approx(0.7, abs=0.05)
 
 
+@pytest.mark.long
 def test_the_report_compares_every_engine_with_exact_search():
     report = measure_search(synthetic(701, 13), repeats=1)
     ours = [row for row in report["engines"] if row["engine"] == "tamis"]

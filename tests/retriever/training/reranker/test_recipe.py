@@ -113,6 +113,7 @@ def first_is_right(reranker):
     return np.mean(found)
 
 
+@pytest.mark.long
 def test_a_recipe_trains_a_reranker_that_finds_new_passages_in_both_modes(workplace):
     said = CliRunner().invoke(
         command_line(), ["train", "recipe.toml", "--device", "cpu", "--data", ".", "--json"]
@@ -151,6 +152,7 @@ teacher_share = 0.0
 """
 
 
+@pytest.mark.long
 def test_a_cross_encoder_that_is_trained_first_teaches_too(workplace):
     short = RECIPE.replace("steps = 60", "steps = 3").replace("_share = 0.0", "_share = 0.9")
     folders, logs = [], []

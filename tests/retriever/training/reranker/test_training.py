@@ -114,6 +114,7 @@ def test_packed_texts_have_the_hidden_states_of_padded_ones():
 
 
 @pytest.mark.parametrize("kind", ["block", "cross"])
+@pytest.mark.long
 def test_every_student_learns_lists_by_heart(kind):
     data = random_data()
     student = {
@@ -142,6 +143,7 @@ class KnowsTokens(torch.nn.Module):
 
 
 @pytest.mark.parametrize("teacher", [KnowsTokens(), None])
+@pytest.mark.long
 def test_what_a_teacher_that_reads_says_is_learned_without_any_label(teacher):
     data = random_data(queries=200, passages=200)
     data.candidates.passages[:, 0] = -1
@@ -235,6 +237,7 @@ def test_what_a_decoder_says_costs_what_its_own_language_model_would_charge(tmp_
     assert student.backbone.model.layers[2].mlp.up_proj.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.long
 def test_a_decoder_learns_lists_and_what_to_say_by_heart(tmp_path):
     data, student = random_data(), decoder(tmp_path, said=3)
     config = ListTraining(steps=50, lists=8, documents=6, rate=3e-3, teacher_share=0.0)
@@ -364,9 +367,11 @@ def train_needle(*, shuffled):
         return (shares(blocks).argmax(1) == targets).float().mean().item()
 
 
+@pytest.mark.long
 def test_a_needle_is_found_among_32_documents():
     assert train_needle(shuffled=False) > 0.95
 
 
+@pytest.mark.long
 def test_shuffled_labels_teach_nothing():
     assert train_needle(shuffled=True) < 0.15
