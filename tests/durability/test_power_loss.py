@@ -57,7 +57,7 @@ def check_power_cuts(folder, states, seed, length=25):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.long
 def test_a_power_cut_leaves_what_was_acknowledged(tmp_path, seed):
-    check_power_cuts(tmp_path, 100, seed)
+    check_power_cuts(tmp_path, 50, seed)
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ MEMORY_BYTES = 256 << 20
 
 
 @pytest.mark.long
-def test_two_thousand_requests_are_answered_as_described(tmp_path):
-    found = fuzz(tmp_path / "data", 2000, chance=7)
-    assert found["cases"] >= 1500
+def test_a_thousand_requests_are_answered_as_described(tmp_path):
+    found = fuzz(tmp_path / "data", 1000, chance=7)
+    assert found["cases"] >= 750
     assert max(map(int, found["statuses"])) < 500
     assert {"200", "201", "404", "422"} <= set(found["statuses"])
     assert found["reached_handlers"] > found["cases"] / 2
