@@ -14,8 +14,16 @@ from tamis.scripts.bench.agreement import BOUNDS
 from tamis.scripts.main import command_line
 
 ROOT = Path(__file__).parent.parent
+ROOMS = ("retriever", "index", "kernels", "api", "eval", "scripts")
 DOCS = ROOT / "scripts" / "docs"
 PAGES = sorted((DOCS / "pages").rglob("*.md"))
+READMES = [
+    page
+    for room in ROOMS
+    for page in sorted((ROOT / room).rglob("*.md"))
+    if "build" not in page.parts
+]
+MODULE = re.compile(r"`([\w/]+\.py)`")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
 COMMAND = re.compile(r"\btamis ([a-z]+)\b((?:[^`\n|]|\\\|)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -65,6 +73,13 @@ def test_the_bounds_that_a_page_states_are_those_that_are_held():
             pytest.approx(100 * bound.terms),
             bound.measure,
         ]
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_are_named_exist(page):
+    modules = [str(path) for path in ROOT.rglob("*.py") if "build" not in path.parts]
+    for name in MODULE.findall(page.read_text()):
+        assert any(path.endswith(f"/{name}") for path in modules), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -1,7 +1,7 @@
 """The append-only map word <-> term id of a collection. Knows nothing of files or of text analysis.
 
 Words are numbered in the order they came, from ``first_term`` (the vocabulary size of the learned
-encoder; 0 without one), and a number is never given twice. The arrays of word_table.py hold the
+encoder; 0 without one), and a number is never given twice. The arrays of hash_table.py hold the
 map: a storage layer writes them as they are and maps them back without building anything.
 
 Document frequencies belong to a generation of the collection, not to the words: they are an array
