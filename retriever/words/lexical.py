@@ -17,6 +17,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,15 @@ __all__ = [
 ]
 
 REMEMBERED_CHUNKS = 1 << 19  # about 100 MB
+KEPT_ANALYZERS = 16
 MOST_WEIGHT = 1e6  # factor on the words of a query
 LONGEST_REMEMBERED = 32  # characters: longer chunks hardly come twice
+
+
+@lru_cache(KEPT_ANALYZERS)
+def _query_analyzer(config: LexicalConfig) -> Analyzer:
+    """One for the queries of all collections that are analysed alike, with what it remembers."""
+    return Analyzer(config)
 
 
 class WordCounter:
@@ -220,7 +228,7 @@ class LexicalQueries:
             settings: what it records of its words.
             dictionary: of the generation.
             documents: of the generation, those that hold words.
-            known: taken over, with the words it remembers, if it is one of these settings.
+            known: of the generation before, for which it has warned.
 
         Raises:
             MismatchError: a later version of the analyser made the words.
@@ -228,8 +236,7 @@ class LexicalQueries:
         if known is None:
             warn_of_other_analysis(settings)
         config = LexicalConfig.of(settings)
-        analyzer = known if known is not None and known.config == config else Analyzer(config)
-        return LexicalQueries(analyzer, dictionary, documents, config.weight)
+        return LexicalQueries(_query_analyzer(config), dictionary, documents, config.weight)
 
     def encode(self, texts: Sequence[str], weight: float | None = None) -> SparseVectors:
         """One row a text: each known word's idf times its count times the weight.

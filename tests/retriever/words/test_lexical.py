@@ -278,3 +278,14 @@ def test_the_query_side_opens_from_a_manifest():
         LexicalQueries.from_settings(
             structs.replace(settings, analyzer=99), queries.dictionary, len(TEXTS)
         )
+
+
+def test_collections_that_are_analysed_alike_remember_their_queries_words_once():
+    settings = lexical_settings(LexicalConfig(k1=1.2), built(TEXTS)[1].dictionary, 2.0, 0)
+    other = structs.replace(settings, k1=0.5)
+    of = [
+        LexicalQueries.from_settings(one, built(TEXTS)[1].dictionary, len(TEXTS)).analyzer
+        for one in (settings, settings, other)
+    ]
+    assert of[0] is of[1]
+    assert of[0] is not of[2]
