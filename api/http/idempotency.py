@@ -37,7 +37,7 @@ class Idempotency:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._running: set[str] = set()
-        self._swept = 0.0
+        self._swept = -KEPT_S
 
     async def answer(
         self, request: Request, handler: Callable[[Service, Request], Awaitable[Response]]
@@ -105,8 +105,9 @@ class Idempotency:
     def _keep(self, key: str, answer: Answer) -> None:
         catalog = self._service.library.writable().catalog
         catalog.keep_answer(key, answer)
-        if answer.created - self._swept > KEPT_S / 24:
-            self._swept = answer.created
+        now = time.monotonic()  # whatever steps the clock takes
+        if now - self._swept > KEPT_S / 24:
+            self._swept = now
             catalog.forget_answers(answer.created - KEPT_S)
 
 

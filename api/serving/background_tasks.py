@@ -12,7 +12,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tamis.api.problems import RequestError, of_error
@@ -164,12 +164,12 @@ class Tasks:
         self._pool.shutdown(wait=True)
 
     def _run(self, task: int, work: Work) -> None:
-        saved_at = 0.0
+        saved_at = -SAVED_EVERY_S
 
         def progress(done: int, total: int | None) -> None:
             nonlocal saved_at
             self._refuse_if_cancelled(task)
-            now = time()
+            now = monotonic()
             self._keep(task, save=now - saved_at > SAVED_EVERY_S, done=done, total=total)
             saved_at = now if now - saved_at > SAVED_EVERY_S else saved_at
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tamis.api.serving import background_tasks
 from tamis.api.serving.background_tasks import Tasks
 from tamis.api.serving.catalog import Catalog
 from tamis.index import InputError
@@ -32,6 +33,21 @@ def test_a_task_s_result_and_progress_are_recorded(catalog):
     assert record.result == {"documents": 4}
     assert catalog.task(record.task) == record
     assert tasks.all() == [record]
+    tasks.close()
+
+
+def test_progress_is_recorded_though_the_clock_goes_back(catalog, monkeypatch):
+    tasks, seen = Tasks(catalog), []
+    monkeypatch.setattr(background_tasks, "SAVED_EVERY_S", 0.0)
+
+    def work(progress):
+        for done in range(3):
+            monkeypatch.setattr(background_tasks, "time", lambda done=done: 1e9 - 1e6 * done)
+            progress(done, 3)
+            seen.append(catalog.task(1).done)
+
+    finished(tasks, tasks.start("build", "x", work).task)
+    assert seen == [0, 1, 2]
     tasks.close()
 
 
