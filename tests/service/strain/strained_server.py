@@ -10,6 +10,7 @@ one: ``{"set": {"module.NAME": value}}``, ``{"refuse": {...}}`` with the fields 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -162,8 +163,10 @@ def say(found):
 
 
 def obey(machine):
+    """Carry orders out, and end with who gives them."""
     for line in sys.stdin:
         say(machine.order(json.loads(line)))
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(folder, keys, given, *options):
