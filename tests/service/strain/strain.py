@@ -21,8 +21,9 @@ from math import inf
 from pathlib import Path
 
 from answers import Answers
-from matrix import WORKS, Bounds, cells_of, fill, held, is_found, run_cell, steps_of
+from matrix import Bounds, cells_of, fill, held, is_found, run_cell, steps_of
 from strained import KEY, Strained, until
+from works import WORKS
 
 from tamis.eval.provenance import provenance
 

@@ -4,9 +4,10 @@ import signal
 
 import pytest
 from background_paths import asking_methods, background_paths
-from matrix import ERRORS, WORKS, Bounds, cells_of, fill, is_found, new_id, run_cell, steps_of
+from matrix import Bounds, cells_of, fill, is_found, run_cell, steps_of
 from strained import Strained, until
 from strained_server import STEPS
+from works import ERRORS, WORKS, new_id
 
 BOUNDS = Bounds(told_s=20, well_s=30, calm_s=0.4)  # `strain.py` holds the server to its own
 CELLS = 7  # of a path in the short form: every error is met
