@@ -209,7 +209,7 @@ class Index:
         found = [np.empty(0, np.int64)]
         for part in self.parts:
             column = part.columns(self.columns)[field]
-            having = np.isin(column.values, column.places(values)) & ~column.missing
+            having = np.isin(column.values, column.places_of_whole(values)) & ~column.missing
             found.append(part.first + part.among_live(np.flatnonzero(having)))
         return np.concatenate(found)
 

@@ -3,11 +3,14 @@
 Documents keep what they were given; a column holds what that is in the field's type. A text that is
 spelled as a number is one in a field of numbers, where a blank text is no value; in a field of
 strings a text is a value whatever it holds, and a number is its text. A value may be missing. A
-string is stored as its place among the field's distinct strings.
+string is stored as its place among the field's distinct strings; a list of strings is one of them,
+spelled as JSON, and holds where a filter names any of its items. A dot in a field's name leads
+into objects.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -89,12 +92,15 @@ class Column:
         return found
 
     def value(self, doc: int) -> Value:
-        """The value of a document, None where it is missing; a date as ISO 8601 in UTC."""
+        """The value of a document, None where it is missing; a date as ISO 8601 in UTC.
+
+        A list is the text that spells it as JSON.
+        """
         if self.missing[doc]:
             return None
         stored = self.values[doc]
         if self.kind == "string":
-            return self.strings[int(stored)]
+            return self.value_of_string(self.strings[int(stored)])
         if self.kind == "date":
             return (_EPOCH + timedelta(microseconds=int(stored))).isoformat()
         return float(stored) if self.kind == "float" else int(stored)
@@ -108,12 +114,36 @@ class Column:
         return _number(self.name, self.kind, value, "the filter")
 
     def places(self, values: Sequence[Value]) -> NDArray[Any]:
-        """Stored forms of a filter's values; strings that no document has are left out."""
+        """Stored forms of a filter's values, lists that hold one of them among them.
+
+        Strings that no document has are left out.
+        """
         if self.kind != "string":
             return np.array([self.number(value) for value in values], self.values.dtype)
         wanted = [_string(self.name, value, "the filter") for value in values]
-        place = {string: at for at, string in enumerate(self.strings)}
-        return np.array([place[string] for string in wanted if string in place], np.int32)
+        found = [place for string in wanted for place in self._places_by_item.get(string, ())]
+        return np.array(found, np.int32)
+
+    def places_of_whole(self, values: Sequence[Value]) -> NDArray[Any]:
+        """Stored forms of values as `value` gives them: a list is itself, not its items."""
+        if self.kind != "string":
+            return self.places(values)
+        whole = {self.value_of_string(string): at for at, string in enumerate(self.strings)}
+        return np.array([whole[value] for value in values if value in whole], np.int32)
+
+    @staticmethod
+    def value_of_string(string: str) -> str:
+        """What a stored string stands for: itself, or a list as JSON."""
+        items = _items(string)
+        return items[0] if len(items) == 1 else string
+
+    @cached_property
+    def _places_by_item(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for at, string in enumerate(self.strings):
+            for item in _items(string):
+                found.setdefault(item, []).append(at)
+        return found
 
 
 class _Building:
@@ -192,8 +222,43 @@ def columns_of(documents: Documents | None, schema: Mapping[str, ColumnType]) ->
     for doc in range(len(documents) if documents is not None and schema else 0):
         record = documents[doc] if documents is not None else {}
         for name, column in building.items():
-            column.append(record.get(name))
+            column.append(value_in(record, name))
     return {name: column.column() for name, column in building.items()}
+
+
+def value_in(record: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401  whatever it holds
+    """What a record holds under a name; under ``author.name`` also within its ``author``."""
+    if name in record:
+        return record[name]
+    outer, _, inner = name.partition(".")
+    within = record.get(outer) if inner else None
+    return value_in(within, inner) if isinstance(within, dict) else None
+
+
+def _spelled_list(name: str, given: Sequence[Any], where: str) -> str | None:
+    """How a list of strings is stored: one item as it is, several as JSON; None without any."""
+    present = (item for item in given if not is_missing(item, "string"))
+    kept = list(dict.fromkeys(_one_string(name, item, where) for item in present))
+    if len(kept) == 1 and not kept[0].startswith("["):
+        return kept[0]
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else None
+
+
+def _one_string(name: str, given: Any, where: str) -> str:  # noqa: ANN401
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    return str(given) if is_number else _string(name, _spelled(given), where)
+
+
+def _items(stored: str) -> list[str]:
+    """The items of a stored string: itself, or those of the list that it spells."""
+    if stored.startswith("["):
+        try:
+            found = json.loads(stored)
+        except (ValueError, RecursionError):
+            return [stored]
+        if all(isinstance(item, str) for item in found):
+            return found  # type: ignore[no-any-return]
+    return [stored]
 
 
 def typed_value(name: str, kind: ColumnType, given: object, where: str) -> Value:
@@ -210,9 +275,11 @@ def typed_value(name: str, kind: ColumnType, given: object, where: str) -> Value
     """
     if is_missing(given, kind):
         return None
+    if kind == "string" and isinstance(given, list | tuple):
+        return _spelled_list(name, given, where)
     if kind == "string":
-        is_number = isinstance(given, int | float) and not isinstance(given, bool)
-        return str(given) if is_number else _string(name, _spelled(given), where)
+        string = _one_string(name, given, where)  # which may look like a list
+        return string if not string.startswith("[") else _spelled_list(name, [string], where)
     return _number(name, kind, _read(kind, _spelled(given)), where)
 
 

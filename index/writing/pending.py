@@ -12,7 +12,7 @@ import numpy as np
 
 from tamis.index.errors import FormatError, InputError, MismatchError
 from tamis.index.generations.parts import Origin
-from tamis.index.segment.columns import Column
+from tamis.index.segment.columns import Column, value_in
 from tamis.index.segment.documents import encode_record
 from tamis.index.segment.identifiers import check_id
 from tamis.index.vectors import SparseVectors
@@ -131,7 +131,7 @@ def checked(
             f"{vectors.vocab_size}; encode with the collection's own encoder"
         )
     for name, kind in columns.items():
-        Column.of(name, kind, [record.get(name) for record in records])  # refuses other types
+        Column.of(name, kind, [value_in(record, name) for record in records])  # refuses other types
     return [_id_of(record) for record in records], [encode_record(record) for record in records]
 
 

@@ -13,7 +13,14 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, cast, get_args
 
 from tamis.index.errors import InputError
-from tamis.index.segment.columns import REAL, WHOLE, ColumnType, is_missing, typed_value
+from tamis.index.segment.columns import (
+    REAL,
+    WHOLE,
+    ColumnType,
+    is_missing,
+    typed_value,
+    value_in,
+)
 from tamis.retriever.corpus.faults import Fault, refuse
 
 if TYPE_CHECKING:
@@ -113,10 +120,11 @@ def checked(passage: Passage, schema: Mapping[str, ColumnType]) -> Passage:
         InputError: a value is of another type; the message names file and line.
     """
     for name, kind in schema.items():
-        given = passage.fields.get(name)
+        given = value_in(passage.fields, name)
         where = f"document {passage.doc_id!r}"
         try:
-            if isinstance(given, dict | list | tuple):
+            is_list = isinstance(given, list | tuple)
+            if isinstance(given, dict) or (is_list and kind != "string"):
                 raise _not_plain(name, kind, given, where)
             typed_value(name, kind, given, where)
         except InputError as error:
@@ -125,11 +133,16 @@ def checked(passage: Passage, schema: Mapping[str, ColumnType]) -> Passage:
 
 
 def _not_plain(name: str, kind: ColumnType, given: object, where: str) -> InputError:
-    what = "an object" if isinstance(given, dict) else "a list"
+    if isinstance(given, dict):
+        what, remedy = (
+            "an object",
+            f"name the value within it, such as {name}.{next(iter(given), 'x')}",
+        )
+    else:
+        what, remedy = "a list", f"lists are of strings: declare {name}:string"
     return InputError(
-        f"expected a {kind} for field {name!r}, found {what} in {where}; put the value to filter "
-        "by at the top level of the document, or leave the field out of those: it is stored as it "
-        "is"
+        f"expected a {kind} for field {name!r}, found {what} in {where}; {remedy}, or leave the "
+        "field out of those: it is stored as it is"
     )
 
 
@@ -139,6 +152,8 @@ def kind_of(value: object) -> ColumnType | None:
     Text that is spelled as a whole number, a number or an ISO 8601 date counts as one.
     """
     if is_missing(value):
+        return None
+    if isinstance(value, list) and not value:
         return None
     if isinstance(value, str):
         return _kind_of_text(value)
@@ -162,21 +177,20 @@ def inferred(name: str, passages: list[Passage]) -> ColumnType:
     Raises:
         InputError: none of them has it.
     """
-    if passages and not any(name in passage.fields for passage in passages):
+    values = [value_in(passage.fields, name) for passage in passages]
+    if passages and all(value is None for value in values) and not _has(name, passages):
         there = sorted({key for passage in passages for key in passage.fields})
-        outer, _, inner = name.partition(".")
-        if inner and outer in there:
-            raise InputError(
-                f"expected the field {name!r} at the top level of documents, found {outer!r} "
-                f"alone; write what it holds beside it, as {outer}_{inner}, to filter by it"
-            )
         raise InputError(
             f"expected the field {name!r} in the first {len(passages):,} documents, found "
             f"{', '.join(there) or 'no fields'}; correct the name, or give its type if it "
             f"comes later: {name}:integer"
         )
-    kinds = {kind_of(passage.fields.get(name)) for passage in passages} - {None}
+    kinds = {kind_of(value) for value in values} - {None}
     return common_kind(cast("set[ColumnType]", kinds))
+
+
+def _has(name: str, passages: list[Passage]) -> bool:
+    return any(name in passage.fields for passage in passages)
 
 
 def _kind_of_text(text: str) -> ColumnType:

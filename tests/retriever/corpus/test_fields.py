@@ -119,8 +119,8 @@ def test_a_later_value_of_another_type_is_named_by_file_and_line():
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"from": 1999}, "an object in document 'b0'; put the value to filter by at the top level"),
-        ([1999], "a list in document 'b0'; put the value to filter by at the top level"),
+        ({"from": 1999}, "an object in document 'b0'; name the value within it, such as year.from"),
+        ([["1999"]], r"\['1999'\] in document 'b0'"),
         (True, ""),
     ],
 )
@@ -131,9 +131,40 @@ def test_a_value_that_is_no_plain_one_is_refused(value, said):
         list(passages)
 
 
-def test_a_field_within_a_field_is_refused_with_where_to_put_it():
-    with pytest.raises(InputError, match=r"found 'year' alone; write what it holds .* year_from,"):
-        typed(books({"from": 1999}), {"year.from": None})
+def test_a_list_in_a_field_of_numbers_is_refused():
+    _, passages = typed(books([1999]), {"year": "integer"})
+    with pytest.raises(InputError, match="found a list in document 'b0'; lists are of strings"):
+        list(passages)
+
+
+def test_a_field_within_a_field_is_named_with_a_dot(tmp_path):
+    given = [{"from": 1999}, {"from": "2001", "to": {"x": 1}}, {}, None, 7]
+    passages = list(books(*given))
+    index_corpus(passages, tmp_path / "i", encoder=None, fields={"year.from": None})
+    assert Collection.open(tmp_path / "i").index.columns == {"year.from": "integer"}
+    late = {"field": "year.from", "range": {"gte": 2000}}
+    assert found(tmp_path / "i", late) == ["b1"]
+    with pytest.raises(InputError, match=r"expected the field 'year\.until' in the first 5"):
+        typed(iter(passages), {"year.until": None})
+
+
+def test_a_list_of_strings_holds_where_a_filter_names_an_item(tmp_path):
+    given = [["a", "b"], "a", ["b"], [], None, ["a", 7], '["a"]', "[x"]
+    path = tmp_path / "i"
+    index_corpus(books(*given), path, encoder=None, fields={"year": "string"})
+    for _ in range(2):  # as it was made, and written anew
+        assert found(path, {"field": "year", "in": ["a"]}) == ["b0", "b1", "b5"]
+        assert found(path, {"field": "year", "in": ["b", "7"]}) == ["b0", "b2", "b5"]
+        assert found(path, {"field": "year", "in": ['["a"]']}) == ["b6"]
+        assert found(path, {"field": "year", "in": ["[x"]}) == ["b7"]
+        assert found(path, {"must_not": [{"field": "year", "in": ["a"]}]}) == [
+            "b2", "b3", "b4", "b6", "b7",
+        ]  # fmt: skip
+        collection = Collection.open(path)
+        assert [collection.document(doc)["year"] for doc in range(4)] == given[:4]
+        assert collection.index.docs_with("year", ["a", '["a"]']).tolist() == [1, 6]
+        with Editor.open(path) as editor:
+            editor.optimize()
 
 
 @pytest.mark.parametrize(
