@@ -30,6 +30,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 IDENTIFIER = re.compile(r"^::: (tamis\.[\w.]+)$", re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_tutorial_runs_in_the_order_of_its_page(tmp_path):
     outputs = []
     for language, code in BLOCK.findall((DOCS / "pages" / "tutorial.md").read_text()):

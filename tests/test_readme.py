@@ -36,6 +36,7 @@ def run(language, code, folder):
     )
 
 
+@pytest.mark.long
 def test_every_block_runs_in_the_order_of_the_page(tmp_path):
     outputs = []
     for language, code in blocks():

@@ -246,6 +246,7 @@ MEASURED = """
 """
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_text_of_the_corpus(tmp_path):
     """30,000 more texts of 5,600 characters are 168 MB; the process may grow by a third of that."""
     done = subprocess.run(

@@ -274,6 +274,7 @@ def run(examples, steps, number=0):
     )
 
 
+@pytest.mark.long
 def test_whatever_happens_documents_keep_what_they_brought():
     run(30, 25)
 

@@ -36,6 +36,7 @@ print(len(made))
 
 
 @pytest.mark.parametrize(("megabytes", "enough"), [(20, True), (1, False)])
+@pytest.mark.long
 def test_a_corpus_ten_times_the_bound_is_indexed_within_it(tmp_path, megabytes, enough):
     """The system gives the process no more; 1 MB is too little."""
     done = subprocess.run(

@@ -70,7 +70,7 @@ def test_what_a_batch_cannot_do_is_one_line(tamis, index, queries, tmp_path, opt
     assert not (tmp_path / "run.trec").exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_that_is_not_there_is_one_line(tamis, index, queries, tmp_path):
     out = tmp_path / "run.trec"
     result = tamis("search", index, "--batch", queries, "--out", out, "--device", "cuda")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import tamis.index.segment.loops.compiled as module
 from tamis.index.segment.loops.compiled import cache_key
 
@@ -29,6 +31,7 @@ def run(cache_home):
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_machine_code_is_kept_in_the_users_folder_and_used_again(tmp_path):
     sources = Path(module.__file__).parent
     beside = set(sources.rglob("*.nbi"))

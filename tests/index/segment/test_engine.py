@@ -93,6 +93,7 @@ def test_f32_keeps_weights_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("documents", [WINDOW - 1, WINDOW, WINDOW + 3])
+@pytest.mark.long
 def test_documents_on_the_border_of_a_window_are_found(tmp_path, documents, precision):
     """Term 0 is common; term 1 is rare and held by the documents around the border alone."""
     edge = [doc for doc in range(WINDOW - 3, WINDOW + 3) if doc < documents]

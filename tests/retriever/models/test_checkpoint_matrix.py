@@ -21,6 +21,7 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, 
 
 from tamis.retriever import load_encoder
 
+pytestmark = pytest.mark.long
 TEXTS = [
     "The sieve lets SMALL grains through and keeps the coarse ones.",
     "naïve café — Übergröße, 東京 and Москва, 1984! [MASK] <mask>",

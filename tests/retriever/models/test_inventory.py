@@ -80,6 +80,7 @@ def test_every_inventory_is_walked():
 
 
 @pytest.mark.parametrize(("name", "key"), keys("without_effect"))
+@pytest.mark.long
 def test_a_key_without_effect_changes_no_vector(tmp_path, name, key):
     folder = write(tmp_path / "m", name)
     before = vectors(folder)

@@ -235,7 +235,9 @@ def test_scores_equal_those_of_bm25s(k1, b):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("TAMIS_DATA" not in os.environ, reason="needs TAMIS_DATA: a data folder")
+@pytest.mark.skipif(
+    "TAMIS_DATA" not in os.environ, reason="no collections are installed, see TAMIS_DATA"
+)
 def test_scores_equal_those_of_bm25s_on_every_public_collection():
     for folder in sorted(Path(os.environ["TAMIS_DATA"], "eval").iterdir()):
         texts = [f"{d.get('title') or ''} {d['text']}" for d in _lines(folder / "corpus.jsonl.gz")]

@@ -73,7 +73,7 @@ def test_the_recall_that_is_reached_is_compared_by_score(topics, tmp_path):
     assert rows[10, 0.9]["percentile_5"] < rows[10, 0.9]["reached"]
 
 
-@pytest.mark.skipif(find_spec("bmp") is None, reason="needs bmp")
+@pytest.mark.skipif(find_spec("bmp") is None, reason="bmp is not installed")
 def test_block_max_pruning_finds_what_exhaustive_search_finds(tmp_path, topics):
     corpus = topics.vectors(501, bench_search.DOCUMENT_TERMS, 0.8, seed=5)
     queries = topics.vectors(11, bench_search.QUERY_TERMS, 0.25, seed=6)
