@@ -250,10 +250,10 @@ class Storage:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Sync the files that the ``with`` block writes at its end, side by side.
+        """Sync the files that the ``with`` block writes together, at its end.
 
-        A disk takes hardly longer for twenty than for one, and a thread longer than a sync for
-        two. Blocks may lie in one another.
+        A disk syncs twenty files in hardly more time than one. Starting a thread takes longer than
+        syncing two, so a few are synced one by one. Blocks may be nested.
         """
         if self._waiting is not None:
             yield

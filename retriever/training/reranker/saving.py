@@ -1,4 +1,4 @@
-"""Writes a reranker's folder, in the two forms that `checkpoint` reads.
+"""Writes a reranker's folder, in the two forms that `loading` reads.
 
 A whole model is an ordinary folder of the Hugging Face format. One that shares the bundled
 encoder's embedding matrix is int8 rows without it, and a sample of the rows it was trained beside.
