@@ -21,59 +21,75 @@ if TYPE_CHECKING:
 _OF_ONE_QUERY = ["query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "json"]
 UNGROUPED = "none"
 
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")]
+QueryArgument = Annotated[str | None, typer.Argument(metavar="TEXT", help="What to search for.")]
+HitsOption = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")]
+ExactOption = Annotated[bool, typer.Option("--exact", help="Precisely the exhaustive top k.")]
+RecallOption = Annotated[
+    float,
+    typer.Option(help="Share of the true top k to find at least, from 0 to 1; 1 is --exact."),
+]
+LexicalWeightOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1e6,
+        help="Factor on the words of the query; 0 turns them off; by default the index's own.",
+    ),
+]
+ExplainOption = Annotated[
+    bool, typer.Option("--explain", help="Show the terms that make up each score.")
+]
+RerankOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
+]
+GroupByOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="One hit for each value of a field; parent: one for each document, which is the "
+        "default where documents became passages; none: every passage is a hit.",
+    ),
+]
+GroupSizeOption = Annotated[int, typer.Option(min=1, help="Most passages of a group.")]
+OffsetOption = Annotated[int, typer.Option(min=0, help="How many hits to pass over.")]
+BatchOption = Annotated[
+    Path | None,
+    typer.Option(help="Search for every query of this file, as queries.jsonl; write --out."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option(help="The run of a --batch: TREC's form, whole or not at all.")
+]
+DeviceOption = Annotated[
+    Literal["cpu", "cuda"], typer.Option(help="cuda: search a --batch exactly on a GPU.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Queries of a --batch to answer at once; by default all cores."),
+]
+
 
 def search(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
-    query: Annotated[str | None, typer.Argument(metavar="TEXT", help="What to search for.")] = None,
+    folder: FolderArgument,
+    query: QueryArgument = None,
     vector: VectorOption = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")] = 10,
-    exact: Annotated[bool, typer.Option("--exact", help="Precisely the exhaustive top k.")] = False,
-    recall: Annotated[
-        float,
-        typer.Option(help="Share of the true top k to find at least, from 0 to 1; 1 is --exact."),
-    ] = 0.99,
-    lexical_weight: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1e6,
-            help="Factor on the words of the query; 0 turns them off; by default the index's own.",
-        ),
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show the terms that make up each score.")
-    ] = False,
-    rerank: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
-    ] = None,
+    k: HitsOption = 10,
+    exact: ExactOption = False,
+    recall: RecallOption = 0.99,
+    lexical_weight: LexicalWeightOption = None,
+    explain: ExplainOption = False,
+    rerank: RerankOption = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
-    group_by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD",
-            help="One hit for each value of a field; parent: one for each document, which is the "
-            "default where documents became passages; none: every passage is a hit.",
-        ),
-    ] = None,
-    group_size: Annotated[int, typer.Option(min=1, help="Most passages of a group.")] = 3,
-    offset: Annotated[int, typer.Option(min=0, help="How many hits to pass over.")] = 0,
+    group_by: GroupByOption = None,
+    group_size: GroupSizeOption = 3,
+    offset: OffsetOption = 0,
     encoder: OwnEncoderOption = None,
-    batch: Annotated[
-        Path | None,
-        typer.Option(help="Search for every query of this file, as queries.jsonl; write --out."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run of a --batch: TREC's form, whole or not at all.")
-    ] = None,
-    device: Annotated[
-        Literal["cpu", "cuda"], typer.Option(help="cuda: search a --batch exactly on a GPU.")
-    ] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Queries of a --batch to answer at once; by default all cores."),
-    ] = None,
+    batch: BatchOption = None,
+    out: OutOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search an index. With --json, prints what the REST API answers to the same search."""
@@ -83,15 +99,7 @@ def search(
     from tamis.retriever.search_options import SearchOptions
     from tamis.retriever.searcher import Searcher
 
-    refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
-    require_beside(context, "group_by", ["group_size"])
-    refuse_beside(context, "vector", ["query", "lexical_weight"], "it has the weights itself")
-    refuse_beside(context, "batch", _OF_ONE_QUERY, "it writes ids and scores of many queries")
-    require_beside(context, "batch", ["out", "device", "threads"])
-    require_beside(context, "out", ["batch"])
-    in_a_folder(out)
-    if device == "cuda":
-        refuse_beside(context, "device", ["recall", "threads"], "a GPU searches exactly")
+    _check_options(context, out, device)
     if query is not None:
         _check_text(query)
     asked = parse_vector(vector) if vector is not None else query
@@ -121,6 +129,19 @@ def search(
 
         with warnings_said():
             typer.echo(search_batch(searcher, batch, out, options, device))
+
+
+def _check_options(context: typer.Context, out: Path | None, device: str) -> None:
+    """Refuse options that others would silently win over, and a file that cannot be written."""
+    refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
+    require_beside(context, "group_by", ["group_size"])
+    refuse_beside(context, "vector", ["query", "lexical_weight"], "it has the weights itself")
+    refuse_beside(context, "batch", _OF_ONE_QUERY, "it writes ids and scores of many queries")
+    require_beside(context, "batch", ["out", "device", "threads"])
+    require_beside(context, "out", ["batch"])
+    in_a_folder(out)
+    if device == "cuda":
+        refuse_beside(context, "device", ["recall", "threads"], "a GPU searches exactly")
 
 
 def _grouping(searcher: "Searcher", asked: str | None) -> str | None:
