@@ -9,7 +9,7 @@ from letter_encoder import LetterEncoder
 from tamis.retriever import LexicalConfig, Passage
 
 WORDS = ("ash", "birch", "cedar", "elm", "fir")  # stems and stop words play no part
-NUMBERS = tuple(map(str, range(7)))
+NUMBERS = ("0", "1", "2", "63", "65536", "1277694805", "2147483647")  # small ones, and hashes
 CONFIG = LexicalConfig(language="none", stop_words=False)
 FIELDS = {"group": "string", "year": "integer"}
 COMPARISONS = {

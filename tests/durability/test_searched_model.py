@@ -21,6 +21,7 @@ from workload import stop
 from tamis.index import InputError
 from tamis.index.exchange.engines import engine_lines, stored_documents
 from tamis.index.exchange.interchange import write_lines
+from tamis.index.vectors import MAX_TERMS
 from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever import Editor, Searcher, create_index
 from tamis.retriever.importing import import_vectors
@@ -252,7 +253,7 @@ class Vectors(Searched):
         file = Path(self.folder.name) / "v.jsonl"
         rows = [{"id": f"d{n}", "group": "a", "vector": {str(n % 3): 1.0}} for n in range(4)]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        import_vectors(file, self.path, vocab_size=len(NUMBERS), fields=FIELDS)
+        import_vectors(file, self.path, vocab_size=MAX_TERMS, fields=FIELDS)
         self.wrote((row["id"], Document((), row["vector"], {"group": "a"})) for row in rows)
 
     def export_and_import(self, rng):
@@ -261,7 +262,7 @@ class Vectors(Searched):
             file, again = Path(folder) / "v.jsonl", Path(folder) / "c"
             stored = stored_documents(self.searcher.collection.index)
             write_lines(file, engine_lines(stored, rng.choice(["opensearch", "qdrant"])))
-            import_vectors(file, again, vocab_size=len(NUMBERS), fields=FIELDS)
+            import_vectors(file, again, vocab_size=MAX_TERMS, fields=FIELDS)
             searcher = Searcher.open(again)
             Truth(self.seen.documents, searcher).check_contents()
             searcher.collection.close()
