@@ -55,6 +55,7 @@ def main() -> None:
 def _measured(manual: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     version, root = _fetched(manual, folder)
     pages = sorted(root.rglob("*.html"))
+    largest = max(pages, key=lambda page: page.stat().st_size)
     began = process_time()
     read = {passage.doc_id: passage for passage in read_passages(_pages_alone(root, folder))}
     took_s = process_time() - began
@@ -76,6 +77,8 @@ def _measured(manual: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "marked_pages": len(marked),
         **_judged(marked, [read[name].content for name in manual["pages"]]),
         "pages_per_s": round(len(pages) / took_s),
+        "peak_mib": _peak_mib(_pages_alone(root, folder)),
+        "peak_mib_of_largest_page": _peak_mib(largest),
         "peers": peers,
     }
 
@@ -99,6 +102,18 @@ def _pages_alone(root: Path, folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(page.read_bytes())
     return alone
+
+
+def _peak_mib(source: Path) -> int:
+    """The most memory of a process that reads a source and keeps nothing."""
+    code = (
+        "import resource, sys\n"
+        "from tamis.retriever.corpus.passages import read_passages\n"
+        "for passage in read_passages(sys.argv[1]): pass\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)"
+    )
+    run = [sys.executable, "-c", code, str(source)]
+    return int(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
 
 
 def _name(page: Path, root: Path) -> str:
