@@ -15,7 +15,7 @@ import xxhash
 from tamis.index.errors import InputError
 from tamis.retriever.corpus.faults import SHOWN, Faults
 from tamis.retriever.corpus.fields import SAMPLE as TYPED
-from tamis.retriever.corpus.fields import checked, common_kind, inferred, kind_of
+from tamis.retriever.corpus.fields import checked, common_kind, inferred, kind_of, leaves
 from tamis.retriever.corpus.languages import languages_of
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.corpus.sampling import Spread
@@ -177,7 +177,7 @@ class _Check:
         self._characters += len(content)
         self._broken += _MOJIBAKE.search(content) is not None
         self._sample.take(content)
-        for name, value in passage.fields.items():
+        for name, value in leaves(passage.fields):
             kind = kind_of(value)
             if kind is not None:
                 self._kinds.setdefault(name, set()).add(kind)

@@ -10,7 +10,7 @@ import math
 import re
 from datetime import date, datetime
 from itertools import chain, islice
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from tamis.index.errors import InputError
 from tamis.index.segment.columns import (
@@ -162,6 +162,15 @@ def kind_of(value: object) -> ColumnType | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return "integer" if abs(value) < 2**63 else "float"
     return "float" if isinstance(value, float) else "string"
+
+
+def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of a document and those within them, by the names that filters know them by."""
+    for name, value in fields.items():
+        if isinstance(value, dict) and value:
+            yield from ((f"{name}.{inner}", each) for inner, each in leaves(value))
+        else:
+            yield name, value
 
 
 def common_kind(kinds: set[ColumnType]) -> ColumnType:

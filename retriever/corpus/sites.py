@@ -66,8 +66,10 @@ class Site:
         )
 
     def read(self, page: WebPage) -> TextFile:
-        """The page's own title and text."""
+        """The page's own title and text; neither where it has no text of its own."""
         blocks = self._own(page.blocks)
+        if not blocks:
+            return TextFile("", "")
         return TextFile.of(self._title(page.named, blocks), blocks)
 
     def _own(self, blocks: Sequence[TextBlock]) -> Sequence[TextBlock]:

@@ -99,4 +99,5 @@ def test_a_check_tells_all_that_an_index_would_refuse(tmp_path):
     (missing,) = found.missing_fields
     assert missing.startswith("expected the field 'colour' in the first 3 documents")
     again = check_corpus(path)
+    assert set(again.fields) == {"year", "tags.x"}
     assert again.first_duplicate_places == (f"'1' in {path}:1 and {path}:3",)
