@@ -48,9 +48,9 @@ class TextFile:
     def of(title: str, blocks: Iterable[TextBlock], fields: Mapping[str, Any] = {}) -> TextFile:
         """A document of these blocks; a first heading that only repeats the title is left out."""
         kept = list(blocks)
-        first = next((at for at, block in enumerate(kept) if block.level == 1), None)
-        if first is not None and kept[first].text == title:
-            del kept[first]
+        first = first_heading(kept)
+        if first is not None and first.text == title:
+            kept.remove(first)
         headings, start = [], 0
         for block in kept:
             if block.level:
@@ -61,11 +61,17 @@ class TextFile:
         )
 
 
-def first_heading(blocks: Iterable[TextBlock]) -> str:
-    """The first heading of level 1, or else the first of any level; empty without one."""
+def first_heading(blocks: Iterable[TextBlock]) -> TextBlock | None:
+    """The first heading of level 1, or else the first of any level; None without one."""
     headings = [block for block in blocks if block.level]
-    top = next((block for block in headings if block.level == 1), None)
-    return (top or headings[0]).text if headings else ""
+    top = [block for block in headings if block.level == 1]
+    return next(iter(top or headings), None)
+
+
+def heading_text(blocks: Iterable[TextBlock]) -> str:
+    """The text of the first heading; empty without one."""
+    found = first_heading(blocks)
+    return found.text if found is not None else ""
 
 
 def one_line(text: str) -> str:

@@ -80,14 +80,14 @@ class Site:
 
     def _title(self, named: str, blocks: Sequence[TextBlock]) -> str:
         """The first heading, or the page's name; the shorter one where one holds the other."""
-        heading = first_heading(block for block in blocks if block.text not in self.headings)
+        first = first_heading(block for block in blocks if block.text not in self.headings)
+        heading = first.text if first is not None else ""
         name = "" if named in self.titles else self._without_site(named)
-        if not name or not heading:
+        if not name or first is None:
             return heading or name or named
         if _holds(heading, name) or _holds(name, heading):
             return min(heading, name, key=len)
-        top = any(block.level == 1 and block.text == heading for block in blocks)
-        return heading if top else name
+        return heading if first.level == 1 else name
 
     def _without_site(self, named: str) -> str:
         """A title without the parts that name the site."""

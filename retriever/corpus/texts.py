@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tamis.index.errors import InputError
 from tamis.index.files.lines import MAX_LINE_BYTES, UTF16_MARKS, decoded, refuse
 from tamis.retriever.corpus.asciidoc import read_asciidoc
-from tamis.retriever.corpus.blocks import TextFile, first_heading
+from tamis.retriever.corpus.blocks import TextFile, heading_text
 from tamis.retriever.corpus.front_matter import split_front_matter
 from tamis.retriever.corpus.markdown import read_markdown
 from tamis.retriever.corpus.org import read_org
@@ -66,7 +66,7 @@ def read_text_file(path: Path, site: Site = Site(), fault: Fault = refuse) -> Te
             "document's own id and text; rename the field"
         )
     title = fields.pop("title", None)
-    return TextFile.of(str(title) if title is not None else first_heading(blocks), blocks, fields)
+    return TextFile.of(str(title) if title is not None else heading_text(blocks), blocks, fields)
 
 
 def ending_of(path: Path) -> str:

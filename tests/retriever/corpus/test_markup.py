@@ -3,7 +3,7 @@
 import pytest
 
 from tamis.retriever.corpus.asciidoc import read_asciidoc
-from tamis.retriever.corpus.blocks import first_heading
+from tamis.retriever.corpus.blocks import heading_text
 from tamis.retriever.corpus.org import read_org
 from tamis.retriever.corpus.restructured_text import read_restructured_text
 
@@ -203,7 +203,7 @@ def test_org_is_read_for_its_words():
 def test_a_text_that_is_no_proper_markup_is_read(read, text):
     blocks, _ = read(text)
     assert all(block.text.strip() for block in blocks)
-    assert isinstance(first_heading(blocks), str)
+    assert isinstance(heading_text(blocks), str)
 
 
 @pytest.mark.parametrize("read", [read_restructured_text, read_asciidoc, read_org])

@@ -142,3 +142,11 @@ def test_the_title_is_the_heading_or_the_shorter_of_two_that_hold_each_other(
 def test_a_title_that_all_pages_share_is_the_site_s():
     pages = [f"<title>Acme</title><h2>{name}</h2><p>text</p>" for name in ("a", "b", "c")]
     assert [read(page, site_of(*pages))[0] for page in pages] == ["a", "b", "c"]
+
+
+def test_a_heading_that_is_the_title_does_not_stand_in_the_text_again():
+    one = Site().read(
+        parse_page("<title>2.1. Mesh</title><h2>2.1.\u00a0Mesh</h2><p>a</p><h3>B</h3>")
+    )
+    assert (one.title, one.text) == ("2.1. Mesh", "a\n\nB")
+    assert [heading.text for heading in one.headings] == ["B"]
