@@ -1,12 +1,14 @@
 """An index that any release wrote is read, or upgraded and read, for ever."""
 
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
+from storages import Failing
 
 from tamis.index import Collection, FormatError, SparseVectors
 from tamis.index.files.array_file import write_arrays
@@ -102,6 +104,24 @@ def test_format_2_tells_after_an_upgrade_how_many_documents_hold_words(tmp_path)
     assert (report.problems, report.waiting, report.documents) == ((), 1, 29)
     assert upgrade(path) == FORMAT
     assert examine(path).generation == report.generation
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_upgrade_that_is_killed_at_any_step_is_done_by_the_next(tmp_path, number):
+    """From the step on nothing more reaches the disk; then the next upgrade comes."""
+    whole = extracted(number, tmp_path / "whole")
+    counted = Failing(whole, at=0)
+    assert upgrade(whole, counted) == number
+    with Collection.open(whole) as collection:
+        truth = found(collection, "heron owl dog =dog")
+    for at in range(1, counted.steps + 1):
+        path = extracted(number, tmp_path / str(at))
+        with suppress(OSError):  # the last steps tidy up
+            upgrade(path, Failing(path, at, lasting=True))
+        upgrade(path)
+        assert (format_of(Storage(path)), examine(path).problems) == (FORMAT, ())
+        with Collection.open(path) as collection:
+            assert found(collection, "heron owl dog =dog") == truth
 
 
 def test_an_upgrade_fills_in_what_a_write_to_format_2_left_open(tmp_path):

@@ -105,9 +105,10 @@ def main():
     parser.add_argument("--files", type=int, default=1024)
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
+    origin = provenance(SEED)
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:
         found = measure(Path(place) / "data", asked.files, asked.indexes)
-    found = {**provenance(SEED), **found}
+    found = {**origin, **found}
     asked.out.write_text(json.dumps(found, indent=1) + "\n")
     sys.stdout.write(json.dumps(found) + "\n")
 
