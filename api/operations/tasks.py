@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     from tamis.api.serving.background_tasks import Tasks
     from tamis.api.serving.catalog import TaskRecord
@@ -65,8 +66,7 @@ async def follow_task(service: Service, request: Request) -> Response:
             "many; try again shortly, or ask for the task itself",
             {"Retry-After": "1"},
         )
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(service, tasks, record), headers=headers, media_type=EVENTS)
+    return _Followed(service, _events(service, tasks, record))
 
 
 def task_answer(record: TaskRecord) -> TaskAnswer:
@@ -75,23 +75,35 @@ def task_answer(record: TaskRecord) -> TaskAnswer:
     return TaskAnswer(id=fields.pop("task"), **fields)
 
 
+class _Followed(StreamingResponse):
+    """Events, whose client is counted from the moment that it is let in."""
+
+    def __init__(self, service: Service, events: AsyncIterator[bytes]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events, headers=headers, media_type=EVENTS)
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._service.listening += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._service.listening -= 1
+
+
 async def _events(service: Service, tasks: Tasks, record: TaskRecord) -> AsyncIterator[bytes]:
-    service.listening += 1
-    try:
-        yield _event(record)
-        silent_s = 0.0
-        while record.status not in FINISHED and not service.stopping.is_set():
-            await asyncio.sleep(LOOK_S)
-            silent_s += LOOK_S
-            now = await asyncio.to_thread(tasks.get, record.task)
-            if now != record:
-                yield _event(now)
-                record, silent_s = now, 0.0
-            elif silent_s >= BEAT_S:
-                yield b": still here\n\n"
-                silent_s = 0.0
-    finally:
-        service.listening -= 1
+    yield _event(record)
+    silent_s = 0.0
+    while record.status not in FINISHED and not service.stopping.is_set():
+        await asyncio.sleep(LOOK_S)
+        silent_s += LOOK_S
+        now = await asyncio.to_thread(tasks.get, record.task)
+        if now != record:
+            yield _event(now)
+            record, silent_s = now, 0.0
+        elif silent_s >= BEAT_S:
+            yield b": still here\n\n"
+            silent_s = 0.0
 
 
 def _event(record: TaskRecord) -> bytes:
