@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from statistics import median
 from urllib.parse import urlsplit
 
 import pytest
@@ -61,12 +62,14 @@ class Together:
     """Something done again and again by some threads until the block ends."""
 
     def __init__(self, work, many):
-        self.found, self._stop = [], threading.Event()
+        self.found, self.took_ms, self._stop = [], [], threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(work,)) for _ in range(many)]
 
     def _run(self, work):
         while not self._stop.is_set():
+            began = time.perf_counter()
             self.found.append(work())
+            self.took_ms.append((time.perf_counter() - began) * 1000)
 
     def __enter__(self):
         for thread in self._threads:
@@ -87,8 +90,7 @@ def test_small_searches_are_answered_beside_heavy_batches(serve):
     with Together(lambda: batch(server, timeout_ms=1000), many=4) as heavy:
         took = small_ms(server, seconds=3)
     assert {answer.status_code for answer in heavy.found} == {200}
-    assert took[len(took) // 2] < 500  # was as long as the batches themselves
-    assert len(took) > 10
+    assert median(took) < median(heavy.took_ms) / 2  # was as long as the batches themselves
 
 
 @pytest.mark.long
@@ -135,15 +137,16 @@ def test_one_client_with_hundreds_of_batches_does_not_shut_others_out(serve):
             *(loop.run_in_executor(None, lambda: batch(server, timeout_ms=1500)) for _ in range(80))
         )
 
-    answers = []
+    answers, began = [], time.perf_counter()
     thread = threading.Thread(target=lambda: answers.extend(asyncio.run(flood())))
     thread.start()
     time.sleep(0.3)
     took = small_ms(server, seconds=1)
     thread.join()
+    flood_ms = (time.perf_counter() - began) * 1000
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert {one.json()["code"] for one in answers if one.status_code == 503} <= {"overloaded"}
-    assert took[-1] < 1500
+    assert median(took) < flood_ms / 4  # the batches end when their time is up, or are refused
 
 
 @pytest.mark.slow
