@@ -118,7 +118,8 @@ class Strained:
                 (found := self.ask("GET", f"tasks/{task['id']}").json())["status"]
                 not in ("waiting", "running")
                 and found
-            )
+            ),
+            seconds=120,
         )[0]
 
     def codes(self):

@@ -90,11 +90,12 @@ def create(server):
     answer = server.ask("PUT", "indexes/new", *REFUSED, json={"encoder": None})
     check_refusal(answer)
     if answer.is_success:
-        server.ask("DELETE", "indexes/new")
+        check_refusal(server.ask("DELETE", "indexes/new", *REFUSED))
     return True
 
 
 def created(server):
+    server.ask("DELETE", "indexes/new", 200, 404)
     server.ask("PUT", "indexes/new", 201, json={"encoder": None})
     server.ask("DELETE", "indexes/new")
 
