@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.eval.protocol import Protocol, protocol_of
-from tamis.eval.registry import is_known, read_collection
+from tamis.eval.registry import is_known, read_collection, read_texts
 from tamis.index.errors import InputError
 from tamis.index.files.lines import find_file
 from tamis.retriever.corpus.judgements import read_judgements
@@ -22,13 +22,29 @@ from tamis.retriever.corpus.passages import read_documents
 from tamis.retriever.corpus.queries import read_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tamis.retriever.types import Passage
 
 DATA_VARIABLE = "TAMIS_DATA"
 SAMPLE = "squadshifts-new-wiki"
+ROLES = ("corpus", "queries", "qrels")  # of the files that make a collection
 _DL_YEARS = {"dl19": "2019", "dl20": "2020"}
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of a collection, whether or not anybody judged them.
+
+    Attributes:
+        name: as messages print it.
+        queries: query id -> text, of all queries.
+        corpus: gives a fresh stream of all documents at each call.
+    """
+
+    name: str
+    queries: Mapping[str, str]
+    corpus: Callable[[], Iterator[Passage]]
 
 
 @dataclass(frozen=True)
@@ -100,20 +116,44 @@ def load_dataset(
     Raises:
         InputError: no such collection or split, files that cannot be read, or no judged query.
     """
-    bare, _, tail = name.partition(":") if not Path(name).exists() else (name, "", "")
-    split = split or tail or None
+    bare, split = _bare_name(name, split)
+    given = {k: v for k, v in {"queries": queries, "qrels": qrels}.items() if v}
     if queries and qrels and Path(bare).is_file():
         return _from_files(Path(bare), queries, qrels, split or "test")
     folder = resolve(bare, data)
     if folder is None:
         return _from_registry(bare, split)
-    shown = _shown_name(bare, folder)
-    if find_file(folder, "collection.tsv"):
-        found = _msmarco_files(folder, split or "dev.small")
-    else:
-        found = _beir_files(folder, split or "test")
-    files = found | {k: v for k, v in {"queries": queries, "qrels": qrels}.items() if v}
-    return _assemble(shown, split or ("dev.small" if "collection" in found else "test"), files)
+    split = split or _usual_split(folder)
+    needed = [role for role in ROLES if role not in given]
+    return _assemble(_shown_name(bare, folder), split, _files(folder, split, needed) | given)
+
+
+def load_texts(name: str, *, split: str | None = None, data: Path | None = None) -> Texts:
+    """The queries and documents of a collection, which needs no judgements.
+
+    Args:
+        name: as for `load_dataset`.
+        split: whose queries, where splits have files of their own.
+        data: as for `load_dataset`.
+
+    Raises:
+        InputError: no such collection, or files that cannot be read.
+    """
+    bare, split = _bare_name(name, split)
+    folder = resolve(bare, data)
+    if folder is None:
+        return Texts(name, *read_texts(f"{bare}/{split}" if split else bare))
+    files = _files(folder, split or _usual_split(folder), ("corpus", "queries"))
+    corpus = files["corpus"]
+    return Texts(
+        _shown_name(bare, folder), read_queries(files["queries"]), lambda: _documents(corpus)
+    )
+
+
+def _bare_name(name: str, split: str | None) -> tuple[str, str | None]:
+    """A name without the split that may follow its colon, and the split."""
+    bare, _, tail = name.partition(":") if not Path(name).exists() else (name, "", "")
+    return bare, split or tail or None
 
 
 def load_parts(name: str, *, split: str | None = None, data: Path | None = None) -> list[Dataset]:
@@ -122,12 +162,11 @@ def load_parts(name: str, *, split: str | None = None, data: Path | None = None)
     Raises:
         InputError: as `load_dataset`.
     """
-    bare, _, tail = name.partition(":")
-    parts = protocol_of(bare, split or tail or "test").parts
+    bare, chosen = _bare_name(name, split)
+    parts = protocol_of(bare, chosen or "test").parts
     if not parts:
         return [load_dataset(name, split=split, data=data)]
-    ending = f":{tail}" if tail else ""
-    return [load_dataset(f"{bare}/{part}{ending}", split=split, data=data) for part in parts]
+    return [load_dataset(f"{bare}/{part}", split=chosen, data=data) for part in parts]
 
 
 def resolve(name: str, data: Path | None = None) -> Path | None:
@@ -182,36 +221,51 @@ def _shown_name(name: str, folder: Path) -> str:
     return name.removeprefix("beir/").strip("/")
 
 
-def _beir_files(folder: Path, split: str) -> dict[str, Path]:
-    files = {
-        "corpus": find_file(folder, "corpus.jsonl"),
-        "queries": find_file(folder, "queries.jsonl"),
-        "qrels": find_file(folder / "qrels", f"{split}.tsv"),
-    }
-    missing = [role for role, path in files.items() if path is None]
-    if missing:
-        splits = sorted({p.name.split(".")[0] for p in folder.glob("qrels/*.tsv*")})
-        raise InputError(
-            f"{folder}: expected corpus.jsonl, queries.jsonl and qrels/{split}.tsv (or .gz, .zst), "
-            f"found no {', '.join(missing)}; splits there: {', '.join(splits) or 'none'}"
-        )
-    return {role: path for role, path in files.items() if path}
+def _usual_split(folder: Path) -> str:
+    return "dev.small" if _is_msmarco(folder) else "test"
 
 
-def _msmarco_files(folder: Path, split: str) -> dict[str, Path]:
-    year = _DL_YEARS.get(split, split)
-    files = {
-        "collection": find_file(folder, "collection.tsv"),
-        "queries": find_file(folder, f"queries.{split}.tsv", f"msmarco-test{year}-queries.tsv"),
-        "qrels": find_file(folder, f"qrels.{split}.tsv", f"{year}qrels-pass.txt"),
-    }
-    missing = [role for role, path in files.items() if path is None]
-    if missing:
+def _is_msmarco(folder: Path) -> bool:
+    return find_file(folder, "collection.tsv") is not None
+
+
+def _files(folder: Path, split: str, needed: Sequence[str]) -> dict[str, Path]:
+    """The files of a published layout that play the roles needed.
+
+    Raises:
+        InputError: one is not there.
+    """
+    found = _msmarco_files(folder, split) if _is_msmarco(folder) else _beir_files(folder, split)
+    missing = [role for role in needed if found[role] is None]
+    if not missing:
+        return {role: path for role in needed if (path := found[role])}
+    if _is_msmarco(folder):
         raise InputError(
             f"{folder}: expected MS MARCO's collection.tsv, queries.{split}.tsv and "
             f"qrels.{split}.tsv, found no {', '.join(missing)}; name a split whose files are there"
         )
-    return {role: path for role, path in files.items() if path}
+    splits = sorted({p.name.split(".")[0] for p in folder.glob("qrels/*.tsv*")})
+    raise InputError(
+        f"{folder}: expected corpus.jsonl, queries.jsonl and qrels/{split}.tsv (or .gz, .zst), "
+        f"found no {', '.join(missing)}; splits there: {', '.join(splits) or 'none'}"
+    )
+
+
+def _beir_files(folder: Path, split: str) -> dict[str, Path | None]:
+    return {
+        "corpus": find_file(folder, "corpus.jsonl"),
+        "queries": find_file(folder, "queries.jsonl"),
+        "qrels": find_file(folder / "qrels", f"{split}.tsv"),
+    }
+
+
+def _msmarco_files(folder: Path, split: str) -> dict[str, Path | None]:
+    year = _DL_YEARS.get(split, split)
+    return {
+        "corpus": find_file(folder, "collection.tsv"),
+        "queries": find_file(folder, f"queries.{split}.tsv", f"msmarco-test{year}-queries.tsv"),
+        "qrels": find_file(folder, f"qrels.{split}.tsv", f"{year}qrels-pass.txt"),
+    }
 
 
 def _from_files(corpus: Path, queries: Path, qrels: Path, split: str) -> Dataset:
@@ -228,7 +282,7 @@ def _assemble(name: str, split: str, files: dict[str, Path]) -> Dataset:
     judgements = read_judgements(files["qrels"])
     texts = read_queries(files["queries"])
     _check_queries(files, texts, judgements.grades)
-    corpus = files.get("corpus") or files["collection"]
+    corpus = files["corpus"]
     kept = {query: text for query, text in texts.items() if query in judgements.grades}
     return Dataset(
         name,

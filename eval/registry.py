@@ -14,7 +14,7 @@ from tamis.retriever.corpus.judgements import Judgements, whole_grade
 from tamis.retriever.types import Passage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PARTS = {"docs": "documents", "queries": "queries", "qrels": "judgements"}
 
@@ -51,28 +51,12 @@ def read_collection(name: str) -> Collection:
     Warns:
         DatasetWarning: judged queries without a text are left out.
     """
-    import ir_datasets
-
-    try:
-        source = ir_datasets.load(name)
-    except KeyError as error:
-        raise InputError(
-            f"expected a dataset folder or an ir_datasets id, found {name!r}; "
-            "list the ids with `ir_datasets list`"
-        ) from error
-    missing = [what for part, what in PARTS.items() if not hasattr(source, f"{part}_iter")]
-    if missing:
-        raise InputError(
-            f"{name}: expected documents, queries and judgements, found no {', '.join(missing)}; "
-            f"name a part of it that has them, see `ir_datasets list | grep {name}`"
-        )
+    source = _source(name, PARTS)
     judged = Judgements()
     for one in _records(source, "qrels", name):
         judged.add(str(one.query_id), str(one.doc_id), _grade(name, one))
     texts = {
-        str(one.query_id): text_of(one, name)
-        for one in _records(source, "queries", name)
-        if str(one.query_id) in judged.grades
+        query: text for query, text in _queries(source, name).items() if query in judged.grades
     }
     without = [query for query in judged.grades if not texts.get(query, "").strip()]
     if without:
@@ -84,6 +68,37 @@ def read_collection(name: str) -> Collection:
         )
         texts = {query: text for query, text in texts.items() if text.strip()}
     return Collection(texts, judged, lambda: _documents(source, name))
+
+
+def read_texts(name: str) -> tuple[dict[str, str], Callable[[], Iterator[Passage]]]:
+    """All queries of a collection, and what gives a fresh stream of its documents.
+
+    Raises:
+        InputError: as `read_collection`; judgements need not be there.
+    """
+    source = _source(name, ("docs", "queries"))
+    return _queries(source, name), lambda: _documents(source, name)
+
+
+def _source(name: str, parts: Iterable[str]) -> Any:  # noqa: ANN401  it is untyped
+    """A collection that has certain parts."""
+    import ir_datasets
+
+    try:
+        source = ir_datasets.load(name)
+    except KeyError as error:
+        raise InputError(
+            f"expected a dataset folder or an ir_datasets id, found {name!r}; "
+            "list the ids with `ir_datasets list`"
+        ) from error
+    missing = [PARTS[part] for part in parts if not hasattr(source, f"{part}_iter")]
+    if missing:
+        *most, last = (PARTS[part] for part in parts)
+        raise InputError(
+            f"{name}: expected {', '.join(most)} and {last}, found no {', '.join(missing)}; "
+            f"name a part of it that has them, see `ir_datasets list | grep {name}`"
+        )
+    return source
 
 
 def text_of(record: Any, name: str) -> str:  # noqa: ANN401  one of a hundred record types
@@ -101,6 +116,10 @@ def text_of(record: Any, name: str) -> str:  # noqa: ANN401  one of a hundred re
         f"{name}: expected records with a text, found {type(record).__name__} with {fields}; "
         "write corpus.jsonl, queries.jsonl and qrels/test.tsv with the text you choose"
     )
+
+
+def _queries(source: Any, name: str) -> dict[str, str]:  # noqa: ANN401  it is untyped
+    return {str(one.query_id): text_of(one, name) for one in _records(source, "queries", name)}
 
 
 def _documents(source: Any, name: str) -> Iterator[Passage]:  # noqa: ANN401  it is untyped

@@ -45,6 +45,11 @@ class Run:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @property
+    def size(self) -> int:
+        """Documents of all queries together."""
+        return sum(map(len, self.scores.values()))
+
     def ordered(self, query: str) -> list[tuple[str, float]]:
         """Documents of one query, best first, in trec_eval's order.
 

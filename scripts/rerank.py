@@ -13,6 +13,7 @@ from tamis.scripts.output import JsonOption, in_a_folder, print_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tamis.eval.datasets import Texts
     from tamis.eval.run import Run
     from tamis.retriever.rerank.block_reranker import BlockReranker
 
@@ -39,42 +40,93 @@ def rerank(
         ),
     ] = False,
     device: DeviceOption = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Whose queries, where a collection keeps a file for each split."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of datasets, instead of TAMIS_DATA.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Rerank a run. Documents below the depth are left out."""
+    """Rerank a run: its queries need no judgements, and documents without text come last.
+
+    Documents below the depth are left out.
+    """
     require("encode", "eval")
-    from tamis.eval.datasets import load_dataset
+    from tamis.eval.datasets import load_texts
     from tamis.eval.run import read_run
-    from tamis.index.errors import InputError
     from tamis.retriever.rerank.block_reranker import BlockReranker
 
-    found = read_run(run).cut(depth)
-    collection = load_dataset(dataset)
-    unknown = sorted(set(found.scores) - set(collection.queries))
-    if unknown:
-        raise InputError(
-            f"{run}: expected queries of {collection.label}, found {unknown[0]!r} "
-            f"({len(unknown)} unknown); give the run's own dataset"
-        )
-    needed = {doc for ranking in found.scores.values() for doc in ranking}
-    texts = {one.doc_id: one.content for one in collection.passages() if one.doc_id in needed}
-    missing = sorted(needed - set(texts))
-    if missing:
-        raise InputError(
-            f"{run}: expected documents of {collection.label}, found {missing[0]!r} "
-            f"({len(missing)} unknown); give the run's own dataset"
-        )
+    whole = read_run(run)
+    found, collection = whole.cut(depth), load_texts(dataset, split=split, data=data)
+    queries = asked(found, collection, run)
+    texts = ranked_texts(found, collection, run)
     model = BlockReranker.from_pretrained(
         reranker, device=device, conditioning="none" if cacheable else "query"
     )
     began = perf_counter()
-    rerank_run(model, found, collection.queries, texts, out.stem).write(out)
-    took_ms = (perf_counter() - began) * 1000 / max(len(found), 1)
-    summary = {"path": str(out), "queries": len(found), "depth": depth, "ms_per_query": took_ms}
+    again = rerank_run(model, found, queries, texts, out.stem)
+    took_ms = (perf_counter() - began) * 1000 / len(found)
+    again.write(out)
+    summary = {
+        "path": str(out),
+        "queries": len(found),
+        "depth": depth,
+        "left_out": whole.size - found.size,
+        "without_text": sum(not text.strip() for text in texts.values()),
+        "ms_per_query": took_ms,
+    }
     if json:
         print_json(summary)
     else:
-        typer.echo(f"{out}: {len(found)} queries, {took_ms:.0f} ms each")
+        typer.echo(
+            f"{out}: {len(found)} queries, {took_ms:.0f} ms each; {summary['left_out']} documents "
+            f"below the depth left out, {summary['without_text']} without text ranked last"
+        )
+
+
+def asked(found: "Run", collection: "Texts", path: Path) -> "dict[str, str]":
+    """The texts of a run's queries.
+
+    Raises:
+        InputError: the collection lacks one, or has no text for it.
+    """
+    from tamis.index.errors import InputError
+
+    queries = {query: collection.queries.get(query) for query in found.scores}
+    _refuse_others(
+        [query for query, text in queries.items() if text is None], "queries", collection, path
+    )
+    blank = [query for query, text in queries.items() if not (text or "").strip()]
+    if blank:
+        raise InputError(
+            f"{path}: expected a text for each query, found {len(blank)} empty in "
+            f"{collection.name}, such as {blank[0]!r}; fill them in, or drop their lines"
+        )
+    return {query: text for query, text in queries.items() if text}
+
+
+def ranked_texts(found: "Run", collection: "Texts", path: Path) -> "dict[str, str]":
+    """The texts of a run's documents, which may be empty.
+
+    Raises:
+        InputError: the collection lacks one.
+    """
+    needed = {doc for ranking in found.scores.values() for doc in ranking}
+    texts = {one.doc_id: one.content for one in collection.corpus() if one.doc_id in needed}
+    _refuse_others(sorted(needed - set(texts)), "documents", collection, path)
+    return texts
+
+
+def _refuse_others(others: list[str], what: str, collection: "Texts", path: Path) -> None:
+    from tamis.index.errors import InputError
+
+    if others:
+        raise InputError(
+            f"{path}: expected {what} of {collection.name}, found {others[0]!r} ({len(others)} "
+            "that it lacks); give the run's own dataset"
+        )
 
 
 def rerank_run(

@@ -69,6 +69,14 @@ def test_msmarco_layout_has_its_own_splits_and_measures(tmp_path):
         load_dataset(str(folder), split="eval")
 
 
+def test_files_that_are_given_need_not_be_in_the_folder(beir, tmp_path):
+    queries = shutil.move(beir / "queries.jsonl", tmp_path / "asked.jsonl")
+    qrels = shutil.move(beir / "qrels/test.tsv", tmp_path / "judged.tsv")
+    assert set(load_dataset(str(beir), queries=queries, qrels=qrels).queries) == {"q1", "q2"}
+    with pytest.raises(InputError, match="found no qrels"):
+        load_dataset(str(beir), queries=queries)
+
+
 def test_loose_files_make_a_dataset(beir, tmp_path):
     topics = tmp_path / "topics.txt"
     topics.write_text("<top>\n<num>q1\n<title>drums\n</top>\n")

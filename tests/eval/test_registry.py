@@ -6,7 +6,7 @@ from collections import namedtuple
 
 import pytest
 
-from tamis.eval.datasets import load_dataset
+from tamis.eval.datasets import load_dataset, load_texts
 from tamis.eval.registry import DatasetWarning, is_known, read_collection, text_of
 from tamis.index.errors import InputError
 
@@ -104,6 +104,16 @@ def kitchen(monkeypatch):
 
     monkeypatch.setattr(ir_datasets, "load", lambda name: Source())
     return Source
+
+
+def test_texts_need_no_judgements(kitchen, monkeypatch):
+    monkeypatch.delattr(kitchen, "qrels_iter")
+    texts = load_texts("kitchen/tools")
+    assert texts.queries == {"q1": "sieve", "q2": "not judged"}
+    assert [one.doc_id for one in texts.corpus()] == ["d1", "d2"]
+    monkeypatch.delattr(kitchen, "queries_iter")
+    with pytest.raises(InputError, match="expected documents and queries, found no queries"):
+        load_texts("kitchen/tools")
 
 
 def test_the_highest_grade_of_several_subtopics_counts(kitchen):

@@ -1,6 +1,7 @@
 """`tamis rerank` from a run to a run, and `tamis search --rerank`."""
 
 import json
+import shutil
 
 import pytest
 
@@ -46,6 +47,53 @@ def test_a_run_of_another_collection_is_refused(tamis, collection, tmp_path):
         result = tamis("rerank", first, "--dataset", collection, "--out", tmp_path / "out")
         assert result.exit_code == 2
         assert named in result.stderr
+
+
+def add_lines(path, *rows):
+    with path.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def test_queries_need_no_judgements_and_documents_no_text(tamis, collection, tmp_path):
+    shutil.rmtree(collection / "qrels")
+    add_lines(collection / "queries.jsonl", {"_id": "new", "text": "sift flour"})
+    add_lines(collection / "corpus.jsonl", *({"_id": name, "text": " "} for name in ("e1", "e2")))
+    first, out = tmp_path / "first.trec", tmp_path / "second.trec"
+    scores = {"e1": 0.5, "e2": 0.4, "sea": 0.3, "owl": 0.2, "sieve": 0.1}
+    Run({"q": scores, "new": scores}).write(first)
+    result = tamis("rerank", first, "--dataset", collection, "--out", out, "--depth", "5", "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["queries"], summary["left_out"], summary["without_text"]) == (2, 0, 2)
+    found = {query: [doc for doc, _ in read_run(out).ordered(query)] for query in ("q", "new")}
+    assert found["q"][0] == "owl"
+    assert [order[3:] for order in found.values()] == [["e1", "e2"]] * 2
+    said = tamis("rerank", first, "--dataset", collection, "--out", out, "--depth", "3").stdout
+    assert "4 documents below the depth left out, 2 without text ranked last" in said
+
+
+def test_a_split_of_msmarco_is_reranked_without_judgements(tamis, tmp_path):
+    folder, first, out = tmp_path / "msmarco", tmp_path / "first.trec", tmp_path / "second.trec"
+    folder.mkdir()
+    (folder / "collection.tsv").write_text("0\tfish swim in the sea\n1\towls hunt at night\n")
+    (folder / "queries.eval.tsv").write_text("7\twhen do owls hunt\n")
+    Run({"7": {"0": 2.0, "1": 1.0}}).write(first)
+    words = ("rerank", first, "--dataset", "msmarco", "--data", tmp_path, "--out", out)
+    assert tamis(*words, "--split", "eval").exit_code == 0
+    assert read_run(out).ordered("7")[0][0] == "1"
+    refused = tamis(*words)
+    assert refused.exit_code == 2
+    assert "found no queries; name a split whose files are there" in refused.stderr
+
+
+def test_a_query_without_text_is_refused(tamis, collection, tmp_path):
+    add_lines(collection / "queries.jsonl", {"_id": "blank", "text": " "})
+    Run({"q": {"owl": 1.0}, "blank": {"owl": 1.0}}).write(tmp_path / "first.trec")
+    result = tamis(
+        "rerank", tmp_path / "first.trec", "--dataset", collection, "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 2
+    assert "found 1 empty in birds, such as 'blank'" in result.stderr
 
 
 def test_search_reranks_its_best_hits(tamis, index):
