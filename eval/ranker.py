@@ -16,7 +16,7 @@ class Ranker(Protocol):
     """Answers text queries over one corpus."""
 
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
-        """The ``depth`` best documents of each query, with their scores."""
+        """The ``depth`` best documents of each query, with their scores, best first."""
 
     def timed(self, query: str, k: int) -> dict[str, float]:
         """Answer one query as a service would and give the milliseconds of each stage."""

@@ -80,7 +80,7 @@ class RerankedRanker:
         return {}
 
     def _again(self, query: str, ranking: Mapping[str, float], depth: int) -> dict[str, float]:
-        ordered = sorted(ranking.items(), key=lambda pair: (-pair[1], pair[0]))
+        ordered = list(ranking.items())  # best first, as `Ranker.rank` gives them
         head = ordered[: self.reranked]
         first_stage = [score for _, score in head]
         texts = [self._text(doc) for doc, _ in head]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import xxhash
 
 from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
 from tamis.eval.encoders import HeaviestTerms, Remembered
@@ -52,15 +53,16 @@ def caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis" / "eval"
 
 
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
 def work_folder(dataset: Dataset, settings: Mapping[str, Any], work: Path) -> Path:
     """Where a system keeps what it made of a corpus: its name changes with corpus and settings."""
-    corpus: list[tuple[str, int, int]] = [
-        (role, path.stat().st_size, path.stat().st_mtime_ns)
-        for role, path in dataset.files.items()
-        if role in ("corpus", "collection")
-    ]
-    if not corpus:  # of a package that gives records: the version of what is taken for their text
-        corpus = [("default_text", 0, 0)]
+    path = dataset.files.get("corpus")
+    # Of a package that gives records: the version of what is taken for their text.
+    corpus = "default_text" if path is None else _content_hash(path)
     return work / f"{dataset.name.replace('/', '-')}-{settings_digest({'of': corpus, **settings})}"
 
 

@@ -38,6 +38,20 @@ def test_the_best_are_ordered_anew_and_the_others_stay_below_them():
     assert list(cut) == ["b", "c"]
 
 
+def test_equal_scores_of_the_first_stage_keep_its_order():
+    class Tied(FirstStage):
+        def rank(self, queries, depth):
+            return [{"d": 4.0, "c": 3.0, "a": 3.0} for _ in queries]
+
+    class Same:
+        def score(self, query, documents, *, first_stage=None):
+            return np.zeros(len(documents), np.float32)
+
+    texts = dict.fromkeys("acd", "x")
+    (found,) = RerankedRanker(Tied(), Same(), texts, 2).rank(["q"], 3)
+    assert list(found) == ["d", "c", "a"]
+
+
 def test_the_first_stage_is_asked_for_as_many_as_are_reranked():
     one = ranker(3)
     one.rank(["q"], 2)

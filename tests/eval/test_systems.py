@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tamis.eval.datasets import load_dataset
 from tamis.eval.encoders import HeaviestTerms, Remembered, heaviest
 from tamis.eval.hybrid import ByRank, ByScore, FeedbackSystem, FusedSystem
 from tamis.eval.ranker import Feedback
-from tamis.eval.systems import IndexedSystem, TamisSystem
+from tamis.eval.systems import IndexedSystem, TamisSystem, work_folder
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import Chunking
@@ -357,3 +358,15 @@ def test_remembered_vectors_are_encoded_once(tmp_path):
 def test_batches_hold_everything_once():
     assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(batched([], 2)) == []
+
+
+def test_a_kept_index_is_known_by_the_content_of_its_corpus(beir, tmp_path):
+    path = beir / "corpus.jsonl"
+    before, times = path.read_text(), path.stat()
+    places = [work_folder(load_dataset(str(beir)), {}, tmp_path)]
+    path.write_text(before.replace("tamis", "simat"))  # as long, and of the same time
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    places.append(work_folder(load_dataset(str(beir)), {}, tmp_path))
+    path.write_text(before)
+    places.append(work_folder(load_dataset(str(beir)), {}, tmp_path))
+    assert places[0] == places[2] != places[1]
