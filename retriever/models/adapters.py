@@ -6,16 +6,15 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tamis.index.errors import FormatError
+from tamis.index.errors import FormatError, TamisError
 from tamis.retriever.models.hugging_face_format import ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import torch
 
 WRAPPED = "base_model.model."  # begins all names in an adapter's file
 COPY = re.compile(r"\.(modules_to_save|original_module)\.")
@@ -54,7 +53,9 @@ def with_adapter(model: Any, adapter: Path, rows: int) -> Any:  # noqa: ANN401  
             report = set_peft_model_state_dict(adapted, weights)
             _check_applied(report, adapter)
             return adapted.merge_and_unload()
-    except (AttributeError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (TamisError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever peft raises
         reason = " ".join(str(error).split())[:200]
         raise FormatError(
             f"{adapter}: expected an adapter that merges into the weights of its base, found one "

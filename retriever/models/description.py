@@ -18,7 +18,7 @@ from tamis.index.errors import FormatError
 from tamis.retriever.models.formats import QUERY_WEIGHT_FILES, own_settings, read_sides
 from tamis.retriever.models.head_kinds import HeadKind
 from tamis.retriever.models.hugging_face_format import ADAPTER_CONFIG, TOKENIZER_FILES
-from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_json
+from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_object
 from tamis.retriever.models.sides import Architecture, NeuralSide, TableSide
 from tamis.retriever.models.tokenizer_settings import FILE, changed_sections, read_tokenizer
 
@@ -161,7 +161,7 @@ def _settings_of_files(side: NeuralSide | TableSide) -> dict[str, Any]:
         sections = changed_sections(read_tokenizer(tokens), tokens)
         changed = {"tokenizer": sections} if sections else {}
     if isinstance(side, NeuralSide) and side.adapter is not None:
-        settings = read_json(side.adapter / ADAPTER_CONFIG)
+        settings = read_object(side.adapter / ADAPTER_CONFIG)
         changed["adapter"] = {
             key: one for key, one in sorted(settings.items()) if key not in OF_NO_ADAPTER
         }

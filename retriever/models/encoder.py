@@ -230,6 +230,7 @@ class SparseEncoder:
     def _load_side(self, side: NeuralSide, tokenizer: Tokenizer) -> _NeuralEncoder:
         from tamis.retriever.models.language_model import load_language_model
 
+        tokenizer.check_prompt(side.prompt, side.folder)
         model = load_language_model(side, tokenizer.special_ids, self._device, self._dtype)
         return _NeuralEncoder(model.prepare_to_encode(), tokenizer, side.prompt)
 
@@ -237,9 +238,11 @@ class SparseEncoder:
         query, document = self.files.query, self.files.document
         if isinstance(query, TableSide):
             return _table_encoder(self.files, query)
+        tokenizer = query.tokenizer()
+        tokenizer.check_prompt(query.prompt, query.folder)
         if query.runs_as(document):
-            return _NeuralEncoder(self._documents.model, query.tokenizer(), query.prompt)
-        return self._load_side(query, query.tokenizer())
+            return _NeuralEncoder(self._documents.model, tokenizer, query.prompt)
+        return self._load_side(query, tokenizer)
 
 
 class _NeuralEncoder:
@@ -366,6 +369,7 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]
 def _table_encoder(files: EncoderFiles, side: TableSide) -> TableQueryEncoder:
     description = files.description
     tokenizer = side.tokenizer(description.max_length)
+    tokenizer.check_prompt(side.prompt, side.folder)
     weights = read_weight_table(side.weights, tokenizer, description.vocab_size)
     reading = TableReading(side.prompt, side.top_n, side.max_length)
     return TableQueryEncoder(tokenizer, weights, description, reading)

@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from tamis.index.errors import FormatError
-from tamis.retriever.models.hugging_face_format import is_token_weights, language_model, pooled
-from tamis.retriever.models.location import read_optional_json
+from tamis.retriever.models.hugging_face_format import (
+    is_token_weights,
+    language_model,
+    pooled,
+    positions_of,
+)
+from tamis.retriever.models.location import read_object, read_optional_json
 from tamis.retriever.models.sentence_transformers_format import read_sparse_encoder
 from tamis.retriever.models.sides import Architecture, NeuralSide, TableSide
 
@@ -97,4 +102,24 @@ def _own_side(folder: Path, fallback: Path | None = None) -> NeuralSide:
     if settings.pooling is not None:
         side = pooled(side, settings.pooling)
     stated = {name: getattr(settings, name) for name in SIDE_SETTINGS}
-    return replace(side, **{name: one for name, one in stated.items() if one is not None})
+    side = replace(side, **{name: one for name, one in stated.items() if one is not None})
+    return _within_positions(side, stated["max_length"])
+
+
+def _within_positions(side: NeuralSide, stated: int | None) -> NeuralSide:
+    """A side whose texts, which an echo doubles, have a position for every token.
+
+    Raises:
+        FormatError: a longer length is stated.
+    """
+    positions = positions_of(read_object(side.folder / "config.json"))
+    readings = 2 if side.echo else 1
+    if positions is None or readings * side.max_length <= positions:
+        return side
+    if stated is not None:
+        raise FormatError(
+            f"{side.folder / SETTINGS_FILE}: expected a max_length of at most "
+            f"{positions // readings}, as many tokens as the model has positions for"
+            f"{' when it reads them twice' if side.echo else ''}, found {stated}; lower it"
+        )
+    return replace(side, max_length=positions // readings)

@@ -14,13 +14,15 @@ from safetensors import safe_open
 from tamis.index.errors import FormatError, InputError
 from tamis.retriever.models.head_kinds import HeadKind, head_of_files
 from tamis.retriever.models.inventory import (
+    CONFIG,
     MODEL_ARGUMENTS,
     PROCESSING,
     PROCESSOR_ARGUMENTS,
     TEXT_ARGUMENTS,
+    TOKENIZER_CONFIG,
     TRANSFORMER,
 )
-from tamis.retriever.models.location import find_folder, read_json, read_optional_json
+from tamis.retriever.models.location import find_folder, read_object, read_optional_json
 from tamis.retriever.models.sides import Architecture, NeuralSide
 from tamis.retriever.models.tensor_files import tensor_names
 from tamis.retriever.models.tokenizer import Tokenizer
@@ -55,11 +57,12 @@ def language_model(folder: Path, architecture: Architecture | None = None) -> Ne
     if (folder / ADAPTER_CONFIG).is_file():
         adapter, folder = folder, _base_of_adapter(folder)
     own = adapter or folder
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
+    CONFIG.check(config, folder / "config.json")
     _check_safetensors(folder)
     settings = transformer_settings(own) or transformer_settings(folder)
     tokens = own if has_tokenizer(own) else folder
-    size = int(config.get("vocab_size") or config["text_config"]["vocab_size"])
+    size = _vocab_size(config, folder)
     return NeuralSide(
         folder=folder,
         architecture=architecture or _architecture(folder, config),
@@ -85,6 +88,16 @@ def pooled(side: NeuralSide, pooling: object) -> NeuralSide:
             "use a model of one of these"
         )
     return side if side.head.has_weights else replace(side, head=HeadKind(str(pooling)))
+
+
+def _vocab_size(config: dict[str, Any], folder: Path) -> int:
+    size = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
+    if not isinstance(size, int):
+        raise FormatError(
+            f"{folder / 'config.json'}: expected vocab_size, the rows of a vocabulary, found none; "
+            "use a language model, or copy the file anew from its source"
+        )
+    return size
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -127,7 +140,7 @@ def not_safetensors(folder: Path, pickle_name: str, name: str) -> FormatError:
 
 
 def transformer_settings(folder: Path) -> dict[str, Any]:
-    """How sentence-transformers reads texts for a model; lengths as whole numbers.
+    """How sentence-transformers reads texts for a model.
 
     Raises:
         FormatError: a setting is unknown, or cannot be honoured.
@@ -154,34 +167,40 @@ def transformer_settings(folder: Path) -> dict[str, Any]:
         if arguments.get("max_length"):
             lengths = dict.fromkeys(("query_length", "document_length"), arguments["max_length"])
             found |= lengths
-    _check_lengths(found, path)
     return found
-
-
-def _check_lengths(settings: Mapping[str, Any], path: Path) -> None:
-    for key in ("max_seq_length", "query_length", "document_length"):
-        length = settings.get(key)
-        if length is not None and (not isinstance(length, int) or length < 1):
-            raise FormatError(
-                f"{path}: expected {key} as a whole number above 0, found {length!r}; correct it"
-            )
 
 
 def cut_at(side: NeuralSide, length: int | None) -> NeuralSide:
     """A side whose texts are cut at a length of their own, at most what its positions allow."""
     if length is None:
         return side
-    config = read_json(side.folder / "config.json")
+    config = read_object(side.folder / "config.json")
     return replace(side, max_length=_max_length(side.tokenizer_place, config, length))
+
+
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """The most tokens that a model has positions for; None where its configuration says none."""
+    positions: int | None = config.get("max_position_embeddings")
+    if positions and config.get("model_type") in POSITIONS_AFTER_PADDING:
+        padding = config.get("pad_token_id")
+        positions -= (1 if padding is None else padding) + 1
+    return positions
+
+
+def _tokenizer_length(folder: Path) -> float | None:
+    path = folder / "tokenizer_config.json"
+    length: float | None = read_optional_json(path).get("model_max_length")
+    TOKENIZER_CONFIG.check({"model_max_length": length}, path)
+    return length
 
 
 def _max_length(tokens: Path, config: dict[str, Any], stated: int | None) -> int:
     """Stated length, at most what the positions allow; decoders rarely mean their whole context."""
-    stated = stated or read_optional_json(tokens / "tokenizer_config.json").get("model_max_length")
-    positions = config.get("max_position_embeddings")
-    if positions and config.get("model_type") in POSITIONS_AFTER_PADDING:
-        positions -= int(config.get("pad_token_id", 1)) + 1
-    limits = [int(n) for n in (stated, positions) if n and 0 < n < 10**6]
+    limits = [
+        int(n)
+        for n in (stated or _tokenizer_length(tokens), positions_of(config))
+        if n and 0 < n < 10**6
+    ]
     if not limits or ("ForCausalLM" in str(config.get("architectures")) and len(limits) < 2):
         limits.append(UNSTATED_MAX_LENGTH)
     return min(limits)
@@ -217,7 +236,7 @@ def _base_of_adapter(folder: Path) -> Path:
     """The base model's folder: as named, or of that name beside or inside the adapter's folder."""
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise not_safetensors(folder, "adapter_model.bin", ADAPTER_WEIGHTS)
-    name = str(read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path", ""))
+    name = str(read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path", ""))
     nearby = (folder / name, folder.parent / name, folder / "base")
     found = next((path for path in nearby if (path / "config.json").is_file()), None)
     try:

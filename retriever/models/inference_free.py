@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import numpy as np
 from tamis.index.errors import FormatError, InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import QUERY_WEIGHT_FILES, EncoderDescription
+from tamis.retriever.models.inventory import ModelWarning
 from tamis.retriever.models.tensor_files import load_arrays, save_arrays
 from tamis.retriever.models.tokenizer import Pieces, Tokenizer
 from tamis.retriever.vocabulary import Vocabulary
@@ -152,7 +154,8 @@ def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDAr
     Args:
         path: safetensors with a tensor ``weight``; JSON that maps pieces to weights (OpenSearch's
             ``idf.json``); or lines of piece, tab, weight (``query_token_weights.txt``).
-        tokenizer: gives the ids of pieces; pieces it does not know are left out.
+        tokenizer: gives the ids of pieces; pieces it does not know are left out and told
+            (ModelWarning).
         vocab_size: size of the result.
 
     Raises:
@@ -163,13 +166,18 @@ def read_weight_table(path: Path, tokenizer: Tokenizer, vocab_size: int) -> NDAr
             table = load_arrays(path)["weight"].astype(np.float32).reshape(-1)
         else:
             pieces = _pieces_of_json(path) if path.suffix == ".json" else _pieces_of_lines(path)
-            table = _by_id(pieces, tokenizer)
-    except (OSError, FormatError, KeyError, ValueError, AttributeError) as error:
+            table = _by_id(pieces, tokenizer, path)
+    except (OSError, FormatError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise FormatError(
             f"{path}: expected query weights (safetensors with a tensor `weight`, JSON of piece to "
             f"weight, or lines of piece, tab, weight), found something else ({error!r}); "
             "copy the file again from the model's source"
         ) from error
+    if not np.isfinite(table).all() or not (table > 0).any():
+        raise FormatError(
+            f"{path}: expected finite query weights, some of them above 0 for terms of the model's "
+            "tokenizer, found none such; use the table made for this model"
+        )
     if table.size > vocab_size:
         raise FormatError(
             f"{path}: expected at most {vocab_size} query weights, found {table.size}; "
@@ -188,7 +196,15 @@ def _pieces_of_lines(path: Path) -> dict[str, float]:
     return {piece: float(weight) for piece, weight in pairs}
 
 
-def _by_id(pieces: dict[str, float], tokenizer: Tokenizer) -> NDArray[np.float32]:
+def _by_id(pieces: dict[str, float], tokenizer: Tokenizer, path: Path) -> NDArray[np.float32]:
+    unknown = [piece for piece in pieces if tokenizer.backend.token_to_id(piece) is None]
+    if unknown and len(unknown) < len(pieces):
+        warnings.warn(
+            f"{path}: expected weights of pieces of the model's tokenizer, found {len(unknown)} of "
+            f"{len(pieces)} others, such as {unknown[0]!r}, which are left out",
+            ModelWarning,
+            stacklevel=3,
+        )
     table = np.zeros(tokenizer.size, np.float32)
     for piece, weight in pieces.items():
         term = tokenizer.term_id(piece)

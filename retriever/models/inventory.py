@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tamis.index.errors import FormatError
+import msgspec
+
+from tamis.index.errors import FormatError, TamisWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 
-class ModelWarning(UserWarning):
+class ModelWarning(TamisWarning):
     """Something about a model's folder that its user should know, though it can be used."""
 
 
@@ -26,42 +28,62 @@ class Inventory:
     """The keys of one file.
 
     Attributes:
-        read: decide what a model computes, and are honoured.
+        read: decide what a model computes, and are honoured; the type of each value.
         without_effect: decide nothing that is computed here, with the reason.
         bound: may only have these values; None is always one.
-        told: unknown keys are told (ModelWarning); else they are refused.
+        unknown: what becomes of others: refused, told (ModelWarning), or left to transformers.
     """
 
-    read: frozenset[str]
+    read: Mapping[str, Any]
     without_effect: Mapping[str, str]
     bound: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    told: bool = False
+    unknown: Literal["refused", "told", "left"] = "refused"
 
-    def check(self, found: Mapping[str, Any], path: Path) -> None:
+    def check(self, found: Any, path: Path) -> None:  # noqa: ANN401  JSON is anything
         """Refuse what cannot be honoured; a key without a value states nothing.
 
         Raises:
-            FormatError: a key is unknown, or has a value that is not one of its own.
+            FormatError: what was found has no keys, a key is unknown, or a value is not one of its
+                key's own.
         """
+        if not isinstance(found, dict):
+            raise FormatError(
+                f"{path}: expected keys and values, found {found!r:.80}; "
+                "copy the file anew from its source"
+            )
         for key, value in found.items():
-            if key in self.read or key in self.without_effect or value in NOTHING:
+            if key in self.without_effect or value in NOTHING:
                 continue
-            if key not in self.bound:
+            if key in self.read:
+                _check_type(key, value, self.read[key], path)
+            elif key not in self.bound:
                 self._tell(key, path)
             elif value not in self.bound[key]:
                 raise FormatError(
-                    f"{path}: expected {key} of {_listed(self.bound[key])}, found {value!r}, which "
-                    "is not computed here; use a model without it"
+                    f"{path}: expected {key} of {_listed(self.bound[key])}, found {value!r:.80}, "
+                    "which is not computed here; use a model without it"
                 )
 
     def _tell(self, key: str, path: Path) -> None:
         said = f"{path}: expected settings that are known here, found {key!r}"
-        if not self.told:
+        if self.unknown == "left":
+            return
+        if self.unknown == "refused":
             raise FormatError(f"{said}; remove it if it changes no vector, or update tamis")
         warnings.warn(f"{said}, which is not read", ModelWarning, stacklevel=2)
 
 
 NOTHING: tuple[Any, ...] = (None, "", [], {})
+
+
+def _check_type(key: str, value: object, kind: Any, path: Path) -> None:  # noqa: ANN401  a type
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        reason = str(error).removeprefix("Expected ").replace("`", "")
+        raise FormatError(
+            f"{path}: expected {key} as {reason}: {value!r:.80}; correct it"
+        ) from error
 
 
 def _listed(values: tuple[Any, ...]) -> str:
@@ -74,22 +96,38 @@ PADDING = "no text sees the padding of another"
 TRAINING = "matters in training alone"
 DECODING = "matters when ids are turned into text"
 
+Length = Annotated[int, msgspec.Meta(ge=1)]  # of texts, in tokens
+Text = str | None
+Settings = dict[str, Any]
+
+CONFIG = Inventory(  # config.json; transformers reads all the rest
+    read={
+        "architectures": list[str],
+        "max_position_embeddings": int,
+        "model_type": str,
+        "pad_token_id": int,
+        "text_config": Settings,
+        "vocab_size": Length,
+    },
+    without_effect={},
+    bound={"position_embedding_type": ("absolute", "rope", "rotary"), "quantization_config": ()},
+    unknown="left",
+)
 SPARSE_ENCODER = Inventory(  # config_sentence_transformers.json
-    read=frozenset(("prompts", "default_prompt_name", "max_active_dims")),
+    read={"prompts": dict[str, Text], "default_prompt_name": str, "max_active_dims": Length},
     without_effect={"__version__": ABOUT, "requirements": ABOUT},
     bound={"model_type": ("SparseEncoder",), "similarity_fn_name": ("dot",), "truncate_dim": ()},
 )
 MODULES = Inventory(  # rows of modules.json
-    read=frozenset(("path", "type")),
+    read={"path": str, "type": str},
     without_effect={"idx": ABOUT, "name": ABOUT, "kwargs": "names what a call may pass on"},
 )
 TRANSFORMER = Inventory(  # sentence_bert_config.json and its older names
-    read=frozenset(
-        (
-            *("max_seq_length", "do_lower_case", "query_length", "document_length"),
-            *("processing_kwargs", "processor_kwargs", "tokenizer_args"),
-        )
-    ),
+    read={
+        **dict.fromkeys(("max_seq_length", "query_length", "document_length"), Length),
+        "do_lower_case": bool,
+        **dict.fromkeys(("processing_kwargs", "processor_kwargs", "tokenizer_args"), Settings),
+    },
     without_effect={
         "unpad_inputs": PADDING,
         "transformer_task": "is checked apart",
@@ -106,7 +144,7 @@ TRANSFORMER = Inventory(  # sentence_bert_config.json and its older names
     },
 )
 FILL_MASK = Inventory(  # of those, what a transformer before SpladePooling may say
-    read=frozenset(),
+    read={},
     without_effect={},
     bound={
         "transformer_task": ("fill-mask",),
@@ -115,7 +153,7 @@ FILL_MASK = Inventory(  # of those, what a transformer before SpladePooling may 
     },
 )
 MODEL_ARGUMENTS = Inventory(  # of a transformer's model
-    read=frozenset(),
+    read={},
     without_effect={
         "attn_implementation": MEMORY,
         "torch_dtype": "the device chooses the arithmetic",
@@ -127,7 +165,7 @@ MODEL_ARGUMENTS = Inventory(  # of a transformer's model
     },
 )
 PROCESSOR_ARGUMENTS = Inventory(  # of a transformer's tokenizer, in place of its own settings
-    read=frozenset(("model_max_length",)),
+    read={"model_max_length": Length},
     without_effect={
         "padding_side": PADDING,
         "use_fast": ABOUT,
@@ -135,7 +173,7 @@ PROCESSOR_ARGUMENTS = Inventory(  # of a transformer's tokenizer, in place of it
     },
 )
 TEXT_ARGUMENTS = Inventory(  # of each call of a tokenizer
-    read=frozenset(("max_length",)),
+    read={"max_length": Length},
     without_effect={
         "padding": PADDING,
         "padding_side": PADDING,
@@ -145,12 +183,12 @@ TEXT_ARGUMENTS = Inventory(  # of each call of a tokenizer
     bound={"truncation": (True, "longest_first"), "add_special_tokens": (True,)},
 )
 PROCESSING = Inventory(  # processing_kwargs of a transformer
-    read=frozenset(("text", "common")),
+    read={"text": Settings, "common": Settings},
     without_effect=dict.fromkeys(("audio", "image", "video"), "is for other inputs than texts"),
     bound={"chat_template": ()},
 )
 SPLADE_POOLING = Inventory(
-    read=frozenset(("pooling_strategy", "activation_function")),
+    read={"pooling_strategy": str, "activation_function": str},
     without_effect={
         "embedding_dimension": "is the number of rows of the head",
         "word_embedding_dimension": "is the number of rows of the head",
@@ -158,11 +196,11 @@ SPLADE_POOLING = Inventory(
     },
 )
 ROUTER = Inventory(
-    read=frozenset(("types", "structure")),
+    read={"types": dict[str, str], "structure": dict[str, list[str]]},
     without_effect={"parameters": "is checked apart"},
 )
 ROUTER_PARAMETERS = Inventory(
-    read=frozenset(),
+    read={},
     without_effect={
         "default_route": "texts are always queries or documents here",
         "allow_empty_key": "texts are always queries or documents here",
@@ -170,18 +208,31 @@ ROUTER_PARAMETERS = Inventory(
     bound={"route_mappings": ()},
 )
 STATIC_EMBEDDING = Inventory(
-    read=frozenset(("path",)),
+    read={"path": str},
     without_effect={"frozen": TRAINING},
 )
+SPECIAL_TOKENS = tuple(
+    f"{kind}_token" for kind in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+)
+
+
+class Token(msgspec.Struct):
+    """How a tokenizer's files write a token with its flags."""
+
+    content: str
+
+
 TOKENIZER_CONFIG = Inventory(
-    read=frozenset(
-        (
-            *("model_max_length", "truncation_side", "do_lower_case", "strip_accents"),
-            *("tokenize_chinese_chars", "add_prefix_space", "tokenizer_class", "bos_token"),
-            *("eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
-            *("additional_special_tokens", "extra_special_tokens"),
-        )
-    ),
+    read={
+        "model_max_length": float,
+        "truncation_side": Literal["left", "right"],
+        **dict.fromkeys(("do_lower_case", "tokenize_chinese_chars", "add_prefix_space"), bool),
+        "strip_accents": bool,
+        "tokenizer_class": str,
+        **dict.fromkeys(SPECIAL_TOKENS, str | Token),
+        "additional_special_tokens": list[str | Token],
+        "extra_special_tokens": list[str | Token] | dict[str, str | Token],
+    },
     without_effect={
         **dict.fromkeys(("padding_side", "pad_token_type_id", "pad_to_multiple_of"), PADDING),
         **dict.fromkeys(("backend", "is_local", "local_files_only", "name_or_path"), ABOUT),
@@ -212,5 +263,5 @@ TOKENIZER_CONFIG = Inventory(
         "trust_remote_code": "no code of a model is run",
     },
     bound={"split_special_tokens": (False,), "auto_map": ()},
-    told=True,
+    unknown="told",
 )

@@ -15,7 +15,7 @@ from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.quantised_weights import SCALE, load_quantised
 from tamis.retriever.models.splade_model import SpladeModel
 from tamis.retriever.models.tensor_files import tensor_names
-from tamis.retriever.models.weights import fill, load_model, tell_left_over
+from tamis.retriever.models.weights import fill, load_model, reading, tell_left_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,32 +68,43 @@ class PassThrough(nn.Module):
 
 
 @torch.inference_mode()
-def cut_head(model: Any, name: object) -> nn.Linear:  # noqa: ANN401  any Hugging Face model
+def cut_head(model: Any, folder: object) -> nn.Linear:  # noqa: ANN401  any Hugging Face model
     """Take the vocabulary head out of a model, which then gives the head's input as its logits.
 
     One short text is run with and without the head, to be certain that head and model together
     still compute the logits: some models scale, cap or cut them afterwards.
 
     Raises:
-        FormatError: they do not.
+        FormatError: they do not, or are not finite.
     """
-    decoder = model.get_output_embeddings()
     training = model.training
     model.eval()  # dropout would make two runs differ
+    with reading(folder):
+        decoder, logits, rebuilt = _with_and_without(model)
+    model.train(training)
+    if not torch.isfinite(logits).all():
+        raise FormatError(
+            f"{folder}: expected finite logits of a short text, found NaN or infinity: its weights "
+            f"hold such, or are too large for {model.dtype}; copy the folder anew from its source"
+        )
+    if logits.shape != rebuilt.shape or not torch.allclose(logits, rebuilt, rtol=1e-3, atol=1e-3):
+        raise FormatError(
+            f"{folder}: expected logits that are a matrix product and a bias, found "
+            f"{type(model).__name__}, which changes them afterwards; use another architecture"
+        )
+    head: nn.Linear = decoder
+    return head
+
+
+def _with_and_without(model: Any) -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:  # noqa: ANN401  any HF model
+    """The head of a model, the logits of a short text, and the same with the head run apart."""
+    decoder = model.get_output_embeddings()
     probe = torch.tensor([[1, 2, 3]], device=model.device)
     logits = model(input_ids=probe).logits
     bias = getattr(decoder, "bias", None)
     model.set_output_embeddings(PassThrough())
     decoder.bias = bias
-    rebuilt = decoder(model(input_ids=probe).logits)
-    model.train(training)
-    if logits.shape != rebuilt.shape or not torch.allclose(logits, rebuilt, rtol=1e-3, atol=1e-3):
-        raise FormatError(
-            f"{name}: expected logits that are a matrix product and a bias, found "
-            f"{type(model).__name__}, which changes them afterwards; use another architecture"
-        )
-    head: nn.Linear = decoder
-    return head
+    return decoder, logits, decoder(model(input_ids=probe).logits)
 
 
 def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
@@ -120,8 +131,9 @@ def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN4
     kind = KINDS[side.architecture]
     if _is_quantised(side.folder / "model.safetensors"):
         weights = load_quantised(side.folder / "model.safetensors")
-        config = AutoConfig.from_pretrained(str(side.folder), local_files_only=True)
-        model = kind.from_config(config, dtype=dtype)
+        with reading(side.folder):
+            config = AutoConfig.from_pretrained(str(side.folder), local_files_only=True)
+            model = kind.from_config(config, dtype=dtype)
         fill(model, {name: torch.from_numpy(one) for name, one in weights.items()}, side.folder)
     else:
         model, left_over = load_model(kind, side.folder, dtype)

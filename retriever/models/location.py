@@ -48,7 +48,16 @@ def read_optional_json(path: Path) -> dict[str, Any]:
     Raises:
         FormatError: the file is no JSON, or holds something else than an object.
     """
-    found = read_json(path) if path.is_file() else {}
+    return read_object(path) if path.exists() else {}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        FormatError: the file is missing, is no JSON, or holds something else than an object.
+    """
+    found = read_json(path)
     if not isinstance(found, dict):
         raise FormatError(
             f"{path}: expected an object, found {type(found).__name__}; "

@@ -26,7 +26,7 @@ from tamis.retriever.models.inventory import (
     STATIC_EMBEDDING,
     ModelWarning,
 )
-from tamis.retriever.models.location import read_json, read_optional_json
+from tamis.retriever.models.location import read_json, read_object, read_optional_json
 from tamis.retriever.models.sides import NeuralSide, TableSide
 
 ABOUT_FILE = "config_sentence_transformers.json"
@@ -57,11 +57,6 @@ def read_sparse_encoder(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSid
     about = read_optional_json(folder / ABOUT_FILE)
     SPARSE_ENCODER.check(about, folder / ABOUT_FILE)
     prompts, top_n = _prompts(about, folder / ABOUT_FILE), about.get("max_active_dims")
-    if top_n is not None and (not isinstance(top_n, int) or top_n < 1):
-        raise FormatError(
-            f"{folder / ABOUT_FILE}: expected max_active_dims of at least 1, found {top_n!r}; "
-            "correct it"
-        )
     document = _cut(document, "document_length")
     if isinstance(query, NeuralSide):
         query = _cut(query, "query_length")
@@ -102,24 +97,29 @@ def _cut(side: NeuralSide, key: str) -> NeuralSide:
 def _modules(folder: Path) -> Modules:
     path = folder / "modules.json"
     found = []
-    for module in read_json(path):
+    rows = read_json(path)
+    for module in rows if isinstance(rows, list) else ():
         MODULES.check(module, path)
-        found.append((_class_of(module["type"]), folder / module["path"]))
-    if not found:
-        raise FormatError(f"{path}: expected modules, found none; copy the folder again")
+        if {"path", "type"} <= set(module):
+            found.append((_class_of(module["type"]), folder / module["path"]))
+    if not found or len(found) < len(rows):
+        raise FormatError(
+            f"{path}: expected modules with path and type, found others; copy the folder anew"
+        )
     return found
 
 
 def _routes(folder: Path) -> dict[str, Modules]:
     path = folder / "router_config.json"
     path = path if path.is_file() else folder / "config.json"
-    config = read_json(path)
+    config = read_object(path)
     ROUTER.check(config, path)
     ROUTER_PARAMETERS.check(config.get("parameters") or {}, path)
-    types = {name: _class_of(dotted) for name, dotted in config["types"].items()}
+    types = config.get("types") or {}
+    structure: dict[str, list[str]] = config.get("structure") or {}
     routes = {
-        route: [(types[name], folder / name) for name in names]
-        for route, names in config["structure"].items()
+        route: [(_class_of(types.get(name, "")), folder / name) for name in names]
+        for route, names in structure.items()
     }
     if not {"document", "query"} <= set(routes):
         raise FormatError(
@@ -139,7 +139,7 @@ def _side_of(folder: Path, modules: Modules) -> NeuralSide | TableSide:
             f"{', '.join(classes)}; dense models and sparse autoencoders are not read"
         )
     path = modules[1][1] / "config.json"
-    pooling = read_json(path)
+    pooling = read_object(path)
     SPLADE_POOLING.check(pooling, path)
     activation = pooling.get("activation_function", "relu")
     if activation not in ACTIVATIONS:

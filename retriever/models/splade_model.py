@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from tamis.index.errors import FormatError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import Architecture, NeuralSide
 from tamis.retriever.models.fast_linear import use_fast_products
 from tamis.retriever.models.packing import pack_texts, prepare_packing, run_packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from tamis.kernels.head.ops import SparseRows
@@ -38,6 +39,7 @@ class SpladeModel(nn.Module):
         model: the Hugging Face model, whose output embeddings pass their input through.
         head: makes weights of terms of what the model gives.
         excluded: ``[V]`` bool, terms that are never emitted.
+        padding_id: stands where a text of a padded batch has ended.
     """
 
     excluded: torch.Tensor
@@ -53,8 +55,7 @@ class SpladeModel(nn.Module):
         excluded = torch.zeros(side.vocab_size, dtype=torch.bool)
         excluded[list(special_ids)] = True
         self.register_buffer("excluded", excluded, persistent=False)
-        config: Any = model.config
-        self._padding_id = int(config.pad_token_id or 0)
+        self.padding_id = padding_id(model)
         self._first_position: int | None = None  # set where texts are packed
         self._streams: list[torch.cuda.Stream] = []
 
@@ -141,11 +142,22 @@ class SpladeModel(nn.Module):
         Args:
             ids: of each text; none for a text without tokens where the model `packs`.
             lane: calls at once from several threads take numbers of their own.
+
+        Raises:
+            FormatError: the model gives weights that are not finite.
         """
-        with self._lane(lane):
+        with self._lane(lane), self._told():
             rows = self._encode_packed(ids) if self.packs else self._encode_padded(ids)
             offsets, terms, weights = (part.cpu().numpy() for part in rows)
         return SparseVectors(offsets, terms, weights, self.vocab_size)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Name the model where the head refuses its weights."""
+        try:
+            yield
+        except ValueError as error:
+            raise FormatError(f"{self.side.folder}: {error}") from error
 
     def _lane(self, number: int) -> AbstractContextManager[object]:
         """On a GPU, one of the streams that run side by side."""
@@ -160,11 +172,17 @@ class SpladeModel(nn.Module):
 
     def _encode_padded(self, ids: Sequence[Sequence[int]]) -> SparseRows:
         device = self.excluded.device
-        input_ids, mask = (part.to(device) for part in pad(ids, self._padding_id))
+        input_ids, mask = (part.to(device) for part in pad(ids, self.padding_id))
         hidden = self(input_ids, mask)
         return self.head.encode(
             hidden, mask, input_ids, exclude=self.excluded, top_n=self.side.top_n
         )
+
+
+def padding_id(model: nn.Module) -> int:
+    """The id that a Hugging Face model pads with; 0 where it names none that it has a row for."""
+    config: Any = model.config
+    return max(0, config.pad_token_id or 0)
 
 
 def pad(ids: Sequence[Sequence[int]], padding_id: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -48,9 +48,18 @@ def tensor_names(path: Path) -> list[str]:
     Raises:
         FormatError: the file is missing or is not of the safetensors format.
     """
+    return list(tensor_kinds(path))
+
+
+def tensor_kinds(path: Path) -> dict[str, str]:
+    """The names of the tensors in a file, each with its kind of numbers, such as F32 or I8.
+
+    Raises:
+        FormatError: the file is missing or is not of the safetensors format.
+    """
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return list(file.keys())
+            return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  no mapping
     except (OSError, SafetensorError) as error:
         raise _not_safetensors(path, error) from error
 

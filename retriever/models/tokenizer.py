@@ -61,6 +61,12 @@ class Tokenizer:
             backend = _of_json(lower_cased(orjson.loads(backend.to_str())), path)
         direction = (backend.truncation or {}).get("direction", "right")
         backend.no_padding()
+        around = int(backend.num_special_tokens_to_add(False))
+        if max_length <= around:
+            raise FormatError(
+                f"{folder}: expected texts of more than {around} tokens, as many as stand around "
+                f"every text, found a length of {max_length}; raise it where the model states it"
+            )
         backend.enable_truncation(max_length, direction=direction)
         return Tokenizer(backend)
 
@@ -82,6 +88,21 @@ class Tokenizer:
         """Ids of each text alone, without special ids around it."""
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    def check_prompt(self, prompt: str, folder: Path) -> None:
+        """Refuse a prompt that leaves no room for the text behind it.
+
+        Raises:
+            FormatError: all texts would be cut to the prompt.
+        """
+        if not prompt:
+            return
+        tokens, room = TokenCounter(self, prompt)([""])[0], self.backend.truncation["max_length"]
+        if tokens >= room:
+            raise FormatError(
+                f"{folder}: expected a prompt that leaves room for a text in {room} tokens, found "
+                f"one of {tokens} tokens; shorten it, or raise the length"
+            )
 
     def untruncated(self) -> Tokenizer:
         """A tokenizer that cuts no text."""
@@ -187,9 +208,16 @@ def _convert_older_files(folder: Path) -> Any:  # noqa: ANN401  tokenizers has n
             f"{folder}: expected tokenizer.json, found older files; install tamis[encode] to "
             "convert them, or save the tokenizer with transformers' save_pretrained"
         ) from error
-    return AutoTokenizer.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False
-    ).backend_tokenizer
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        ).backend_tokenizer
+    except Exception as error:  # a tokenizer without a fast form, a package that it needs, ...
+        reason = " ".join(str(error).split())[:200]
+        raise FormatError(
+            f"{folder}: expected tokenizer files that transformers converts to tokenizer.json, "
+            f"found others ({type(error).__name__}: {reason}); use a model with tokenizer.json"
+        ) from error
 
 
 def check_vocabulary(tokenizer: Tokenizer, folder: Path) -> None:

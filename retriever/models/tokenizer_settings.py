@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from tamis.index.errors import FormatError
-from tamis.retriever.models.inventory import TOKENIZER_CONFIG
+from tamis.retriever.models.inventory import SPECIAL_TOKENS, TOKENIZER_CONFIG, Token
 from tamis.retriever.models.location import read_optional_json
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ Json = dict[str, Any]
 FILE, CONFIG_FILE, NAMES_FILE = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 PLAIN = ("PreTrainedTokenizer", "TokenizersBackend")  # classes that take the file as it is
 LOWERING = ("AlbertTokenizer", "DebertaV2Tokenizer", "FNetTokenizer", "RemBertTokenizer")
-SPECIAL = tuple(f"{kind}_token" for kind in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
 FURTHER = ("additional_special_tokens", "extra_special_tokens")
 NORMALIZER_FLAGS = {
     "do_lower_case": "lowercase",
@@ -30,6 +30,16 @@ NORMALIZER_FLAGS = {
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
 TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+
+
+class _TokenizerFile(msgspec.Struct):
+    """The parts of a tokenizer.json that are looked into here."""
+
+    model: Json
+    added_tokens: list[Token] | None = None
+    normalizer: Json | None = None
+    pre_tokenizer: Json | None = None
+    truncation: Json | None = None
 
 
 def read_tokenizer(folder: Path) -> Json:
@@ -40,8 +50,10 @@ def read_tokenizer(folder: Path) -> Json:
     """
     path = folder / FILE
     try:
-        return dict(orjson.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:  # no JSON, or no object
+        stored = orjson.loads(path.read_bytes())
+        msgspec.convert(stored, _TokenizerFile)
+        return dict(stored)
+    except (OSError, ValueError) as error:  # no file, no JSON, or another form
         raise FormatError(
             f"{path}: expected a tokenizer of the tokenizers library, found none ({error}); "
             "copy the file again from the model's source"
@@ -131,7 +143,7 @@ def _added_tokens(stored: Json, names: Json) -> list[Json]:
 
 def _named(names: Json) -> list[Json]:
     """The tokens that a configuration calls special."""
-    stated = [names.get(key) for key in SPECIAL]
+    stated = [names.get(key) for key in SPECIAL_TOKENS]
     for key in FURTHER:
         more = names.get(key) or []
         stated += more.values() if isinstance(more, dict) else more

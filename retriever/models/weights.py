@@ -11,17 +11,17 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from safetensors import SafetensorError
+import torch
 from transformers.utils import logging
 
-from tamis.index.errors import FormatError
+from tamis.index.errors import FormatError, TamisError
 from tamis.retriever.models.inventory import ModelWarning
+from tamis.retriever.models.tensor_files import tensor_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    import torch
     from torch import nn
 
 POOLER = "pooler."  # of backbones saved without a head; nothing here reads it
@@ -48,27 +48,70 @@ def load_model(kind: Any, folder: Path, dtype: torch.dtype, config: Any = None) 
     Raises:
         FormatError: a weight is missing or of another shape, or there is no safetensors file.
     """
+    check_kind_of_numbers(folder)
     settings = {} if config is None else {"config": config}
-    try:
-        with without_progress_bars(), without_load_report():
-            model, report = kind.from_pretrained(
-                str(folder),
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **settings,
-            )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FormatError(
-            f"{folder}: expected a model in safetensors whose weights have the shapes of its "
-            f"config.json, found none ({reason}); copy the folder again from its source"
-        ) from error
+    with reading(folder), without_progress_bars(), without_load_report():
+        model, report = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused by name below
+            **settings,
+        )
+    _check_shapes(report["mismatched_keys"], folder)
     left_over = sorted(report["unexpected_keys"])
     check_complete(report["missing_keys"], left_over, folder)
     return Loaded(model, left_over)
+
+
+def _check_shapes(others: Iterable[Any], folder: Path) -> None:
+    names = sorted(str(one[0]) for one in others)
+    if names:
+        raise FormatError(
+            f"{folder}: expected weights of the shapes of its config.json, found others for "
+            f"{', '.join(names[:3])} ({len(names)} in all); copy both from one source"
+        )
+
+
+@contextlib.contextmanager
+def reading(folder: object) -> Iterator[None]:
+    """Tell in one line whatever a library raises while it makes a model of a folder's files.
+
+    transformers, peft and torch raise errors of a dozen kinds for a folder that is not as it should
+    be; that this process lacks memory is no fault of the folder.
+
+    Raises:
+        FormatError: the library raised anything else.
+    """
+    try:
+        yield
+    except (TamisError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise FormatError(
+            f"{folder}: expected a model whose config.json and safetensors belong together, found "
+            f"what cannot be loaded ({type(error).__name__}: {reason}); copy the folder anew from "
+            "its source"
+        ) from error
+
+
+def check_kind_of_numbers(folder: Path) -> None:
+    """Refuse whole numbers as weights: transformers would take rounded ones for the weights.
+
+    Raises:
+        FormatError: there are such in the folder's safetensors.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        whole = [name for name, kind in tensor_kinds(path).items() if kind in ("I8", "U8")]
+        if whole:
+            raise FormatError(
+                f"{path}: expected weights of floating point, found 8-bit whole numbers for "
+                f"{', '.join(whole[:3])} ({len(whole)} in all); use the model before it was rounded"
+            )
 
 
 def fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
@@ -77,14 +120,8 @@ def fill(model: nn.Module, weights: Mapping[str, torch.Tensor], folder: Path) ->
     Raises:
         FormatError: a weight is missing or of another shape.
     """
-    try:
+    with reading(folder):
         report = model.load_state_dict(dict(weights), strict=False)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise FormatError(
-            f"{folder}: expected weights of the shapes of config.json, found others ({reason}); "
-            "copy the folder again"
-        ) from error
     any_model: Any = model
     tied = getattr(any_model, "all_tied_weights_keys", None) or any_model._tied_weights_keys or ()
     missing = (name for name in report.missing_keys if name not in tied)

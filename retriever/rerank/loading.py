@@ -20,10 +20,11 @@ from transformers import AutoConfig, AutoModel
 
 from tamis.index.errors import FormatError, MismatchError
 from tamis.retriever.models.hugging_face_format import TOKENIZER_FILES
-from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_json
+from tamis.retriever.models.inventory import CONFIG
+from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_object
 from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
 from tamis.retriever.models.tokenizer import Tokenizer
-from tamis.retriever.models.weights import fill, load_model
+from tamis.retriever.models.weights import fill, load_model, reading
 from tamis.retriever.rerank.backbone import (
     CAUSAL,
     Backbone,
@@ -143,8 +144,8 @@ def _read_config(folder: Path) -> Any:  # noqa: ANN401  any Hugging Face configu
             f"{folder}: expected a whole model, found a PEFT adapter; merge it into its base with "
             "peft's merge_and_unload, and save the result"
         )
-    read = read_json(folder / "config.json")
-    stated = read if isinstance(read, dict) else {}
+    stated = read_object(folder / "config.json")
+    CONFIG.check(stated, folder / "config.json")
     check_architecture(stated.get("model_type"))
     for name in stated.get("architectures") or ():
         if name.endswith(CLASSIFIER) and not (folder / SETTINGS).is_file():
@@ -153,18 +154,8 @@ def _read_config(folder: Path) -> Any:  # noqa: ANN401  any Hugging Face configu
                 f"is not run here, and attention alone ranks otherwise; use its base model, or "
                 f"say in {SETTINGS} how to read it"
             )
-    if stated.get("quantization_config"):
-        raise FormatError(
-            f"{folder / 'config.json'}: expected weights as they were trained, found "
-            "quantization_config; use the model that was quantised"
-        )
-    try:
+    with reading(folder):
         return AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # one clear line for the library's many ways to fail
-        raise FormatError(
-            f"{folder / 'config.json'}: expected the configuration of a model, found none "
-            f"({' '.join(str(error).split())[:200]}); copy the file from the model's source"
-        ) from error
 
 
 def _check_heads(settings: RerankerSettings, heads: int, folder: Path) -> None:

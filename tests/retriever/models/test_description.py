@@ -236,9 +236,13 @@ def test_a_setting_that_changes_what_is_read_changes_the_fingerprint(tmp_path):
 @pytest.mark.parametrize(
     ("file", "values", "message"),
     [
-        ("sentence_bert_config.json", {"max_seq_length": "long"}, "expected max_seq_length as a"),
-        ("sentence_bert_config.json", {"query_length": 0}, "expected query_length as a whole"),
-        ("config_sentence_transformers.json", {"max_active_dims": 0}, "max_active_dims of at"),
+        ("sentence_bert_config.json", {"max_seq_length": "long"}, "expected max_seq_length as int"),
+        ("sentence_bert_config.json", {"query_length": 0}, "expected query_length as int >= 1"),
+        (
+            "config_sentence_transformers.json",
+            {"max_active_dims": 0},
+            "max_active_dims as int >= 1",
+        ),
         (
             "config_sentence_transformers.json",
             {"default_prompt_name": "x"},

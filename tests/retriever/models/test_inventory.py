@@ -1,6 +1,7 @@
 """Every key of every file of a model's folder is honoured, known to change nothing, or refused."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from tamis.index.errors import FormatError
 from tamis.retriever import load_encoder
 from tamis.retriever.models import inventory
 from tamis.retriever.models.formats import OwnSettings
-from tamis.retriever.models.inventory import Inventory, ModelWarning
+from tamis.retriever.models.inventory import CONFIG, Inventory, ModelWarning
 
 ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
 POOLING, TOKENS = "1_SpladePooling/config.json", "tokenizer_config.json"
 PLACES = {  # file, and the keys in it that lead to the inventory's own
+    "CONFIG": ("config.json", ()),
     "SPARSE_ENCODER": (ABOUT, ()),
     "MODULES": ("modules.json", (1,)),
     "TRANSFORMER": (TEXTS, ()),
@@ -96,11 +98,27 @@ def test_a_bound_key_is_refused_by_name(tmp_path, name, key):
         load_encoder(str(folder), device="cpu")
 
 
+@pytest.mark.parametrize(("name", "key"), keys("read"))
+def test_a_value_of_another_type_is_refused_by_name(tmp_path, name, key):
+    wrong = 3 if INVENTORIES[name].read[key] == dict[str, Any] else {"nonsense": [[1]]}
+    with pytest.raises(FormatError, match=rf"{tmp_path}: expected {key} as "):
+        INVENTORIES[name].check({key: wrong}, tmp_path)
+
+
+@pytest.mark.parametrize("found", [[], [1], "text", 3, None])
+def test_what_has_no_keys_is_refused(tmp_path, found):
+    with pytest.raises(FormatError, match="expected keys and values, found"):
+        CONFIG.check(found, tmp_path)
+
+
 @pytest.mark.parametrize("name", [one for one in INVENTORIES if one not in PARTS])
 def test_an_unknown_key_is_refused_or_told(tmp_path, name):
     folder = write(tmp_path / "m", name)
     state(folder, name, "never_heard_of", 3)
-    if INVENTORIES[name].told:
+    unknown = INVENTORIES[name].unknown
+    if unknown == "left":
+        load_encoder(str(folder), device="cpu")
+    elif unknown == "told":
         with pytest.warns(ModelWarning, match="found 'never_heard_of', which is not read"):
             load_encoder(str(folder), device="cpu")
     else:
@@ -127,14 +145,14 @@ def test_an_unknown_key_without_a_value_states_nothing(tmp_path, name):
 )
 def test_all_that_the_library_itself_writes_is_known(name, written):
     one = INVENTORIES[name]
-    assert set(written) <= one.read | set(one.without_effect) | set(one.bound)
+    assert set(written) <= set(one.read) | set(one.without_effect) | set(one.bound)
 
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_key_stands_in_one_list(name):
     one = INVENTORIES[name]
-    assert not one.read & set(one.without_effect)
-    assert not one.read & set(one.bound)
+    assert not set(one.read) & set(one.without_effect)
+    assert not set(one.read) & set(one.bound)
     assert not set(one.bound) & set(one.without_effect)
 
 
