@@ -44,6 +44,8 @@ def _check(config: TrainingConfig, path: str) -> None:
         if not 0 <= share <= 1:
             raise InputError(f"{path}: expected {name} from 0 to 1, found {share}")
     counts = {
+        "data.passage_tokens": config.data.passage_tokens - 2,  # special ones around a text
+        "data.query_tokens": config.data.query_tokens,
         "optimiser.steps": config.optimiser.steps,
         "batch.passages": config.batch.passages - 1,
         "batch.queries": config.batch.queries,
@@ -54,7 +56,10 @@ def _check(config: TrainingConfig, path: str) -> None:
     }
     for name, count in counts.items():
         if count < 1:
-            raise InputError(f"{path}: expected {name} of at least 1 (passages: 2), found too few")
+            raise InputError(
+                f"{path}: expected {name} of at least 1 (batch.passages: 2, "
+                "passage_tokens: 3), found fewer"
+            )
     for found, expected, remedy in _contradictions(config):
         raise InputError(f"{path}: expected {expected}, found {found}; {remedy}")
 

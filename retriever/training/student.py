@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from tamis.index.errors import InputError
 from tamis.retriever.models.description import TableSide, find_encoder
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.tokenizer import Tokenizer, check_vocabulary
+from tamis.retriever.training.lengths import check_lengths
 from tamis.retriever.training.teachers import backbone_of
 from tamis.retriever.training.trainable import base_side, trainable_model
 
@@ -68,8 +69,7 @@ class Student(nn.Module):
         self.log_temperatures = nn.Parameter(torch.full((2,), FIRST_TEMPERATURE).log())
         self.first_mass = 0.0
         self.around = _special_ids_around(tokenizer)
-        config: Any = documents.model.config
-        self.padding_id = int(config.pad_token_id or 0)
+        self.padding_id = documents.padding_id
 
     @property
     def models(self) -> list[SpladeModel]:
@@ -162,7 +162,8 @@ def load_student(config: TrainingConfig, device: torch.device) -> Student:
     """The student before its first step, in float32 on a device, without dropout.
 
     Raises:
-        InputError, FormatError: a base model cannot be read, or the two do not fit.
+        InputError, FormatError: a base model cannot be read, the two do not fit, or texts are
+            longer than one has positions for.
     """
     model = config.model
     side = base_side(model)
@@ -176,6 +177,10 @@ def load_student(config: TrainingConfig, device: torch.device) -> Student:
             check_vocabulary(tokenizer, query_side.folder)
             query_model = trainable_model(model.query, query_side, tokenizer.special_ids)
     student = Student(documents, query_model, tokenizer, channel=config.lexical.weight)
+    for one in student.models:
+        readings = 2 if one.side.echo else 1
+        around = sum(map(len, student.around))
+        check_lengths(one.model, config.data, around, one.side.folder, readings=readings)
     if student.log_table is not None:
         student.log_table.requires_grad_(model.table_learned)
     return student.to(device)

@@ -90,7 +90,8 @@ def embed(
     parts, start = [], 0
     while start < len(order):
         stop = _chunk_end(lengths, start)
-        ids, mask = rows.padded(order[start:stop], around, padding, _rounded(lengths[stop - 1]))
+        width = min(longest, _rounded(lengths[stop - 1]))
+        ids, mask = rows.padded(order[start:stop], around, padding, width)
         parts.append(_pooled(model, ids, mask))
         start = stop
     out = torch.empty_like(torch.cat(parts))

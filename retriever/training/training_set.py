@@ -19,6 +19,7 @@ from tamis.retriever.training.data.token_rows import TokenRows
 from tamis.retriever.training.data.training_data import Pairs, TrainingData
 from tamis.retriever.training.device_rows import Ragged
 from tamis.retriever.training.homes import Homes
+from tamis.retriever.training.lengths import check_lengths
 from tamis.retriever.training.lexical_scores import LexicalScorer, count_words
 from tamis.retriever.training.sparse_scores import SparseScorer
 from tamis.retriever.training.teachers import (
@@ -98,9 +99,11 @@ class TrainingSet:
         files = find_encoder(config.loss.sparse_teacher)
         check_vocabulary(student.tokenizer, files.document.folder)
         model = load_language_model(files.document, student.tokenizer.special_ids, device)
+        around = sum(map(len, student.around))
+        check_lengths(model.model, config.data, around, config.loss.sparse_teacher)
         documents = sparse_rows(model, self.passages, student.around, config.data.passage_tokens)
         if not isinstance(files.query, TableSide):
-            longest = config.data.query_tokens + sum(map(len, student.around))
+            longest = config.data.query_tokens + around
             asked = sparse_rows(model, self.queries, student.around, longest)
             return SparseScorer(asked, documents, device)
         weights = read_weight_table(files.query.weights, student.tokenizer, model.vocab_size)
@@ -111,10 +114,11 @@ class TrainingSet:
     ) -> DenseTeacher | None:
         if config.loss.dense == 0:
             return None
-        backbone = load_backbone(config.loss.dense_teacher or config.model.base, student.tokenizer)
-        backbone = backbone.to(device)
-        shared = (student.around, student.padding_id)
-        longest = (config.data.passage_tokens, config.data.query_tokens + 2)
+        name, around = config.loss.dense_teacher or config.model.base, student.around
+        backbone = load_backbone(name, student.tokenizer).to(device)
+        check_lengths(backbone, config.data, sum(map(len, around)), name)
+        shared = (around, student.padding_id)
+        longest = (config.data.passage_tokens, config.data.query_tokens + sum(map(len, around)))
         return DenseTeacher(
             embed(backbone, self.passages, *shared, longest[0]),
             embed(backbone, self.queries, *shared, longest[1]),
