@@ -19,7 +19,7 @@ from tamis.scripts.corpus import (
     say_skipped,
     skipped,
 )
-from tamis.scripts.output import JsonOption, print_json, warnings_said
+from tamis.scripts.output import JsonOption, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 
@@ -48,7 +48,6 @@ def add(
     reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     own = own_encoder(collection, recorded_encoder(collection), encoder, device)
     with (
-        warnings_said(),
         Editor.open(collection, own) as editor,
         progress_on_terminal(lambda: count_passages(corpus)) as progress,
     ):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tamis.scripts.corpus import Reading, count_passages
-from tamis.scripts.output import aligned, print_json, warnings_said
+from tamis.scripts.output import aligned, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def print_check(
     from tamis.index.errors import InputError
     from tamis.retriever.corpus.dry_run import check_corpus
 
-    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = check_corpus(
             corpus,
             id_field=reading.get("id_field"),

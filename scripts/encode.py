@@ -19,7 +19,7 @@ from tamis.scripts.corpus import (
     say_skipped,
 )
 from tamis.scripts.index import WORDS_ALONE
-from tamis.scripts.output import JsonOption, in_a_folder, print_json, warnings_said
+from tamis.scripts.output import JsonOption, in_a_folder, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def encode(
     began = perf_counter()
     model = load_encoder(encoder, device=device)
     reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
-    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as report:
+    with progress_on_terminal(lambda: count_passages(corpus)) as report:
         vectors, ids = _encode_all(read_passages(corpus, **reading), model, report)
     say_skipped(reading)
     if not ids:

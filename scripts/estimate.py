@@ -19,7 +19,7 @@ from tamis.scripts.corpus import (
     reading_of,
     say_skipped,
 )
-from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json, warnings_said
+from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
 
 
@@ -51,7 +51,7 @@ def estimate(
 
     reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
-    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = estimate_corpus(
             read_passages(corpus, **reading),
             encoder=model,

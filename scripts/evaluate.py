@@ -11,7 +11,7 @@ from tamis.scripts import evaluate_options as option
 from tamis.scripts.corpus import ChunkOption
 from tamis.scripts.extras import require
 from tamis.scripts.options import is_given, refuse_beside, require_beside
-from tamis.scripts.output import JsonOption, aligned, print_json, warnings_said
+from tamis.scripts.output import JsonOption, aligned, print_json
 
 if TYPE_CHECKING:
     from tamis.eval.datasets import Dataset
@@ -153,8 +153,7 @@ def _searched(
     systems = _systems(asked)
     _check_files(places.run, places.out, len(systems) * len(collections))
     kept = places.out if places.run is None and not _is_file(places.out) else None
-    with warnings_said():
-        found = evaluate_all(systems, collections, places.work, options, kept, _tell)
+    found = evaluate_all(systems, collections, places.work, options, kept, _tell)
     return found, asked.baselines[0] if asked.baselines else None
 
 
@@ -174,17 +173,16 @@ def _suite(
     plan = read_suite(path)
     if datasets:
         plan = msgspec.structs.replace(plan, datasets=tuple(datasets))
-    with warnings_said():
-        found = run_suite(
-            plan,
-            places.out,
-            places.work,
-            data=places.data,
-            only=only,
-            allow_missing=options.allow_missing,
-            explained=options.explained,
-            tell=_tell,
-        )
+    found = run_suite(
+        plan,
+        places.out,
+        places.work,
+        data=places.data,
+        only=only,
+        allow_missing=options.allow_missing,
+        explained=options.explained,
+        tell=_tell,
+    )
     evaluated = {result.system for result in found}
     return found, plan.baseline if plan.baseline in evaluated else None
 
@@ -254,18 +252,17 @@ def _from_runs(
 
     if len(set(paths)) < len(paths):
         raise typer.BadParameter("--from-run names a file twice; give each run once")
-    with warnings_said():
-        runs = [read_run(path) for path in paths]
-        names = [run.tag for run in runs]
-        whole = [path.as_posix().strip("/").replace("/", "-") for path in paths]
-        for of in ([path.stem for path in paths], whole):
-            names = of if len(set(names)) < len(names) else names
-        found = [
-            evaluate_run(replace(run, tag=name), dataset, options)
-            for parts in collections.values()
-            for dataset in parts
-            for run, name in zip(runs, names, strict=True)
-        ]
+    runs = [read_run(path) for path in paths]
+    names = [run.tag for run in runs]
+    whole = [path.as_posix().strip("/").replace("/", "-") for path in paths]
+    for of in ([path.stem for path in paths], whole):
+        names = of if len(set(names)) < len(names) else names
+    found = [
+        evaluate_run(replace(run, tag=name), dataset, options)
+        for parts in collections.values()
+        for dataset in parts
+        for run, name in zip(runs, names, strict=True)
+    ]
     return found, names[0] if len(names) > 1 else None
 
 
@@ -290,8 +287,7 @@ def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> Non
         for result in found:
             save(result, out if _is_file(out) else result_path(out, result.dataset, result.system))
     if run is not None and found[0].run is not None:
-        with warnings_said():
-            found[0].run.write(run)
+        found[0].run.write(run)
 
 
 def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, json: bool) -> None:

@@ -34,7 +34,7 @@ from tamis.scripts.keys import (
     store_keys,
 )
 from tamis.scripts.options import is_given, refuse_beside, require_beside
-from tamis.scripts.output import JsonOption, human_bytes, print_json, warnings_said
+from tamis.scripts.output import JsonOption, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def index_corpus_of(
     from tamis.retriever.models.encoder import load_encoder
 
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
-    with warnings_said(), progress_on_terminal(lambda: count_passages(corpus)) as progress:
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         index_corpus(
             read_passages(corpus, **settings.reading),
             out,

@@ -36,6 +36,7 @@ from tamis.scripts import (
 )
 from tamis.scripts.bench import commands as bench
 from tamis.scripts.examples import example
+from tamis.scripts.output import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ def command_line() -> typer.Typer:
         "demo": demo.demo,
     }
     for name, command in commands.items():
-        app.command(name, epilog=example(name))(command)
+        app.command(name, cls=Command, epilog=example(name))(command)
     app.add_typer(bench.bench_commands())
     return app
 

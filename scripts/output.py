@@ -9,6 +9,7 @@ from pathlib import Path  # noqa: TC003  typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,20 +49,31 @@ def print_json_line(document: Any) -> None:  # noqa: ANN401  anything JSON can h
     sys.stdout.flush()
 
 
+class Command(TyperCommand):
+    """A command that says each warning of this package once, as ``tamis: note: ...``."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  typer brings its own click, or uses the other
+        """Run it; its options are read by now, so that help does not wait for imports."""
+        with warnings_said():
+            return super().invoke(ctx)
+
+
 @contextmanager
 def warnings_said() -> Iterator[None]:
-    """Say what is warned of as ``tamis: note: ...`` on standard error, as it comes."""
+    """Say what is warned of on standard error as it comes, and nothing twice."""
     from tamis.index.errors import TamisWarning
 
+    said: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", TamisWarning)
         before = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:  # noqa: ANN401
-            if issubclass(category, TamisWarning):
-                typer.echo(f"tamis: note: {message}", err=True)
-            else:
+            if not issubclass(category, TamisWarning):
                 before(message, category, *rest, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                typer.echo(f"tamis: note: {message}", err=True)
 
         warnings.showwarning = show
         yield

@@ -8,7 +8,7 @@ import typer
 from tamis.scripts.corpus import OwnEncoderOption
 from tamis.scripts.filters import FilterOption, VectorOption, parse_filter, parse_vector
 from tamis.scripts.options import refuse_beside, require_beside
-from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json, warnings_said
+from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
 from tamis.scripts.progress import say_if_first_use
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ def search(
     elif batch is not None and out is not None:
         from tamis.scripts.search_batch import search_batch
 
-        with warnings_said():
-            typer.echo(search_batch(searcher, batch, out, options, device))
+        typer.echo(search_batch(searcher, batch, out, options, device))
 
 
 def _check_options(context: typer.Context, out: Path | None, device: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from tamis.index.errors import CorruptionError, FormatError, InputError, MismatchError
+from tamis.index.errors import (
+    CorruptionError,
+    FormatError,
+    InputError,
+    MismatchError,
+    TamisWarning,
+)
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.readout import SHARE
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
 
     from tamis.retriever.rerank.stored_keys import KeyReranker
 
-LOG = logging.getLogger("tamis.retriever")
 TEXTS_AT_ONCE = 64
 
 
@@ -149,7 +154,7 @@ class OverStoredKeys:
         except CorruptionError:
             raise
         except (FormatError, MismatchError) as error:
-            LOG.warning("%s; texts are read instead", error)
+            warnings.warn(f"{error}; texts are read instead", TamisWarning, stacklevel=2)
             return None
         return Cascade(self._reranker, store)
 

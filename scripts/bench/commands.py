@@ -8,7 +8,14 @@ import typer
 
 from tamis.scripts.examples import example
 from tamis.scripts.extras import require
-from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, print_json
+from tamis.scripts.output import (
+    Command,
+    JsonOption,
+    aligned,
+    human_bytes,
+    in_a_folder,
+    print_json,
+)
 
 
 def bench_commands() -> typer.Typer:
@@ -18,7 +25,7 @@ def bench_commands() -> typer.Typer:
     )
     for command in (head, encode, agreement, search, precision, rerank, serve):
         name = command.__name__
-        group.command(name, epilog=example(f"bench {name}"))(command)
+        group.command(name, cls=Command, epilog=example(f"bench {name}"))(command)
     return group
 
 

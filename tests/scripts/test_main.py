@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from tamis.eval.run import RunWarning
 from tamis.index import CorruptionError, InputError
+from tamis.retriever.models.inventory import ModelWarning
 from tamis.scripts import info
 from tamis.scripts.main import command_line
 
@@ -43,6 +46,17 @@ def test_each_failure_is_one_line_and_an_exit_code(monkeypatch, error, code, sai
     assert result.stdout == ""
     assert result.stderr.startswith(said)
     assert result.stderr.count("\n") == 1
+
+
+def test_each_warning_is_said_once_and_alike(monkeypatch):
+    def warn(folder):
+        for kind, said in ((ModelWarning, "one"), (RunWarning, "two"), (ModelWarning, "one")):
+            warnings.warn(said, kind, stacklevel=2)
+        raise InputError("end")
+
+    monkeypatch.setattr(info, "read_info", warn)
+    result = CliRunner().invoke(command_line(), ["info", "folder"])
+    assert result.stderr == "tamis: note: one\ntamis: note: two\ntamis: end\n"
 
 
 def test_debug_shows_where_it_failed(monkeypatch):
