@@ -67,17 +67,13 @@ def _train_reranker(
 ) -> None:
     import torch
 
-    from tamis.index.errors import InputError
     from tamis.retriever.training.reranker.recipe import LOG, read_recipe, train_reranker
 
-    if resume:
-        raise InputError(
-            "expected no --resume for a reranker, which is trained in minutes; omit it"
-        )
     torch.set_float32_matmul_precision("high")
     root = data or Path(os.environ.get("TAMIS_DATA", "."))
     lines: list[dict[str, Any]] = []
-    folder = train_reranker(read_recipe(config), root, device=device, report=_reporter(lines))
+    recipe = read_recipe(config)
+    folder = train_reranker(recipe, root, resume=resume, device=device, report=_reporter(lines))
     if json_output:
         print_json({"model": str(folder), "log": str(folder.parent / LOG), "last": lines})
     else:

@@ -7,6 +7,7 @@ fresh optimiser, warmed up again. Both hold the step, from which batches and sch
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -84,12 +85,29 @@ def load_checkpoint(
             f"{folder}: expected a checkpoint of a training, found none ({error}); "
             "train without --resume"
         ) from error
-    if state["fingerprint"] != fingerprint:
+    if not isinstance(state, dict) or state.get("fingerprint") != fingerprint:
         raise MismatchError(
             f"{folder}: expected a checkpoint of this configuration, found another's; restore the "
             "configuration, or train into another run.out"
         )
     return groups, state
+
+
+@contextlib.contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """Tell in one line that a checkpoint lacks what a training goes on from, as older ones do.
+
+    Raises:
+        FormatError: a tensor or a number is missing, or of another shape.
+    """
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FormatError(
+            f"{folder}: expected a checkpoint that this version of tamis wrote for these models, "
+            f"found one without or with another {reason}; train without --resume"
+        ) from error
 
 
 def _shards(tensors: Mapping[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:

@@ -21,6 +21,7 @@ from tamis.retriever.training.checkpoints import (
     draft_checkpoint,
     load_checkpoint,
     publish_checkpoint,
+    restoring,
     whole_tensors,
 )
 from tamis.retriever.training.data.training_data import TrainingData, load_or_prepare
@@ -336,11 +337,17 @@ class Trainer:
         """Go on from the checkpoint in the output folder; the log tells what is set otherwise.
 
         Raises:
-            FormatError: there is none.
+            FormatError: there is none, or one that lacks something.
             MismatchError: another configuration wrote it.
         """
         pieces, state = load_checkpoint(self._out / CHECKPOINT, settings_digest(self.config))
-        groups = {name: whole_tensors(part) for name, part in pieces.items()}
+        with restoring(self._out / CHECKPOINT):
+            self._restore({name: whole_tensors(part) for name, part in pieces.items()}, state)
+            changed = changes(state["adjustable"], adjustable(self.config))
+        if changed:
+            self._log.write_changes(self.step, changed)
+
+    def _restore(self, groups: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> None:
         optimiser, penalty = self.optimiser, self.objective.penalty
         for name, one in optimiser.parameters.items():
             one.copy_(groups.get("weights", groups["average"])[name])
@@ -361,9 +368,6 @@ class Trainer:
         self._best, self._since_best = state["best"], state["since_best"]
         best = groups.get("best", {})
         self._best_weights = {name: one.to(self._device).float() for name, one in best.items()}
-        changed = changes(state["adjustable"], adjustable(self.config))
-        if changed:
-            self._log.write_changes(self.step, changed)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from transformers import BertModel
 
-from tamis.index.errors import InputError
+from tamis.index.errors import FormatError, InputError
 from tamis.retriever.models.description import find_encoder, find_folder
 from tamis.retriever.models.encoder import choose_device
 from tamis.retriever.models.language_model import load_headless, load_whole_model
@@ -29,6 +30,7 @@ from tamis.retriever.rerank.prompt import ENCODER, PromptBuilder
 from tamis.retriever.training.config import DataConfig  # noqa: TC001  read_record reads annotations
 from tamis.retriever.training.data.training_data import Pairs, TrainingData, load_or_prepare
 from tamis.retriever.training.records import read_record
+from tamis.retriever.training.reranker.keeping import Kept, fingerprint
 from tamis.retriever.training.reranker.mining import mine, vectors, word_weights
 from tamis.retriever.training.reranker.objective import LearnedReadout
 from tamis.retriever.training.reranker.saving import WORDS, bundled_embeddings, save_reranker
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LOG, MODEL = "log.jsonl", "model"
+LOG, MODEL, CHECKPOINTS = "log.jsonl", "model", "checkpoints"
 KNOWN = 16  # of the passages that answer a query, those that are never mined for it
 
 
@@ -153,6 +155,7 @@ def train_reranker(
     recipe: RerankerRecipe,
     root: Path,
     *,
+    resume: bool = False,
     device: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda line: None,
 ) -> Path:
@@ -161,13 +164,16 @@ def train_reranker(
     Args:
         recipe: what to do.
         root: folder that the paths of data start from.
+        resume: go on from the checkpoints in ``reranker.out``.
         device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
         report: called with each line of the log.
 
     Raises:
         InputError: a source, the base or the device is not there, or there are too few passages.
-        FormatError, MismatchError: prepared data are not this recipe's.
+        FormatError, MismatchError: prepared data or checkpoints are not this recipe's.
+        TrainingError: a loss or weights are not finite; the checkpoint is of before.
     """
+    _check_checkpoints(Path(recipe.reranker.out), resume=resume)
     where, config = choose_device(device), recipe.reranker
     base, tokenizer = _load_base(config)
     words = bundled_embeddings(base.config) if config.shared_embeddings else None
@@ -179,7 +185,9 @@ def train_reranker(
     student = _student(base, tokenizer, recipe).to(where)
     folder = Path(config.out) / MODEL
     folder.mkdir(parents=True, exist_ok=True)
-    with (Path(config.out) / LOG).open("w", encoding="utf-8", buffering=1) as log:
+    with (Path(config.out) / LOG).open(
+        "a" if resume else "w", encoding="utf-8", buffering=1
+    ) as log:
 
         def write(line: dict[str, Any]) -> None:
             log.write(json.dumps(line) + "\n")
@@ -188,6 +196,18 @@ def train_reranker(
         _train(student, _Teachers(base, _around(tokenizer), config.sizes), data, recipe, write)
     save_reranker(folder, student.backbone.model, tokenizer, _settings(student, config))
     return folder
+
+
+def _check_checkpoints(out: Path, *, resume: bool) -> None:
+    """Refuse to go on from nothing; a training that starts anew keeps no older checkpoint."""
+    folder = out / CHECKPOINTS
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif not folder.is_dir():
+        raise FormatError(
+            f"{folder}: expected checkpoints of a training to go on from, found none; "
+            "train without --resume"
+        )
 
 
 def mined_lists(
@@ -277,13 +297,17 @@ class _Teachers(NamedTuple):
     sizes: BlockSizes
 
     def trained(
-        self, data: ListData, training: ListTraining, report: Callable[[dict[str, Any]], None]
+        self,
+        data: ListData,
+        training: ListTraining,
+        report: Callable[[dict[str, Any]], None],
+        kept: Kept,
     ) -> CrossStudent:
         """A cross-encoder, from the base's weights; its word embeddings stay frozen."""
         model = copy.deepcopy(self.base)
         model.embeddings.word_embeddings.weight.requires_grad_(False)
         cross = CrossStudent(model, self.around, (self.sizes.query - 2, self.sizes.document - 1))
-        ListTrainer(cross.to(model.device), data, training, ("score",)).run(report)
+        ListTrainer(cross.to(model.device), data, training, ("score",)).run(report, kept)
         return cross.requires_grad_(False)
 
 
@@ -295,6 +319,7 @@ def _train(
     write: Callable[[dict[str, Any]], None],
 ) -> None:
     """Give a student the mean weights of its trainings, and its share of the start."""
+    checkpoints = Path(recipe.reranker.out) / CHECKPOINTS
     start = copy.deepcopy(student.state_dict())
     total = {name: torch.zeros_like(weight) for name, weight in start.items()}
     new = ("readout", f"backbone.model.encoder.layer.{student.backbone.reading.scoring_layer}.")
@@ -302,9 +327,11 @@ def _train(
         teacher, about = None, {"training": number}
         if training.teacher is not None:
             say = _with(about | {"of": "teacher"}, write)
-            teacher = teachers.trained(data, training.teacher, say)
+            kept = Kept(checkpoints / f"{number}-teacher", fingerprint(training.teacher))
+            teacher = teachers.trained(data, training.teacher, say, kept)
         student.load_state_dict(start)
-        ListTrainer(student, data, training, new, teacher).run(_with(about, write))
+        kept = Kept(checkpoints / str(number), fingerprint(training))
+        ListTrainer(student, data, training, new, teacher).run(_with(about, write), kept)
         for name, weight in student.state_dict().items():
             total[name] += weight / len(recipe.trainings)
     share = recipe.reranker.start_share

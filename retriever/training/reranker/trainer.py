@@ -12,6 +12,9 @@ import numpy as np
 import torch
 
 from tamis.retriever.rerank.prompt import Conditioning  # noqa: TC001  recipes read annotations
+from tamis.retriever.training.health import check_finite, check_weights
+from tamis.retriever.training.records import Later  # noqa: TC001  recipes read annotations
+from tamis.retriever.training.reranker.keeping import NOTHING, Kept
 from tamis.retriever.training.reranker.objective import list_loss
 from tamis.retriever.training.reranker.students import TokenList
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from tamis.retriever.training.data.token_rows import TokenRows
     from tamis.retriever.training.reranker.mining import Candidates
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a weight
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class ListTraining:
         average_from: share of the run after which weights are averaged.
         conditionings: drawn from at random, a step each.
         seed: of everything random.
+        save_steps: steps between two checkpoints.
     """
 
     steps: int = 2000
@@ -61,6 +67,7 @@ class ListTraining:
     average_from: float = 0.7
     conditionings: tuple[Conditioning, ...] = ("query", "none")
     seed: int = 0
+    save_steps: Later[int] = 500
 
 
 class ListData(NamedTuple):
@@ -129,36 +136,56 @@ class ListTrainer:
         cuda = self._device.type == "cuda"
         self._optimiser = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.01, fused=cuda)
         self._sums: list[torch.Tensor] = []
-        self._averaged = 0
+        self._averaged = self._first = 0
+        self._spent_s = 0.0
+        self._drafted = False  # a checkpoint waits for the loss of its weights to be finite
 
-    def run(self, report: Callable[[dict[str, Any]], None]) -> None:
-        """Train to the end; ``report`` is called every 50 steps."""
-        began = perf_counter()
-        for step, batch in enumerate(self._batches()):
-            share = self._share(step, began)
+    def run(self, report: Callable[[dict[str, Any]], None], kept: Kept = NOTHING) -> None:
+        """Train to the end, from the checkpoint that is kept if there is one.
+
+        Args:
+            report: called every 50 steps.
+            kept: where checkpoints go.
+
+        Raises:
+            TrainingError: loss, gradient or weights are not finite; the checkpoint is of before.
+            FormatError, MismatchError: what is kept is of another training.
+        """
+        if kept.exists and kept.restore(self._take):
+            return
+        began = perf_counter() - self._spent_s
+        for step, batch in enumerate(self._batches(self._first), self._first):
+            self._spent_s = perf_counter() - began
+            share = self._share(step)
             if share >= 1:
                 break
-            loss = self._step(batch, share)
+            if (step % self.config.save_steps == 0 and step > self._first) or not kept.exists:
+                self._draft(kept, step)
+            loss = self._step(batch, share, step, kept)
             if share >= self.config.average_from:
                 self._add_to_average()
             if step % 50 == 0:
-                seconds = round(perf_counter() - began, 1)
+                seconds = round(self._spent_s, 1)
                 report({"step": step, "loss": round(loss.item(), 4), "seconds": seconds})
-        self._take_average()
+        self._finish(kept)
 
-    def _share(self, step: int, began: float) -> float:
+    def _share(self, step: int) -> float:
         if self.config.seconds is not None:
-            return (perf_counter() - began) / self.config.seconds
+            return self._spent_s / self.config.seconds
         return step / self.config.steps
 
-    def _step(self, batch: ListBatch, share: float) -> torch.Tensor:
+    def _step(self, batch: ListBatch, share: float, step: int, kept: Kept) -> torch.Tensor:
         warmup = self.config.warmup
         factor = min(share / warmup + 0.02, (1 - share) / (1 - warmup))
         for group in self._optimiser.param_groups:
             group["lr"] = group["peak"] * factor
         loss = self._loss(batch)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        gradient = torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        check_finite(loss, gradient, step, remedy=_remedy(kept))
+        if self._drafted:
+            kept.publish()
+            self._drafted = False
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return loss.detach()
@@ -187,11 +214,10 @@ class ListTrainer:
     def _on_cuda(self) -> bool:
         return bool(self._device.type == "cuda")
 
-    def _batches(self) -> Iterator[ListBatch]:
-        """Batches packed ahead by other threads, in an order that the seed decides."""
+    def _batches(self, step: int) -> Iterator[ListBatch]:
+        """ListBatches from a step on, packed ahead by other threads; the seed decides their order."""
         with ThreadPoolExecutor(4) as pool:
             ahead: deque[Future[ListBatch]] = deque()
-            step = 0
             while True:
                 while len(ahead) < 8:
                     ahead.append(pool.submit(self._draw, step))
@@ -234,8 +260,59 @@ class ListTrainer:
         generator.shuffle(columns)
         return columns
 
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        return {n: p for n, p in self.student.named_parameters() if p.requires_grad}
+
+    def _draft(self, kept: Kept, step: int) -> None:
+        """Draft a checkpoint of the weights before a step.
+
+        Raises:
+            TrainingError: they are not finite.
+        """
+        trained = self._trained()
+        check_weights(trained.items(), step, remedy=_remedy(kept))
+        groups = {
+            "weights": {name: one.detach() for name, one in trained.items()},
+            "sums": dict(zip(trained, self._sums, strict=False)),
+            **{f"optimiser.{of}": self._moments(of) for of in MOMENTS},
+        }
+        state = {"step": step, "averaged": self._averaged, "spent_s": self._spent_s}
+        kept.draft(groups, state | {"finished": False})
+        self._drafted = True
+
+    def _finish(self, kept: Kept) -> None:
+        """Let the weights be their average, and keep them."""
+        self._take_average()
+        trained = self._trained()
+        check_weights(trained.items(), self.config.steps, remedy=_remedy(kept))
+        weights = {name: one.detach() for name, one in trained.items()}
+        kept.draft({"weights": weights}, {"step": self.config.steps, "finished": True})
+        kept.publish()
+
+    def _moments(self, of: str) -> dict[str, torch.Tensor]:
+        """What the optimiser remembers of each weight that has had a gradient."""
+        states = {name: self._optimiser.state[one] for name, one in self._trained().items()}
+        return {name: state[of] for name, state in states.items() if of in state}
+
+    @torch.no_grad()
+    def _take(self, groups: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> bool:
+        """Go on from what is kept; whether that training had ended."""
+        trained = self._trained()
+        for name, one in trained.items():
+            one.copy_(groups["weights"][name])
+        if state["finished"]:
+            return True
+        self._first, self._spent_s = state["step"], state["spent_s"]
+        self._averaged = state["averaged"]
+        sums = groups.get("sums", {})
+        self._sums = [sums[name].to(self._device) for name in trained if self._averaged]
+        for of in MOMENTS:
+            for name, value in groups.get(f"optimiser.{of}", {}).items():
+                self._optimiser.state[trained[name]][of] = value.to(self._device)
+        return False
+
     def _add_to_average(self) -> None:
-        weights = [p.detach() for p in self.student.parameters()]
+        weights = [p.detach() for p in self._trained().values()]
         if not self._sums:
             self._sums = [torch.zeros_like(w, dtype=torch.float32) for w in weights]
         torch._foreach_add_(self._sums, weights)
@@ -244,5 +321,11 @@ class ListTrainer:
     @torch.no_grad()
     def _take_average(self) -> None:
         if self._averaged:
-            for weight, total in zip(self.student.parameters(), self._sums, strict=True):
+            for weight, total in zip(self._trained().values(), self._sums, strict=True):
                 weight.copy_(total / self._averaged)
+
+
+def _remedy(kept: Kept) -> str:
+    if kept.exists:
+        return "lower rate and new_rate and go on from the last checkpoint with --resume"
+    return "the weights it began with give none: choose another base, or lower rate and new_rate"

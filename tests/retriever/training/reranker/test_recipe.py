@@ -1,5 +1,7 @@
 """A recipe, from texts to a folder that ranks: on a tiny BERT whose words mean nothing yet."""
 
+import contextlib
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -13,6 +15,7 @@ import transformers
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from tamis.index.errors import FormatError
 from tamis.retriever.models.language_model import load_headless
 from tamis.retriever.models.tokenizer import Tokenizer
 from tamis.retriever.rerank.block_reranker import BlockReranker
@@ -25,7 +28,8 @@ from tamis.retriever.training.reranker.recipe import (
     train_reranker,
 )
 from tamis.retriever.training.reranker.saving import save_reranker
-from tamis.retriever.training.reranker.students import PackedModel
+from tamis.retriever.training.reranker.students import CrossStudent, PackedModel
+from tamis.retriever.training.reranker.trainer import ListTrainer
 from tamis.scripts.main import command_line
 
 RECIPES = Path(__file__).parents[4] / "scripts" / "recipes" / "reranker"
@@ -167,6 +171,79 @@ def test_a_cross_encoder_that_is_trained_first_teaches_too(workplace):
     assert taught == again
 
 
+def stopping_at(step, monkeypatch):
+    """Have each training on lists stop as by Ctrl-C when it comes to a step."""
+    whole = ListTrainer._loss
+
+    def loss(trainer, batch):
+        trainer.steps_here = getattr(trainer, "steps_here", 0) + 1
+        if trainer.steps_here == step:
+            raise KeyboardInterrupt
+        return whole(trainer, batch)
+
+    monkeypatch.setattr(ListTrainer, "_loss", loss)
+
+
+def test_a_training_goes_on_where_it_stopped(workplace, monkeypatch):
+    short = (RECIPE + TEACHER).replace("steps = 60", "steps = 6\nsave_steps = 2")
+    weights = []
+    for out, stops in (("whole", ()), ("parts", (4, 6, 99))):  # in the teacher, then behind it
+        (workplace / "recipe.toml").write_text(short.replace('"out"', f'"{out}"'))
+        recipe = read_recipe(workplace / "recipe.toml")
+        for turn, stop in enumerate(stops):
+            with monkeypatch.context() as patch:
+                stopping_at(stop, patch)
+                with pytest.raises(KeyboardInterrupt) if stop < 99 else contextlib.nullcontext():
+                    train_reranker(recipe, workplace, resume=turn > 0, device="cpu")
+        if not stops:
+            train_reranker(recipe, workplace, device="cpu")
+        weights.append((workplace / out / "model" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(
+    workplace, monkeypatch, teacher
+):
+    short = (RECIPE + TEACHER).replace("steps = 60", "steps = 6\nsave_steps = 2")
+    (workplace / "recipe.toml").write_text(short)
+    whole, step = ListTrainer._loss, itertools.count()
+
+    def loss(trainer, batch):
+        bad = isinstance(trainer.student, CrossStudent) is teacher and next(step) == 3
+        return whole(trainer, batch) * (float("nan") if bad else 1.0)
+
+    command = ["train", "recipe.toml", "--device", "cpu", "--data", "."]
+    with monkeypatch.context() as patch:
+        patch.setattr(ListTrainer, "_loss", loss)
+        said = CliRunner().invoke(command_line(), command)
+    assert said.exit_code == 1
+    assert "step 3: expected a finite loss and gradient, found a loss of nan" in said.stderr
+    assert "lower rate and new_rate and go on from the last checkpoint" in said.stderr
+    assert not (workplace / "out" / "model").joinpath("model.safetensors").exists()
+    kept = workplace / "out" / "checkpoints" / ("0-teacher" if teacher else "0")
+    assert json.loads((kept / "state.json").read_text())["step"] == 2
+    (workplace / "recipe.toml").write_text(short.replace("rate = 3e-3", "rate = 1e-3"))
+    said = CliRunner().invoke(command_line(), [*command, "--resume"])
+    assert said.exit_code == 0, said.output
+    (workplace / "recipe.toml").write_text(short.replace("lists = 12", "lists = 13"))
+    said = CliRunner().invoke(command_line(), [*command, "--resume"])
+    assert said.exit_code == 2
+    assert "expected a checkpoint of this configuration" in said.stderr
+
+
+def test_an_older_checkpoint_is_refused_in_one_line(workplace):
+    (workplace / "recipe.toml").write_text(RECIPE.replace("steps = 60", "steps = 1"))
+    recipe = read_recipe(workplace / "recipe.toml")
+    train_reranker(recipe, workplace, device="cpu")
+    path = workplace / "out" / "checkpoints" / "0" / "state.json"
+    state = json.loads(path.read_text())
+    del state["finished"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(FormatError, match=r"found one without or with another 'finished'"):
+        train_reranker(recipe, workplace, resume=True, device="cpu")
+
+
 def trained_weights(workplace, more="", **settings):
     """What a short training saves, under other values of a recipe's keys."""
     text = RECIPE.replace("steps = 60", "steps = 3") + more
@@ -256,5 +333,5 @@ def test_mistakes_in_a_recipe_are_told(workplace):
     assert "one training or more, of equal conditionings" in said("[[trainings]]", other)
     start = RECIPE.index("[[trainings]]")
     assert "expected trainings, found nothing" in said(RECIPE[start:], "")
-    assert "omit it" in said("", "", "--resume")
+    assert "found none; train without --resume" in said("", "", "--resume")
     assert not is_reranker_recipe(workplace / "nothing.toml")
