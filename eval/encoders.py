@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.models.encoder import SparseEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from tamis.retriever.vocabulary import Vocabulary
 
     Progress = Callable[[int], None]
+
+
+def arithmetic(encoder: Encoder) -> str | None:
+    """What an encoder that runs a model computes with; None where nothing is known of it."""
+    return encoder.arithmetic if isinstance(encoder, SparseEncoder) else None
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Remembered(_Around):
 
     Attributes:
         encoder: encodes what is not there yet.
-        folder: holds one file a batch, named after encoder and texts.
+        folder: holds one file a batch, named after encoder, arithmetic and texts.
         found: files that were there already, so that no speed is told from them.
     """
 
@@ -66,7 +72,8 @@ class Remembered(_Around):
         self, texts: Sequence[str], *, progress: Progress | None = None
     ) -> SparseVectors:
         """The encoder's vectors, from the folder where they are there."""
-        digest = xxhash.xxh3_128(self.description.fingerprint.encode())
+        made_by = self.description.fingerprint, arithmetic(self.encoder)
+        digest = xxhash.xxh3_128(repr(made_by).encode())
         for text in texts:
             digest.update(f"{len(text)}:{text}".encode())
         path = self.folder / f"{digest.hexdigest()}.safetensors"

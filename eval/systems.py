@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
-from tamis.eval.encoders import HeaviestTerms, Remembered
+from tamis.eval.encoders import HeaviestTerms, Remembered, arithmetic
 from tamis.eval.rankings import Rankings
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
@@ -133,6 +133,7 @@ class TamisSystem:
     def _index_settings(self) -> dict[str, Any]:
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
+            **({"arithmetic": arithmetic(self.encoder)} if self.encoder else {}),
             "lexical": self.lexical and {**asdict(self.lexical), **analysis_versions()},
             "document_terms": self.document_terms,
             **({"chunk": asdict(self.chunking)} if self.chunking else {}),

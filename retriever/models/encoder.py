@@ -180,6 +180,12 @@ class SparseEncoder:
         """Where the model runs."""
         return str(self._device)
 
+    @property
+    def arithmetic(self) -> str:
+        """What it computes with, and where: ``bfloat16 on cpu``; either moves weights a little."""
+        kind = next(self.document_model.parameters()).dtype
+        return f"{str(kind).removeprefix('torch.')} on {self._device.type}"
+
     def encode_documents(
         self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
     ) -> SparseVectors:

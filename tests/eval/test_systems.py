@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from tamis.eval.baselines import Bm25System, DenseRanker, DenseSystem, batched
 from tamis.eval.datasets import load_dataset
@@ -19,7 +20,8 @@ from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import Chunking
 from tamis.retriever.fusion import rrf
-from tamis.retriever.models.encoder import load_query_encoder
+from tamis.retriever.models.description import find_encoder
+from tamis.retriever.models.encoder import SparseEncoder, load_query_encoder
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.words.lexical import LexicalConfig
 
@@ -353,6 +355,18 @@ def test_remembered_vectors_are_encoded_once(tmp_path):
     assert (inner.calls, len(first.found), len(again.found)) == (1, 0, 1)
     again.encode_documents(["a", "b c"])  # the same letters, other documents
     assert inner.calls == 2
+
+
+def test_vectors_of_another_arithmetic_are_others(tmp_path):
+    """bfloat16 rounds to eight bits: what is remembered, and reported, says which it was."""
+    kinds = (torch.float32, torch.bfloat16)
+    loaded = [SparseEncoder(find_encoder("default"), device="cpu", dtype=one) for one in kinds]
+    names = [TamisSystem(one, None).settings()["arithmetic"] for one in loaded]
+    assert names == ["float32 on cpu", "bfloat16 on cpu"]
+    remembered = [Remembered(one, tmp_path) for one in loaded]
+    vectors = [one.encode_documents(["a drum sieve"]) for one in remembered]
+    assert not remembered[1].found
+    assert not np.array_equal(vectors[0].weights, vectors[1].weights)
 
 
 def test_batches_hold_everything_once():

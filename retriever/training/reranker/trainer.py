@@ -215,7 +215,7 @@ class ListTrainer:
         return bool(self._device.type == "cuda")
 
     def _batches(self, step: int) -> Iterator[ListBatch]:
-        """ListBatches from a step on, packed ahead by other threads; the seed decides their order."""
+        """Batches from a step on, packed ahead by other threads; the seed decides their order."""
         with ThreadPoolExecutor(4) as pool:
             ahead: deque[Future[ListBatch]] = deque()
             while True:
