@@ -131,6 +131,12 @@ def _report(error: Exception) -> int:
     if isinstance(error, TamisError):
         _say(message)
         return 1 if error.code in WORK_FAILED else 2
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
+        _say(
+            f"expected enough memory for the work, found too little ({message[:200]}); end other "
+            "programs, or give smaller batches or shorter texts"
+        )
+        return 1
     _say(f"{type(error).__name__}: {message or 'no message'} (TAMIS_DEBUG=1 shows the traceback)")
     return 1
 

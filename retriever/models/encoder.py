@@ -382,7 +382,11 @@ def _table_encoder(files: EncoderFiles, side: TableSide) -> TableQueryEncoder:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device asked for, else the first CUDA device, else the processor."""
+    """The device asked for, else the first CUDA device, else the processor.
+
+    Raises:
+        InputError: torch is not installed, or there is no such device to compute on.
+    """
     try:
         import torch
     except ImportError as error:
@@ -398,4 +402,11 @@ def choose_device(name: str | None) -> torch.device:
         raise InputError(f"expected a device such as cpu or cuda:0, found {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"expected a CUDA device, found none; use device='cpu' for {name!r}")
+    try:
+        float(torch.ones(1, device=device))
+    except Exception as error:  # no such card, a back end that is not built in, or no memory of it
+        raise InputError(
+            f"expected a device that torch can compute on here, found {name!r}, which it cannot; "
+            "use cpu, or cuda:0 where there is a CUDA device"
+        ) from error
     return device

@@ -35,6 +35,8 @@ def raising(monkeypatch, error):
             "tamis: a:1: expected x, found y; do z",
         ),
         (CorruptionError("bits flipped"), 2, "tamis: bits flipped"),
+        (MemoryError(), 1, "tamis: expected enough memory for the work, found too little"),
+        (torch.OutOfMemoryError("1 GiB"), 1, "tamis: expected enough memory for the work, found"),
         (ZeroDivisionError("division"), 1, "tamis: ZeroDivisionError: division (TAMIS_DEBUG=1 "),
         (KeyboardInterrupt(), 130, "tamis: interrupted; run the same command to start again"),
         (KeyboardInterrupt("go on thus"), 130, "tamis: interrupted; go on thus"),
