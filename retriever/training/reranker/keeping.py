@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,6 @@ from tamis.retriever.training.checkpoints import (
     restoring,
     whole_tensors,
 )
-from tamis.retriever.training.records import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,19 +19,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from tamis.retriever.training.reranker.trainer import ListTraining
-
     Groups = dict[str, dict[str, torch.Tensor]]
-
-ADJUSTABLE = ("rate", "new_rate")  # what a training that went wrong may change
-
-
-def fingerprint(training: ListTraining) -> str:
-    """A hash of the settings that a training on lists keeps from start to end."""
-    settings = identity(training)
-    for name in (*ADJUSTABLE, "save_steps", "teacher"):
-        settings.pop(name, None)
-    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ encoder's training; `students`, `mining` and `trainer` do the work.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 import tomllib
@@ -29,8 +30,8 @@ from tamis.retriever.rerank.loading import RerankerSettings
 from tamis.retriever.rerank.prompt import ENCODER, PromptBuilder
 from tamis.retriever.training.config import DataConfig  # noqa: TC001  read_record reads annotations
 from tamis.retriever.training.data.training_data import Pairs, TrainingData, load_or_prepare
-from tamis.retriever.training.records import read_record
-from tamis.retriever.training.reranker.keeping import Kept, fingerprint
+from tamis.retriever.training.records import identity, read_record
+from tamis.retriever.training.reranker.keeping import Kept
 from tamis.retriever.training.reranker.mining import mine, vectors, word_weights
 from tamis.retriever.training.reranker.objective import LearnedReadout
 from tamis.retriever.training.reranker.saving import WORDS, bundled_embeddings, save_reranker
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOG, MODEL, CHECKPOINTS = "log.jsonl", "model", "checkpoints"
+ADJUSTABLE = ("rate", "new_rate", "save_steps", "teacher")  # when a training on lists goes on
 KNOWN = 16  # of the passages that answer a query, those that are never mined for it
 
 
@@ -327,15 +329,21 @@ def _train(
         teacher, about = None, {"training": number}
         if training.teacher is not None:
             say = _with(about | {"of": "teacher"}, write)
-            kept = Kept(checkpoints / f"{number}-teacher", fingerprint(training.teacher))
+            kept = Kept(checkpoints / f"{number}-teacher", _digest(training.teacher))
             teacher = teachers.trained(data, training.teacher, say, kept)
         student.load_state_dict(start)
-        kept = Kept(checkpoints / str(number), fingerprint(training))
+        kept = Kept(checkpoints / str(number), _digest(training))
         ListTrainer(student, data, training, new, teacher).run(_with(about, write), kept)
         for name, weight in student.state_dict().items():
             total[name] += weight / len(recipe.trainings)
     share = recipe.reranker.start_share
     student.load_state_dict({name: total[name].lerp(start[name], share) for name in start})
+
+
+def _digest(training: ListTraining) -> str:
+    """A hash of the settings that a training on lists keeps from start to end."""
+    settings = {name: one for name, one in identity(training).items() if name not in ADJUSTABLE}
+    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=16).hexdigest()
 
 
 def _with(about: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> Callable[..., None]:
