@@ -155,6 +155,7 @@ def test_imported_vectors_change_as_any_collection(tmp_path, lines):
 TEXTS = ["the owl hunts at night", "a drum sieve for flour", "bats at night in 2003", ""]
 
 
+@pytest.mark.long
 def test_with_the_encoder_of_the_vectors_texts_are_searched_as_in_its_own_index(tmp_path):
     encoder = LazyEncoder.of("default")
     given = encoder.encode_documents(TEXTS)

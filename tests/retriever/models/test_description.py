@@ -116,6 +116,7 @@ def test_an_unknown_setting_is_refused(tmp_path):
         find_encoder(str(tmp_path))
 
 
+@pytest.mark.long
 def test_a_pickle_is_refused_with_the_command_that_converts_it(tmp_path):
     tiny.write_bert(tmp_path)
     before = find_encoder(str(tmp_path)).description.vocab_size

@@ -56,6 +56,7 @@ def test_query_weights_become_a_router(tmp_path):
     assert_equal_outputs(load_encoder(str(source), device="cpu"), folder)
 
 
+@pytest.mark.long
 def test_the_default_encoder_is_written(tmp_path):
     folder = write_sparse_encoder("default", tmp_path)
     texts = ["Which planet is red?", "Rust makes the soil of Mars look red."]

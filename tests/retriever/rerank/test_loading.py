@@ -28,6 +28,7 @@ def change_json(path, **changes):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.long
 def test_each_weight_that_is_missing_is_named(architecture, tmp_path):
     folder = write_reranker(tmp_path, architecture)
     model = load(folder).backbone.model

@@ -149,6 +149,7 @@ def test_stored_keys_give_the_scores_of_a_full_forward(tmp_path, architecture, r
 
 
 @pytest.mark.parametrize("architecture", ["mistral", "bert", "llama in float8"])
+@pytest.mark.long
 def test_compiled_layers_give_the_same_scores_at_any_length(tmp_path, architecture, monkeypatch):
     # The tracer alone: machine code would take half a minute an architecture here.
     compiled = functools.partial(torch.compile, backend="eager", fullgraph=True)

@@ -53,6 +53,7 @@ def assert_exports(student, folder):
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize(("family", "task"), FAMILIES, ids=[one for one, _ in FAMILIES])
+@pytest.mark.long
 def test_the_model_that_is_written_is_the_one_that_was_trained(
     make_config, tmp_path, family, task, tied
 ):

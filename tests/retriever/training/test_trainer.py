@@ -49,6 +49,7 @@ def test_training_teaches_words_that_no_text_shares(make_config, data_folder, tm
     assert scores[0] > scores[1] + 0.1
 
 
+@pytest.mark.long
 def test_distillation_from_the_dense_teacher_brings_the_student_close(make_config, data_folder):
     config = make_config(
         loss={"kl": 1.0, "contrastive": 0.0, "dense": 1.0, "bm25": 0.5, "judged": 0.0, "scale": 5},
