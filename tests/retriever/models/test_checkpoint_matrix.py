@@ -8,6 +8,7 @@ change a vector must do so: a setting that both sides ignore proves nothing.
 import json
 import shutil
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import peft
@@ -170,36 +171,40 @@ def save(modules, setting, folder):
     return folder
 
 
-def theirs(folder, side):
-    """[texts, V] of sentence-transformers, text by text, special terms 0 as no index wants them.
+@cache  # each folder is loaded once, the plain ones for all settings
+def theirs(folder):
+    """[texts, V] by side, of sentence-transformers, text by text; special terms are 0.
 
-    Special terms do not count among the largest either.
+    No index wants these; they do not count among the largest either.
     """
     model = sentence_transformers.SparseEncoder(str(folder), device="cpu")
     most, model.max_active_dims = model.max_active_dims, None
-    encode = model.encode_query if side == "query" else model.encode_document
-    dense = encode(TEXTS, batch_size=1, convert_to_sparse_tensor=False).numpy().copy()
-    dense[:, :SPECIAL] = 0
-    if most is not None:
-        dense[dense < np.sort(dense)[:, -most, None]] = 0
-    return dense
+    found = {}
+    for side, encode in (("document", model.encode_document), ("query", model.encode_query)):
+        dense = encode(TEXTS, batch_size=1, convert_to_sparse_tensor=False).numpy().copy()
+        dense[:, :SPECIAL] = 0
+        if most is not None:
+            dense[dense < np.sort(dense)[:, -most, None]] = 0
+        found[side] = dense
+    return found
 
 
-def ours(folder, side):
+def ours(folder):
     encoder = load_encoder(str(folder), device="cpu")
-    encode = encoder.encode_queries if side == "query" else encoder.encode_documents
-    dense = encode(TEXTS).to_scipy().toarray()
-    dense[:, :SPECIAL] = 0
-    return dense
+    found = {}
+    for side, encode in (("document", encoder.encode_documents), ("query", encoder.encode_queries)):
+        found[side] = encode(TEXTS).to_scipy().toarray()
+        found[side][:, :SPECIAL] = 0
+    return found
 
 
 def assert_equal_and_moved(folder, setting, plain=None):
-    for side in ("document", "query"):
-        expected = theirs(folder, side)
-        np.testing.assert_allclose(ours(folder, side), expected, rtol=0, atol=1e-4, err_msg=side)
+    found = ours(folder)
+    for side, expected in theirs(folder).items():
+        np.testing.assert_allclose(found[side], expected, rtol=0, atol=1e-4, err_msg=side)
         assert expected.max() > 0.5
         if plain is not None:
-            moved = np.abs(expected - theirs(plain, side)).max() > 1e-3
+            moved = np.abs(expected - theirs(plain)[side]).max() > 1e-3
             assert moved == (side in setting.moves), side
 
 
@@ -325,7 +330,7 @@ def test_folders_of_transformers(bases, tmp_path, architecture, name):
     kind = "AutoModelForCausalLM" if architecture in CAUSAL else "AutoModelForMaskedLM"
     model = getattr(transformers, kind).from_pretrained(folder)
     expected = defined(model, tokenizer, TEXTS)
-    np.testing.assert_allclose(ours(folder, "document"), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(ours(folder)["document"], expected, rtol=0, atol=1e-4)
     plain = defined(model, transformers.AutoTokenizer.from_pretrained(bases(architecture)), TEXTS)
     assert (np.abs(expected - plain).max() > 1e-3) == (name in ("cut on the left", "length"))
 
@@ -357,5 +362,5 @@ def test_adapters_of_decoders(bases, tmp_path, architecture, name):
                 one += 0.2 * torch.randn_like(one)
     model.save_pretrained(tmp_path / "m")
     expected = defined(model, tokenizer, TEXTS)
-    np.testing.assert_allclose(ours(tmp_path / "m", "document"), expected, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(ours(tmp_path / "m")["document"], expected, rtol=0, atol=2e-4)
     assert np.abs(expected - before).max() > 1e-3
