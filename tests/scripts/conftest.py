@@ -1,6 +1,7 @@
 import contextlib
 import json
 import logging
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,12 @@ def tamis():
     return run
 
 
+def take_signals():
+    """As a terminal's programs do; one that nohup or a script's & started may ignore them."""
+    for one in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(one, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_tamis():
     """Start the installed command as a process of its own."""
@@ -56,6 +63,7 @@ def start_tamis():
             text=True,
             stdout=options.pop("stdout", subprocess.PIPE),
             stderr=options.pop("stderr", subprocess.PIPE),
+            preexec_fn=take_signals,
             **options,
         )
         started.append(process)
