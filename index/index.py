@@ -265,6 +265,13 @@ class Index:
         """
         return frequencies_of(self.parts)
 
+    def holds(self, terms: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether any document holds each of ``terms``: ``[n]``; deleted ones do until a merge."""
+        held = np.zeros(terms.size, np.bool_)
+        for part in self.parts:
+            held |= part.holds(terms)
+        return held
+
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]``. Reads every deleted document."""
         held, counts = self.frequencies()

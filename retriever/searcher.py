@@ -290,13 +290,15 @@ class Searcher:
         return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown)
 
     def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
-        vocab_size = self.collection.index.vocab_size
+        index, vocabulary = self.collection.index, self.vocabulary
         _check_weights(weights)
-        vocabulary = self.vocabulary
         terms = {name: vocabulary.term(name) for name in weights}
-        by_term = {term: weights[name] for name, term in terms.items() if term is not None}
-        unknown = tuple(name for name, term in terms.items() if term is None)
-        return EncodedQueries.of(SparseVectors.from_dicts([by_term], vocab_size), [unknown])
+        named = {name: term for name, term in terms.items() if term is not None}
+        by_term = {term: weights[name] for name, term in named.items()}
+        held = index.holds(np.fromiter(named.values(), np.int32, len(named)))
+        known = {name for name, is_held in zip(named, held.tolist(), strict=True) if is_held}
+        unknown = tuple(name for name in weights if name not in known)
+        return EncodedQueries.of(SparseVectors.from_dicts([by_term], index.vocab_size), [unknown])
 
     def _result(
         self, asked: EncodedQueries, query: int, found: Found, explain: bool, times: StageTimes

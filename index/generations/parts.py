@@ -268,6 +268,17 @@ class Part:
         gone = segment.rows(np.flatnonzero(~self.live))
         return held - gone.rows_from(_local_term(first_word, terms))
 
+    def holds(self, terms: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether any of its documents, deleted ones too, holds each of ``terms``: ``[n]``."""
+        segment, places = self.stored.segment, terms
+        known = terms < segment.vocab_size
+        if self.stored.terms is not None:
+            places = self.stored.terms.searchsorted(terms).astype(np.int32)
+            known = self.stored.terms.take(places, mode="clip") == terms
+        held = np.zeros(terms.size, np.bool_)
+        held[known] = segment.document_frequency(places[known]) > 0
+        return held
+
     def frequencies(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Terms, rising, and how many of its documents that are not deleted hold each."""
         segment = self.stored.segment

@@ -111,6 +111,15 @@ def appended(lines, line):
     return path
 
 
+def test_terms_that_no_document_holds_are_told_whatever_their_numbers(tmp_path, lines):
+    import_vectors(lines, tmp_path / "c", vocab_size=2**31 - 1)
+    held = {str(term) for row in vectors() for term in row}
+    asked = ["3", "96", "97", "150", "2147483646"]
+    (result,) = Searcher.open(tmp_path / "c").search([dict.fromkeys(asked, 1.0)], 3)
+    assert result.unknown_terms == tuple(term for term in asked if term not in held)
+    assert result.unknown_terms[-3:] == ("97", "150", "2147483646")
+
+
 def test_documents_are_found_by_weights_and_filters_and_shown_whole(tmp_path, lines):
     made = import_vectors(lines, tmp_path / "c", fields={"year": None})
     assert made.index.columns == {"year": "integer"}
