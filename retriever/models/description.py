@@ -27,13 +27,13 @@ __all__ = [
     "DEFAULT",
     "QUERY_WEIGHT_FILES",
     "Architecture",
+    "Checkpoint",
     "EncoderDescription",
-    "EncoderFiles",
     "HeadKind",
     "NeuralSide",
     "TableSide",
-    "find_encoder",
     "find_folder",
+    "read_checkpoint",
 ]
 
 PLACES = ("folder", "adapter", "weights", "tokenizer_folder")  # play no part in fingerprints
@@ -72,14 +72,14 @@ class EncoderDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderFiles:
+class Checkpoint:
     """Everything that is known of an encoder before it is loaded.
 
     Attributes:
         description: its identity.
         document: the side that fills an index.
         query: the side that asks.
-        location: what `find_encoder` finds it by: a whole path, a hub name or ``default``.
+        location: what `read_checkpoint` finds it by: a whole path, a hub name or ``default``.
     """
 
     description: EncoderDescription
@@ -88,7 +88,7 @@ class EncoderFiles:
     location: str
 
 
-def find_encoder(name_or_path: str) -> EncoderFiles:
+def read_checkpoint(name_or_path: str) -> Checkpoint:
     """Find the encoder of a folder, of a hub name, or the bundled one (``default``).
 
     Raises:
@@ -114,7 +114,7 @@ def find_encoder(name_or_path: str) -> EncoderFiles:
     )
     is_folder = name_or_path != DEFAULT and Path(name_or_path).is_dir()
     location = str(Path(name_or_path).resolve()) if is_folder else name_or_path
-    return EncoderFiles(description, document, query, location)
+    return Checkpoint(description, document, query, location)
 
 
 def _given_name(name_or_path: str) -> str:

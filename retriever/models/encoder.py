@@ -16,11 +16,11 @@ from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.models.description import (
+    Checkpoint,
     EncoderDescription,
-    EncoderFiles,
     NeuralSide,
     TableSide,
-    find_encoder,
+    read_checkpoint,
 )
 from tamis.retriever.models.inference_free import (
     TableQueryEncoder,
@@ -111,7 +111,7 @@ def load_encoder(name_or_path: str = "default", *, device: str | None = None) ->
         InputError: there is no such model or device, or torch is not installed.
         FormatError: the model is of no format that can be read.
     """
-    return SparseEncoder(find_encoder(name_or_path), device=device)
+    return SparseEncoder(read_checkpoint(name_or_path), device=device)
 
 
 def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
@@ -121,7 +121,7 @@ def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
         InputError: there is no such model, or it needs torch and torch is not installed.
         FormatError: the model is of no format that can be read.
     """
-    files = find_encoder(name_or_path)
+    files = read_checkpoint(name_or_path)
     if isinstance(files.query, TableSide):
         return _table_encoder(files, files.query)
     return SparseEncoder(files)
@@ -134,7 +134,7 @@ def load_token_counter(name_or_path: str = "default") -> tuple[TokenCounter, Enc
         InputError: there is no such model.
         FormatError: the model is of no format that can be read.
     """
-    files = find_encoder(name_or_path)
+    files = read_checkpoint(name_or_path)
     side = files.document
     return TokenCounter(side.tokenizer(), side.prompt), files.description
 
@@ -150,7 +150,7 @@ class SparseEncoder:
 
     def __init__(
         self,
-        files: EncoderFiles,
+        files: Checkpoint,
         *,
         device: str | None = None,
         dtype: torch.dtype | None = None,
@@ -158,7 +158,7 @@ class SparseEncoder:
         """Load a model; see `load_encoder` and `SparseEncoder.load`.
 
         Args:
-            files: what `find_encoder` found.
+            files: what `read_checkpoint` found.
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
             dtype: of weights and arithmetic; None is the fastest that the device is good at.
         """
@@ -173,7 +173,7 @@ class SparseEncoder:
     @staticmethod
     def load(name_or_path: str = "default", *, device: str | None = None) -> SparseEncoder:
         """Load an encoder by folder or hub name, as `load_encoder` does."""
-        return SparseEncoder(find_encoder(name_or_path), device=device)
+        return SparseEncoder(read_checkpoint(name_or_path), device=device)
 
     @property
     def device(self) -> str:
@@ -372,7 +372,7 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]
         yield batch
 
 
-def _table_encoder(files: EncoderFiles, side: TableSide) -> TableQueryEncoder:
+def _table_encoder(files: Checkpoint, side: TableSide) -> TableQueryEncoder:
     description = files.description
     tokenizer = side.tokenizer(description.max_length)
     tokenizer.check_prompt(side.prompt, side.folder)

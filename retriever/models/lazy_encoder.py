@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tamis.index.errors import MismatchError
-from tamis.retriever.models.description import find_encoder
+from tamis.retriever.models.description import read_checkpoint
 from tamis.retriever.models.encoder import load_encoder, load_query_encoder, load_token_counter
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class LazyEncoder:
     @staticmethod
     def of(name_or_path: str) -> LazyEncoder:
         """One whose query side is loaded now; raises as `load_query_encoder`."""
-        location = find_encoder(name_or_path).location
+        location = read_checkpoint(name_or_path).location
         return LazyEncoder(location, load_query_encoder(name_or_path))
 
     @property

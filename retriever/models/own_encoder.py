@@ -13,7 +13,7 @@ from tamis.index.collection import QUERY_SIDE
 from tamis.index.errors import FormatError, InputError, MismatchError
 from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import read_current
-from tamis.retriever.models.description import find_encoder
+from tamis.retriever.models.description import read_checkpoint
 from tamis.retriever.models.encoder import load_encoder, load_query_encoder
 from tamis.retriever.models.inference_free import TableQueryEncoder
 
@@ -46,7 +46,7 @@ def own_query_encoder(
     if recorded is None or recorded.query_side == "neural":
         return _found(collection.path, recorded, given, load_query_encoder)
     if isinstance(given, str | Path):
-        check_own(collection.path, recorded, find_encoder(str(given)).description, given)
+        check_own(collection.path, recorded, read_checkpoint(str(given)).description, given)
     elif given is not None:
         check_own(collection.path, recorded, given.description)
     return TableQueryEncoder.load(collection.path / QUERY_SIDE)
@@ -80,7 +80,7 @@ def recorded_encoder(path: str | Path) -> EncoderSettings | None:
 
 def places_by_fingerprint(places: Sequence[str]) -> dict[str, str]:
     """Where encoders lie, by their fingerprints; raises as `load_encoder`."""
-    return {find_encoder(place).description.fingerprint: place for place in places}
+    return {read_checkpoint(place).description.fingerprint: place for place in places}
 
 
 def refuse_strangers(

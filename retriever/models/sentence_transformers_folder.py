@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from tamis.index.errors import FormatError
-from tamis.retriever.models.description import Architecture, NeuralSide, TableSide, find_encoder
+from tamis.retriever.models.description import Architecture, NeuralSide, TableSide, read_checkpoint
 from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.language_model import load_whole_model
@@ -47,7 +47,7 @@ def write_sparse_encoder(name_or_path: str, folder: Path) -> Path:
         InputError: there is no such encoder.
         FormatError: it has something that a SparseEncoder cannot compute; the message says what.
     """
-    files = find_encoder(name_or_path)
+    files = read_checkpoint(name_or_path)
     document, query = files.document, files.query
     for side in (document, query):
         check_representable(side)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tamis.index.errors import InputError
-from tamis.retriever.models.description import TableSide, find_encoder
+from tamis.retriever.models.description import TableSide, read_checkpoint
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.tokenizer import Tokenizer, check_vocabulary
 from tamis.retriever.training.lengths import check_lengths
@@ -193,7 +193,7 @@ def base_table(model: ModelConfig, tokenizer: Tokenizer) -> torch.Tensor:
         InputError: its queries are encoded by a model, not looked up.
         FormatError: they cannot be read.
     """
-    files = find_encoder(model.base)
+    files = read_checkpoint(model.base)
     if not isinstance(files.query, TableSide):
         raise InputError(
             f"{model.base}: table_from_base: expected a base whose queries are looked up, found "

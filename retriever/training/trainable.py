@@ -13,7 +13,7 @@ from tamis.retriever.models.description import (
     Architecture,
     HeadKind,
     NeuralSide,
-    find_encoder,
+    read_checkpoint,
 )
 from tamis.retriever.models.heads import HEADS
 from tamis.retriever.models.language_model import load_language_model
@@ -34,7 +34,7 @@ def base_side(config: EncoderConfig) -> NeuralSide:
     Raises:
         InputError, FormatError: the base model cannot be read.
     """
-    side = find_encoder(config.base).document
+    side = read_checkpoint(config.base).document
     return replace(
         side,
         double_log=config.double_log,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.models.description import TableSide, find_encoder, find_folder
+from tamis.retriever.models.description import TableSide, find_folder, read_checkpoint
 from tamis.retriever.models.inference_free import read_weight_table
 from tamis.retriever.models.language_model import load_headless, load_language_model
 from tamis.retriever.models.tokenizer import check_vocabulary
@@ -96,7 +96,7 @@ class TrainingSet:
         self, config: TrainingConfig, student: Student, device: torch.device
     ) -> SparseScorer:
         """An encoder whose queries may be looked up, or encoded by its document side."""
-        files = find_encoder(config.loss.sparse_teacher)
+        files = read_checkpoint(config.loss.sparse_teacher)
         check_vocabulary(student.tokenizer, files.document.folder)
         model = load_language_model(files.document, student.tokenizer.special_ids, device)
         around = sum(map(len, student.around))
@@ -136,7 +136,7 @@ def load_backbone(name: str, tokenizer: Tokenizer) -> nn.Module:
     if (folder / "1_Pooling").is_dir():
         check_vocabulary(tokenizer, folder)
         return load_headless(folder)
-    side = find_encoder(name).document
+    side = read_checkpoint(name).document
     check_vocabulary(tokenizer, side.folder)
     model = load_language_model(side, tokenizer.special_ids, torch.device("cpu"))
     return backbone_of(model.model)

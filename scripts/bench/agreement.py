@@ -18,7 +18,7 @@ from tamis.eval.measures import means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.index.reference import search
-from tamis.retriever.models.description import find_encoder
+from tamis.retriever.models.description import read_checkpoint
 from tamis.retriever.models.encoder import SparseEncoder
 from tamis.retriever.models.language_model import multiplies_bfloat16
 
@@ -74,7 +74,7 @@ def measure_agreement(
     collection = load_dataset(dataset)
     passages = list(collection.passages())[:documents]
     texts = [passage.content for passage in passages]
-    files = find_encoder(encoder)
+    files = read_checkpoint(encoder)
     truth = SparseEncoder(files, device="cpu", dtype=torch.float32)
     queries = truth.encode_queries(list(collection.queries.values()))
     vectors = truth.encode_documents(texts)

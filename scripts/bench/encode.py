@@ -27,9 +27,9 @@ from tamis.index.reference import search
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.models.description import (
     Architecture,
-    EncoderFiles,
+    Checkpoint,
     HeadKind,
-    find_encoder,
+    read_checkpoint,
 )
 from tamis.retriever.models.encoder import SparseEncoder
 from tamis.retriever.models.language_model import load_whole_model, make_head_linear
@@ -84,7 +84,7 @@ def measure_encode(
         RuntimeError: the encoders disagree.
     """
     texts = _read(corpus, documents) if corpus else length_mix(documents, seed=0)
-    files = find_encoder(encoder)
+    files = read_checkpoint(encoder)
     with float32_copy(files) as copy:
         systems = list(_systems(files, copy, device))
         result: dict[str, Any] = {
@@ -113,7 +113,7 @@ def length_mix(documents: int, seed: int) -> list[str]:
 
 
 @contextmanager
-def float32_copy(files: EncoderFiles) -> Iterator[EncoderFiles]:
+def float32_copy(files: Checkpoint) -> Iterator[Checkpoint]:
     """The encoder with its document model in float32, in a folder that any library reads."""
     side = files.document
     if side.architecture is not Architecture.MASKED:
@@ -125,7 +125,7 @@ def float32_copy(files: EncoderFiles) -> Iterator[EncoderFiles]:
         yield replace(files, document=copy)
 
 
-def sentence_transformer(copy: EncoderFiles, device: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
+def sentence_transformer(copy: Checkpoint, device: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
     """The same model as a sentence-transformers `SparseEncoder`."""
     import sentence_transformers
     from sentence_transformers.sparse_encoder.modules import SpladePooling, Transformer
@@ -148,7 +148,7 @@ def sentence_transformer(copy: EncoderFiles, device: str, dtype: torch.dtype) ->
     )
 
 
-def check(copy: EncoderFiles, device: str, texts: Sequence[str]) -> dict[str, float]:
+def check(copy: Checkpoint, device: str, texts: Sequence[str]) -> dict[str, float]:
     """Compare whole vectors with sentence-transformers in float32, before any cut to top terms.
 
     Returns:
@@ -204,7 +204,7 @@ def interleaved(
     ]
 
 
-def _systems(files: EncoderFiles, copy: EncoderFiles, device: str) -> Iterator[System]:
+def _systems(files: Checkpoint, copy: Checkpoint, device: str) -> Iterator[System]:
     kind = torch.device(device).type
     dtype = torch.float32 if kind == "cpu" else torch.bfloat16
     peer = sentence_transformer(copy, device, dtype)
@@ -232,7 +232,7 @@ def _dense(peer: Any, texts: Sequence[str]) -> NDArray[np.float32]:  # noqa: ANN
     return dense
 
 
-def _quality(copy: EncoderFiles, files: EncoderFiles, dataset: Dataset) -> dict[str, Any]:
+def _quality(copy: Checkpoint, files: Checkpoint, dataset: Dataset) -> dict[str, Any]:
     """nDCG@10 of learned terms alone, exact search, in float32 and in the usual arithmetic."""
     passages = list(dataset.passages())
     found: dict[str, Any] = {"dataset": dataset.name, "measure": MEASURE}

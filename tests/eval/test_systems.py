@@ -20,7 +20,7 @@ from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import Chunking
 from tamis.retriever.fusion import rrf
-from tamis.retriever.models.description import find_encoder
+from tamis.retriever.models.description import read_checkpoint
 from tamis.retriever.models.encoder import SparseEncoder, load_query_encoder
 from tamis.retriever.searcher import Searcher
 from tamis.retriever.words.lexical import LexicalConfig
@@ -360,7 +360,7 @@ def test_remembered_vectors_are_encoded_once(tmp_path):
 def test_vectors_of_another_arithmetic_are_others(tmp_path):
     """bfloat16 rounds to eight bits: what is remembered, and reported, says which it was."""
     kinds = (torch.float32, torch.bfloat16)
-    loaded = [SparseEncoder(find_encoder("default"), device="cpu", dtype=one) for one in kinds]
+    loaded = [SparseEncoder(read_checkpoint("default"), device="cpu", dtype=one) for one in kinds]
     names = [TamisSystem(one, None).settings()["arithmetic"] for one in loaded]
     assert names == ["float32 on cpu", "bfloat16 on cpu"]
     remembered = [Remembered(one, tmp_path) for one in loaded]

@@ -20,7 +20,7 @@ import torch
 from transformers import BertModel
 
 from tamis.index.errors import FormatError, InputError
-from tamis.retriever.models.description import find_encoder, find_folder
+from tamis.retriever.models.description import find_folder, read_checkpoint
 from tamis.retriever.models.encoder import choose_device
 from tamis.retriever.models.language_model import load_headless, load_whole_model
 from tamis.retriever.models.tokenizer import Tokenizer
@@ -277,7 +277,7 @@ def _load_base(config: RerankerConfig) -> tuple[Any, Tokenizer]:
 
 
 def _encoder_base(name: str) -> Any:  # noqa: ANN401  any Hugging Face backbone
-    return load_whole_model(find_encoder(name).document, torch.float32).base_model
+    return load_whole_model(read_checkpoint(name).document, torch.float32).base_model
 
 
 def _student(base: Any, tokenizer: Tokenizer, recipe: RerankerRecipe) -> BlockStudent:  # noqa: ANN401  a BertModel

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from encoder_contract import EncoderContract, assert_same_vectors
 
-from tamis.retriever.models.description import BUNDLED, find_encoder
+from tamis.retriever.models.description import BUNDLED, read_checkpoint
 from tamis.retriever.models.encoder import load_encoder, load_query_encoder
 from tamis.retriever.models.inference_free import TableQueryEncoder
 
@@ -36,7 +36,7 @@ def test_it_is_small_and_complete():
 
 
 def test_it_states_its_licence_and_needs_no_model_for_queries():
-    description = find_encoder("default").description
+    description = read_checkpoint("default").description
     assert (description.licence, description.query_side) == ("apache-2.0", "table")
     assert description.vocab_size == 30522
     assert isinstance(load_query_encoder(), TableQueryEncoder)

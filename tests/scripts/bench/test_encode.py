@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tamis.retriever.models.description import find_encoder
+from tamis.retriever.models.description import read_checkpoint
 from tamis.scripts.bench import encode as bench_encode
 from tamis.scripts.bench.encode import check, float32_copy, length_mix, measure_encode, table
 
@@ -33,7 +33,7 @@ def test_the_report_compares_with_sentence_transformers(monkeypatch):
 
 @pytest.mark.long
 def test_the_gate_refuses_another_model():
-    files = find_encoder("default")
+    files = read_checkpoint("default")
     with float32_copy(files) as copy:
         other = replace(copy, document=replace(copy.document, logit_scale=1.01))
         with pytest.raises(RuntimeError, match="equal within 1e-4"):
