@@ -40,7 +40,7 @@ def test_the_matrix_has_all_that_a_storage_asks():
     assert set(asking_methods()) - {"path", "__init__"} <= {*STEPS, "close", "_refuse_file"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
 def test_whatever_the_machine_refuses_is_told_and_over_when_it_is(strained, work):
     server, at_rest = strained
@@ -52,7 +52,7 @@ def test_whatever_the_machine_refuses_is_told_and_over_when_it_is(strained, work
     assert sum(row.refused > 0 for row in rows) > CELLS // 2
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_all_of_it_is_there_after_a_kill(strained):
     """What was acknowledged under all that strain is on the disk."""
     server, _ = strained
