@@ -80,7 +80,7 @@ class Turn:
         entered: what is left at the end.
     """
 
-    tickets: Sequence[Ticket[Call]]
+    tickets: list[Ticket[Call]]
     seat: Seat
     pause: Callable[[Turn], None]
     memory: Memory

@@ -54,6 +54,7 @@ class Workers:
         self._free = threads  # how many more may be at work
         self._most_begun = threads + max(PARKED, 2 * threads)
         self._begun = 0  # turns, at work or in the queue again
+        self._waking: list[Turn] = []  # those of them whose threads are not awake yet
         self._no_threads = False  # whether the system gave none, until one is idle again
         self._idle: list[Seat] = []  # the last one works next: few threads keep memory of theirs
         self._threads: set[threading.Thread] = set()
@@ -123,8 +124,9 @@ class Workers:
             self._make_room(asker.client, is_long)
             self._inside += 1
             self._long_inside += is_long
-            self._queue.push(call, asker.client)
-            self._dispatch()
+            ticket = self._queue.push(call, asker.client)
+            if not self._join(ticket):
+                self._dispatch()
         return future
 
     def close(self) -> None:
@@ -157,6 +159,19 @@ class Workers:
             raise overloaded(f"{self._room} requests")
         self._forget(victim)
         settle(victim.item.future, overloaded(f"{self._room} requests"))
+
+    def _join(self, ticket: Ticket[Call]) -> bool:
+        """Let a new call be done with one like it that is about to begin; the mutex is held.
+
+        A thread takes a while to wake. What comes meanwhile would give another one the same work.
+        """
+        key = ticket.item.key
+        for turn in self._waking if key is not None else ():
+            if turn.tickets[0].item.key == key and len(turn.tickets) < MOST_JOINED:
+                turn.tickets += self._queue.pop_alike(lambda one: one is ticket, 1)
+                self._count(turn, [ticket])
+                return True
+        return False
 
     def _dispatch(self) -> None:
         """Have those work who are next, as many as may; the mutex is held."""
@@ -197,11 +212,15 @@ class Workers:
                 lambda one: one.item.key == key and one.item.turn is None, MOST_JOINED - 1
             )
         turn = seat.turn = Turn([ticket, *joined], seat, self._pause, self._memory)
-        for one in turn.tickets:
+        self._count(turn, turn.tickets)
+        self._begun += 1
+        self._waking.append(turn)
+        return turn
+
+    def _count(self, turn: Turn, tickets: Sequence[Ticket[Call]]) -> None:
+        for one in tickets:
             one.item.turn = turn
             one.client.long_begun += one.item.is_long
-        self._begun += 1
-        return turn
 
     def _new_seat(self) -> Seat:
         seat = Seat(threading.Lock())
@@ -233,6 +252,8 @@ class Workers:
         """Do what a seat is given. Nothing of it is held on to after this."""
         turn, seat.turn = seat.turn, None
         assert turn is not None
+        with self._mutex:
+            self._waking.remove(turn)
         turn.begin_slice()
         wanted = [call for call in turn.calls if not call.future.done()]
         with turn.entered, interruptible(turn.check):

@@ -136,7 +136,8 @@ class Shown:
 
     def needed(self, options: SearchOptions) -> SearchOptions:
         """The options of a search that finds all that is shown: highlights need matched terms."""
-        return replace(options, explain=self.explain or self.highlight)
+        explain = self.explain or self.highlight
+        return options if options.explain == explain else replace(options, explain=explain)
 
 
 def search_answers(
@@ -185,8 +186,15 @@ def explain_answer(
     )
 
 
-def search_answer(searcher: "Searcher", result: "SearchResult", shown: Shown) -> SearchAnswer:
-    """The answer that a result becomes."""
+def search_answer(
+    searcher: "Searcher",
+    result: "SearchResult",
+    shown: Shown,
+    *,
+    cursor: str | None = None,
+    partial: bool = False,
+) -> SearchAnswer:
+    """The answer that a result becomes; ``cursor`` and ``partial`` are those of `SearchAnswer`."""
     began = perf_counter()
     hits = tuple(_hit_answer(searcher, hit, shown) for hit in result.hits)
     took_ms = result.times.total_ms + _ms_since(began)
@@ -195,8 +203,10 @@ def search_answer(searcher: "Searcher", result: "SearchResult", shown: Shown) ->
         result.times,
         result.generation,
         hits,
-        unknown_terms=result.unknown_terms,
-        terms_cut=result.terms_cut,
+        partial,
+        cursor,
+        result.unknown_terms,
+        result.terms_cut,
     )
 
 

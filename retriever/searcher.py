@@ -347,6 +347,8 @@ class _Page:
             page = tuple(
                 replace(hit, rank=rank) for rank, hit in enumerate(page, start=before.hits + 1)
             )
+        if page is result.hits and before is NOTHING_SEEN:
+            return result
         return replace(result, hits=page, seen_before=before)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -145,12 +145,13 @@ class Seen:
     def after(self, hits: Sequence[Hit], generation: int) -> Seen:
         """This and further hits, with the passages of their groups, found in a generation."""
         ids = [one.doc_id for hit in hits for one in (hit.passages or (hit,))]
-        return replace(self.passing(ids, len(hits)), generation=self.generation or generation)
+        found = self.passing(ids, len(hits))
+        return Seen(found.documents, found.hits, self.generation or generation)
 
     def passing(self, ids: Iterable[str], hits: int) -> Seen:
         """This and further documents, which were so many hits."""
         more = hashes_of(ids).astype(_HASH).tobytes()
-        return replace(self, documents=self.documents + more, hits=self.hits + hits)
+        return Seen(self.documents + more, self.hits + hits, self.generation)
 
     @property
     def hashes(self) -> NDArray[np.uint64]:

@@ -90,10 +90,11 @@ def reading_of(
 
 
 def _refuse(error: "InputError") -> None:
-    """The first mistake ends the reading."""
+    """The first mistake ends the reading. That of a line ends its file too, and comes again."""
     from tamis.index.errors import InputError
 
-    raise InputError(f"{error}; or leave out what cannot be read with --skip-bad") from error
+    way_out = "; or leave out what cannot be read with --skip-bad"
+    raise InputError(str(error).removesuffix(way_out) + way_out) from error
 
 
 def skipped(reading: Reading) -> "Faults | None":

@@ -80,7 +80,9 @@ class Search:
         self._asked, self._request = asked, request
         fields = None if asked.fields is None else tuple(asked.fields)
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
-        self._options = self._shown.needed(replace(options, seen=seen))
+        if seen is not None:
+            options = replace(options, seen=seen)
+        self._options = self._shown.needed(options)
         self._workers = service.rerankers if depth else service.workers
         self._metrics = service.metrics
         self._work_s = service.limits.work_s
@@ -152,7 +154,9 @@ class Search:
                 self._metrics.searched(result.times)
             held = self._found.pop(number, b"")
             holding_of(self._request.scope).shrink(len(held))
-            answer = replace(self._page(result), partial=is_partial)
+            answer = search_answer(
+                self._searcher, result, self._shown, cursor=self._cursor(result), partial=is_partial
+            )
             self._found[number] = held_json(self._request, answer)
         if not is_partial:
             check_for_interrupts(-sum(map(_size, results)))
@@ -164,13 +168,13 @@ class Search:
         times = StageTimes(0.0, 0.0, 0.0)
         return orjson.dumps(SearchAnswer(0.0, times, generation, (), partial=True, cursor=again))
 
-    def _page(self, result: SearchResult) -> SearchAnswer:
-        answer, asked = search_answer(self._searcher, result, self._shown), self._asked
+    def _cursor(self, result: SearchResult) -> str | None:
+        """Where the next page goes on; None where there is none."""
+        asked = self._asked
         if len(result.hits) < asked.k or not isinstance(asked, requests.SearchRequest):
-            return answer
+            return None
         search, seen = identity(asked, self._index), result.seen
-        cursor = Cursor(search, seen.hits, seen.generation, seen.documents)
-        return replace(answer, cursor=cursor.text())
+        return Cursor(search, seen.hits, seen.generation, seen.documents).text()
 
 
 def _separated(answers: Sequence[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from tamis.api import calls, workers
 from tamis.api.calls import Asker
 from tamis.api.memory import Memory
 from tamis.api.problems import RequestError
-from tamis.api.workers import PARKED, Workers
+from tamis.api.workers import MOST_JOINED, PARKED, Workers
 from tamis.index.interrupts import InterruptedWorkError, check_for_interrupts
 
 
@@ -230,6 +230,31 @@ def test_alike_calls_are_joined_and_a_mistake_is_that_of_one_alone():
         assert isinstance(found[2], ZeroDivisionError)
         assert found[3:] == [2, 1]
         assert seen[0] == [1, 2, 0, 4]
+
+    run(scenario)
+
+
+def test_alike_calls_that_come_while_a_thread_wakes_are_done_together(monkeypatch):
+    awake, do = threading.Event(), Workers._do
+
+    def wait_and_do(self, seat):
+        awake.wait(10)
+        do(self, seat)
+
+    monkeypatch.setattr(Workers, "_do", wait_and_do)
+
+    async def scenario(make):
+        workers, seen = make(threads=2), []
+
+        def doubled(jobs):
+            seen.append(list(jobs))
+            return [2 * job for job in jobs]
+
+        calls = [workers.start_joined("same", job, doubled) for job in range(MOST_JOINED + 1)]
+        awake.set()
+        assert await asyncio.gather(*calls) == [2 * job for job in range(MOST_JOINED + 1)]
+        assert sorted(map(len, seen)) == [1, MOST_JOINED]
+        assert workers.waiting == 0
 
     run(scenario)
 

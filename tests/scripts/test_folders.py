@@ -36,6 +36,16 @@ def test_one_bad_file_is_named_with_the_way_out_or_left_out(tamis, folder, tmp_p
     assert "2 documents written" in added.stdout
 
 
+@pytest.mark.parametrize("lines", ['{"_id": "a", "text": "x"\n', '{"_id": "a"}\n', "[1]\n"])
+def test_a_bad_line_is_told_once_with_the_way_out(tamis, tmp_path, lines):
+    (tmp_path / "bad.jsonl").write_text(lines)
+    refused = tamis("index", tmp_path / "bad.jsonl", "--encoder", "bm25", "--out", tmp_path / "i")
+    assert refused.exit_code == 2
+    assert f"{tmp_path / 'bad.jsonl'}:1: expected" in refused.stderr
+    assert refused.stderr.count("--skip-bad") == 1
+    assert not (tmp_path / "i").exists()
+
+
 def test_a_check_names_the_fields_that_no_document_has(tamis, folder):
     (folder / "empty.md").unlink()
     refused = tamis("index", folder, "--check", "--fields", "colour,date")
