@@ -9,8 +9,6 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from starlette.requests import Request
 
 Answer = TypeVar("Answer")
@@ -37,27 +35,29 @@ async def answered(call: asyncio.Future[Answer], request: Request, within_s: flo
         TimeUpError: the answer did not come in time.
         ClientLeftError: the connection was closed meanwhile.
     """
-    loop, watching = asyncio.get_running_loop(), list[asyncio.Task[None]]()
-    timers = (
-        loop.call_later(within_s, _fail, call, TimeUpError()),
-        loop.call_later(WATCH_AFTER_S, _watch, watching, call, request),
-    )
+    loop, waits = asyncio.get_running_loop(), list[asyncio.TimerHandle | asyncio.Task[None]]()
+    if within_s > WATCH_AFTER_S:
+        left_s = within_s - WATCH_AFTER_S
+        waits.append(loop.call_later(WATCH_AFTER_S, _watch, waits, call, request, left_s))
+    else:
+        waits.append(loop.call_later(within_s, _fail, call, TimeUpError()))
     try:
         return await call
     finally:
-        _cancel([*timers, *watching])
-        del call, watching  # else what it raises would hold itself until the collector comes
-
-
-def _cancel(some: Iterable[asyncio.TimerHandle | asyncio.Task[None]]) -> None:
-    for one in some:
-        one.cancel()
+        for one in waits:
+            one.cancel()
+        del call, waits  # else what it raises would hold itself until the collector comes
 
 
 def _watch(
-    watching: list[asyncio.Task[None]], call: asyncio.Future[Answer], request: Request
+    waits: list[asyncio.TimerHandle | asyncio.Task[None]],
+    call: asyncio.Future[Answer],
+    request: Request,
+    left_s: float,
 ) -> None:
-    watching.append(asyncio.ensure_future(_fail_when_left(call, request)))
+    """Look whether the client leaves or the time is up, for a call that takes longer than most."""
+    waits.append(asyncio.ensure_future(_fail_when_left(call, request)))
+    waits.append(call.get_loop().call_later(left_s, _fail, call, TimeUpError()))
 
 
 async def _fail_when_left(call: asyncio.Future[Answer], request: Request) -> None:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
     FirstStage = Callable[[list[SearchResult]], None]
 
+CHECKED_BYTES = 16 << 10  # of documents that are read between two looks at who waits
+
 
 @dataclass(frozen=True, slots=True)
 class Searcher:
@@ -306,14 +308,19 @@ class Searcher:
         """The documents of one query, fetched."""
         began = perf_counter()
         hits: list[Hit] = []
+        grown_bytes = 0
         for doc, score, value in zip(
             found.docs.tolist(), found.scores.tolist(), found.values, strict=True
         ):
             document = StoredDocument(self.collection.encoded_document(doc))
-            check_for_interrupts(len(document.json))
+            grown_bytes += len(document.json)
+            if explain or grown_bytes > CHECKED_BYTES:
+                check_for_interrupts(grown_bytes)
+                grown_bytes = 0
             matched_terms = self.explain(asked.vectors, query, doc) if explain else ()
             doc_id, rank = self.collection.doc_id(doc), len(hits) + 1
             hits.append(Hit(doc_id, score, rank, document, matched_terms, value))
+        check_for_interrupts(grown_bytes)
         fetch_ms = (perf_counter() - began) * 1000
         times = StageTimes(times.encode_ms, times.retrieve_ms, fetch_ms)
         unknown, cut = asked.unknown_terms[query], int(asked.terms_cut[query])
