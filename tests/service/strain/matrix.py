@@ -145,20 +145,28 @@ def run_cell(server, cell, at_rest, bounds):
         at_rest: what the server holds at most when all is well.
         bounds: of time.
     """
-    work, began = cell.work, time.monotonic()
-    server.order(refuse=cell.refusal)
-    went_well = work.begin(server)
-    told_s = None
-    if work.is_told and not went_well:
-        told_s = await_told(server, cell, began, bounds)
-        assert server.found(INDEX)
-        server.put(OTHER, new_id(), wait="searchable")
-    refused = server.order(allow=1)["refused"]
-    assert refused or cell.first or work.may_pass(cell.step), "the step was not asked for"
-    _, well_s = until(server.is_well, bounds.well_s)
-    work.end(server)
-    check_whole(server, at_rest, bounds)
-    return cell.row(refused, told_s, well_s)
+    with server.explained():
+        began = time.monotonic()
+        server.order(refuse=cell.refusal)
+        told_s = begin_work(server, cell, began, bounds)
+        refused = server.order(allow=1)["refused"]
+        may_pass = cell.first or cell.work.may_pass(cell.step)
+        assert refused or may_pass, "the step was not asked for"
+        _, well_s = until(server.is_well, bounds.well_s)
+        cell.work.end(server)
+        check_whole(server, at_rest, bounds)
+        return cell.row(refused, told_s, well_s)
+
+
+def begin_work(server, cell, began, bounds):
+    """Have the work done while the machine refuses; when that was told."""
+    went_well = cell.work.begin(server)
+    if went_well or not cell.work.is_told:
+        return None
+    told_s = await_told(server, cell, began, bounds)
+    assert server.found(INDEX)
+    server.put(OTHER, new_id(), wait="searchable")
+    return told_s
 
 
 def await_told(server, cell, began, bounds):

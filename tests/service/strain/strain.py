@@ -5,21 +5,25 @@
 A server as a process of its own, with the pauses it really has. At first only small searches and
 writes; then attackers too (`attackers`), while one cell of the matrix after the other is run. What
 the searches found is compared with brute force at the end (`answers`), and once more after a kill.
-OUT is written after each cell; given again, it goes on with the cells that are left.
+OUT is written after each cell; given again, it goes on with the cells that are left. The server's
+log lies beside it at the end, with the stacks of its threads where a cell has failed.
 """
 
 import argparse
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
 
+import httpx
 from answers import Answers
 from matrix import Bounds, cells_of, fill, held, is_found, run_cell, steps_of
 from strained import KEY, Strained, until
@@ -83,8 +87,8 @@ def strain(folder, seed, seconds, quiet_s, done, keep):
             break
         try:
             keep(asdict(run_cell(server, cell, (inf, inf), PATIENCE)))
-        except AssertionError as error:
-            failed.append(f"{cell.row(0, None, 0)}: {str(error)[:300]}")
+        except (AssertionError, httpx.HTTPError):
+            failed.append(f"{cell.row(0, None, 0)}: {traceback.format_exc(limit=-4)[-1500:]}")
             server.order(allow=1)
             until(server.is_well, 120)
         most_bytes = max(most_bytes, server.held_bytes())
@@ -191,7 +195,10 @@ def main():
         done = {key_of(row) for row in kept["rows"]}
         quiet_s = asked.quiet * asked.seconds
         place = Path(folder) / "place"
-        found = strain(place, asked.seed, asked.seconds, quiet_s, done, keep)
+        try:
+            found = strain(place, asked.seed, asked.seconds, quiet_s, done, keep)
+        finally:
+            shutil.copyfile(place / "log", asked.out.with_suffix(".log"))
     kept["runs"].append(
         {**provenance(0), "strain_seed": asked.seed, "seconds": asked.seconds, **found}
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -72,6 +73,15 @@ class Strained:
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    @contextmanager
+    def explained(self):
+        """Where the block fails, what all of its threads do is in the log."""
+        try:
+            yield
+        except BaseException:
+            self.process.send_signal(signal.SIGUSR1)
+            raise
 
     @contextmanager
     def limited(self):

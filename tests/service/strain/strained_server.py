@@ -7,6 +7,7 @@ one: ``{"set": {"module.NAME": value}}``, ``{"refuse": {...}}`` with the fields 
 ``{"allow": 1}``, ``{"refused": 1}`` and ``{"seen": 1}``.
 """
 
+import faulthandler
 import json
 import os
 import re
@@ -170,6 +171,7 @@ def obey(machine):
 
 
 def main(folder, keys, given, *options):
+    faulthandler.register(signal.SIGUSR1)  # prints the stacks of all threads
     machine = Machine()
     hook(machine)
     for line in sys.stdin:  # orders before the start, up to an empty one
