@@ -195,7 +195,11 @@ def check_whole(server, at_rest, bounds):
     """All that was acknowledged is found; nothing is held that is not held at rest."""
     until(lambda: is_found(server), bounds.well_s)
     until(lambda: not any((server.folder / "data" / "removed").iterdir()), bounds.well_s)
-    until(lambda: all(now <= then for now, then in zip(held(server), at_rest, strict=True)))
+    try:
+        until(lambda: all(now <= then for now, then in zip(held(server), at_rest, strict=True)))
+    except AssertionError:
+        files = sorted(server.open_files().values())
+        raise AssertionError(f"expected {at_rest}, found {held(server)}: {files}") from None
 
 
 def held(server):

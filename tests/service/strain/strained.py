@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -146,7 +146,12 @@ class Strained:
         raise AssertionError("no metric")
 
     def open_files(self):
-        return os.listdir(f"/proc/{self.process.pid}/fd")
+        """What each of its descriptors is open for."""
+        found = {}
+        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(OSError):  # closed by now
+                found[int(entry.name)] = os.readlink(entry)
+        return found
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
