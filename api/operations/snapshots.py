@@ -52,7 +52,7 @@ async def take_snapshot(service: Service, request: Request) -> Response:
     folder = data.places.snapshot(index.name, name)
 
     def work(progress: Tell) -> dict[str, Any]:
-        index.publish()
+        index.publish(waits=True)
         with data.places.workplace() as place:
             found = write_snapshot(index.path, place, copy=True)
             progress(1, 1)

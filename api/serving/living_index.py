@@ -118,11 +118,22 @@ class LivingIndex:
         """What one request is to write."""
         return Writes(self)
 
-    def publish(self) -> None:
-        """Make all writes so far searchable, those that a failure has left in the log too."""
-        if self.is_behind:
-            with Writes(self, tries=True) as writes:
-                writes.settle("searchable")
+    def publish(self, *, waits: bool = False) -> None:
+        """Make all writes so far searchable, those that a failure has left in the log too.
+
+        Args:
+            waits: until nothing has the index to itself; else that is a BusyError.
+        """
+        while self.is_behind:
+            try:
+                with Writes(self, tries=True) as writes:
+                    writes.settle("searchable")
+                    return
+            except BusyError:
+                if not waits:
+                    raise
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or not self._held_for)
 
     def optimize(self, progress: Progress) -> None:
         """Rebuild as one segment, words and average length counted again."""
@@ -206,7 +217,8 @@ class LivingIndex:
                 if self._lost is not None or (self._failure is not None and not tries):
                     raise self._stopped()
             with self._alone("opened for writing"):
-                self._wake()
+                if self._editor is None:  # nobody was faster
+                    self._wake()
 
     def leave(self, editor: Editor, *, has_written: bool) -> None:
         """End a write; a writer that has failed is let go of by the last one."""
@@ -284,15 +296,19 @@ class LivingIndex:
         with self._changed:
             if self._lost is None or self._writing or self._held_for:
                 return
-            lost, self._held_for = self._lost, "let go of by a writer that has failed"
-        try:
-            with suppress(TamisError, OSError):
-                lost.writer.abandon()
-            without_frames(lost.writer.failure)
-        finally:
-            with self._changed:
-                self._lost, self._held_for = None, ""
-                self._changed.notify_all()
+            self._held_for = "let go of by a writer that has failed"
+        self._close_lost()
+        with self._changed:
+            self._held_for = ""
+            self._changed.notify_all()
+
+    def _close_lost(self) -> None:
+        """Close a writer that has failed; the caller has the index to itself."""
+        if self._lost is not None:
+            with suppress(Exception):  # told by `faults` so far
+                self._lost.writer.abandon()
+            without_frames(self._lost.writer.failure)
+            self._lost = None
 
     def _fail(self, error: BaseException) -> None:
         if self._failure is None or ServerFault.of(self._failure) != ServerFault.of(error):
@@ -313,6 +329,7 @@ class LivingIndex:
                 raise BusyError(f"index {self.name!r} is being written")
             self._changed.wait_for(lambda: not self._writing)
         try:
+            self._close_lost()  # before another one is opened
             yield
         finally:
             with self._changed:

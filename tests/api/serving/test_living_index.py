@@ -167,6 +167,64 @@ def test_the_first_error_is_told_by_all_who_write_with_the_same_writer(tmp_path)
         write(index, "d")
 
 
+def test_a_writer_that_has_failed_is_closed_before_another_one_is_opened(tmp_path, monkeypatch):
+    """Else it could publish, by a merge under way, over what the other one has published."""
+    disk, closed, open_writer = Disk(), [], CollectionWriter.open
+    with opened(tmp_path, storage_of=disk.storage) as folder:
+        index = folder.create("i", WORDS)
+        write(index, "a")
+        lost = index.writes()
+        with lost:
+            failed = lost.editor.writer
+            monkeypatch.setattr(failed, "abandon", lambda: closed.append(failed))
+            with disk.refuses(errno.EIO), pytest.raises(OSError, match="injected"):
+                write(index, "b", wait="durable")
+
+            def open_after(*arguments, **options):
+                assert closed == [failed]
+                return open_writer(*arguments, **options)
+
+            monkeypatch.setattr(CollectionWriter, "open", open_after)
+            optimizing = threading.Thread(target=index.optimize, args=(lambda *told: None,))
+            optimizing.start()
+            until(lambda: index._held_for)
+        optimizing.join()
+        assert closed == [failed]
+        assert "a" in found(index)
+
+
+def test_who_comes_second_writes_with_the_writer_of_who_was_faster(tmp_path, monkeypatch):
+    with opened(tmp_path) as folder:
+        index, other = folder.create("i", WORDS), []
+        alone = index._alone
+
+        def alone_later(what, **options):
+            monkeypatch.setattr(index, "_alone", alone)
+            write(index, "a")
+            other.append(index._editor)
+            return alone(what, **options)
+
+        monkeypatch.setattr(index, "_alone", alone_later)
+        write(index, "b")
+        assert [index._editor] == other
+        assert found(index) == ["a", "b"]
+
+
+def test_a_publication_may_wait_for_who_has_the_index_to_itself(tmp_path):
+    with opened(tmp_path) as folder:
+        index = folder.create("i", WORDS)
+        write(index, "a", wait="durable")
+        with index._alone("kept"):
+            with pytest.raises(BusyError, match="kept"):
+                index.publish()
+            publishing = threading.Thread(target=index.publish, kwargs={"waits": True})
+            publishing.start()
+            publishing.join(0.05)
+            assert publishing.is_alive()
+        publishing.join()
+        assert found(index) == ["a"]
+
+
 def test_while_one_has_an_index_to_itself_others_are_told_at_once(tmp_path, monkeypatch):
     began, go_on = threading.Event(), threading.Event()
     with opened(tmp_path) as folder:
