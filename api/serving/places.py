@@ -93,14 +93,12 @@ class Places:
     @contextmanager
     def workplace(self) -> Iterator[Path]:
         """Where a new folder may be made; at the end, what has not been moved away is removed."""
-        place = self.path / REMOVED / uuid4().hex
-        self._in_work.add(place.name)
-        try:
-            yield place
-        finally:
-            with suppress(OSError):  # it is swept up later
-                self._storage.remove_folder(f"{REMOVED}/{place.name}")
-            self._in_work.discard(place.name)
+        with self._new_name() as name:
+            try:
+                yield self.path / name
+            finally:
+                with suppress(OSError):  # it is swept up later
+                    self._storage.remove_folder(name)
 
     def sweep(self) -> None:
         """Remove what was discarded, or left by work that has ended; raises OSError."""
@@ -110,7 +108,8 @@ class Places:
             if (self.path / REMOVED / name).is_dir():
                 self._storage.remove_folder(f"{REMOVED}/{name}")
             else:
-                self._storage.remove(f"{REMOVED}/{name}")
+                with suppress(FileNotFoundError):  # by who has just ended work with it
+                    self._storage.remove(f"{REMOVED}/{name}")
 
     def check_disk(self) -> None:
         """Raise OSError where the disk is full or can only be read, as far as the system says."""
@@ -121,14 +120,22 @@ class Places:
     def try_room(self) -> None:
         """Raise OSError unless so much can be written that a commit is worth a try."""
         self.check_disk()
+        with self._new_name() as name:
+            handle = self._storage.create(name)
+            try:
+                self._storage.reserve(handle, LEAST_FREE_BYTES)  # a quota is met here
+            finally:
+                self._storage.close(handle)
+                self._storage.remove(name)
+
+    @contextmanager
+    def _new_name(self) -> Iterator[str]:
+        """A name that `sweep` passes over until the block ends."""
         name = uuid4().hex
         self._in_work.add(name)
-        handle = self._storage.create(f"{REMOVED}/{name}")
         try:
-            self._storage.reserve(handle, LEAST_FREE_BYTES)  # a quota is met here
+            yield f"{REMOVED}/{name}"
         finally:
-            self._storage.close(handle)
-            self._storage.remove(f"{REMOVED}/{name}")
             self._in_work.discard(name)
 
 
