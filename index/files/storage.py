@@ -19,7 +19,7 @@ import mmap
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING
@@ -264,12 +264,15 @@ class Storage:
         finally:
             self._local.waiting = None
         with _helpers(len(waiting)) as helpers:
-            if helpers <= FEW_SYNCS:
-                for name in waiting:
-                    self.sync_name(name)
-            else:
-                with ThreadPoolExecutor(helpers, "tamis-sync") as pool:
+            if helpers > FEW_SYNCS:
+                with (
+                    suppress(RuntimeError),  # the system gives no more threads
+                    ThreadPoolExecutor(helpers, "tamis-sync") as pool,
+                ):
                     list(pool.map(self.sync_name, waiting))
+                    return
+            for name in waiting:
+                self.sync_name(name)
 
     @property
     def _waiting(self) -> list[str] | None:

@@ -276,3 +276,23 @@ def test_many_writers_at_once_share_the_threads_that_sync(tmp_path):
         list(writers.map(write, range(12)))
     assert sorted(synced) == sorted(f"{n}/f{file}" for n in range(12) for file in range(20))
     assert max(most) <= SYNCS_AT_ONCE
+
+
+def test_files_are_synced_where_the_system_gives_no_threads(tmp_path, monkeypatch):
+    synced = []
+
+    class Watched(Storage):
+        def sync_name(self, name):
+            super().sync_name(name)
+            synced.append(name)
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    storage = Watched(tmp_path)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with storage.together():
+        for file in range(20):
+            storage.write(f"f{file}", b"x")
+    monkeypatch.undo()
+    assert sorted(synced) == sorted(f"f{file}" for file in range(20))
