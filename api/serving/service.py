@@ -242,8 +242,10 @@ class Service:
                         {"Retry-After": "5"},
                     ) from None
             self._held_up += 1
-            await asyncio.sleep(pause_s)
-            self._held_up -= 1
+            try:
+                await asyncio.sleep(pause_s)
+            finally:
+                self._held_up -= 1
             pause_s = min(2 * pause_s, BUSY_LOOKS_S[1])
 
 
