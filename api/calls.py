@@ -9,7 +9,7 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tamis.api.problems import RequestError
-from tamis.index.errors import TamisError, without_frames
+from tamis.index.errors import TamisError, contained, without_frames
 from tamis.index.interrupts import InterruptedWorkError
 
 if TYPE_CHECKING:
@@ -155,9 +155,9 @@ def outcomes_of(calls: Sequence[Call]) -> Sequence[Any]:
         return calls[0].work([call.job for call in calls])
     except InterruptedWorkError as error:
         return [error.with_traceback(None)] * len(calls)
-    except Exception as error:  # noqa: BLE001  whoever waits is told
+    except BaseException as error:  # noqa: BLE001  whoever waits is told
         # What the frames hold would otherwise be held until the collector comes.
         clear_frames(error.__traceback__)
         if len(calls) == 1:
-            return [without_frames(error) if isinstance(error, EXPECTED) else error]
+            return [without_frames(error) if isinstance(error, EXPECTED) else contained(error)]
     return [outcome for call in calls for outcome in outcomes_of([call])]

@@ -73,5 +73,18 @@ def without_frames(error: Failure) -> Failure:
     return error
 
 
+def contained(error: BaseException) -> Exception:
+    """What the owner of a thread is told of whatever has ended a piece of its work.
+
+    A panic of a library that is written in Rust is no `Exception`: it would end the thread, and
+    whoever waits for the work would wait for ever. A StopIteration cannot be given to who waits.
+    """
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError(f"{type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
+
+
 class TamisWarning(UserWarning):
     """Something that a user should know, though the work goes on."""

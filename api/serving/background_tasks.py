@@ -60,6 +60,7 @@ class Tasks:
         self._cancelled: set[int] = set()
         self._keys: dict[int, str] = {}
         self._unsaved: dict[int, TaskRecord] = {}
+        self._saving = threading.Lock()  # a record never comes after one that is newer
         for record in catalog.tasks():
             if record.status not in FINISHED:
                 message = "the process stopped; start it again"
@@ -113,7 +114,10 @@ class Tasks:
 
     def all(self) -> list[TaskRecord]:
         """All tasks, oldest first."""
-        return [self.get(record.task) for record in self._catalog.tasks()]
+        recorded = self._catalog.tasks()
+        with self._changed:
+            newer = self._unsaved | self._running
+        return [newer.get(record.task, record) for record in recorded]
 
     def running(self) -> list[TaskRecord]:
         """Those that are not done, waiting ones included."""
@@ -149,13 +153,14 @@ class Tasks:
 
     def save(self) -> None:
         """Record what the disk has not taken so far; raises OSError when it still does not."""
-        with self._changed:
-            unsaved = list(self._unsaved.values())
-        for record in unsaved:
-            self._catalog.keep_task(record)
+        with self._saving:
             with self._changed:
-                if self._unsaved.get(record.task) is record:
-                    del self._unsaved[record.task]
+                unsaved = list(self._unsaved.values())
+            for record in unsaved:
+                self._catalog.keep_task(record)
+                with self._changed:
+                    if self._unsaved.get(record.task) is record:
+                        del self._unsaved[record.task]
 
     def close(self) -> None:
         """Cancel what runs and wait for it."""
@@ -183,7 +188,7 @@ class Tasks:
             self._end(task, status="failed", message=error.detail)
         except (TamisError, OSError, MemoryError) as error:
             self._end(task, status="failed", message=of_error(error).detail)
-        except Exception as error:  # noqa: BLE001  a task's failure is its record
+        except BaseException as error:  # noqa: BLE001  a task's failure is its record
             self._end(task, status="failed", message=f"{type(error).__name__}: {error}")
 
     def _refuse_if_cancelled(self, task: int) -> None:

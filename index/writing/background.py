@@ -12,7 +12,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from tamis.index.errors import LockedError, StoppedError, without_frames
+from tamis.index.errors import LockedError, StoppedError, contained, without_frames
 from tamis.index.files.closing import Closing
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class Repeater:
             self.failure, self._failures = None, 0
         except Stopped:
             pass
-        except Exception as error:  # noqa: BLE001  `failure` tells
-            self.failure, self._failures = without_frames(error), self._failures + 1
+        except BaseException as error:  # noqa: BLE001  `failure` tells
+            self.failure, self._failures = contained(without_frames(error)), self._failures + 1
             more, pause = True, pause_s(self._failures, error)
         with turn:
             self._running = False

@@ -21,6 +21,10 @@ def no_slices(monkeypatch):
     monkeypatch.setattr(calls, "LOOK_S", 0.0)
 
 
+class Panic(BaseException):
+    """As libraries written in Rust raise it."""
+
+
 class Long:
     """Work of many units, which goes on until it is told to end."""
 
@@ -118,6 +122,22 @@ def test_work_that_never_asks_is_done_to_its_end():
         release.set()
         await workers.run(lambda: None)
         assert done == [1]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, Panic, SystemExit, StopIteration])
+def test_whatever_work_raises_is_told_and_ends_no_thread(raised):
+    async def scenario(make):
+        workers = make()
+
+        def broken():
+            raise raised("it broke")
+
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="it broke"):
+                await workers.run(broken)
+        assert await workers.run(lambda: 1) == 1
 
     run(scenario)
 

@@ -17,6 +17,10 @@ def catalog(tmp_path):
         yield opened
 
 
+class Panic(BaseException):
+    """As libraries written in Rust raise it."""
+
+
 def finished(tasks, number):
     return list(tasks.follow(number, timeout_s=5))[-1]
 
@@ -60,6 +64,43 @@ def test_a_failure_is_a_task_s_message(catalog):
     record = finished(tasks, tasks.start("build", "x", work).task)
     assert (record.status, record.message) == ("failed", "expected documents, found none")
     tasks.close()
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, Panic, SystemExit, StopIteration])
+def test_whatever_ends_a_task_is_its_message(catalog, raised):
+    tasks = Tasks(catalog)
+
+    def work(progress):
+        raise raised("it broke")
+
+    record = finished(tasks, tasks.start("build", "x", work).task)
+    assert (record.status, record.message) == ("failed", f"{raised.__name__}: it broke")
+    assert finished(tasks, tasks.start("build", "x", lambda progress: 1).task).status == "done"
+    tasks.close()
+
+
+def test_a_record_that_is_late_does_not_replace_a_newer_one(catalog, monkeypatch):
+    """Another thread begins to record that the task runs, and is done when that has ended."""
+    tasks, keep = Tasks(catalog), catalog.keep_task
+    late, is_late, ended = threading.Thread(target=tasks.save), threading.Event(), threading.Event()
+
+    def keep_late(record):
+        if threading.current_thread() is late:
+            is_late.set()
+            ended.wait(0.3)  # no longer: the task may wait for this record
+        elif record.status == "running":
+            late.start()
+            is_late.wait(0.3)
+        keep(record)
+        if record.status == "done":
+            ended.set()
+
+    monkeypatch.setattr(catalog, "keep_task", keep_late)
+    task = tasks.start("build", "x", lambda progress: 1).task
+    assert finished(tasks, task).status == "done"
+    late.join()
+    tasks.close()
+    assert catalog.task(task).status == "done"
 
 
 def test_a_running_and_a_waiting_task_can_be_cancelled(catalog):

@@ -50,6 +50,26 @@ def test_what_fails_is_told_and_tried_again_until_it_works(monkeypatch, number):
         repeater.close()
 
 
+class Panic(BaseException):
+    """As libraries written in Rust raise it."""
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, Panic, SystemExit])
+def test_whatever_work_raises_is_told_and_ends_no_thread(raised):
+    def work(progress):
+        raise raised("it broke")
+
+    with Background() as background:
+        broken, done = Repeater(background, work), threading.Event()
+        broken.wake()
+        until(lambda: broken.failure is not None)
+        assert "it broke" in str(broken.failure)
+        Repeater(background, lambda progress: bool(done.set())).wake()
+        assert done.wait(10)
+        with pytest.raises(RuntimeError, match="it broke"):
+            broken.close()
+
+
 def test_one_that_fails_or_takes_long_does_not_keep_others_waiting():
     began, go_on, done = threading.Event(), threading.Event(), []
 
