@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.generations.manifest import Manifest
     from tamis.index.generations.parts import Part
-    from tamis.index.segment.columns import Column, ColumnType, Value
+    from tamis.index.segment.columns import Column
+    from tamis.index.segment.values import ColumnType, Value
     from tamis.index.topk import TopK
     from tamis.index.vectors import SparseVectors
 

@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.quantize import Precision
+    from tamis.index.segment.values import ColumnType
     from tamis.index.writing.build_process import BuildProcess
     from tamis.index.writing.durability import Wait
     from tamis.retriever.models.encoder import Encoder

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.storage import Storage
-    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.dictionary import Dictionary
+    from tamis.index.segment.values import ColumnType
     from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.words.lexical import LexicalConfig

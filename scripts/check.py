@@ -12,7 +12,7 @@ from tamis.scripts.progress import progress_on_terminal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.values import ColumnType
     from tamis.retriever.corpus.dry_run import CorpusReport
 
 

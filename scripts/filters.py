@@ -9,8 +9,8 @@ FilterOption = Annotated[
     typer.Option(
         "--filter",
         metavar="JSON",
-        help='Only documents such as {"field": "year", "range": {"gte": 1999}}, '
-        '{"field": "language", "in": ["en"]}, {"must": [...], "must_not": [...]}.',
+        help='Only documents such as {"field": "year", "range": {"gte": 1999}}; also eq, in, '
+        'all_of, exists, prefix; joined as {"must": [...], "should": [...], "must_not": [...]}.',
     ),
 ]
 

@@ -40,8 +40,8 @@ from tamis.scripts.progress import progress_on_terminal, say_if_first_use
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.quantize import Precision
+    from tamis.index.segment.values import ColumnType
     from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
@@ -66,7 +66,8 @@ FieldsOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[:TYPE],...",
-        help="Fields to filter searches by; types string, integer, float, date, or inferred.",
+        help="Fields to filter searches by; types string, integer, float, boolean, date, "
+        "each with [] for lists, or inferred.",
     ),
 ]
 PrecisionOption = Annotated[

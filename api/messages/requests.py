@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from tamis.api.problems import RequestError
 from tamis.index.errors import InputError
 from tamis.index.files.strict_json import BYTE_ORDER_MARK, parse_json
+from tamis.index.segment.filters import JOINS
 from tamis.retriever.search_options import SearchOptions
 
 if TYPE_CHECKING:
@@ -90,9 +91,12 @@ class _Options(PlainOptions, frozen=True, kw_only=True):
     filter: Annotated[
         Filter | None,
         Meta(
-            description="Which documents may be found, by declared fields: a range, a list of "
-            "values, or must and must_not of these.",
-            examples=[{"field": "year", "range": {"gte": 1999}}],
+            description="Which documents may be found, by declared fields: eq, in, all_of, "
+            "range, exists or prefix of a field, or must, should and must_not of these.",
+            examples=[
+                {"field": "year", "range": {"gte": 1999}},
+                {"should": [{"field": "tags", "eq": "owl"}, {"field": "sold", "eq": False}]},
+            ],
         ),
     ] = None
     fields: Annotated[
@@ -236,9 +240,10 @@ def _size(expression: Any) -> tuple[int, int]:  # noqa: ANN401  whatever JSON ho
         if not isinstance(found, dict):
             continue
         clauses += 1
-        listed = found.get("in")
-        clauses += len(listed) if isinstance(listed, list) else 0
-        for key in ("must", "must_not"):
+        for key in ("in", "all_of"):
+            listed = found.get(key)
+            clauses += len(listed) if isinstance(listed, list) else 0
+        for key in JOINS:
             parts = found.get(key)
             waiting += [(part, depth + 1) for part in parts] if isinstance(parts, list) else []
     return clauses, deepest

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tamis.api.messages.requests import Field, Filter  # noqa: TC001  msgspec reads these at run time
-from tamis.index.segment.columns import ColumnType  # noqa: TC001
 from tamis.index.segment.quantize import Precision  # noqa: TC001
+from tamis.index.segment.values import ColumnType  # noqa: TC001
 from tamis.retriever.corpus.chunking import Chunking  # noqa: TC001
 from tamis.retriever.words.lexical import LexicalConfig
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tamis.index.files.progress import Progress
     from tamis.index.files.storage import Storage
     from tamis.index.segment.calibration import Sample
-    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.quantize import Precision
+    from tamis.index.segment.values import ColumnType
     from tamis.index.vectors import SparseVectors
 
 

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from tamis.index.files.file_entry import FileEntry
     from tamis.index.files.storage import Storage
     from tamis.index.generations.manifest import Manifest, SegmentEntry
-    from tamis.index.segment.columns import Column, ColumnType
+    from tamis.index.segment.columns import Column
     from tamis.index.segment.loops.arrays import Knobs
     from tamis.index.segment.quantize import Precision
+    from tamis.index.segment.values import ColumnType
     from tamis.index.vectors import SparseVectors
 
 
@@ -218,7 +219,7 @@ class Part:
         """The record of a document as JSON; its id and fields where vectors alone are stored."""
         if self.stored.documents is not None:
             return self.stored.documents.encoded(doc)
-        values = {name: column.value(doc) for name, column in self.columns(schema).items()}
+        values = {name: column.given(doc) for name, column in self.columns(schema).items()}
         given = {name: value for name, value in values.items() if value is not None}
         return encode_record({"_id": self.stored.ids.doc_id(doc), **given})
 

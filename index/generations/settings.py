@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from tamis.index.segment.columns import ColumnType  # noqa: TC001  msgspec reads it at run time
+from tamis.index.segment.values import ColumnType  # noqa: TC001  msgspec reads it at run time
 
 
 class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True):

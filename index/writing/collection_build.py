@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tamis.index.segment.calibration import Sample
-    from tamis.index.segment.columns import ColumnType
     from tamis.index.segment.dictionary import Dictionary
     from tamis.index.segment.quantize import Precision
+    from tamis.index.segment.values import ColumnType
     from tamis.index.vectors import SparseVectors
 
 STORED = f"{BUILD}/stored.json"  # written when all documents are stored

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tamis.index.generations.manifest import SegmentEntry
     from tamis.index.generations.parts import Part
-    from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.values import ColumnType
     from tamis.index.vectors import SparseVectors
 
 FAN = 8  # neighbours of one size that are merged; the next size is so many times larger

@@ -12,9 +12,10 @@ import numpy as np
 
 from tamis.index.errors import FormatError, InputError, MismatchError
 from tamis.index.generations.parts import Origin
-from tamis.index.segment.columns import Column, value_in
+from tamis.index.segment.columns import Column
 from tamis.index.segment.documents import encode_record
 from tamis.index.segment.identifiers import check_id
+from tamis.index.segment.values import value_in
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.values import ColumnType
 
 BATCH_ROWS = 4096  # rows of a batch that a segment is built from
 MOST_BYTES = 64 << 20  # held in memory

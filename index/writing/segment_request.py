@@ -25,8 +25,8 @@ from tamis.index.generations.part_writer import Rows, write_part
 from tamis.index.generations.parts import Part, Stored
 from tamis.index.generations.settings import LexicalSettings  # noqa: TC001  msgspec reads it
 from tamis.index.generations.words import open_dictionary
-from tamis.index.segment.columns import ColumnType  # noqa: TC001  msgspec reads them at run time
 from tamis.index.segment.quantize import Precision  # noqa: TC001
+from tamis.index.segment.values import ColumnType  # noqa: TC001  msgspec reads them at run time
 from tamis.index.writing.merging import rows_of
 from tamis.index.writing.pending import Pending, Write
 from tamis.index.writing.revision import RevisionMessage

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.index.files.progress import Progress
-    from tamis.index.segment.columns import ColumnType
+    from tamis.index.segment.values import ColumnType
     from tamis.retriever.types import Passage
 
 SAMPLE = 1000  # texts whose language is guessed

@@ -1,7 +1,7 @@
 """Fields: values of documents that searches are filtered by. Their types are given or inferred.
 
 Files say little of types: a CSV holds text alone. A document stores what it was given; a filter
-takes that for a value of the field's type, see `tamis.index.segment.columns`.
+takes that for a value of the field's type, see `tamis.index.segment.values`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import math
 import re
 from datetime import date, datetime
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from tamis.index.errors import InputError
-from tamis.index.segment.columns import (
+from tamis.index.segment.values import (
+    BOOLEANS,
+    KINDS,
+    LIST,
     REAL,
     WHOLE,
     ColumnType,
     is_missing,
+    item_kind,
     typed_value,
     value_in,
 )
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     FieldTypes = Mapping[str, ColumnType | None]  # None where a type is to be inferred
 
 SAMPLE = 1024  # documents that types are inferred from
-KINDS: tuple[ColumnType, ...] = get_args(ColumnType)
 _OWN = ("_id", "title", "text")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?")
 
@@ -124,7 +127,8 @@ def checked(passage: Passage, schema: Mapping[str, ColumnType]) -> Passage:
         where = f"document {passage.doc_id!r}"
         try:
             is_list = isinstance(given, list | tuple)
-            if isinstance(given, dict) or (is_list and kind != "string"):
+            takes_lists = kind == "string" or kind.endswith(LIST)
+            if isinstance(given, dict) or (is_list and not takes_lists):
                 raise _not_plain(name, kind, given, where)
             typed_value(name, kind, given, where)
         except InputError as error:
@@ -139,7 +143,7 @@ def _not_plain(name: str, kind: ColumnType, given: object, where: str) -> InputE
             f"name the value within it, such as {name}.{next(iter(given), 'x')}",
         )
     else:
-        what, remedy = "a list", f"lists are of strings: declare {name}:string"
+        what, remedy = "a list", f"declare lists by their items: {name}:{kind}{LIST}"
     return InputError(
         f"expected a {kind} for field {name!r}, found {what} in {where}; {remedy}, or leave the "
         "field out of those: it is stored as it is"
@@ -153,13 +157,16 @@ def kind_of(value: object) -> ColumnType | None:
     """
     if is_missing(value):
         return None
-    if isinstance(value, list) and not value:
-        return None
+    if isinstance(value, list | tuple):
+        kinds = {kind for item in value if (kind := kind_of(item))}
+        return _list_of(common_kind(kinds)) if kinds else None
     if isinstance(value, str):
         return _kind_of_text(value)
+    if isinstance(value, bool):
+        return "boolean"
     if isinstance(value, date):  # a datetime is one
         return "date"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return "integer" if abs(value) < 2**63 else "float"
     return "float" if isinstance(value, float) else "string"
 
@@ -174,9 +181,14 @@ def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def common_kind(kinds: set[ColumnType]) -> ColumnType:
-    """The type that values of all these types fit; text where there is none."""
+    """The type that values of all these types fit; text where there is none.
+
+    Lists and values alone fit a type of lists.
+    """
     if len(kinds) == 1:
         return next(iter(kinds))
+    if any(kind.endswith(LIST) for kind in kinds):
+        return _list_of(common_kind(set(map(item_kind, kinds))))
     return "float" if kinds == {"integer", "float"} else "string"
 
 
@@ -202,8 +214,14 @@ def _has(name: str, passages: list[Passage]) -> bool:
     return any(name in passage.fields for passage in passages)
 
 
+def _list_of(kind: ColumnType) -> ColumnType:
+    return cast("ColumnType", item_kind(kind) + LIST)
+
+
 def _kind_of_text(text: str) -> ColumnType:
     text = text.strip()
+    if text.lower() in BOOLEANS:
+        return "boolean"
     if WHOLE.fullmatch(text):
         return "integer"
     if REAL.fullmatch(text) and math.isfinite(float(text)):

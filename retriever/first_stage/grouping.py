@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tamis.index.collection import Collection
     from tamis.index.index import Index
-    from tamis.index.segment.columns import Value
+    from tamis.index.segment.values import Value
     from tamis.retriever.types import Hit
 
     Key = Value | tuple[int]  # a value, or the number of a document without one

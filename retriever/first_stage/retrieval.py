@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tamis.index.collection import Collection
     from tamis.index.index import Index
-    from tamis.index.segment.columns import Value
+    from tamis.index.segment.values import Value
     from tamis.index.vectors import SparseVectors
     from tamis.retriever.first_stage.grouping import Row
     from tamis.retriever.search_options import SearchOptions

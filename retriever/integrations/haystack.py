@@ -102,8 +102,8 @@ def filter_of(filters: Mapping[str, Any]) -> dict[str, Any]:
             return {"must": parts}
         if operator == "NOT":  # not all of them
             return {"must_not": [{"must": parts}]}
-        if operator == "OR":  # not none of them
-            return {"must_not": [{"must_not": parts}]}
+        if operator == "OR":
+            return {"should": parts} if parts else {"must_not": [{"must": []}]}  # none
     elif "field" in filters and "value" in filters:
         found = _condition(filters["field"].removeprefix("meta."), operator, filters["value"])
         if found is not None:
@@ -122,9 +122,12 @@ def _condition(field: str, operator: object, value: Any) -> dict[str, Any] | Non
             f"expected a list of values for {operator!r} on the field {field!r}, found {value!r}; "
             "put it in a list"
         )
-    if operator in ("==", "in"):
-        return {"field": field, "in": [value] if operator == "==" else list(value)}
-    if operator in ("!=", "not in"):
-        excluded = {"field": field, "in": [value] if operator == "!=" else list(value)}
-        return {"must_not": [excluded]}
-    return None
+    if operator in ("==", "!=") and value is None:
+        return {"field": field, "exists": operator == "!="}
+    if operator in ("==", "!="):
+        wanted = {"field": field, "eq": value}
+    elif operator in ("in", "not in"):
+        wanted = {"field": field, "in": list(value)}
+    else:
+        return None
+    return wanted if operator in ("==", "in") else {"must_not": [wanted]}

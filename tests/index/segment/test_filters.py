@@ -1,15 +1,19 @@
 """Filters against plain Python over the same values."""
 
 import datetime
+import json
+import random
 import re
 
 import numpy as np
 import pytest
+from plain_filters import SCHEMA, admits, documents, expression
 from vectors_of import random_vectors
 
 from tamis.index import Index, InputError, SparseVectors, reference
 from tamis.index.segment.columns import Column
 from tamis.index.segment.filters import matching
+from tamis.index.segment.values import value_in
 
 ROWS = 2003
 
@@ -80,13 +84,81 @@ def test_a_filter_admits_what_plain_python_admits(expression, holds):
         ({"field": "year", "range": {}}, "expected gt, gte, lt, lte in a range"),
         ({"must": {"field": "year"}}, "expected a list of filters in 'must'"),
         ({}, "expected a filter such as"),
-        ({"should": []}, "expected a filter such as"),
+        ({"shoud": []}, "expected a filter such as"),
+        ({"field": "year", "eq": 1, "in": [1]}, "one of eq, in, all_of, range, exists, prefix"),
+        ({"field": "year", "is": 1}, "one of eq, in, all_of, range, exists, prefix, or lists"),
+        ({"field": "year", "eq": None}, "expected a whole number .* found None"),
+        ({"field": "year", "eq": 1999.5}, r"expected a whole number .* found 1999\.5"),
+        ({"field": "year", "in": 1999}, "expected a list of values in 'in', found 1999"),
+        ({"field": "year", "all_of": 1999}, "expected a list of values in 'all_of'"),
+        ({"field": "year", "exists": "no"}, "expected true or false after exists"),
+        ({"field": "year", "prefix": "19"}, "expected a field of strings .* found the integer"),
+        ({"field": "language", "prefix": ""}, "expected a field of strings and the beginning"),
+        ({"field": "language", "range": ["a"]}, "expected gt, gte, lt, lte in a range"),
         ("year > 3", "expected a filter such as"),
     ],
 )
 def test_faulty_filters_are_refused_and_say_why(expression, words):
     with pytest.raises(InputError, match=words):
         matching(expression, COLUMNS, ROWS)
+
+
+DOCUMENTS = documents(997)
+TYPED = {
+    name: Column.of(name, kind, [value_in(record, name) for record in DOCUMENTS])
+    for name, kind in SCHEMA.items()
+}
+
+
+def test_filters_over_columns_admit_what_they_do_over_dictionaries():
+    rng, seen = random.Random(7), set()
+    for _ in range(500):
+        wanted = expression(rng)
+        found = matching(wanted, TYPED, len(DOCUMENTS))
+        assert found.tolist() == [admits(wanted, record) for record in DOCUMENTS], wanted
+        seen |= {key for key in wanted if key not in ("must", "should", "must_not", "field")}
+        seen.add(int(found.sum()) not in (0, len(DOCUMENTS)))
+    assert seen == {"eq", "in", "all_of", "range", "exists", "prefix", True, False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "wanted", "docs"),
+    [
+        ("integer", [1999, "1999", 2000], {"eq": "1999"}, [0, 1]),
+        ("integer", [1, 2, 3], {"range": {"gt": 1.5, "lte": 2.5}}, [1]),
+        ("integer", [1, 2, 3], {"range": {"gte": 1.5, "lt": 2.5}}, [1]),
+        ("integer", [-1, 0, 1], {"range": {"gte": "-0"}}, [1, 2]),
+        ("float", ["12.50", 12.5, 13], {"eq": "12.50"}, [0, 1]),
+        ("string", [7, "7", "007"], {"eq": 7}, [0, 1]),
+        ("boolean", [True, "true", " False ", "", None, False], {"eq": "TRUE"}, [0, 1]),
+        ("boolean", [True, "true", " False ", "", None, False], {"eq": False}, [2, 5]),
+        ("boolean", [True, "", None], {"exists": False}, [1, 2]),
+        ("date", ["2024-05-31", "2024-06-01"], {"range": {"gte": "2024-06-01T00:00:00Z"}}, [1]),
+        ("integer[]", [7, [1, "7"], [], None, [None]], {"eq": 7}, [0, 1]),
+        ("integer[]", [7, [1, "7"], [], None, [None]], {"exists": True}, [0, 1]),
+        ("integer[]", [[1, 9]], {"range": {"gt": 2, "lt": 8}}, []),  # by one item, not by two
+        ("date[]", [["2024-05-31", "2023-01-01"], "2022-01-01"], {"in": ["2023-01-01"]}, [0]),
+        ("string[]", [["red", "round"], ["red"], "round"], {"all_of": ["round", "red"]}, [0]),
+        ("string[]", [["red", 7], '["red"]'], {"eq": "red"}, [0]),
+        ("string[]", [["", "a"], ["b"]], {"eq": ""}, [0]),
+        ("float[]", [], {"eq": 1}, []),
+    ],
+)
+def test_values_are_read_as_they_are_written(kind, given, wanted, docs):
+    column = Column.of("x", kind, given)
+    found = matching({"field": "x", **wanted}, {"x": column}, len(given))
+    assert np.flatnonzero(found).tolist() == docs
+
+
+def test_lists_are_given_back_as_lists_by_an_index_of_vectors_alone(tmp_path):
+    given = [[3, 1, 3], [2], None]
+    column = Column.of("sizes", "integer[]", given)
+    vectors = SparseVectors.from_dicts([{0: 1.0}] * 3, 1)
+    index = Index.build(tmp_path / "i", vectors, columns=[column])
+    part = index.parts[0]
+    held = [json.loads(part.record(doc, index.columns)).get("sizes") for doc in range(3)]
+    assert held == [[3, 1], [2], None]
+    assert index.values_of("sizes", range(3)) == ["[3,1]", 2, None]
 
 
 def test_a_filter_too_deep_is_refused():
