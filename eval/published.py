@@ -1,4 +1,4 @@
-"""README's tables of results, generated from the committed JSON and from nothing else."""
+"""The tables of results in pages, generated from the committed JSON and from nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tamis.eval.suite import read_results
-from tamis.eval.tables import Results, best_cells, comparison_table, markdown
+from tamis.eval.tables import BETTER, WORSE, Results, best_cells, comparison_table, markdown
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,10 +18,17 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 BASELINE = "bm25"
 MEASURES = ("nDCG@10", "Recall@100")
 BASES = (BASELINE, "tamis", "dense")  # in both kinds of tables
+SHORT = {  # a newcomer's table: systems, and what they are
+    BASELINE: "BM25: words alone (bm25s)",
+    "dense": "all-MiniLM-L6-v2: dense vectors, from which the default encoder learned",
+    "hybrid-sum": "both of them, their scores added",
+    "tamis": "Tamis: learned terms and words in one index",
+    "tamis+rerank": "Tamis, the best 100 reranked",
+}
 
 
 def render_tables(folder: Path = RESULTS, *, feedback: bool = False) -> str:
-    """The Markdown between the two marks of a README.
+    """The Markdown between the two marks of a page.
 
     Args:
         folder: of results that a suite wrote.
@@ -44,6 +51,39 @@ def render_tables(folder: Path = RESULTS, *, feedback: bool = False) -> str:
         return ""
     parts = [_table(found, measure) for measure in MEASURES]
     return "\n".join([*parts, _legend(found)])
+
+
+def render_averages(folder: Path = RESULTS) -> str:
+    """The Markdown of a short table: what each of `SHORT` brings on average.
+
+    Args:
+        folder: of results that a suite wrote.
+
+    Returns:
+        A row for each system with the plain means over the collections that all of them share, and
+        on how many it is significantly better and worse than BM25 by nDCG@10. Empty where there are
+        no results.
+
+    Raises:
+        InputError: a file in ``folder`` is no report.
+    """
+    found = [one for one in read_results(folder) if one.system in SHORT and ":" not in one.dataset]
+    results = Results(sorted(found, key=lambda one: list(SHORT).index(one.system)))
+    counted = results.averaged_datasets("nDCG@10")
+    if not counted:
+        return ""
+    ranked = [one for one in results.compared("nDCG@10", BASELINE) if one.dataset in counted]
+    lines = [
+        "| | nDCG@10 | recall@100 | better than BM25 | worse |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for system in results.systems:
+        means = [results.average(system, measure) or 0.0 for measure in MEASURES]
+        marks = [one.mark for one in ranked if one.system == system]
+        counts = [str(marks.count(mark)) if marks else "" for mark in (BETTER, WORSE)]
+        cells = [SHORT[system], *(f"{mean:.3f}" for mean in means), *counts]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def _feeds_back(result: Evaluation) -> bool:
@@ -87,13 +127,13 @@ def _legend(found: list[Evaluation]) -> str:
     return (
         f"▲ ▼: better, worse than {BASELINE} by a paired randomisation test, p < .05 after Holm's "
         f"correction over the table{outside}. Per-query values, settings, checksums and versions "
-        f"stand in [eval/results](eval/results). Machine: {', '.join(machines)}; "
+        f"stand beside this page's tables, in eval/results. Machine: {', '.join(machines)}; "
         f"commits {', '.join(commits)}.\n"
     )
 
 
 def fill(readme: str, tables: str) -> str:
-    """A README's text with the tables between its marks.
+    """A page's text with the tables between its marks.
 
     Raises:
         InputError: the text lacks one of the marks.
@@ -101,5 +141,5 @@ def fill(readme: str, tables: str) -> str:
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise InputError(f"expected {BEGIN} and {END} in the README, found no such pair; add them")
+        raise InputError(f"expected {BEGIN} and {END} in the page, found no such pair; add them")
     return f"{before}{BEGIN}\n{tables}{END}{after}"

@@ -30,6 +30,7 @@ MOST_NAMES = {("retriever/indexing.py", "index"): 8}  # names that a module take
 FOR_OTHERS = {  # what users call and Tamis does not, with the page that tells of it
     "from_scipy": "scripts/docs/pages/reference/index.md",
     "patch_sparse_encoder": "scripts/docs/pages/how-to/models.md",
+    "render_averages": "eval/README.md",
     "render_tables": "eval/README.md",
     "head_sum": "kernels/README.md",
 }

@@ -1,13 +1,14 @@
-"""README's tables come from the committed results and agree with them."""
+"""The tables in pages come from the committed results and agree with them."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tamis.eval.evaluate import Evaluation, save
-from tamis.eval.published import BEGIN, END, fill, render_tables
+from tamis.eval.published import BEGIN, END, fill, render_averages, render_tables
 from tamis.eval.suite import result_path
 from tamis.index.errors import InputError
 
@@ -61,12 +62,30 @@ def test_tables_stand_between_the_marks():
         fill("no marks", "new\n")
 
 
-@pytest.mark.parametrize(("folder", "feedback"), [(".", False), ("eval", True)])
-def test_the_readmes_show_the_committed_results(folder, feedback):
-    readme = (ROOT / folder / "README.md").read_text(encoding="utf-8")
-    assert fill(readme, render_tables(feedback=feedback)) == readme, (
-        "the tables differ from eval/results; write them again"
-    )
+@pytest.mark.parametrize(
+    ("folder", "render"),
+    [
+        (".", render_averages),
+        ("eval/results", render_tables),
+        ("eval", partial(render_tables, feedback=True)),
+    ],
+)
+def test_the_pages_show_the_committed_results(folder, render):
+    page = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    assert fill(page, render()) == page, "the tables differ from eval/results; write them again"
+
+
+def test_averages_leave_unit_tests_out_and_count_what_is_significant(tmp_path):
+    for dataset, averaged in (("unit", False), ("b", True), ("a", True)):
+        for system, value in (("bm25", 0.25), ("tamis", 0.75), ("words", 0.5)):
+            values = {"nDCG@10": [value] * 12, "Recall@100": [value / 2] * 12}
+            keep(tmp_path, dataset, system, values, averaged=averaged)
+    head, _, bm25, tamis = render_averages(tmp_path).splitlines()
+    assert head == "| | nDCG@10 | recall@100 | better than BM25 | worse |"
+    assert bm25.endswith("| 0.250 | 0.125 |  |  |")
+    assert tamis.startswith("| Tamis: learned")
+    assert tamis.endswith("| 0.750 | 0.375 | 2 | 0 |")
+    assert render_averages(tmp_path / "nothing") == ""
 
 
 def test_feedback_has_tables_of_its_own(tmp_path):
