@@ -19,6 +19,7 @@ from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_c
 from tamis.eval.encoders import HeaviestTerms, Remembered, arithmetic
 from tamis.eval.rankings import Rankings
 from tamis.index.errors import InputError
+from tamis.index.segment.plain_search import import_loops
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import chunk_id
 from tamis.retriever.fusion import sparse_rocchio
@@ -208,7 +209,8 @@ class SearcherRanker:
         return self.searcher.encode(queries, self.lexical_weight)
 
     def rank_vectors(self, vectors: SparseVectors, depth: int) -> list[dict[str, float]]:
-        """The rankings of query vectors."""
+        """The rankings of query vectors, by the compiled loops as a server's are."""
+        import_loops()
         return self._rankings.rank(vectors, SearchOptions(k=depth, exact=self.exact))
 
     @cached_property

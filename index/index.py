@@ -282,6 +282,14 @@ class Index:
         found = held.take(places, mode="clip") == terms
         return np.where(found, counts.take(places, mode="clip"), 0)
 
+    @property
+    def spares_loops(self) -> bool:
+        """Whether a search answers at once, without the compiled loops that others load."""
+        return all(
+            not part.entry.calibration.rows and part.stored.segment.spares_loops()
+            for part in self.parts
+        )
+
     def search(
         self,
         queries: SparseVectors,

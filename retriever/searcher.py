@@ -126,6 +126,11 @@ class Searcher:
             raise
         return Searcher(encoder, collection, lexical, self.reranker)
 
+    def warm_up(self) -> None:
+        """Load what the first search would load: a neural encoder, compiled loops."""
+        query = "warm up" if self.reads_texts else {self.vocabulary.name(0): 1.0}
+        self.search([query], 1)
+
     def search(
         self,
         queries: Sequence[str | Mapping[str, float]],

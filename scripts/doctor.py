@@ -93,11 +93,13 @@ def load_loops() -> None:
     """Build, open and search a tiny collection: its loops are loaded, or compiled and kept."""
     from tempfile import TemporaryDirectory
 
+    from tamis.index.segment.plain_search import import_loops
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import Passage
     from tamis.retriever.words.lexical import LexicalConfig
 
+    import_loops()
     passages = [Passage("1", "a drum sieve"), Passage("2", "sieves and drums")]
     with TemporaryDirectory() as folder:
         index_corpus(passages, folder, encoder=None, lexical=LexicalConfig())

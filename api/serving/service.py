@@ -24,6 +24,7 @@ from tamis.api.serving.faults import BusyError, ServerFault, told
 from tamis.api.serving.library import Library
 from tamis.api.workers import RETRY_AFTER_S, Workers
 from tamis.index.errors import TamisError
+from tamis.index.segment.plain_search import import_loops
 from tamis.retriever.rerank.lazy_reranker import LazyReranker
 
 if TYPE_CHECKING:
@@ -106,10 +107,10 @@ class Service:
 
     async def warm_up(self) -> None:
         """Answer one query in each index: compiled loops are loaded before the first request."""
+        import_loops()
         for name, searcher in self.library.searchers().items():
-            query = "warm up" if searcher.reads_texts else {searcher.vocabulary.name(0): 1.0}
             try:
-                await self.workers.run(partial(searcher.search, [query], 1))
+                await self.workers.run(searcher.warm_up)
             except (TamisError, OSError) as error:  # whoever asks it is told
                 LOG.warning("index %s does not answer: %s", name, error)
 

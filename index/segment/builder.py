@@ -16,13 +16,6 @@ from tamis.index.errors import InputError
 from tamis.index.files import system
 from tamis.index.files.array_file import create_array, map_array, seal, write_arrays
 from tamis.index.segment.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
-from tamis.index.segment.loops.lists import (
-    count_slices,
-    count_weaker,
-    fill_rare,
-    fill_window,
-    sort_slices,
-)
 from tamis.index.segment.measured_terms import MeasuredTerms
 from tamis.index.segment.quantize import impacts_of, record_entry, term_scales, term_steps
 
@@ -152,6 +145,8 @@ def _write_lists(
     steps: NDArray[np.float32],
     files: dict[str, FileEntry],
 ) -> None:
+    from tamis.index.segment.loops.lists import fill_rare
+
     common = frequencies >= COMMON
     rows = np.where(common, np.cumsum(common) - 1, -1).astype(np.int32)
     rare_starts = np.concatenate([[0], np.cumsum(np.where(common, 0, frequencies))])
@@ -190,6 +185,8 @@ def _write_common(
     rows: NDArray[np.int32],
     count: int,
 ) -> dict[str, FileEntry]:
+    from tamis.index.segment.loops.lists import count_weaker
+
     windows = -(-(records.starts.size - 1) // WINDOW)
     ranked, starts = f"{folder}/lists.ranked", f"{folder}/lists.starts"
     postings = create_array(storage, ranked, POSTING, (count,))
@@ -211,6 +208,8 @@ def _fill_common(
     slices: NDArray[np.uint32],
 ) -> NDArray[np.int64]:
     """Fill postings and slices, windows side by side; where each window's postings begin."""
+    from tamis.index.segment.loops.lists import count_slices, fill_window, sort_slices
+
     documents, windows = records.starts.size - 1, range(len(slices))
     bases = np.zeros(len(slices) + 1, np.int64)
 

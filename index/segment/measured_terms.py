@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tamis.index.segment.loops.lists import fill_slots, measure
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,6 +26,8 @@ class MeasuredTerms:
 
     def take(self, vectors: SparseVectors) -> None:
         """Count the terms of further documents."""
+        from tamis.index.segment.loops.lists import measure
+
         self._make_room(self._count + min(vectors.nnz, vectors.vocab_size))
         self._count = measure(
             vectors.terms,
@@ -48,6 +48,8 @@ class MeasuredTerms:
         """For so many terms; slots are at most half taken."""
         if terms <= self._held.size:
             return
+        from tamis.index.segment.loops.lists import fill_slots
+
         room = max(_FIRST_ROOM, 1 << (terms - 1).bit_length())
         self._held, self._frequencies, self._largest = (
             np.concatenate([array, np.zeros(room - array.size, array.dtype)])

@@ -16,8 +16,7 @@ from tamis.index.segment.loops.arrays import (
     Lists,
     Records,
 )
-from tamis.index.segment.loops.lists import count_weaker
-from tamis.index.segment.loops.search import search
+from tamis.index.segment.plain_search import loops_spared, search_all
 from tamis.index.segment.quantize import Precision, image_error, record_entry, term_scales
 from tamis.index.segment.scratch import own_scratch
 from tamis.index.topk import TopK
@@ -69,7 +68,7 @@ class Segment:
             bases=bases,
             slices=slices,
             postings=postings,
-            weaker=mapped("lists.weaker") if counted else count_weaker(postings, bases, slices),
+            weaker=mapped("lists.weaker") if counted else _weaker(postings, bases, slices),
             rare_starts=mapped("lists.rare_starts"),
             rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
             steps=steps,
@@ -107,6 +106,10 @@ class Segment:
         Returns:
             The result, and the postings read for each query: ``[queries]`` int64.
         """
+        if knobs is EXACT and self.spares_loops(len(queries)):
+            return search_all(queries, k, self._records, allowed)
+        from tamis.index.segment.loops.search import search
+
         top, postings = _empty_result(len(queries), k)
         of_each = [np.full(len(queries), knob) for knob in knobs]
         arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
@@ -137,6 +140,10 @@ class Segment:
                 list(pool.map(answer, starts))
         return top, postings
 
+    def spares_loops(self, queries: int = 1) -> bool:
+        """Whether an exact search for so many queries does without the compiled loops."""
+        return loops_spared(self._records.entries.size * queries)
+
     def documents_from(self, term: int) -> int:
         """How many documents hold this term or a later one."""
         starts = self._records.starts
@@ -164,6 +171,16 @@ class Segment:
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]`` int64."""
         return self._frequencies[terms].astype(np.int64)
+
+
+def _weaker(
+    postings: NDArray[Any], bases: NDArray[np.int64], slices: NDArray[np.uint32]
+) -> NDArray[np.uint32]:
+    """What earlier indexes do not hold; see `count_weaker`."""
+    from tamis.index.segment.loops.lists import count_weaker
+
+    counted: NDArray[np.uint32] = count_weaker(postings, bases, slices)
+    return counted
 
 
 def _few(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -19,6 +19,7 @@ import orjson
 
 from tamis.eval.provenance import provenance
 from tamis.index.errors import InputError
+from tamis.index.segment.plain_search import import_loops
 from tamis.retriever.answers import search_answers
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
@@ -64,6 +65,7 @@ def measure_serve(
     Raises:
         InputError: there are no queries, or the server answers other than the library.
     """
+    import_loops()
     texts = read_texts(queries)
     searcher = Searcher.open(folder)
     library = _library(searcher, texts[:LIBRARY_QUERIES], k)
