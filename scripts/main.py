@@ -7,39 +7,12 @@ of the output went away. ``TAMIS_DEBUG=1`` shows the traceback of a failure.
 import os
 import signal
 import sys
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from tamis.scripts import (
-    add,
-    delete,
-    demo,
-    doctor,
-    encode,
-    estimate,
-    evaluate,
-    export,
-    index,
-    info,
-    optimize,
-    rerank,
-    search,
-    serve,
-    snapshot,
-    train,
-    tune,
-    upgrade,
-    verify,
-)
-from tamis.scripts.bench import commands as bench
-from tamis.scripts.examples import example
-from tamis.scripts.output import Command
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tamis.scripts.commands import PLACES, CommandsByName
 
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + 13  # SIGPIPE, which Windows lacks
@@ -47,7 +20,17 @@ WORK_FAILED = {"training_failed"}  # codes of errors that are not about the inpu
 
 
 class Commands(TyperGroup):
-    """Turns what a command raises into one line on standard error and an exit code."""
+    """Imports no command but the one asked for; turns what it raises into a line and a code."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  what typer gives
+        """Take what typer knows of the group."""
+        super().__init__(**settings)
+        self.commands: Any = CommandsByName()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  typer's click
+        """List the commands, none of which is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.line) for name, place in PLACES.items()])
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  typer brings its own click, or uses the other
         """Run the command that was asked for."""
@@ -71,7 +54,7 @@ class Commands(TyperGroup):
 
 def command_line() -> typer.Typer:
     """The whole command line."""
-    app = typer.Typer(
+    return typer.Typer(
         name="tamis",
         cls=Commands,
         callback=_tamis,
@@ -80,32 +63,6 @@ def command_line() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    commands: dict[str, Callable[..., None]] = {
-        "index": index.index,
-        "add": add.add,
-        "delete": delete.delete,
-        "search": search.search,
-        "serve": serve.serve,
-        "eval": evaluate.eval_command,
-        "encode": encode.encode,
-        "train": train.train_command,
-        "rerank": rerank.rerank,
-        "info": info.info,
-        "verify": verify.verify,
-        "optimize": optimize.optimize,
-        "tune": tune.tune,
-        "snapshot": snapshot.snapshot,
-        "restore": snapshot.restore,
-        "export": export.export,
-        "upgrade": upgrade.upgrade,
-        "estimate": estimate.estimate,
-        "doctor": doctor.doctor,
-        "demo": demo.demo,
-    }
-    for name, command in commands.items():
-        app.command(name, cls=Command, epilog=example(name))(command)
-    app.add_typer(bench.bench_commands())
-    return app
 
 
 def main() -> None:
@@ -155,6 +112,8 @@ def _discard_output() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"tamis {version('tamis')}")
         raise typer.Exit
 

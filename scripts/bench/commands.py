@@ -21,7 +21,11 @@ from tamis.scripts.output import (
 def bench_commands() -> typer.Typer:
     """The group of measuring commands."""
     group = typer.Typer(
-        name="bench", no_args_is_help=True, help="Measure speed and memory on this machine."
+        name="bench",
+        no_args_is_help=True,
+        help="Measure speed and memory on this machine.",
+        rich_markup_mode=None,
+        add_completion=False,
     )
     for command in (head, encode, agreement, search, precision, rerank, serve):
         name = command.__name__

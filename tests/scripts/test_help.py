@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tamis.scripts.commands import PLACES
 from tamis.scripts.examples import EXAMPLES
 from tamis.scripts.main import command_line
 
@@ -79,3 +80,12 @@ def test_options_that_have_no_effect_together_are_refused(tamis, arguments, name
 def test_each_of_two_such_options_is_taken_alone(tamis, index):
     for alone in (["--exact"], ["--recall", "0.9"]):
         assert tamis("search", index, "owl", *alone).exit_code == 0
+
+
+def test_the_list_of_commands_fits_a_terminal_and_names_each():
+    listed = CliRunner().invoke(command_line(), ["--help"]).stdout.split("Commands:\n")[1]
+    rows = [line.split(maxsplit=1) for line in listed.splitlines()]
+    assert [name for name, _ in rows] == list(PLACES)
+    assert all(len(line) <= 80 and line.endswith(".") for line in listed.splitlines())
+    verbs = {name: COMMANDS[name].help.split()[0] for name in PLACES if name in COMMANDS}
+    assert {name: said.split()[0] for name, said in rows if name in verbs} == verbs
