@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
@@ -35,7 +34,7 @@ from tamis.scripts.keys import (
 )
 from tamis.scripts.options import is_given, refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, human_bytes, print_json
-from tamis.scripts.progress import progress_on_terminal, say_if_first_use
+from tamis.scripts.progress import START_UP, progress_on_terminal, say_if_first_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +145,6 @@ def index(
     if out is None:
         raise typer.BadParameter("give the folder to write: --out DIR")
     say_if_first_use()
-    began = perf_counter()
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
             spelled_by = encoder if is_given(context, "encoder") else None
@@ -158,7 +156,7 @@ def index(
     if rerank_cache:
         store_keys(out, rerank_budget_mib, rerank_bits, device)
     say_skipped(reading)
-    _print_summary(out, perf_counter() - began, reading, json)
+    _print_summary(out, START_UP.since_s(), reading, json)
 
 
 def _check_options(
@@ -236,6 +234,7 @@ def index_corpus_of(
     from tamis.retriever.models.encoder import load_encoder
 
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
+    START_UP.over()
     with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         index_corpus(
             read_passages(corpus, **settings.reading),
@@ -273,6 +272,7 @@ def _index_vectors(
     from tamis.retriever.importing import import_vectors
     from tamis.retriever.models.lazy_encoder import LazyEncoder
 
+    START_UP.over()
     import_vectors(
         path,
         out,
@@ -292,11 +292,13 @@ def _print_summary(out: Path, took_s: float, reading: Reading, json: bool) -> No
     if json:
         left_out = skipped(reading)
         told = {"skipped": vars(left_out)} if left_out is not None else {}
-        print_json({**found, **told, "took_ms": took_s * 1000})
+        times = {"took_ms": took_s * 1000, "start_up_ms": START_UP.over() * 1000}
+        print_json({**found, **told, **times})
         return
     typer.echo(
         f"{out}: {documents:,} documents in {took_s:.1f} s ({documents / took_s:,.0f}/s), "
-        f"{human_bytes(size_bytes)} ({size_bytes / max(documents, 1):,.0f} bytes a document)"
+        f"{human_bytes(size_bytes)} ({size_bytes / max(documents, 1):,.0f} bytes a document); "
+        f"start-up {START_UP.over():.1f} s before"
     )
     for name, kind in found["fields"].items():
         typer.echo(f"field {name}: {kind}")

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from tamis.scripts.commands import PLACES, CommandsByName
+from tamis.scripts.progress import START_UP
 
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + 13  # SIGPIPE, which Windows lacks
@@ -35,7 +36,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  typer brings its own click, or uses the other
         """Run the command that was asked for."""
         try:
-            result = super().invoke(ctx)
+            with START_UP.running():
+                result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that went away is noticed here, not at exit
         except BrokenPipeError:
             _discard_output()

@@ -1,9 +1,11 @@
-"""Progress of long work: on standard error, and only where that is a terminal."""
+"""Progress of a start and of long work: on standard error, and only where that is a terminal."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from threading import Timer
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +16,49 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from tamis.index.files.progress import Progress as Report
+
+
+QUIET_S = 0.5  # a command that is ready by then has something to show instead
+
+
+class StartUp:
+    """What comes before a command's own work: imports, models and compiled loops are loaded."""
+
+    def __init__(self) -> None:
+        self._began = self._took_s = 0.0
+        self._notice: Timer | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run a command in the ``with`` block; a terminal is told of a slow start."""
+        self._began, self._took_s = perf_counter(), 0.0
+        if sys.stderr.isatty():
+            self._notice = Timer(QUIET_S, _say_starting)
+            self._notice.daemon = True
+            self._notice.start()
+        try:
+            yield
+        finally:
+            self.over()
+
+    def over(self) -> float:
+        """The command begins its work; the seconds until the first call of this."""
+        if self._notice is not None:
+            self._notice.cancel()
+            self._notice = None
+        self._took_s = self._took_s or perf_counter() - self._began
+        return self._took_s
+
+    def since_s(self) -> float:
+        """The seconds since it was over."""
+        return perf_counter() - self._began - self.over()
+
+
+START_UP = StartUp()  # of this process
+
+
+def _say_starting() -> None:
+    typer.echo("tamis: starting up ...", err=True)
 
 
 @contextmanager
@@ -32,12 +77,15 @@ def progress_on_terminal(
     if not sys.stderr.isatty():
         yield None
         return
+    START_UP.over()
     with _bars(unit) as bars:
         yield _Steps(bars, count()).report
 
 
 def say_if_first_use() -> None:
     """Say on a terminal that the first build or search will be slow to begin, and why."""
+    if not sys.stderr.isatty():
+        return
     from tamis.index.segment.loops.compiled import is_first_use
 
     if is_first_use():

@@ -9,11 +9,12 @@ from tamis.scripts.corpus import OwnEncoderOption
 from tamis.scripts.filters import FilterOption, VectorOption, parse_filter, parse_vector
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
-from tamis.scripts.progress import say_if_first_use
+from tamis.scripts.progress import START_UP, say_if_first_use
 
 if TYPE_CHECKING:
     from tamis.retriever.answers import HitAnswer, SearchAnswer
     from tamis.retriever.highlights import Span
+    from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import MatchedTerm
 
@@ -105,7 +106,6 @@ def search(
     asked = parse_vector(vector) if vector is not None else query
     if asked is None and batch is None:
         raise typer.BadParameter("give a TEXT, --vector JSON or --batch FILE")
-    say_if_first_use()
     reranker = LazyReranker() if rerank is not None else None
     searcher = Searcher.open(folder, reranker=reranker, encoder=encoder)
     options = SearchOptions(
@@ -121,6 +121,7 @@ def search(
         offset=offset,
         threads=threads or usable_cores(),
     )
+    _get_ready(searcher, reranker)
     if asked is not None:
         (answer,) = search_answers(searcher, [asked], options, highlight=not json)
         print_json(answer) if json else _print(answer, explain)
@@ -128,6 +129,16 @@ def search(
         from tamis.scripts.search_batch import search_batch
 
         typer.echo(search_batch(searcher, batch, out, options, device))
+
+
+def _get_ready(searcher: "Searcher", reranker: "LazyReranker | None") -> None:
+    """Load what the search needs, which is told apart from the search itself."""
+    if not searcher.collection.index.spares_loops:
+        say_if_first_use()
+    searcher.warm_up()
+    if reranker is not None:
+        reranker.loaded()
+    START_UP.over()
 
 
 def _check_options(context: typer.Context, out: Path | None, device: str) -> None:
@@ -182,7 +193,7 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
     typer.echo(
         f"{found}; {answer.took_ms:.1f} ms: encode {times.encode_ms:.1f}, "
         f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
-        f"rerank {times.rerank_ms:.1f}"
+        f"rerank {times.rerank_ms:.1f}; start-up {START_UP.over() * 1000:.0f} ms before"
     )
     if answer.unknown_terms:
         typer.echo(f"in no document: {', '.join(answer.unknown_terms)}")

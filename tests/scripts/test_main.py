@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from tamis.eval.run import RunWarning
 from tamis.index import CorruptionError, InputError
 from tamis.retriever.models.inventory import ModelWarning
-from tamis.scripts import info
+from tamis.scripts import info, progress
 from tamis.scripts.main import command_line
 
 
@@ -188,3 +189,24 @@ def test_a_first_use_is_told_on_a_terminal(monkeypatch, capsys, tmp_path, termin
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     say_if_first_use()
     assert ("compiling for this machine, once" in capsys.readouterr().err) == said
+
+
+@pytest.mark.parametrize(("terminal", "quiet_s"), [(True, 0), (True, 60), (False, 0)])
+def test_a_slow_start_is_told_on_a_terminal(monkeypatch, capsys, terminal, quiet_s):
+    monkeypatch.setattr(progress, "QUIET_S", quiet_s)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    start_up = progress.StartUp()
+    with start_up.running():
+        if terminal and not quiet_s:
+            start_up._notice.join()
+        took_s = start_up.over()
+        assert start_up.over() == took_s > 0
+    said = "tamis: starting up ...\n" if terminal and not quiet_s else ""
+    assert capsys.readouterr().err == said
+
+
+def test_a_start_is_told_apart_from_the_work(tamis, corpus, tmp_path):
+    made = tamis("index", corpus, "--out", tmp_path / "birds", "--encoder", "bm25")
+    assert re.search(r"3 documents in [0-9.]+ s .*; start-up [0-9.]+ s before$", made.stdout, re.M)
+    found = tamis("search", tmp_path / "birds", "owl")
+    assert re.search(r"; start-up [0-9]+ ms before$", found.stdout, re.M)
