@@ -200,6 +200,11 @@ class Index:
         ]
         return np.concatenate([np.empty(0, np.int64), *found])
 
+    def docs_holding(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The documents that hold any of ``terms``, rising."""
+        found = [part.first + part.docs_with(terms) for part in self.parts]
+        return np.concatenate([np.empty(0, np.int64), *found])
+
     def docs_with(self, field: str, values: Sequence[Value]) -> NDArray[np.int64]:
         """The documents that have one of these values in a declared field, rising.
 

@@ -13,11 +13,12 @@ from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.highlights import Span, highlight
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import MatchedTerm, StageTimes
+from tamis.retriever.types import MatchedTerm, StageTimes, Understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tamis.retriever.search_options import Syntax
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import Hit, SearchResult
 
@@ -73,6 +74,7 @@ class SearchAnswer:
         cursor: to go on after the last hit; null where no more can be had.
         unknown_terms: terms of the query that no document of the index has; they add nothing.
         terms_cut: how many terms of a long query, the lightest, were left out.
+        understood: what the query's text was taken to mean; null for its words alone.
     """
 
     took_ms: float
@@ -83,6 +85,7 @@ class SearchAnswer:
     cursor: str | None = None
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class ExplainAnswer:
         missing_terms: what the query has and the document lacks, heaviest first.
         unknown_terms: what the query has and no document of the index.
         terms_cut: how many terms of a long query, the lightest, were left out.
+        understood: as `SearchAnswer` has it; whether the document meets it is not looked up.
     """
 
     took_ms: float
@@ -116,6 +120,7 @@ class ExplainAnswer:
     missing_terms: tuple[QueryTerm, ...]
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +170,11 @@ def explain_answer(
     query: "str | Mapping[str, float]",
     doc: int,
     lexical_weight: float | None = None,
+    syntax: "Syntax" = "plain",
 ) -> ExplainAnswer:
     """Why document number ``doc`` has its score."""
     began = perf_counter()
-    queries = searcher.read([query], lexical_weight)
+    queries = searcher.read([query], lexical_weight, syntax)
     matched = searcher.explain(queries.vectors, 0, doc)
     present = {term.term for term in matched}
     asked = by_weight(searcher, queries.vectors.to_dicts()[0])
@@ -183,6 +189,7 @@ def explain_answer(
         ),
         unknown_terms=queries.unknown_terms[0],
         terms_cut=int(queries.terms_cut[0]),
+        understood=queries.read[0].understood,
     )
 
 
@@ -207,6 +214,7 @@ def search_answer(
         cursor,
         result.unknown_terms,
         result.terms_cut,
+        result.understood,
     )
 
 

@@ -7,12 +7,14 @@ api/messages/requests.py for bodies and URLs, and in scripts/search.py for the c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tamis.retriever.types import Seen
+
+Syntax = Literal["plain", "operators"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,9 @@ class SearchOptions:
         group_size: most passages of a group.
         offset: hits to pass over. Pages of one k are slices of one list while the index does not
             change: the first is found with ``recall``, the others hold the exact rest.
+        syntax: ``operators`` gives quotes, ``+``, ``-`` and ``*`` in a text their meaning, see
+            `tamis.retriever.words.syntax`; ``plain`` takes them as text, and `SearchResult` says
+            where they look meant.
         seen: what earlier pages gave (`SearchResult.seen`): this one holds the best of all other
             documents, or groups, whatever has come, gone or changed since.
     """
@@ -54,6 +59,7 @@ class SearchOptions:
     group_by: str | None = None
     group_size: int = 3
     offset: int = 0
+    syntax: Syntax = "plain"
     seen: Seen | None = None
 
 
@@ -70,4 +76,5 @@ class Option(TypedDict, total=False):
     group_by: str | None
     group_size: int
     offset: int
+    syntax: Syntax
     seen: Seen | None

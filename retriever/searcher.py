@@ -13,14 +13,15 @@ from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.first_stage.page import Page
 from tamis.retriever.first_stage.queries import EncodedQueries
+from tamis.retriever.first_stage.reading import ReadQuery, read_query
 from tamis.retriever.first_stage.retrieval import Found, Retrieval
 from tamis.retriever.models.own_encoder import own_query_encoder
 from tamis.retriever.rerank.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
 from tamis.retriever.types import (
-    NOTHING_SEEN,
     Hit,
     MatchedTerm,
     SearchResult,
@@ -40,10 +41,9 @@ if TYPE_CHECKING:
 
     from tamis.index.files.storage import Storage
     from tamis.index.index import Index
-    from tamis.retriever.first_stage.grouping import Groups
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.rerank.reranker import Reranker
-    from tamis.retriever.search_options import Option
+    from tamis.retriever.search_options import Option, Syntax
     from tamis.retriever.words.analysis import Analyzer
 
     FirstStage = Callable[[list[SearchResult]], None]
@@ -164,35 +164,31 @@ class Searcher:
             self._check_rerank(queries, options.rerank)
         retrieval = Retrieval(self.collection, options)
         began = perf_counter()
-        asked = self.read(queries, options.lexical_weight)
+        asked = self.read(queries, options.lexical_weight, options.syntax)
         encoded = perf_counter()
-        found = retrieval.find(asked.vectors)
+        found = retrieval.find(asked.vectors, [one.constraints for one in asked.read])
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         results = [
             self._result(asked, query, one, options.explain, times)
             for query, one in enumerate(found)
         ]
-        page = _Page(self.collection, options, retrieval.groups)
+        page = Page(self.collection, options, retrieval.groups)
         if options.rerank is not None:
             if first_stage is not None:
                 first_stage(page.of(results, found))
-            results = self._rerank(queries, results, options.rerank)
+            results = self._rerank(asked, results, options.rerank)
         return page.of(results, found)
 
     def _rerank(
-        self,
-        queries: Sequence[str | Mapping[str, float]],
-        found: Sequence[SearchResult],
-        depth: int,
+        self, asked: EncodedQueries, found: Sequence[SearchResult], depth: int
     ) -> list[SearchResult]:
         """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
         assert self.reranker is not None
-        results = []
-        for query, result in zip(queries, found, strict=True):
-            assert isinstance(query, str)
-            results.append(reranked(self.reranker, query, result, depth))
-        return results
+        return [
+            reranked(self.reranker, read.text, result, depth)
+            for read, result in zip(asked.read, found, strict=True)
+        ]
 
     def _check_rerank(self, queries: Sequence[str | Mapping[str, float]], depth: int) -> None:
         if self.reranker is None:
@@ -213,9 +209,12 @@ class Searcher:
         return self.read(queries, lexical_weight).vectors
 
     def read(
-        self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
+        self,
+        queries: Sequence[str | Mapping[str, float]],
+        lexical_weight: float | None = None,
+        syntax: Syntax = "plain",
     ) -> EncodedQueries:
-        """The query vectors, and what of the queries they leave out.
+        """The query vectors, what of the queries they leave out, and what else they ask for.
 
         Raises:
             InputError: a weight is out of range, or the queries are one string.
@@ -225,7 +224,8 @@ class Searcher:
         if isinstance(queries, str):
             raise InputError("expected a list of queries, found one string; put it in a list")
         texts = [query for query in queries if isinstance(query, str)]
-        of_texts = self._encode_texts(texts, lexical_weight)
+        read = [read_query(text, syntax, self.lexical) for text in texts]
+        of_texts = self._encode_texts(read, lexical_weight)
         if len(texts) == len(queries):
             return of_texts
         row, rows = 0, []
@@ -278,8 +278,10 @@ class Searcher:
     def _learned(self) -> Vocabulary:
         return self.encoder.vocabulary if self.encoder is not None else Vocabulary(())
 
-    def _encode_texts(self, texts: Sequence[str], lexical_weight: float | None) -> EncodedQueries:
-        vocab_size = self.collection.index.vocab_size
+    def _encode_texts(
+        self, read: Sequence[ReadQuery], lexical_weight: float | None
+    ) -> EncodedQueries:
+        vocab_size, texts = self.collection.index.vocab_size, [one.text for one in read]
         if texts and not self.reads_texts:
             raise InputError(
                 'expected weights by term, such as {"vector": {"2003": 1.5}}, found a text: the '
@@ -289,12 +291,12 @@ class Searcher:
         learned = None if self.encoder is None else self.encoder.encode_queries(texts)
         if self.lexical is None:
             vectors = SparseVectors.empty(vocab_size, len(texts)) if learned is None else learned
-            return EncodedQueries.of(vectors.over(vocab_size), [()] * len(texts))
+            return EncodedQueries.of(vectors.over(vocab_size), [()] * len(texts), read)
         words, unknown_words = self.lexical.encode_known(texts, lexical_weight)
         unknown = [tuple(map(word_name, of_text)) for of_text in unknown_words]
         if learned is None:
-            return EncodedQueries.of(words.over(vocab_size), unknown)
-        return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown)
+            return EncodedQueries.of(words.over(vocab_size), unknown, read)
+        return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown, read)
 
     def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
         index, vocabulary = self.collection.index, self.vocabulary
@@ -329,39 +331,14 @@ class Searcher:
         fetch_ms = (perf_counter() - began) * 1000
         times = StageTimes(times.encode_ms, times.retrieve_ms, fetch_ms)
         unknown, cut = asked.unknown_terms[query], int(asked.terms_cut[query])
-        return SearchResult(tuple(hits), times, self.collection.generation, unknown, cut)
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """Which of the documents that were found are hits of the page that was asked for."""
-
-    collection: Collection
-    options: SearchOptions
-    groups: Groups | None
-
-    def of(self, results: Sequence[SearchResult], found: Sequence[Found]) -> list[SearchResult]:
-        """The page of each result."""
-        return [self._of(*each) for each in zip(results, found, strict=True)]
-
-    def _of(self, result: SearchResult, found: Found) -> SearchResult:
-        options, hits = self.options, result.hits
-        if self.groups is not None:
-            hits = self.groups.collect(hits)
-        first = options.offset if options.rerank is not None else 0  # else passed over unfetched
-        page = hits[first : first + options.k]
-        before = options.seen or NOTHING_SEEN
-        if options.offset:
-            passed = map(self.collection.doc_id, found.passed.tolist())
-            before = before.passing(passed, options.offset - first)
-            before = before.after(hits[:first], result.generation)
-        if before.hits:
-            page = tuple(
-                replace(hit, rank=rank) for rank, hit in enumerate(page, start=before.hits + 1)
-            )
-        if page is result.hits and before is NOTHING_SEEN:
-            return result
-        return replace(result, hits=page, seen_before=before)
+        return SearchResult(
+            tuple(hits),
+            times,
+            self.collection.generation,
+            unknown,
+            cut,
+            understood=asked.read[query].understood,
+        )
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:

@@ -163,6 +163,25 @@ NOTHING_SEEN = Seen()
 
 
 @dataclass(frozen=True, slots=True)
+class Understood:
+    """What a query's text was taken to mean, where it is more than its words.
+
+    Attributes:
+        text: what documents are ranked by.
+        phrases: each stands in every hit.
+        must: every hit holds each of these words, phrases and prefixes.
+        must_not: and none of these.
+        notes: what was no operator after all, or could not be done, a sentence each.
+    """
+
+    text: str
+    phrases: tuple[str, ...] = ()
+    must: tuple[str, ...] = ()
+    must_not: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer to one query.
 
@@ -174,6 +193,7 @@ class SearchResult:
             they add nothing.
         terms_cut: how many terms of a long query, the lightest, were left out.
         seen_before: what the pages before gave.
+        understood: what the query's text was taken to mean; None for its words alone.
     """
 
     hits: tuple[Hit, ...]
@@ -182,6 +202,7 @@ class SearchResult:
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
     seen_before: Seen = NOTHING_SEEN
+    understood: Understood | None = None
 
     @property
     def seen(self) -> Seen:

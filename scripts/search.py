@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from tamis.retriever.highlights import Span
     from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.searcher import Searcher
-    from tamis.retriever.types import MatchedTerm
+    from tamis.retriever.types import MatchedTerm, Understood
 
 
-_OF_ONE_QUERY = ["query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "json"]
+_OF_ONE_QUERY = [
+    *("query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "syntax", "json")
+]
 UNGROUPED = "none"
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")]
@@ -54,6 +56,13 @@ GroupByOption = Annotated[
     ),
 ]
 GroupSizeOption = Annotated[int, typer.Option(min=1, help="Most passages of a group.")]
+SyntaxOption = Annotated[
+    Literal["plain", "operators"],
+    typer.Option(
+        help='operators: "two words" in order, +must, -must not, jack* all that begin so; plain: '
+        "these are text, as they are in a --batch."
+    ),
+]
 OffsetOption = Annotated[int, typer.Option(min=0, help="How many hits to pass over.")]
 BatchOption = Annotated[
     Path | None,
@@ -86,6 +95,7 @@ def search(
     group_by: GroupByOption = None,
     group_size: GroupSizeOption = 3,
     offset: OffsetOption = 0,
+    syntax: SyntaxOption = "operators",
     encoder: OwnEncoderOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
@@ -119,6 +129,7 @@ def search(
         group_by=_grouping(searcher, group_by) if batch is None else None,
         group_size=group_size,
         offset=offset,
+        syntax=syntax,
         threads=threads or usable_cores(),
     )
     _get_ready(searcher, reranker)
@@ -195,10 +206,24 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
         f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
         f"rerank {times.rerank_ms:.1f}; start-up {START_UP.over() * 1000:.0f} ms before"
     )
+    if answer.understood is not None:
+        typer.echo("\n".join(_understood(answer.understood)))
     if answer.unknown_terms:
         typer.echo(f"in no document: {', '.join(answer.unknown_terms)}")
     if answer.terms_cut:
         typer.echo(f"the query's {answer.terms_cut} lightest terms were left out: it has too many")
+
+
+def _understood(understood: "Understood") -> list[str]:
+    """What the query was taken to mean, a line for each thing."""
+    said = {
+        "in order": [f'"{phrase}"' for phrase in understood.phrases],
+        "with": understood.must,
+        "without": understood.must_not,
+    }
+    return [f"{what}: {', '.join(words)}" for what, words in said.items() if words] + list(
+        understood.notes
+    )
 
 
 def _heading(hit: "HitAnswer") -> str:

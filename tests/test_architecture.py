@@ -28,7 +28,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/words": set(),
     "retriever/models": {"vocabulary"},
     "retriever/corpus": {"models", "types", "words"},
-    "retriever/first_stage": {"corpus", "search_options", "types"},
+    "retriever/first_stage": {"corpus", "search_options", "types", "words"},
     "retriever/rerank": {"models", "types"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"search_options", "searcher", "types"},

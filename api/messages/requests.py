@@ -7,7 +7,7 @@ these definitions. Limits that an operator may set are checked after decoding.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -78,6 +78,13 @@ class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     group_size: Annotated[
         int, Meta(ge=1, le=100, description="Passages of a group to give at most.")
     ] = 3
+    syntax: Annotated[
+        Literal["plain", "operators"],
+        Meta(
+            description='operators: in a text "two words" must stand in order, +word must be held, '
+            "-word must not, jack* is all words that begin so; plain: these are text."
+        ),
+    ] = "plain"
     timeout_ms: Annotated[
         Milliseconds | None,
         Meta(description="Answer after so long with what there is, and partial set."),
@@ -128,6 +135,7 @@ class ExplainRequest(Struct, forbid_unknown_fields=True, frozen=True):
     query: Query
     id: str
     lexical_weight: Factor | None = None
+    syntax: Literal["plain", "operators"] = "plain"
 
 
 class EncodeRequest(Struct, forbid_unknown_fields=True, frozen=True):

@@ -227,7 +227,8 @@ async def explain(service: Service, request: Request) -> Response:
     doc = known_doc(name, searcher, asked.id)
     query = requests.plain(asked.query)
     return await service.answer(
-        request, lambda: explain_answer(searcher, query, doc, asked.lexical_weight)
+        request,
+        lambda: explain_answer(searcher, query, doc, asked.lexical_weight, asked.syntax),
     )
 
 

@@ -20,6 +20,14 @@ function columnHead(letter, answer, roundTrip) {
     ` in ${number(answer.took_ms, 1)} ms`, stageBar(stageTimes(answer)), stageList(stageTimes(answer), roundTrip));
 }
 
+/* What the query was taken to mean, where that is more than its words. */
+function understoodNodes({ understood }) {
+  if (!understood) return [];
+  const said = [["in order", understood.phrases.map((phrase) => `"${phrase}"`)], ["with", understood.must], ["without", understood.must_not]];
+  const lines = said.filter(([, words]) => words.length).map(([what, words]) => `${what}: ${words.join(", ")}`);
+  return [...lines, ...understood.notes].map((line) => make("p", { className: "understood", dir: "auto" }, line));
+}
+
 /* Milliseconds by stage; the last one marks words and writes the answer. */
 function stageTimes({ timings, took_ms: took }) {
   const known = STAGES.slice(0, -1).map((stage) => [stage, timings[`${stage}_ms`]]);

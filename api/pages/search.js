@@ -93,6 +93,7 @@ class Side {
 
   request(query) {
     const body = { query, k: Number($("k").value), explain: true, highlight: true };
+    body.syntax = "operators";
     if (this.recall.value === "exact") body.exact = true;
     else if (this.recall.value) body.recall = Number(this.recall.value);
     if (this.weight.value !== "" && this.hasWeight) body.lexical_weight = Number(this.weight.value);
@@ -120,7 +121,7 @@ class Side {
   fill(answer, roundTrip, reranked) {
     const head = columnHead(comparing() ? this.letter : "", answer, roundTrip);
     this.column.replaceChildren();
-    (comparing() ? this.column : $("summary")).replaceChildren(head);
+    (comparing() ? this.column : $("summary")).replaceChildren(head, ...understoodNodes(answer));
     if (!answer.hits.length) {
       this.column.append(stateNode("", "Nothing found", "No document shares a term with this query. Try other or fewer words."));
       return;

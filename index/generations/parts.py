@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tamis.index.vectors import SparseVectors
 
 
+_NO_DOCS = np.empty(0, np.int64)
 ORIGINS = "records.origins"  # of each document, an `Origin`; missing where all are of the text
 
 
@@ -271,14 +272,24 @@ class Part:
 
     def holds(self, terms: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Whether any of its documents, deleted ones too, holds each of ``terms``: ``[n]``."""
-        segment, places = self.stored.segment, terms
-        known = terms < segment.vocab_size
-        if self.stored.terms is not None:
-            places = self.stored.terms.searchsorted(terms).astype(np.int32)
-            known = self.stored.terms.take(places, mode="clip") == terms
+        places, known = self._places(terms)
         held = np.zeros(terms.size, np.bool_)
-        held[known] = segment.document_frequency(places[known]) > 0
+        held[known] = self.stored.segment.document_frequency(places[known]) > 0
         return held
+
+    def docs_with(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The documents that are not deleted and hold any of ``terms``, rising."""
+        places, known = self._places(terms)
+        lists = [self.stored.segment.docs_with(place) for place in places[known].tolist()]
+        found = lists[0] if len(lists) == 1 else np.unique(np.concatenate([_NO_DOCS, *lists]))
+        return self.among_live(found)
+
+    def _places(self, terms: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """The segment's own numbers of terms, and which of them it knows."""
+        if self.stored.terms is None:
+            return terms, terms < self.stored.segment.vocab_size
+        places = self.stored.terms.searchsorted(terms).astype(np.int32)
+        return places, self.stored.terms.take(places, mode="clip") == terms
 
     def frequencies(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Terms, rising, and how many of its documents that are not deleted hold each."""

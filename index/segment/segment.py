@@ -12,6 +12,7 @@ from tamis.index.interrupts import check_for_interrupts
 from tamis.index.segment.loops.arrays import (
     POSTING,
     RARE_POSTING,
+    WINDOW,
     Knobs,
     Lists,
     Records,
@@ -167,6 +168,20 @@ class Segment:
         terms = entries["term"].astype(np.int32)
         weights = (entries["impact"] * self._records.scales[terms]).astype(np.float32)
         return SparseVectors(offsets.astype(np.int64), terms, weights, self.vocab_size)
+
+    def docs_with(self, term: int) -> NDArray[np.int64]:
+        """The documents that hold a term, rising; deleted ones too."""
+        lists, row = self._lists, int(self._lists.rows[term])
+        if row < 0:
+            start, stop = lists.rare_starts[term], lists.rare_starts[term + 1]
+            docs: NDArray[np.int64] = lists.rare_postings["doc"][start:stop].astype(np.int64)
+            return docs
+        found = [np.empty(0, np.int64)]
+        for window, base in enumerate(lists.bases[:-1].tolist()):
+            start, stop = (base + int(place) for place in lists.slices[window, row : row + 2])
+            places = lists.postings["place"][start:stop].astype(np.int64)
+            found.append(np.sort(places) + window * WINDOW)
+        return np.concatenate(found)
 
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]`` int64."""

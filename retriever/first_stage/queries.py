@@ -10,11 +10,14 @@ import numpy as np
 
 from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.first_stage.reading import ReadQuery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+_NOT_READ = ReadQuery()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,20 +28,27 @@ class EncodedQueries:
         vectors: ``[queries]``, at most `MAX_QUERY_TERMS` terms each, the heaviest.
         unknown_terms: ``[queries]``, the terms of each that no document has, as they are printed.
         terms_cut: ``[queries]`` int64, how many lighter terms were left out.
+        read: ``[queries]``, what their texts were taken to mean.
     """
 
     vectors: SparseVectors
     unknown_terms: Sequence[tuple[str, ...]]
     terms_cut: NDArray[np.int64]
+    read: Sequence[ReadQuery]
 
     @staticmethod
-    def of(vectors: SparseVectors, unknown_terms: Sequence[tuple[str, ...]]) -> EncodedQueries:
-        """Queries of these vectors, cut to the terms that a search takes."""
+    def of(
+        vectors: SparseVectors,
+        unknown_terms: Sequence[tuple[str, ...]],
+        read: Sequence[ReadQuery] | None = None,
+    ) -> EncodedQueries:
+        """Queries of these vectors, cut to the terms that a search takes; read from no texts."""
         kept = vectors.heaviest(MAX_QUERY_TERMS)
         cut = np.zeros(len(vectors), np.int64)
         if kept is not vectors:
             cut = np.diff(vectors.offsets) - np.diff(kept.offsets)
-        return EncodedQueries(kept, unknown_terms, cut)
+        read = [_NOT_READ] * len(vectors) if read is None else read
+        return EncodedQueries(kept, unknown_terms, cut, read)
 
     @staticmethod
     def concatenate(parts: Sequence[EncodedQueries]) -> EncodedQueries:
@@ -47,11 +57,15 @@ class EncodedQueries:
             SparseVectors.concatenate([part.vectors for part in parts]),
             list(chain.from_iterable(part.unknown_terms for part in parts)),
             np.concatenate([part.terms_cut for part in parts]),
+            list(chain.from_iterable(part.read for part in parts)),
         )
 
     def row(self, query: int) -> EncodedQueries:
         """One query."""
         rows = slice(query, query + 1)
         return EncodedQueries(
-            self.vectors.rows(query, query + 1), self.unknown_terms[rows], self.terms_cut[rows]
+            self.vectors.rows(query, query + 1),
+            self.unknown_terms[rows],
+            self.terms_cut[rows],
+            self.read[rows],
         )

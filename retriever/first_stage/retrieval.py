@@ -10,6 +10,7 @@ there, and what now stands before that one comes last of all.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,9 +19,12 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
+from tamis.retriever.first_stage.constraints import Constraints
 from tamis.retriever.first_stage.grouping import GROWTH, Groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from tamis.index.collection import Collection
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from tamis.retriever.first_stage.grouping import Row
     from tamis.retriever.search_options import SearchOptions
 
+_NO_CONSTRAINTS = Constraints()
 _ANCHORS = 16  # of the last documents seen, to find the place that a page goes on from
 
 
@@ -74,6 +79,7 @@ class Retrieval:
                 f"that were seen, found k {k} and offset {offset}; go on after what was seen"
             )
         self._options, self._page = options, max(k, options.rerank or 0)
+        self._collection, self._constraints = collection, _NO_CONSTRAINTS
         self.groups = None
         if options.group_by is not None:
             self.groups = Groups(collection, options.group_by, options.group_size)
@@ -84,9 +90,32 @@ class Retrieval:
             docs = self._whole.docs_hashed(options.seen.hashes)
             self._index = self._whole.without(self._with_groups(docs))
 
-    def find(self, vectors: SparseVectors) -> list[Found]:
-        """What each query finds."""
+    def find(self, vectors: SparseVectors, constraints: Sequence[Constraints] = ()) -> list[Found]:
+        """What each query finds, of the documents that its constraints admit."""
+        if not any(constraints):
+            return self._find(vectors)
+        return [
+            found
+            for query, of_query in enumerate(constraints)
+            for found in self._under(of_query)._find(vectors.rows(query, query + 1))
+        ]
+
+    def _under(self, constraints: Constraints) -> Retrieval:
+        """The same search among the documents that constraints admit."""
+        if not constraints:
+            return self
+        under = copy(self)
+        under._constraints = constraints
+        under._whole = under._index = constraints.narrow(self._whole)
+        if self._index is not self._whole:
+            under._index = constraints.narrow(self._index)
+        return under
+
+    def _find(self, vectors: SparseVectors) -> list[Found]:
         options, depth = self._options, self._depth(self._page)
+        if self._constraints:
+            row = self._exact(vectors, self._index, depth)
+            return [self._found(self._listed(vectors, row, depth))]
         top = self._index.search(
             vectors,
             depth,
@@ -148,7 +177,24 @@ class Retrieval:
         return self.groups.best(index, partial(self._exact, vectors), k, row, depth)
 
     def _exact(self, vectors: SparseVectors, index: Index, depth: int) -> Row:
-        return index.search(vectors, depth, exact=True, where=self._options.filter).row(0)
+        """The best so many documents of one query, or all there are."""
+        row = index.search(vectors, depth, exact=True, where=self._options.filter).row(0)
+        return self._read(vectors, index, row, depth) if self._constraints.reads_texts else row
+
+    def _read(self, vectors: SparseVectors, index: Index, row: Row, depth: int) -> Row:
+        """As `_exact`, of the documents whose texts do: it goes on until there are enough."""
+        accepted: list[Row] = []
+        wanted = asked = depth
+        while True:
+            docs, scores = row
+            places = self._constraints.accepted(self._collection, docs.tolist(), wanted)
+            accepted.append((docs[places], scores[places]))
+            wanted -= len(places)
+            if wanted == 0 or docs.size < asked:
+                docs, scores = map(np.concatenate, zip(*accepted, strict=True))
+                return docs, scores
+            index, asked = index.without(docs.astype(np.int64)), min(asked * GROWTH, MAX_K)
+            row = index.search(vectors, asked, exact=True, where=self._options.filter).row(0)
 
     def _found(self, row: Row) -> Found:
         """What is fetched of a list: the page, but all of it where it is reranked first."""

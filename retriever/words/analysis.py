@@ -18,7 +18,6 @@ characters and, where a digit stands beside the joint, the runs it is joined to:
 
 from __future__ import annotations
 
-import itertools
 import re
 import threading
 import unicodedata
@@ -30,6 +29,17 @@ from typing import TYPE_CHECKING
 import Stemmer
 
 from tamis.index.errors import InputError, MismatchError, TamisWarning
+from tamis.retriever.words.characters import (
+    HANGUL,
+    HYPHENS,
+    INVISIBLE,
+    UNSPACED,
+    clusters,
+    fold,
+    marks,
+    normalize,
+    pairs,
+)
 from tamis.retriever.words.stop_words import (
     ELIDED,
     QUESTION_WORDS,
@@ -46,8 +56,6 @@ LONGEST_WORD = 10_000  # characters; longer ones are cut there
 REMEMBERED_CHUNKS = 1 << 14  # of queries: about 4 MB
 LONGEST_CODE = 64  # characters of a joined code kept whole; longer ones give their parts alone
 
-LONGEST_SLICE = 1_000  # characters normalised at a time
-
 UNSTEMMED = "none"
 BIGRAMS = "bigrams"  # as "none", and Hangul in pairs of characters too
 
@@ -58,44 +66,9 @@ _FOLD_AFTER = frozenset(
     {"basque", "catalan", "dutch", "dutch_porter", "esperanto", "french", "german", "greek"}
     | {"indonesian", "irish", "italian", "portuguese"}
 )
-_MARKED = re.compile(  # a Latin or Greek, Hebrew, Arabic letter and its marks, decomposed
-    "([a-z\u0370-\u03ff])[\u0300-\u036f]+"
-    "|([\u05d0-\u05ea])[\u0591-\u05c7]+"
-    "|([\u0620-\u06d3])[\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06ed]+"
-)
-_NEVER_MARKED = str.maketrans(  # letters that no normal form takes apart
-    {
-        "æ": "ae",
-        "œ": "oe",
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "ð": "d",
-        "þ": "th",
-        "ħ": "h",
-        "\u0131": "i",
-    }
-)
-
-# Soft hyphen, joiners, direction marks: nobody sees them, copy and paste keeps them.
-_INVISIBLE = "\u00ad\u034f\u061c\u180e\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
-_HYPHENS = "-\u2010\u2011"
-_UNSPACED = (
-    "\u0e01-\u0e3a\u0e40-\u0e4e"  # Thai
-    "\u0e81-\u0ece\u0edc-\u0edf"  # Lao
-    "\u1000-\u103f\u1050-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f"  # Myanmar
-    "\u1780-\u17d3\u17d7\u17dc\u17dd"  # Khmer
-    "\u3041-\u3096\u3099\u309a\u309d-\u309f"  # Hiragana
-    "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"  # Katakana
-    "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-)
-_HANGUL = "\uac00-\ud7a3"
-
 _ASCII_PARTS = re.compile(r"[^\W_]+", re.ASCII)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 _CODE = re.compile(r"\S*\d\S*")
-_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _LETTER_JOINT = re.compile(r"(?<=[^\W\d_])[-_](?=\d)|(?<=\d)[-_](?=[^\W\d_])")
 
 
@@ -223,6 +196,7 @@ class Analyzer:
     Attributes:
         config: what it was made of.
         words_cut: words of more than `LONGEST_WORD` characters that were met, and cut, so far.
+        unspaced: the letters of scripts without spaces, as a regular expression's set.
     """
 
     def __init__(self, config: LexicalConfig) -> None:
@@ -237,8 +211,8 @@ class Analyzer:
         self._turkish = language == "turkish"  # its I is not i's capital
         self._fold_first = config.fold_marks and language in _FOLD_FIRST
         self._fold_after = config.fold_marks and language in _FOLD_AFTER
-        unspaced = _UNSPACED + _HANGUL if language == BIGRAMS else _UNSPACED
-        self._unspaced = re.compile(f"([{unspaced}]+)")
+        self.unspaced = UNSPACED + HANGUL if language == BIGRAMS else UNSPACED
+        self._unspaced = re.compile(f"([{self.unspaced}]+)")
         self._remembered: dict[str, tuple[tuple[str, ...], bool]] = {}  # of queries' chunks
 
     def analyze(self, text: str) -> list[str]:
@@ -281,11 +255,32 @@ class Analyzer:
         """The words of one chunk: none for a stop word, several for a code or unspaced text."""
         if chunk.isascii() and not self._turkish:
             return self._spaced(chunk.lower(), _ASCII_PARTS)
-        pieces = self._unspaced.split(_normalize(chunk, turkish=self._turkish))
+        pieces = self._unspaced.split(normalize(chunk, turkish=self._turkish))
         words: list[str] = []
         for i, piece in enumerate(pieces):  # every second piece is unspaced
-            words += _pairs(piece) if i % 2 else self._spaced(piece, _unicode_parts())
+            words += pairs(piece) if i % 2 else self._spaced(piece, _unicode_parts())
         return tuple(words)
+
+    def spelled(self, text: str) -> str:
+        """A text as its words are compared before they are stemmed: normal forms, case folded.
+
+        Without marks where the stemmer does not see them either.
+        """
+        if text.isascii() and not self._turkish:
+            return text.lower()
+        text = normalize(text, turkish=self._turkish)
+        return fold(text) if self._fold_first else text
+
+    def sure_words(self, word: str) -> tuple[str, ...]:
+        """Words that every text has which holds this one, given as `spelled`; there may be none.
+
+        None of codes and numbers: their words depend on what stands beside them.
+        """
+        if self._unspaced.fullmatch(word):
+            return tuple(pairs(word)) if len(clusters(word)) > 1 else ()
+        if len(word) == 1 or word in self._elided or self._unspaced.search(word):
+            return ()
+        return self.words_of(word) if _letters().fullmatch(word) else ()
 
     def _spaced(self, chunk: str, parts_of: re.Pattern[str]) -> tuple[str, ...]:
         """The words of a normalised chunk of a script with spaces."""
@@ -304,11 +299,11 @@ class Analyzer:
             self.words_cut += 1
             part = part[:LONGEST_WORD]
         if self._fold_first:
-            part = _fold(part)
+            part = fold(part)
         if self._stem is not None:
             with self._stemming:
                 part = self._stem.stemWord(part)
-        return _fold(part) if self._fold_after else part
+        return fold(part) if self._fold_after else part
 
 
 _NONE: frozenset[str] = frozenset()
@@ -326,7 +321,7 @@ def _stop_words(config: LexicalConfig) -> frozenset[str]:
 @cache
 def _chunk_pattern(ascii_text: bool, elided: frozenset[str]) -> re.Pattern[str]:
     """Finds chunks, as its one group where words may stand elided before them."""
-    character = r"\w" if ascii_text else rf"[\w{_marks()}{_INVISIBLE}]"
+    character = r"\w" if ascii_text else rf"[\w{marks()}{INVISIBLE}]"
     chunk = _chunk(character)
     if elided:
         before = "|".join(sorted(elided, key=len, reverse=True))
@@ -335,64 +330,19 @@ def _chunk_pattern(ascii_text: bool, elided: frozenset[str]) -> re.Pattern[str]:
 
 
 @cache
+def _letters() -> re.Pattern[str]:
+    return re.compile(rf"(?:[^\W\d_]+[{marks()}]*)+")
+
+
+@cache
 def _unicode_parts() -> re.Pattern[str]:
-    return re.compile(rf"(?:[^\W_]+[{_marks()}]*)+")
+    return re.compile(rf"(?:[^\W_]+[{marks()}]*)+")
 
 
 def _chunk(character: str) -> str:
     """The pattern of a chunk, given that of a word character; every joint looks at one digit."""
-    hyphen = rf"[{_HYPHENS}](?:(?<=\d.)|(?=\d))"
+    hyphen = rf"[{HYPHENS}](?:(?<=\d.)|(?=\d))"
     between_digits = r"[./:](?<=\d.)(?=\d)"
     thousands = r",(?<=\d.)(?=\d{3}(?!\w))"
     joint = f"(?:{hyphen}|{between_digits}|{thousands})"
     return rf"{character}+(?:['\u2019][sS](?!\w))?(?:{joint}{character}+)*"
-
-
-@cache
-def _marks() -> str:
-    """A regular expression's set of combining marks: Unicode's categories M, the first plane."""
-    marks = [chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c))[0] == "M"]
-    return "".join(marks)
-
-
-@cache
-def _replaced() -> dict[int, str | None]:
-    """What `_normalize` changes one by one: ``str.translate``'s table."""
-    spans = re.findall("(.)(?:-(.))?", _INVISIBLE)
-    invisible = [
-        code for first, last in spans for code in range(ord(first), ord(last or first) + 1)
-    ]
-    return dict.fromkeys(invisible) | dict.fromkeys(map(ord, _HYPHENS), "-") | {0x2019: "'"}
-
-
-@cache
-def _cluster() -> re.Pattern[str]:
-    return re.compile(f".[{_marks()}]*")
-
-
-def _normalize(chunk: str, *, turkish: bool) -> str:
-    """NFKC and case folding without invisible characters; the hyphens and apostrophes as ASCII."""
-    if len(chunk) > LONGEST_SLICE:  # normalising a long run of marks takes quadratic time
-        slices = (chunk[i : i + LONGEST_SLICE] for i in range(0, len(chunk), LONGEST_SLICE))
-        return "".join(_normalize(part, turkish=turkish) for part in slices)
-    chunk = unicodedata.normalize("NFKC", chunk.translate(_replaced()))
-    chunk = _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), chunk)
-    if turkish:
-        chunk = chunk.replace("\u0130", "i").replace("I", "\u0131")
-    return unicodedata.normalize("NFKC", chunk.casefold())
-
-
-def _fold(word: str) -> str:
-    """The word without the marks of its Latin, Greek, Hebrew and Arabic letters."""
-    if word.isascii():
-        return word
-    bare = _MARKED.sub(r"\1\2\3", unicodedata.normalize("NFD", word))
-    return unicodedata.normalize("NFC", bare).translate(_NEVER_MARKED)
-
-
-def _pairs(run: str) -> list[str]:
-    """Overlapping pairs of characters, each taken with its marks; a lone character as it is."""
-    clusters = _cluster().findall(run)
-    if len(clusters) == 1:
-        return clusters
-    return [first + second for first, second in itertools.pairwise(clusters)]

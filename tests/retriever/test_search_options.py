@@ -47,6 +47,7 @@ def test_what_a_request_asks_for_reaches_the_record():
         group_by="year",
         group_size=2,
         offset=4,
+        syntax="operators",
     )
     assert requests.search_options(asked) == SearchOptions(
         k=3,
@@ -59,6 +60,7 @@ def test_what_a_request_asks_for_reaches_the_record():
         group_by="year",
         group_size=2,
         offset=4,
+        syntax="operators",
     )
     assert requests.search_options(requests.SearchRequest(query="a")) == SearchOptions()
 

@@ -347,3 +347,32 @@ def test_long_documents_are_divided_and_found_as_one(home):
     assert [hit["group"] for hit in hits] == ["long"]
     home.ask("DELETE", "/v1/indexes/birds/documents/long?wait=searchable")
     assert home.ask("GET", "/v1/indexes/birds")["documents"] == 1
+
+
+def test_operators_mean_something_where_they_are_asked_for(client):
+    body = {"query": '"at night" -fish +hunts', "syntax": "operators"}
+    answer = client.post("/v1/indexes/words/search", json=body).json()
+    assert {hit["id"] for hit in answer["hits"]} == {"owl", "bat"}
+    assert answer["understood"] == {
+        "text": "at night hunts",
+        "phrases": ["at night"],
+        "must": ["hunts"],
+        "must_not": ["fish"],
+        "notes": [],
+    }
+    by_url = client.get(
+        "/v1/indexes/words/search", params={"q": "night -owl", "syntax": "operators"}
+    ).json()
+    assert [hit["id"] for hit in by_url["hits"]] == ["bat"]
+    plain = client.post("/v1/indexes/words/search", json={"query": "night -owl"}).json()
+    assert {hit["id"] for hit in plain["hits"]} == {"owl", "bat"}
+    assert "syntax is plain" in plain["understood"]["notes"][0]
+
+
+def test_pages_of_a_search_with_operators_go_on_by_cursor(client):
+    body = {"query": "hunt +night", "syntax": "operators", "k": 1}
+    first = client.post("/v1/indexes/both/search", json=body).json()
+    second = client.post("/v1/indexes/both/search", json={**body, "cursor": first["cursor"]}).json()
+    third = client.post("/v1/indexes/both/search", json={**body, "cursor": second["cursor"]}).json()
+    assert {first["hits"][0]["id"], second["hits"][0]["id"]} == {"owl", "bat"}
+    assert third["hits"] == []
