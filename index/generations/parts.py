@@ -284,6 +284,25 @@ class Part:
         found = lists[0] if len(lists) == 1 else np.unique(np.concatenate([_NO_DOCS, *lists]))
         return self.among_live(found)
 
+    def marked(self, terms: NDArray[np.int32], most: int) -> tuple[NDArray[np.bool_], int]:
+        """``[documents]``, which hold any of ``terms``, deleted ones too.
+
+        Args:
+            terms: of the collection.
+            most: postings to read. Lists beyond them, the longest, are left out.
+
+        Returns:
+            The marks, and how many postings more may be read; below 0 where lists were left out.
+        """
+        places, known = self._places(terms)
+        segment, marks = self.stored.segment, np.zeros(self.entry.documents, np.bool_)
+        lengths = segment.document_frequency(places[known])
+        order = np.argsort(lengths)
+        left = most - np.cumsum(lengths[order])
+        for term in places[known][order[left >= 0]].tolist():
+            segment.mark(term, marks)
+        return marks, int(left[-1]) if left.size else most
+
     def _places(self, terms: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """The segment's own numbers of terms, and which of them it knows."""
         if self.stored.terms is None:

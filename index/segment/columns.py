@@ -109,6 +109,54 @@ class Column:
             )
         return np.asarray(passed[self.values])
 
+    @cached_property
+    def _distinct(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The distinct single values as stored, rising, and each document's or item's place."""
+        if self.kind == "string" or self.kind == "string[]":
+            return np.arange(len(self.items.strings)), self.items.values.astype(np.int64)
+        if has_places(self.kind):
+            values, places = np.unique(self.items.values, return_inverse=True)
+            return values, places
+        there = ~self.missing
+        values, found = np.unique(self.values[there], return_inverse=True)
+        places = np.full(self.values.size, values.size)  # the last one: missing
+        places[there] = found
+        return values, places
+
+    def counts(self, marks: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """How many of the marked documents have each distinct value; a list has several."""
+        values, places = self._distinct
+        if not has_places(self.kind):
+            return np.bincount(places[marks], minlength=values.size + 1)[:-1]
+        of_string = np.bincount(self.values[marks] + 1, minlength=len(self.strings) + 1)[1:]
+        of_item = np.repeat(of_string, np.diff(self.items.offsets))
+        return np.bincount(places, of_item, minlength=values.size).astype(np.int64)
+
+    def distinct_values(self, places: NDArray[np.int64]) -> list[Value]:
+        """The distinct values at these places, in their own order; see `counts`."""
+        kind = item_kind(self.kind)
+        if kind == "string":
+            return [self.items.strings[place] for place in places.tolist()]
+        return [value_of_item(kind, stored) for stored in self._distinct[0][places].tolist()]
+
+    def extremes(self, is_largest: bool) -> NDArray[Any]:
+        """``[documents]``, values to order by, of a list its largest or smallest item.
+
+        Anything where there is none.
+        """
+        if not has_places(self.kind):
+            return self.values
+        reduce = np.maximum if is_largest else np.minimum
+        held = self.items.values
+        of_string = np.zeros(len(self.strings) + 1, held.dtype)  # the last one: missing
+        if self.strings:
+            reduce.reduceat(held, self.items.offsets[:-1], out=of_string[:-1])
+        return np.asarray(of_string[self.values])
+
+    def comparable(self, extreme: Any) -> Any:  # noqa: ANN401  a string or number
+        """One of `extremes` as it compares with those of other segments."""
+        return self.items.strings[extreme] if item_kind(self.kind) == "string" else extreme
+
     def stored(self, value: object) -> str | int | float:
         """A value of a filter as it is stored, a string as it is.
 

@@ -176,12 +176,20 @@ class Segment:
             start, stop = lists.rare_starts[term], lists.rare_starts[term + 1]
             docs: NDArray[np.int64] = lists.rare_postings["doc"][start:stop].astype(np.int64)
             return docs
-        found = [np.empty(0, np.int64)]
+        marks = np.zeros(self.documents, np.bool_)
+        self.mark(term, marks)
+        return np.flatnonzero(marks)
+
+    def mark(self, term: int, marks: NDArray[np.bool_]) -> None:
+        """Set ``marks[doc]`` of the documents that hold a term, deleted ones too."""
+        lists, row = self._lists, int(self._lists.rows[term])
+        if row < 0:
+            start, stop = lists.rare_starts[term], lists.rare_starts[term + 1]
+            marks[lists.rare_postings["doc"][start:stop]] = True
+            return
         for window, base in enumerate(lists.bases[:-1].tolist()):
-            start, stop = (base + int(place) for place in lists.slices[window, row : row + 2])
-            places = lists.postings["place"][start:stop].astype(np.int64)
-            found.append(np.sort(places) + window * WINDOW)
-        return np.concatenate(found)
+            start, stop = (base + int(at) for at in lists.slices[window, row : row + 2])
+            marks[window * WINDOW :][lists.postings["place"][start:stop]] = True
 
     def document_frequency(self, terms: NDArray[np.int32]) -> NDArray[np.int64]:
         """How many documents hold each of ``terms``: ``[n]`` int64."""
