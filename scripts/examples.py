@@ -24,6 +24,8 @@ EXAMPLES = {
     "bench head": "tamis bench head --quick",
     "bench encode": "tamis bench encode --documents 512 --device cpu",
     "bench agreement": "tamis bench agreement --device cuda --out agreement.json",
+    "bench vectors": "tamis bench vectors made --documents leads.jsonl --questions questions.txt",
+    "bench gate": "tamis bench gate made --out gate.json",
     "bench search": "tamis bench search --documents 100000 --queries 500",
     "bench precision": "tamis bench precision sample",
     "bench rerank": "tamis bench rerank --repeats 40",

@@ -27,7 +27,7 @@ def bench_commands() -> typer.Typer:
         rich_markup_mode=None,
         add_completion=False,
     )
-    for command in (head, encode, agreement, search, precision, rerank, serve):
+    for command in (head, encode, agreement, vectors, gate, search, precision, rerank, serve):
         name = command.__name__
         group.command(name, cls=Command, epilog=example(f"bench {name}"))(command)
     return group
@@ -125,8 +125,74 @@ def agreement(
         raise typer.Exit(1)
 
 
+def vectors(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where vectors are kept.")],
+    documents: Annotated[
+        Path, typer.Option(help="A corpus to encode as it is, for the gate to compare with.")
+    ],
+    questions: Annotated[Path, typer.Option(help="Questions to ask, one a line.")],
+    passages: Annotated[
+        list[Path] | None, typer.Option(help="More corpora for sentence windows; several times.")
+    ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(help="Long queries: JSON lines of a vector, pieces with impacts, each."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; CUDA where there is any.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode texts and their sentence windows, to measure searches with; goes on where it was."""
+    require("encode")
+    import torch
+
+    from tamis.scripts.bench.made_vectors import make_vectors
+
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    corpora = [documents, *(passages or [])]
+    made = make_vectors(folder, documents, corpora, questions, published, chosen, _tell)
+    if json:
+        print_json(made)
+        return
+    for name, shape in made.items():
+        typer.echo(f"{name:10} {shape['rows']:10} vectors, {shape['nnz']} entries")
+
+
+def gate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of `tamis bench vectors`.")
+    ],
+    queries: Annotated[int, typer.Option(min=10, help="Queries to ask.")] = 500,
+    trust_memory: Annotated[
+        bool, typer.Option("--trust-memory", help="Go on though the machine tells too little.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(callback=in_a_folder, help="Write the figures to this JSON file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare composed vectors with real ones before figures of them count; exit 1 where unlike."""
+    require("eval")
+    from tamis.scripts.bench.gate import measure_gate
+
+    found = measure_gate(folder, queries, _tell, trust_memory)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+    else:
+        for row in found["agreements"]:
+            sign = "agrees" if row["agrees"] else "DIFFERS"
+            typer.echo(f"{row['what']:48} {row['real']!s:>24} {row['composed']!s:>24} {sign}")
+    if not found["passes"]:
+        raise typer.Exit(1)
+
+
 def search(
-    documents: Annotated[int, typer.Option(min=100, help="Synthetic documents.")] = 100_000,
+    documents: Annotated[
+        int, typer.Option(min=100, help="Documents to draw, or to compose of --made.")
+    ] = 100_000,
     queries: Annotated[int, typer.Option(min=10, help="Queries to ask.")] = 500,
     index: Annotated[
         Path | None, typer.Option(help="Take the vectors of this collection instead.")
@@ -143,6 +209,13 @@ def search(
     asked: Annotated[
         Path | None, typer.Option(help="Vectors of questions to ask --vectors.")
     ] = None,
+    made: Annotated[
+        Path | None,
+        typer.Option(help="Compose documents of a folder of `tamis bench vectors`; tuned peers."),
+    ] = None,
+    trust_memory: Annotated[
+        bool, typer.Option("--trust-memory", help="With --made: go on though memory seems small.")
+    ] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Turns that a minimum is taken of.")] = 5,
     precision: Annotated[
         Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
@@ -168,6 +241,9 @@ def search(
         if out is not None:
             out.write_text(dumps(on_gpu, indent=1) + "\n")
         typer.echo(dumps(on_gpu, indent=1))
+        return
+    if made is not None:
+        _at_size(made, documents, queries, trust_memory, out, json)
         return
     from tamis.scripts.bench.search import from_collection, from_vectors, measure_search, synthetic
 
@@ -195,6 +271,28 @@ def search(
     for built in found["built"]:
         size = human_bytes(built["size_bytes"])
         typer.echo(f"{built['name']:14} built in {built['build_cpu_s']:.1f} CPU s, {size}")
+
+
+def _at_size(
+    made: Path, documents: int, queries: int, trust_memory: bool, out: Path | None, json: bool
+) -> None:
+    from tamis.scripts.bench.at_size import measure_composed
+
+    found = measure_composed(made, documents, queries, _tell, trust_memory)
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in found["best"]:
+        reached = f"{row['us']:10.1f} us, {row['setting']}" if row["us"] else "not reached"
+        typer.echo(
+            f"{row['kind']:6} k {row['k']:5} {row['level']!s:6} {row['engine']:24} {reached}"
+        )
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def precision(

@@ -136,7 +136,7 @@ class Pisa:
         return best
 
     def _retriever(self, k: int) -> Any:  # noqa: ANN401
-        with _quiet_output():
+        with quiet_output():
             return self.index.quantized(
                 num_results=k, threads=1, query_algorithm=self.algorithm, toks_scale=PISA_SCALE
             )
@@ -246,7 +246,7 @@ def _build_pisa(path: Path, corpus: SparseVectors) -> tuple[Any, Built]:
     documents = ({"docno": str(doc), "toks": spelled(row)} for doc, row in enumerate(rows))
     began = time.process_time()
     index = PisaIndex(str(path), stemmer="none", stops="none", threads=1)
-    with _quiet_output():
+    with quiet_output():
         index.toks_indexer(scale=PISA_SCALE).index(documents)
     return index, Built("pisa", time.process_time() - began, _size(path))
 
@@ -264,7 +264,7 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def _quiet_output() -> Iterator[None]:
+def quiet_output() -> Iterator[None]:
     """Keep what a library's C++ prints away from standard output, which is the report's."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
