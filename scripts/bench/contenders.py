@@ -57,7 +57,13 @@ class Took(NamedTuple):
 
 
 class Contender(Protocol):
-    """One engine, built."""
+    """One engine, built.
+
+    Attributes:
+        size_bytes: on disk; None where it was not saved.
+    """
+
+    size_bytes: int | None
 
     def settings(self, k: int) -> Sequence[str]:
         """How it may be asked, as texts."""
@@ -130,7 +136,7 @@ class Sindi:
         return list(np.asarray(found).reshape(len(queries), k))
 
 
-class Seismic:
+class RawSeismic:
     """pyseismic-lsr over numbers, with its authors' settings for the size."""
 
     def __init__(self, vectors: Path, scratch: Path) -> None:
@@ -176,7 +182,7 @@ def contenders(documents: int) -> tuple[dict[str, tuple[Any, ...]], list[str]]:
     else:
         missing.append("pyvsag")
     if find_spec("seismic"):
-        there["Seismic"] = (Seismic,)
+        there["Seismic"] = (RawSeismic,)
     else:
         missing.append("pyseismic-lsr")
     return there, missing
@@ -237,7 +243,7 @@ def _work(
     try:
         with quiet_output():
             began, wall = time.process_time(), time.perf_counter()
-            engine = make[0](vectors, scratch, *make[1:])
+            engine: Contender = make[0](vectors, scratch, *make[1:])
             took = (time.process_time() - began, time.perf_counter() - wall, engine.size_bytes)
             pipe.send((True, took))
             while True:

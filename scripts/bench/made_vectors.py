@@ -75,7 +75,7 @@ def make_vectors(
         made = sentence_windows(passage for file in passages for passage in read_passages(file))
         tell(f"{len(made.texts)} windows of {made.passages[-1] + 1} passages")
         check_room(folder, len(made.texts) * BYTES_A_TEXT)
-        np.save(folder / "passages.npy", np.array(made.passages))
+        np.array(made.passages, "<i8").tofile(folder / "passages")
         write_vectors(folder / "windows", _encoded(encoder, made.texts, tell))
     if not is_whole(folder / "documents"):
         texts = [passage.content for passage in read_passages(documents)]
@@ -93,7 +93,7 @@ def make_vectors(
 
 def read_world(folder: Path) -> World:
     """The windows of a folder of `make_vectors`, in an order in which near ones are near."""
-    return World.ordered(open_vectors(folder / "windows"), np.load(folder / "passages.npy"))
+    return World.ordered(open_vectors(folder / "windows"), np.fromfile(folder / "passages", "<i8"))
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -231,7 +231,7 @@ def test_seismic_reads_lengths_terms_and_weights():
 def test_every_engine_answers_a_composed_collection(tmp_path, monkeypatch):
     for name, vectors in (("windows", drawn(60)), ("short", drawn(13, seed=8))):
         write_vectors(tmp_path / name, [vectors])
-    np.save(tmp_path / "passages.npy", np.arange(60))
+    np.arange(60).tofile(tmp_path / "passages")
     monkeypatch.setattr(at_size, "DEPTHS", (10,))
     monkeypatch.setattr(at_size, "start", started_alone)
     told = []
