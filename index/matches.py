@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from tamis.index.segment.filters import matching
+from tamis.index.segment.values import Value  # noqa: TC001  msgspec reads it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
     from tamis.index.generations.parts import Part
     from tamis.index.index import Index
     from tamis.index.segment.columns import Column
-    from tamis.index.segment.values import Value
 
     Marks = NDArray[np.bool_]
     _Row = tuple[int, list[Any]]  # a document and its values of the fields to order by
 
 MOST_POSTINGS = 20_000_000  # read to count; beyond them a number is "at least"
-FACET_VALUES = 100  # of a facet, unless it says otherwise
+FACET_VALUES, MOST_VALUES = 100, 10_000  # of a facet: unless it says otherwise, and at most
+MOST_RANGES = 1000
 
 Limit = str | int | float | None
 
@@ -45,8 +47,8 @@ class Facet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     field: str
-    ranges: tuple[tuple[Limit, Limit], ...] | None = None
-    limit: int = FACET_VALUES
+    ranges: Annotated[tuple[tuple[Limit, Limit], ...], Meta(max_length=MOST_RANGES)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_VALUES)] = FACET_VALUES
 
 
 class SortKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tamis.index.interrupts import check_for_interrupts
+from tamis.index.matches import Count
 from tamis.retriever.highlights import Span, highlight
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import MatchedTerm, StageTimes, Understood
+from tamis.retriever.types import MatchedTerm, StageTimes, Total, Understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tamis.retriever.search_options import Syntax
-    from tamis.retriever.searcher import Searcher
+    from tamis.retriever.searcher import Query, Searcher
     from tamis.retriever.types import Hit, SearchResult
 
 
@@ -57,7 +58,7 @@ class HitAnswer:
     document: dict[str, Any]
     matched_terms: tuple[MatchedTerm, ...]
     highlights: dict[str, tuple[Span, ...]]
-    group: str | int | float | None = None
+    group: str | int | float | bool | None = None
     passages: tuple[PassageAnswer, ...] = ()
 
 
@@ -75,6 +76,9 @@ class SearchAnswer:
         unknown_terms: terms of the query that no document of the index has; they add nothing.
         terms_cut: how many terms of a long query, the lightest, were left out.
         understood: what the query's text was taken to mean; null for its words alone.
+        total: how many documents match; null unless ``count``, ``facets`` or ``sort`` asked for it.
+        facets: by field, how many of these documents have each value, or one in each range.
+        facets_cut: by field, how many further values there are, where some are left out.
     """
 
     took_ms: float
@@ -86,6 +90,9 @@ class SearchAnswer:
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
     understood: Understood | None = None
+    total: Total | None = None
+    facets: dict[str, tuple[Count, ...]] | None = None
+    facets_cut: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,7 @@ class Shown:
 
 def search_answers(
     searcher: "Searcher",
-    queries: "Sequence[str | Mapping[str, float]]",
+    queries: "Sequence[Query]",
     options: SearchOptions,
     *,
     highlight: bool = False,
@@ -156,7 +163,7 @@ def search_answers(
 
     Args:
         searcher: of the index.
-        queries: texts, or weights by term.
+        queries: as `Searcher.search` takes them.
         options: how to search; ``explain`` fills ``matched_terms``.
         highlight: fill ``highlights``.
     """
@@ -205,6 +212,7 @@ def search_answer(
     began = perf_counter()
     hits = tuple(_hit_answer(searcher, hit, shown) for hit in result.hits)
     took_ms = result.times.total_ms + _ms_since(began)
+    counts = result.counts
     return SearchAnswer(
         took_ms,
         result.times,
@@ -215,6 +223,9 @@ def search_answer(
         result.unknown_terms,
         result.terms_cut,
         result.understood,
+        counts.total if counts else None,
+        dict(counts.facets) if counts and counts.facets else None,
+        dict(counts.facets_cut) if counts and counts.facets else None,
     )
 
 

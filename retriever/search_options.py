@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from tamis.index.matches import Facet, SortKey
     from tamis.retriever.types import Seen
 
 Syntax = Literal["plain", "operators"]
@@ -44,6 +45,15 @@ class SearchOptions:
         syntax: ``operators`` gives quotes, ``+``, ``-`` and ``*`` in a text their meaning, see
             `tamis.retriever.words.syntax`; ``plain`` takes them as text, and `SearchResult` says
             where they look meant.
+        count: fill `SearchResult.counts`: ``words`` counts the documents that pass the filter and
+            hold at least one word of the query, ``filter`` all that pass it. None counts words
+            where there are any, if facets or an order ask for it.
+        facets: declared fields whose values are counted over these documents: names, or
+            ``{"field": "price", "ranges": [[0, 10], [10, None]]}``; ``limit`` gives more values.
+        sort: declared fields to order these documents by in place of scores: names, or
+            ``{"field": "price", "order": "desc"}``. Those without a value come last.
+        min_score: leave out hits of lower scores. Scores compare within one query only: no bound
+            suits all queries.
         seen: what earlier pages gave (`SearchResult.seen`): this one holds the best of all other
             documents, or groups, whatever has come, gone or changed since.
     """
@@ -60,6 +70,10 @@ class SearchOptions:
     group_size: int = 3
     offset: int = 0
     syntax: Syntax = "plain"
+    count: Literal["words", "filter"] | None = None
+    facets: Sequence[str | Mapping[str, Any] | Facet] = ()
+    sort: Sequence[str | Mapping[str, Any] | SortKey] = ()
+    min_score: float | None = None
     seen: Seen | None = None
 
 
@@ -77,4 +91,8 @@ class Option(TypedDict, total=False):
     group_size: int
     offset: int
     syntax: Syntax
+    count: Literal["words", "filter"] | None
+    facets: Sequence[str | Mapping[str, Any] | Facet]
+    sort: Sequence[str | Mapping[str, Any] | SortKey]
+    min_score: float | None
     seen: Seen | None

@@ -13,6 +13,7 @@ from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.first_stage.counting import Counting
 from tamis.retriever.first_stage.page import Page
 from tamis.retriever.first_stage.queries import EncodedQueries
 from tamis.retriever.first_stage.reading import ReadQuery, read_query
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
+    from numpy.typing import NDArray
+
     from tamis.index.files.storage import Storage
     from tamis.index.index import Index
     from tamis.retriever.models.encoder import QueryEncoder
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from tamis.retriever.words.analysis import Analyzer
 
     FirstStage = Callable[[list[SearchResult]], None]
+    Query = str | Mapping[str, float] | None
 
 CHECKED_BYTES = 16 << 10  # of documents that are read between two looks at who waits
 
@@ -133,7 +137,7 @@ class Searcher:
 
     def search(
         self,
-        queries: Sequence[str | Mapping[str, float]],
+        queries: Sequence[Query],
         k: int = 10,
         *,
         first_stage: FirstStage | None = None,
@@ -142,7 +146,9 @@ class Searcher:
         """The k best documents of each query.
 
         Args:
-            queries: texts, or weights by term: word pieces as they are, words as ``=word``.
+            queries: texts, or weights by term: word pieces as they are, words as ``=word``. None
+                finds all documents that the filter admits, in the order of ``sort``, or in that
+                of the collection, with scores of 0.
             k: 1 to 10,000.
             first_stage: told what there is before the reranker begins, which may take long.
             options: those of `SearchOptions` by name, such as ``exact=True``.
@@ -155,7 +161,7 @@ class Searcher:
 
     def search_with(
         self,
-        queries: Sequence[str | Mapping[str, float]],
+        queries: Sequence[Query],
         options: SearchOptions,
         first_stage: FirstStage | None = None,
     ) -> list[SearchResult]:
@@ -163,15 +169,20 @@ class Searcher:
         if options.rerank is not None:
             self._check_rerank(queries, options.rerank)
         retrieval = Retrieval(self.collection, options)
+        counting = Counting(self.collection, options, is_listing=None in queries)
         began = perf_counter()
         asked = self.read(queries, options.lexical_weight, options.syntax)
         encoded = perf_counter()
-        found = retrieval.find(asked.vectors, [one.constraints for one in asked.read])
+        if counting.is_asked:
+            found, counts = counting.find(retrieval, asked, self._words(queries, asked, options))
+        else:
+            found = retrieval.find(asked.vectors, [one.constraints for one in asked.read])
+            counts = [None] * len(found)
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         results = [
-            self._result(asked, query, one, options.explain, times)
-            for query, one in enumerate(found)
+            replace(self._result(asked, query, one, options.explain, times), counts=of_one)
+            for query, (one, of_one) in enumerate(zip(found, counts, strict=True))
         ]
         page = Page(self.collection, options, retrieval.groups)
         if options.rerank is not None:
@@ -179,6 +190,22 @@ class Searcher:
                 first_stage(page.of(results, found))
             results = self._rerank(asked, results, options.rerank)
         return page.of(results, found)
+
+    def _words(
+        self, queries: Sequence[Query], asked: EncodedQueries, options: SearchOptions
+    ) -> list[NDArray[np.int32] | None]:
+        """The words of each query; None where none can be counted by."""
+        first = self.collection.index.first_word
+        if first is None:
+            return [None] * len(queries)
+        if options.lexical_weight == 0:  # which leaves them out of the vectors
+            asked = self.read(queries, syntax=options.syntax)
+        rows = [asked.vectors.row(query)[0] for query in range(len(queries))]
+        words = [terms[terms >= first] for terms in rows]
+        return [
+            found if isinstance(query, str) or (query and found.size) else None
+            for query, found in zip(queries, words, strict=True)
+        ]
 
     def _rerank(
         self, asked: EncodedQueries, found: Sequence[SearchResult], depth: int
@@ -190,7 +217,7 @@ class Searcher:
             for read, result in zip(asked.read, found, strict=True)
         ]
 
-    def _check_rerank(self, queries: Sequence[str | Mapping[str, float]], depth: int) -> None:
+    def _check_rerank(self, queries: Sequence[Query], depth: int) -> None:
         if self.reranker is None:
             raise InputError(
                 "expected a searcher with a reranker, found none; give Searcher one, such as "
@@ -203,14 +230,14 @@ class Searcher:
             )
 
     def encode(
-        self, queries: Sequence[str | Mapping[str, float]], lexical_weight: float | None = None
+        self, queries: Sequence[Query], lexical_weight: float | None = None
     ) -> SparseVectors:
         """The query vectors ``[queries]`` over this collection's terms, both channels together."""
         return self.read(queries, lexical_weight).vectors
 
     def read(
         self,
-        queries: Sequence[str | Mapping[str, float]],
+        queries: Sequence[Query],
         lexical_weight: float | None = None,
         syntax: Syntax = "plain",
     ) -> EncodedQueries:
@@ -233,6 +260,9 @@ class Searcher:
             if isinstance(query, str):
                 rows.append(of_texts.row(row))
                 row += 1
+            elif query is None:
+                nothing = SparseVectors.empty(self.collection.index.vocab_size, 1)
+                rows.append(EncodedQueries.of(nothing, [()]))
             else:
                 rows.append(self._encode_weights(query))
         return EncodedQueries.concatenate(rows)

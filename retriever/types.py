@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.matches import Count
+
+Counted = Literal["words", "filter"]
+Relation = Literal["exact", "at_least"]
 _HASH = np.dtype("<u8")
 
 
@@ -106,7 +110,7 @@ class Hit:
     rank: int
     document: Mapping[str, Any]
     matched_terms: tuple[MatchedTerm, ...] = ()
-    group: str | int | float | None = None
+    group: str | int | float | bool | None = None
     passages: tuple[Hit, ...] = ()
 
 
@@ -182,6 +186,37 @@ class Understood:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """How many documents match.
+
+    Attributes:
+        value: how many.
+        relation: ``at_least`` where counting all would take too long.
+        count: what was counted: documents that pass the filter and hold at least one of the
+            query's ``words``, or all that pass the ``filter``. Learned terms do not count.
+    """
+
+    value: int
+    relation: Relation
+    count: Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is known of all documents that match.
+
+    Attributes:
+        total: how many there are.
+        facets: by field, how many have each value.
+        facets_cut: by field, how many further values are left out, where some are.
+    """
+
+    total: Total
+    facets: Mapping[str, tuple[Count, ...]]
+    facets_cut: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer to one query.
 
@@ -194,6 +229,7 @@ class SearchResult:
         terms_cut: how many terms of a long query, the lightest, were left out.
         seen_before: what the pages before gave.
         understood: what the query's text was taken to mean; None for its words alone.
+        counts: of all documents that match; None unless something was to be counted.
     """
 
     hits: tuple[Hit, ...]
@@ -203,6 +239,7 @@ class SearchResult:
     terms_cut: int = 0
     seen_before: Seen = NOTHING_SEEN
     understood: Understood | None = None
+    counts: Counts | None = None
 
     @property
     def seen(self) -> Seen:

@@ -36,6 +36,19 @@ def parse_filter(text: str | None) -> dict[str, Any] | None:
     return None if text is None else _parsed("--filter", text, example)
 
 
+def parse_facet(text: str) -> str | dict[str, Any]:
+    """A field to count the values of, or what JSON says of one."""
+    if not text.startswith("{"):
+        return text
+    return _parsed("--facet", text, '{"field": "price", "ranges": [[0, 10]]}')
+
+
+def parse_sort(text: str) -> dict[str, str]:
+    """A field to order by, as ``price`` or ``price:desc``."""
+    field, _, order = text.rpartition(":")
+    return {"field": field, "order": order} if order in ("asc", "desc") else {"field": text}
+
+
 def parse_vector(text: str) -> dict[str, float]:
     """The weights by term that an option holds.
 

@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tamis.scripts.corpus import OwnEncoderOption
-from tamis.scripts.filters import FilterOption, VectorOption, parse_filter, parse_vector
+from tamis.scripts.filters import (
+    FilterOption,
+    VectorOption,
+    parse_facet,
+    parse_filter,
+    parse_sort,
+    parse_vector,
+)
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
 from tamis.scripts.progress import START_UP, say_if_first_use
 
 if TYPE_CHECKING:
+    from tamis.index.matches import Count
     from tamis.retriever.answers import HitAnswer, SearchAnswer
     from tamis.retriever.highlights import Span
     from tamis.retriever.rerank.lazy_reranker import LazyReranker
@@ -20,7 +28,8 @@ if TYPE_CHECKING:
 
 
 _OF_ONE_QUERY = [
-    *("query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "syntax", "json")
+    *("query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "syntax", "json"),
+    *("count", "facets", "sort", "min_score"),
 ]
 UNGROUPED = "none"
 
@@ -64,6 +73,31 @@ SyntaxOption = Annotated[
     ),
 ]
 OffsetOption = Annotated[int, typer.Option(min=0, help="How many hits to pass over.")]
+CountOption = Annotated[
+    Literal["words", "filter"] | None,
+    typer.Option(
+        help="Count the documents that hold a word of the query, or all that pass the filter."
+    ),
+]
+FacetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--facet",
+        metavar="FIELD",
+        help='Count the values of a field, or of ranges: {"field": "price", "ranges": [[0, 10], '
+        "[10, null]]}. May be given several times.",
+    ),
+]
+SortOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD", help="Order by a field, as price or price:desc, in place of scores."
+    ),
+]
+MinScoreOption = Annotated[
+    float | None,
+    typer.Option(help="Leave out hits of lower scores, which compare within one query only."),
+]
 BatchOption = Annotated[
     Path | None,
     typer.Option(help="Search for every query of this file, as queries.jsonl; write --out."),
@@ -96,6 +130,10 @@ def search(
     group_size: GroupSizeOption = 3,
     offset: OffsetOption = 0,
     syntax: SyntaxOption = "operators",
+    count: CountOption = None,
+    facets: FacetOption = None,
+    sort: SortOption = None,
+    min_score: MinScoreOption = None,
     encoder: OwnEncoderOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
@@ -114,8 +152,9 @@ def search(
     if query is not None:
         _check_text(query)
     asked = parse_vector(vector) if vector is not None else query
-    if asked is None and batch is None:
-        raise typer.BadParameter("give a TEXT, --vector JSON or --batch FILE")
+    is_listing = asked is None and any([filter, facets, sort])
+    if asked is None and batch is None and not is_listing:
+        raise typer.BadParameter("give a TEXT, --vector JSON, --batch FILE or --filter JSON")
     reranker = LazyReranker() if rerank is not None else None
     searcher = Searcher.open(folder, reranker=reranker, encoder=encoder)
     options = SearchOptions(
@@ -126,17 +165,21 @@ def search(
         explain=explain,
         rerank=rerank,
         filter=parse_filter(filter),
-        group_by=_grouping(searcher, group_by) if batch is None else None,
+        group_by=None if batch or is_listing or sort else _grouping(searcher, group_by),
         group_size=group_size,
         offset=offset,
         syntax=syntax,
+        count=count,
+        facets=[parse_facet(one) for one in facets or ()],
+        sort=[parse_sort(one) for one in sort or ()],
+        min_score=min_score,
         threads=threads or usable_cores(),
     )
     _get_ready(searcher, reranker)
-    if asked is not None:
+    if batch is None:
         (answer,) = search_answers(searcher, [asked], options, highlight=not json)
         print_json(answer) if json else _print(answer, explain)
-    elif batch is not None and out is not None:
+    elif out is not None:
         from tamis.scripts.search_batch import search_batch
 
         typer.echo(search_batch(searcher, batch, out, options, device))
@@ -201,6 +244,9 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
     found = (
         f"{len(answer.hits)} hits" if answer.hits else "no document shares a term with the query"
     )
+    if answer.total is not None:
+        least = "" if answer.total.relation == "exact" else "at least "
+        found += f" of {least}{answer.total.value:,} matches (by {answer.total.count})"
     typer.echo(
         f"{found}; {answer.took_ms:.1f} ms: encode {times.encode_ms:.1f}, "
         f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
@@ -208,6 +254,10 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
     )
     if answer.understood is not None:
         typer.echo("\n".join(_understood(answer.understood)))
+    for field, counts in (answer.facets or {}).items():
+        typer.echo(f"{field}: {_facet(counts)}")
+        if more := (answer.facets_cut or {}).get(field):
+            typer.echo(f"  and {more:,} further values")
     if answer.unknown_terms:
         typer.echo(f"in no document: {', '.join(answer.unknown_terms)}")
     if answer.terms_cut:
@@ -224,6 +274,17 @@ def _understood(understood: "Understood") -> list[str]:
     return [f"{what}: {', '.join(words)}" for what, words in said.items() if words] + list(
         understood.notes
     )
+
+
+def _facet(counts: "tuple[Count, ...]") -> str:
+    return ", ".join(f"{_value(one.value)} {one.count:,}" for one in counts)
+
+
+def _value(value: object) -> str:
+    """A value of a facet; of a range, its limits."""
+    if isinstance(value, tuple):
+        return "..".join("" if limit is None else str(limit) for limit in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _heading(hit: "HitAnswer") -> str:

@@ -162,6 +162,8 @@ def _kind(schema: Schema) -> str:
     if "enum" in schema:
         return " or ".join(f"<code>{escape(json.dumps(one))}</code>" for one in schema["enum"])
     if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            return f"list of {', '.join(map(_kind, schema['prefixItems']))}"
         return f"list of {_kind(schema['items'])}" if "items" in schema else "list"
     if schema.get("type") == "object":
         values = schema.get("additionalProperties")

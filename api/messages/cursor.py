@@ -51,7 +51,7 @@ def identity(asked: SearchRequest, index: str) -> int:
         asked: the search.
         index: identity of the index; an alias has that of the index it stands for.
     """
-    apart = ("k", "offset", "cursor", "timeout_ms", "explain", "highlight", "fields")
+    apart = ("k", "offset", "cursor", "timeout_ms", "explain", "highlight", "fields", "facets")
     kept = [(name, getattr(asked, name)) for name in asked.__struct_fields__ if name not in apart]
     return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode([index, kept]))
 

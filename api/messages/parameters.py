@@ -23,12 +23,34 @@ _LIST = "Separated by commas."
 class SearchParameters(PlainOptions, frozen=True, kw_only=True):
     """A search in a URL."""
 
-    q: Annotated[str, Meta(min_length=1, description="The text to search for.")]
+    q: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="The text to search for; may be left out beside a filter."),
+    ] = None
     offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
     cursor: Annotated[str | None, Meta(description="Of the answer to go on from.")] = None
     filter: Annotated[str | None, Meta(description="A filter as JSON.")] = None
     fields: Annotated[str | None, Meta(description=f"Of documents to give. {_LIST}")] = None
+    facets: Annotated[
+        str | None, Meta(description=f"Fields to count the values of. {_LIST} Or a JSON list.")
+    ] = None
+    sort: Annotated[str | None, Meta(description=f"Fields to order by, as price:desc. {_LIST}")] = (
+        None
+    )
     rerank: Annotated[Count | None, Meta(description="Depth to rerank.")] = None
+
+
+class ListParameters(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Which documents to list, and how."""
+
+    k: Annotated[Count, Meta(description="How many documents to give.")] = 10
+    offset: Annotated[int, Meta(ge=0, description="How many documents to pass over.")] = 0
+    cursor: Annotated[str | None, Meta(description="Of the answer to go on from.")] = None
+    filter: Annotated[str | None, Meta(description="A filter as JSON.")] = None
+    fields: Annotated[str | None, Meta(description=f"Of documents to give. {_LIST}")] = None
+    sort: Annotated[str | None, Meta(description=f"Fields to order by, as price:desc. {_LIST}")] = (
+        None
+    )
 
 
 class WaitParameters(Struct, forbid_unknown_fields=True, frozen=True):
@@ -72,24 +94,47 @@ def read_parameters(request: Request, kind: type[Asked]) -> Asked:
         raise invalid(error, fields) from error
 
 
-def as_search(asked: SearchParameters) -> SearchRequest:
+def as_search(asked: SearchParameters | ListParameters) -> SearchRequest:
     """The search that a URL asks for.
 
     Raises:
         RequestError: 422 when its filter is no JSON object.
     """
     given = {name: getattr(asked, name) for name in asked.__struct_fields__}
-    given["query"] = given.pop("q")
+    given["query"] = given.pop("q", None)
     if asked.filter is not None:
         given["filter"] = _parsed_filter(asked.filter)
     if asked.fields is not None:
-        given["fields"] = [name.strip() for name in asked.fields.split(",") if name.strip()]
-    if asked.rerank is not None:
-        given["rerank"] = {"depth": asked.rerank}
+        given["fields"] = _names(asked.fields)
+    given["facets"] = _facets(given.get("facets") or "")
+    given["sort"] = [sort_key(name) for name in _names(asked.sort or "")]
+    if given.get("rerank") is not None:
+        given["rerank"] = {"depth": given["rerank"]}
     try:
         return msgspec.convert(given, SearchRequest)
     except msgspec.ValidationError as error:
         raise invalid(error, given) from error
+
+
+def sort_key(text: str) -> dict[str, str]:
+    """A field to order by, as ``price`` or ``price:desc``."""
+    field, _, order = text.rpartition(":")
+    return {"field": field, "order": order} if order in ("asc", "desc") else {"field": text}
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _facets(text: str) -> list[Any]:
+    if not text.startswith("["):
+        return _names(text)
+    try:
+        return msgspec.convert(parse_json(text), list[Any])
+    except (msgspec.MsgspecError, InputError) as error:
+        raise RequestError(
+            422, "invalid_value", f"expected facets as a JSON list, found another ({error})"
+        ) from error
 
 
 def _parsed_filter(text: str) -> Filter:

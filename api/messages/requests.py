@@ -15,7 +15,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from tamis.api.problems import RequestError
 from tamis.index.errors import InputError
 from tamis.index.files.strict_json import BYTE_ORDER_MARK, parse_json
+from tamis.index.matches import Facet, SortKey  # noqa: TC001  msgspec reads them at run time
 from tamis.index.segment.filters import JOINS
+from tamis.retriever.first_stage.counting import MOST_FIELDS
 from tamis.retriever.search_options import SearchOptions
 
 if TYPE_CHECKING:
@@ -85,6 +87,21 @@ class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
             "-word must not, jack* is all words that begin so; plain: these are text."
         ),
     ] = "plain"
+    count: Annotated[
+        Literal["words", "filter"] | None,
+        Meta(
+            description="Fill total: words counts the documents that pass the filter and hold at "
+            "least one word of the query (learned terms do not count), filter all that pass it. "
+            "Facets and sort are over the same documents; null counts words where there are any."
+        ),
+    ] = None
+    min_score: Annotated[
+        float | None,
+        Meta(
+            description="Leave out hits of lower scores. Scores compare within one query only: no "
+            "bound suits all queries."
+        ),
+    ] = None
     timeout_ms: Annotated[
         Milliseconds | None,
         Meta(description="Answer after so long with what there is, and partial set."),
@@ -106,6 +123,22 @@ class _Options(PlainOptions, frozen=True, kw_only=True):
             ],
         ),
     ] = None
+    facets: Annotated[
+        tuple[Field | Facet, ...],
+        Meta(
+            max_length=MOST_FIELDS,
+            description="Count the values of declared fields, or those in ranges [from, to).",
+            examples=[["brand", {"field": "price", "ranges": [[0, 10], [10, None]]}]],
+        ),
+    ] = ()
+    sort: Annotated[
+        tuple[Field | SortKey, ...],
+        Meta(
+            max_length=MOST_FIELDS,
+            description="Declared fields to order by in place of scores; no value comes last.",
+            examples=[[{"field": "price", "order": "asc"}]],
+        ),
+    ] = ()
     fields: Annotated[
         Annotated[list[Field], Meta(max_length=256)] | None,
         Meta(description="Fields of documents to give; null for all."),
@@ -113,9 +146,12 @@ class _Options(PlainOptions, frozen=True, kw_only=True):
 
 
 class SearchRequest(_Options, frozen=True, kw_only=True):
-    """One query: its text, or weights by term."""
+    """One query: its text, or weights by term; without one, all that the filter admits."""
 
-    query: Query
+    query: Annotated[
+        Query | None,
+        Meta(description="May be left out beside a filter, facets or sort: finds all, unscored."),
+    ] = None
     offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
     cursor: Annotated[
         str | None,
@@ -207,12 +243,22 @@ def search_options(asked: SearchRequest | BatchRequest) -> SearchOptions:
     return SearchOptions(**{**options, "rerank": asked.rerank and asked.rerank.depth})
 
 
-def check_queries(queries: Iterable[Query], limits: Limits) -> None:
+def check_asked(asked: SearchRequest) -> None:
+    """Refuse a search for nothing at all, which a forgotten query would be."""
+    if asked.query is None and asked.filter is None and not (asked.facets or asked.sort):
+        raise RequestError(
+            422,
+            "invalid_value",
+            "expected the field `query` in `$`, found none; add it, or a filter to list by",
+        )
+
+
+def check_queries(queries: Iterable[Query | None], limits: Limits) -> None:
     """Refuse a query that is empty or beyond the limits."""
     for query in queries:
         if isinstance(query, str):
             check_text(query, limits)
-        else:
+        elif query is not None:
             check_at_most("terms in a query", len(query.vector), limits.query_terms)
 
 

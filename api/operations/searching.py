@@ -49,7 +49,7 @@ class Search:
     """One request's queries against one searcher."""
 
     def __init__(
-        self, service: Service, searcher: Searcher, queries: Sequence[requests.Query],
+        self, service: Service, searcher: Searcher, queries: Sequence[requests.Query | None],
         asked: SearchRequest | BatchRequest, request: Request,
     ) -> None:  # fmt: skip
         """Check all that can be checked before a worker is troubled.
@@ -76,7 +76,7 @@ class Search:
             requests.check_at_most("hits to pass over", asked.offset, limits.offset)
             seen = read_cursor(asked, self._index)
         self._searcher = searcher
-        self._queries = [requests.plain(query) for query in queries]
+        self._queries = [None if query is None else requests.plain(query) for query in queries]
         self._asked, self._request = asked, request
         fields = None if asked.fields is None else tuple(asked.fields)
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
@@ -96,6 +96,8 @@ class Search:
         """Of searches that one pass over the index can answer; None for one of its own."""
         options = self._options
         if options.rerank or options.filter is not None or options.group_by or options.seen:
+            return None
+        if options.count or options.facets or options.sort:
             return None
         if isinstance(self._asked, requests.BatchRequest):
             return None
@@ -140,7 +142,7 @@ class Search:
         for first in range(0, many, at_once):
             self._keep(first, self._results(self._queries[first : first + at_once]))
 
-    def _results(self, queries: Sequence[str | Mapping[str, float]]) -> list[SearchResult]:
+    def _results(self, queries: Sequence[str | Mapping[str, float] | None]) -> list[SearchResult]:
         late = self._asked.timeout_ms is not None
         keep = (lambda results: self._keep(0, results, is_partial=True)) if late else None
         return self._searcher.search_with(queries, self._options, keep)
@@ -204,6 +206,13 @@ async def search_by_url(service: Service, request: Request) -> Response:
     _, searcher = service.searcher(request)
     asked = parameters.read_parameters(request, parameters.SearchParameters)
     return await _search(service, searcher, parameters.as_search(asked), request)
+
+
+async def list_documents(service: Service, request: Request) -> Response:
+    """The documents of an index, page by page."""
+    _, searcher = service.searcher(request)
+    asked = parameters.as_search(parameters.read_parameters(request, parameters.ListParameters))
+    return await _search(service, searcher, asked, request, is_listing=True)
 
 
 async def search_batch(service: Service, request: Request) -> Response:
@@ -275,8 +284,15 @@ def known_doc(name: str, searcher: Searcher, doc_id: str) -> int:
 
 
 async def _search(
-    service: Service, searcher: Searcher, asked: SearchRequest, request: Request
+    service: Service,
+    searcher: Searcher,
+    asked: SearchRequest,
+    request: Request,
+    *,
+    is_listing: bool = False,
 ) -> Response:
+    if not is_listing:
+        requests.check_asked(asked)
     (found,) = await Search(service, searcher, [asked.query], asked, request).answers()
     return in_json(found)
 
@@ -316,6 +332,16 @@ OPERATIONS = (
         SearchAnswer,
         (*IN_INDEX, 422),
         parameters=parameters.SearchParameters,
+    ),
+    Operation(
+        "GET",
+        f"{_INDEX}/documents",
+        "list_documents",
+        "List documents by a filter and in the order of fields, page by page.",
+        list_documents,
+        SearchAnswer,
+        (*IN_INDEX, 422),
+        parameters=parameters.ListParameters,
     ),
     Operation(
         "POST",

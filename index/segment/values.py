@@ -31,7 +31,7 @@ ColumnType = Literal[
     "boolean[]",
     "date[]",
 ]
-Value = str | int | float | None
+Value = str | int | float | bool | None
 KINDS: tuple[ColumnType, ...] = get_args(ColumnType)
 LIST = "[]"  # what the name of a type of lists ends with
 

@@ -31,6 +31,8 @@ class Page:
 
     def _of(self, result: SearchResult, found: Found) -> SearchResult:
         options, hits = self.options, result.hits
+        if options.min_score is not None:
+            hits = tuple(hit for hit in hits if hit.score >= options.min_score)
         if self.groups is not None:
             hits = self.groups.collect(hits)
         first = options.offset if options.rerank is not None else 0  # else passed over unfetched

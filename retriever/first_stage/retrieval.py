@@ -90,6 +90,11 @@ class Retrieval:
             docs = self._whole.docs_hashed(options.seen.hashes)
             self._index = self._whole.without(self._with_groups(docs))
 
+    @property
+    def index(self) -> Index:
+        """Where documents may be found: without what was seen."""
+        return self._index
+
     def find(self, vectors: SparseVectors, constraints: Sequence[Constraints] = ()) -> list[Found]:
         """What each query finds, of the documents that its constraints admit."""
         if not any(constraints):

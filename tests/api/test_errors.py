@@ -175,7 +175,7 @@ def test_a_failure_inside_tells_nothing_of_the_inside(searchers):
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ({}, "expected the field `query` in `$`, found none; add it"),
+        ({}, "expected the field `query` in `$`, found none; add it, or a filter to list by"),
         ({"query": "owl", "k": "ten"}, 'expected `int` at `$.k`, found "ten"; see /docs'),
         ({"query": "owl", "k": 0}, "expected `int` >= 1 at `$.k`, found 0; see /docs"),
         (
