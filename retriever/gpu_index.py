@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,21 +189,27 @@ def _free_bytes(card: torch.device) -> int:
 
 def _pieces(index: Index, cards: Sequence[torch.device], room: int) -> Iterator[Piece]:
     """Every part of the index, divided between the cards and so that each piece has room."""
+    most = max(room, 0) // (2 * BYTES_AN_ENTRY)
     for part in index.parts:
         begins = part.stored.segment.records.starts
-        share = -(-int(begins[-1]) // len(cards))
-        most = min(share, max(room, 0) // (2 * BYTES_AN_ENTRY))
-        first, turn = 0, 0
-        while first < part.entry.documents:
-            last = int(np.searchsorted(begins, begins[first] + most, "right")) - 1
-            if last <= first:
-                raise InputError(
-                    f"expected {BYTES_BESIDE >> 30} GiB of free memory and room for a document on "
-                    f"{cards[0]}, found {(room + BYTES_BESIDE) / 2**30:.1f} GiB; free some, or "
-                    "search the index itself"
-                )
-            yield Piece(part, first, min(last, part.entry.documents), cards[turn % len(cards)])
-            first, turn = last, turn + 1
+        bounds = _shares(begins, len(cards))
+        for card, (first, end) in zip(cards, pairwise(bounds), strict=True):
+            while first < end:
+                last = int(np.searchsorted(begins, begins[first] + most, "right")) - 1
+                if last <= first:
+                    raise InputError(
+                        f"expected {BYTES_BESIDE >> 30} GiB of free memory and room for a document "
+                        f"on {card}, found {(room + BYTES_BESIDE) / 2**30:.1f} GiB; free some, or "
+                        "search the index itself"
+                    )
+                yield Piece(part, first, min(last, end), card)
+                first = last
+
+
+def _shares(begins: NDArray[np.int64], cards: int) -> list[int]:
+    """Where each card's documents begin, and the end: of about as many entries each."""
+    marks = [int(begins[-1]) * card // cards for card in range(cards)]
+    return [*np.searchsorted(begins[:-1], marks).tolist(), len(begins) - 1]
 
 
 def _bytes_of(piece: Piece) -> int:

@@ -40,6 +40,7 @@ SAMPLE = 64  # documents of the first phase to each that is asked for
 SPARE = 256  # places for candidates beyond k
 FEW_KEYS = 1 << 14  # are sorted sooner by the processor
 PLACES = 0xFFFFFFFF  # the lower half of a key
+RECORDING = Lock()  # torch records one graph at a time, whatever the device
 
 
 class Queries(NamedTuple):
@@ -92,8 +93,9 @@ class TileSearch:
                 "bring them there with device='cuda', or search the index itself"
             )
         self._tiles = tiles
-        self._seen = {name: _seen(getattr(tiles, name)) for name in tiles.__slots__}
-        self._all = _seen(torch.empty(0, dtype=torch.uint8, device=device))
+        with _launching(device):
+            self._seen = {name: _seen(getattr(tiles, name)) for name in tiles.__slots__}
+            self._all = _seen(torch.empty(0, dtype=torch.uint8, device=device))
         self._rows, self._steps = tiles.rows.cpu().numpy(), tiles.steps.cpu().numpy()
         self._room: dict[tuple[int, int, int], _Room] = {}  # the last, and one for a query alone
         self._turn = Lock()
@@ -237,8 +239,11 @@ class _Room:
             return work()
         recorded = self._graphs[k]
         if recorded is None:
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            graph, stream = torch.cuda.CUDAGraph(), _new_stream()
+            with (
+                RECORDING,
+                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+            ):
                 keys = work()
             recorded = self._graphs[k] = (graph, keys)
         recorded[0].replay()
@@ -312,6 +317,13 @@ def _power(number: int) -> int:
 
 def _seen(tensor: torch.Tensor) -> Any:  # noqa: ANN401  an array as Numba knows it
     return tensor.numpy() if SIMULATED else cuda.as_cuda_array(tensor, sync=False)
+
+
+def _new_stream() -> torch.cuda.Stream:
+    """A stream of the device in use; torch records on one of its own, of the first device."""
+    kind: Any = torch.cuda.Stream  # untyped
+    stream: torch.cuda.Stream = kind()
+    return stream
 
 
 def _stream() -> Any:  # noqa: ANN401  Numba's name for the stream that torch works on

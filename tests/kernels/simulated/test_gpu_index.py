@@ -87,11 +87,25 @@ def test_pieces_that_come_and_go_give_the_same(card, tmp_path, monkeypatch):
     same(on_card.search(queries, 8), index.search(queries, 8, exact=True))
 
 
-def test_documents_are_divided_between_cards(card, tmp_path):
-    index = Index.build(tmp_path / "index", vectors(300, 9, 5))
+@pytest.mark.parametrize("cards", [2, 7])
+def test_documents_are_divided_between_cards_evenly(card, tmp_path, cards):
+    documents = vectors(300, 9, 5)
+    index = Index.build(tmp_path / "index", documents)
     queries = vectors(4, 5, 6)
-    on_cards = GpuIndex.from_index(index, [card, card])
-    assert next(piece.last for piece in on_cards._pieces) == pytest.approx(150, abs=15)
+    on_cards = GpuIndex.from_index(index, [card] * cards)
+    entries = [piece.entries for piece in on_cards._pieces]
+    assert sum(entries) == documents.nnz
+    assert len(entries) == cards
+    uneven = max(abs(one - documents.nnz / cards) for one in entries)
+    assert uneven < max(np.diff(documents.offsets))  # a whole document goes to one of them
+    same(on_cards.search(queries, 8), index.search(queries, 8, exact=True))
+
+
+def test_more_cards_than_documents_leave_some_without(card, tmp_path):
+    index = Index.build(tmp_path / "index", vectors(3, 9, 5))
+    queries = vectors(4, 5, 6)
+    on_cards = GpuIndex.from_index(index, [card] * 8)
+    assert len(on_cards._pieces) <= 3
     same(on_cards.search(queries, 8), index.search(queries, 8, exact=True))
 
 
