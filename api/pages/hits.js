@@ -16,7 +16,7 @@ function columnHead(letter, answer, roundTrip) {
   const count = answer.hits.length;
   return make("div", { className: "column-head" },
     letter ? make("span", { className: "letter" }, letter) : null,
-    make("strong", {}, `${count} ${count === 1 ? "hit" : "hits"}`),
+    make("strong", {}, `${count} ${count === 1 ? "hit" : "hits"}${matches(answer.total)}`),
     ` in ${number(answer.took_ms, 1)} ms`, stageBar(stageTimes(answer)), stageList(stageTimes(answer), roundTrip));
 }
 
@@ -26,6 +26,23 @@ function understoodNodes({ understood }) {
   const said = [["in order", understood.phrases.map((phrase) => `"${phrase}"`)], ["with", understood.must], ["without", understood.must_not]];
   const lines = said.filter(([, words]) => words.length).map(([what, words]) => `${what}: ${words.join(", ")}`);
   return [...lines, ...understood.notes].map((line) => make("p", { className: "understood", dir: "auto" }, line));
+}
+
+function matches(total) {
+  if (!total) return "";
+  return ` of ${total.relation === "exact" ? "" : "at least "}${number(total.value, 0)} matches`;
+}
+
+/* Facets with few values, each value a button that filters by it. */
+function facetNodes({ facets, facets_cut: cut }, choose) {
+  const few = Object.entries(facets ?? {}).filter(([field, values]) => values.length && !(field in cut));
+  if (!few.length) return [];
+  return [make("div", { className: "facets" }, ...few.map(([field, values]) => make("p", {}, make("bdi", {}, `${field}: `),
+    ...values.flatMap(({ value, count }) => {
+      const button = make("button", { type: "button", className: "plain" }, make("bdi", {}, String(value)), ` ${number(count, 0)}`);
+      button.addEventListener("click", () => choose(field, value));
+      return [button, " "];
+    }))))];
 }
 
 /* Milliseconds by stage; the last one marks words and writes the answer. */

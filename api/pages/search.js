@@ -5,6 +5,8 @@ const $ = (id) => document.getElementById(id);
 const TITLES = { 401: "This server asks for an API key", 404: "Not there", 422: "This search cannot be done", 429: "The server is busy", 503: "The server is busy" };
 const CHOICES = ["recall", "weight", "rerank", "filter"];
 const ROOM = { one: 8, two: 4 }; // terms of a hit that are shown at first
+const MOST_FACETS = 8;
+const FACET_VALUES = 10; // a field with more values, such as one of ids, is no facet to choose from
 let indexes = [];
 let running = null;
 
@@ -99,8 +101,17 @@ class Side {
     if (this.weight.value !== "" && this.hasWeight) body.lexical_weight = Number(this.weight.value);
     if (this.about && this.about.chunk) body.group_by = "parent"; // a document once, with its best passages
     if (this.rerank.value) body.rerank = { depth: Number(this.rerank.value) };
+    body.count = this.about && this.about.lexical ? "words" : "filter";
+    if (this.about) body.facets = Object.keys(this.about.fields).slice(0, MOST_FACETS).map((field) => ({ field, limit: FACET_VALUES }));
     if (this.hasFilter && this.filter.value.trim()) body.filter = parseFilter(this.filter.value, this.about.fields);
     return { path: `/v1/indexes/${encodeURIComponent(this.index.value)}/search`, body };
+  }
+
+  narrow(field, value) { // by a value of a facet, beside what the filter asks for already
+    const wanted = { field, eq: value };
+    const given = this.filter.value.trim();
+    this.filter.value = JSON.stringify(given ? { must: [parseFilter(given, this.about.fields), wanted] } : wanted);
+    changed();
   }
 
   async search(query, signal) {
@@ -122,6 +133,7 @@ class Side {
     const head = columnHead(comparing() ? this.letter : "", answer, roundTrip);
     this.column.replaceChildren();
     (comparing() ? this.column : $("summary")).replaceChildren(head, ...understoodNodes(answer));
+    this.column.append(...facetNodes(answer, (field, value) => this.narrow(field, value)));
     if (!answer.hits.length) {
       this.column.append(stateNode("", "Nothing found", "No document shares a term with this query. Try other or fewer words."));
       return;

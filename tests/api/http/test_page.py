@@ -447,3 +447,15 @@ def test_a_server_that_is_gone_is_told(visit, start, searchers):
     start.stop(address)
     search(page, "sea")
     assert "does not answer" in page.inner_text(".state.error")
+
+
+def test_matches_are_counted_and_a_value_narrows_the_search(visit):
+    page = visit("/?index=years&q=owl&k=5")
+    assert hits(page).count() == 5
+    assert "5 hits of 10 matches" in page.locator("#summary").inner_text()
+    (kinds,) = [one for one in page.locator(".facets p").all() if "kind" in one.inner_text()]
+    assert "even 5" in kinds.inner_text()
+    kinds.locator("button", has_text="odd").click()
+    settle(page)
+    assert ids(page) == [f"y{year}" for year in range(1991, 2000, 2)]
+    assert "5 hits of 5 matches" in page.locator("#summary").inner_text()
