@@ -128,7 +128,7 @@ def cells_of(work, steps, seed, most=None):
     rng = random.Random(f"{seed} {work.name}")
     pairs = [(step, number) for step in steps for number in ERRORS]
     if most is not None:
-        names, numbers = rng.sample(list(steps), len(steps)), rng.sample(ERRORS, len(ERRORS))
+        numbers, names = rng.sample(ERRORS, len(ERRORS)), rng.sample(list(steps), len(steps))
         pairs = [(names[at % len(names)], numbers[at % len(numbers)]) for at in range(most)]
     return [
         Cell(work, step, rng.randrange(steps[step]) if at % 2 else 0, number)

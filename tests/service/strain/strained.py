@@ -12,6 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from tamis.index import TamisError
+from tamis.index.files.storage import Storage
+from tamis.index.generations.manifest import read_current
 from tamis.retriever import Passage, index_corpus
 
 SERVER = Path(__file__).parent / "strained_server.py"
@@ -120,6 +123,11 @@ class Strained:
         """The ids of all documents of an index that a search finds."""
         answer = self.ask("POST", f"indexes/{name}/search", json={"query": "owl", "k": 1000})
         return {hit["id"] for hit in answer.json()["hits"]}
+
+    def segments(self, name):
+        """How many there are in an index; None while it is being written."""
+        with suppress(OSError, TamisError):
+            return len(read_current(Storage(self.folder / "data" / "indexes" / name)).segments)
 
     def done(self, task):
         """How a task has ended."""

@@ -10,7 +10,8 @@ from strained_server import STEPS
 from works import ERRORS, WORKS, new_id
 
 BOUNDS = Bounds(told_s=20, well_s=30, calm_s=0.4)  # `strain.py` holds the server to its own
-CELLS = 7  # of a path in the short form: every error is met
+CELLS = 7  # of a path: every error is met
+FEW_CELLS = 2  # of a path in CI: every error is met by some
 ELSEWHERE = {  # other work in the background, and why it has no row of its own
     "api/serving/service.py: malloc.give_back": "asks for nothing",
     "api/deadlines.py: _fail_when_left": "waits for a client",
@@ -38,6 +39,18 @@ def test_the_matrix_has_all_work_in_the_background():
 
 def test_the_matrix_has_all_that_a_storage_asks():
     assert set(asking_methods()) - {"path", "__init__"} <= {*STEPS, "close", "_refuse_file"}
+
+
+@pytest.mark.long
+def test_each_path_bears_some_errors(strained):
+    server, at_rest = strained
+    rows = [
+        run_cell(server, cell, at_rest, BOUNDS)
+        for work in WORKS
+        for cell in cells_of(work, steps_of(server, work), "few", FEW_CELLS)
+    ]
+    assert len({row.error for row in rows}) == len(ERRORS)
+    assert sum(row.refused > 0 for row in rows) > len(rows) // 2
 
 
 @pytest.mark.slow
