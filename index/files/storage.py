@@ -178,7 +178,7 @@ class Storage:
             return None
         return found.st_size if S_ISREG(found.st_mode) else None
 
-    def mapped(self, name: str, entry: FileEntry) -> bytes | mmap.mmap:
+    def mapped(self, name: str, entry: FileEntry) -> bytes | memoryview:
         """The bytes of a file, read-only: mapped, or read where it is no larger than a page.
 
         Raises:
@@ -200,7 +200,7 @@ class Storage:
                 raise self._wrong_size(name, entry, found)
             if found <= mmap.PAGESIZE:
                 return _first_bytes(handle, found)
-            return mmap.mmap(handle, found, access=mmap.ACCESS_READ)
+            return system.mapped(handle, found)
         finally:
             os.close(handle)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,26 @@ def test_arrays_of_any_size_are_read_only(tmp_path):
         found = map_array(storage, f"a{size}", entry)
         assert not found.flags.writeable
         assert found.tolist() == list(range(size))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="open files are not listed here")
+def test_mapped_files_need_no_open_file_and_are_unmapped_with_their_arrays(tmp_path):
+    def held():
+        maps = Path("/proc/self/maps").read_text()
+        return len(os.listdir("/proc/self/fd")), maps.count(str(tmp_path))
+
+    storage = Storage(tmp_path)
+    entries = [write_array(storage, f"a{size}", np.arange(size)) for size in (600, 5000)]
+    before = held()
+    arrays = [map_array(storage, f"a{entry.shape[0]}", entry) for entry in entries]
+    views = [array[1:] for array in arrays]
+    assert held() == (before[0], before[1] + 2)
+    del arrays
+    assert [view.tolist()[0] for view in views] == [1, 1]
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        views[0].setflags(write=True)
+    del views
+    assert held() == before
 
 
 def test_generations_leave_no_names_with_the_interpreter(tmp_path, monkeypatch):
