@@ -16,7 +16,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tamis.api.problems import RequestError, of_error
-from tamis.index.errors import InputError, TamisError
+from tamis.index.errors import InputError, TamisError, without_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,14 +182,8 @@ class Tasks:
             self._refuse_if_cancelled(task)
             self._keep(task, status="running")
             self._end(task, status="done", result=work(progress))
-        except Cancelled:
-            self._end(task, status="cancelled")
-        except RequestError as error:
-            self._end(task, status="failed", message=error.detail)
-        except (TamisError, OSError, MemoryError) as error:
-            self._end(task, status="failed", message=of_error(error).detail)
         except BaseException as error:  # noqa: BLE001  a task's failure is its record
-            self._end(task, status="failed", message=f"{type(error).__name__}: {error}")
+            self._end(task, **_ended_by(without_frames(error)))
 
     def _refuse_if_cancelled(self, task: int) -> None:
         with self._changed:
@@ -220,3 +214,13 @@ class Tasks:
             self.save()
         except (OSError, TamisError) as error:
             LOG.warning("task %s is not recorded yet: %s", record.task, error)
+
+
+def _ended_by(error: BaseException) -> dict[str, str]:
+    """How a task stands that an error has ended."""
+    if isinstance(error, Cancelled):
+        return {"status": "cancelled"}
+    if isinstance(error, TamisError | OSError | MemoryError):
+        error = of_error(error)
+    told = error.detail if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
+    return {"status": "failed", "message": told}

@@ -20,7 +20,7 @@ from tamis.api.limits import MOST_AWAKE
 from tamis.api.messages.write_requests import CreateRequest
 from tamis.api.serving.background_tasks import Tasks
 from tamis.api.serving.catalog import Catalog
-from tamis.api.serving.faults import BusyError, ServerFault, told
+from tamis.api.serving.faults import BusyError, ServerFault, told, told_by_faults
 from tamis.api.serving.living_index import LivingIndex
 from tamis.api.serving.places import Places
 from tamis.api.serving.surroundings import Surroundings
@@ -268,7 +268,7 @@ class DataFolder:
     def free_memory(self) -> None:
         """Drop the caches of writers, and close idle ones."""
         for living in list(self.indexes.values()):
-            with suppress(Exception):  # told by its faults
+            with told_by_faults():
                 living.free_memory(LONGEST_IDLE_S)
 
     def close(self) -> None:
@@ -314,7 +314,7 @@ class DataFolder:
             return
         self.indexes[name] = living
         self.broken.pop(name, None)
-        with suppress(Exception):  # told by its faults, and tried again
+        with told_by_faults():  # it is tried again
             living.publish()
 
     @contextmanager
@@ -352,7 +352,6 @@ class DataFolder:
 
 def _is_closed(index: LivingIndex) -> bool:
     """Close an index that nobody writes; whether that could be done."""
-    try:
+    with told_by_faults():
         return index.is_awake and index.doze()
-    except Exception:  # noqa: BLE001  told by its faults
-        return False
+    return False

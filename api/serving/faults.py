@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tamis.api.problems import RequestError, of_error
-from tamis.index.errors import TamisError
+from tamis.index.errors import TamisError, without_frames
 from tamis.index.writing.background import PASSING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOG = logging.getLogger("tamis.api")
 
@@ -39,6 +44,15 @@ class ServerFault:
         if isinstance(error, RequestError):
             return ServerFault(error.code, error.detail)
         return ServerFault("internal_error", f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def told_by_faults() -> Iterator[None]:
+    """Pass over an error that the faults of a part tell, and hold nothing that it came through."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        without_frames(error)
 
 
 def told(

@@ -172,6 +172,7 @@ class LivingIndex:
                 return True
             if editor.writer.merge_failure is not None:
                 return False
+            self._unpublished = True  # until what the writer has left is searched
             try:
                 editor.close()
             finally:
@@ -179,6 +180,7 @@ class LivingIndex:
                 self._editor = None
             self.refresh()
             self.searcher.collection.index.close()
+            self._unpublished = False
             return True
         return False
 

@@ -80,6 +80,11 @@ class Background(Closing):
         return None
 
 
+def _no_work(progress: Progress) -> bool:
+    """What is left to be done for an owner that has ended."""
+    return False
+
+
 class Repeater:
     """Calls ``work`` until it returns False, each time it is woken.
 
@@ -113,6 +118,7 @@ class Repeater:
         with turn:
             self._closing = True
             turn.wait_for(lambda: not self._running)
+            self._work = _no_work  # the owner, who has this, is not kept by it
         if self.failure is not None:
             raise self.failure
 

@@ -187,7 +187,8 @@ class Publisher:
                 self._builder.remove_unused(self._storage, self._lock, self.manifest, self._busy)
 
     def close(self) -> None:
-        """Let go of the current generation."""
+        """Let go of the current generation, and of the caller, who would be kept by this."""
+        self._on_failure = _pass_over
         self.index.close()
 
     def _held(self) -> Index:
@@ -343,6 +344,10 @@ class Publisher:
             folder = f"{SEGMENTS}/{self._last_folder:06}"
             self._busy.add(folder)
         return folder
+
+
+def _pass_over(error: BaseException) -> None:
+    """Told of what fails when nobody is there any more."""
 
 
 def _size_bytes(part: Part) -> int:

@@ -1,9 +1,11 @@
 """An index of a data folder: open only while it is written, and whole after whatever fails."""
 
 import errno
+import gc
 import os
 import threading
 import time
+import weakref
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -20,6 +22,7 @@ from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever import Passage
 
 WORDS = CreateRequest(encoder=None)
+MANY = sorted(map(str, range(400)))  # files of more than a page are mapped
 
 
 @contextmanager
@@ -29,6 +32,19 @@ def opened(path, **options):
         yield folder
     finally:
         folder.close()
+
+
+@contextmanager
+def collector_off():
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def optimized(index):
+    index.optimize(lambda *told: None)
 
 
 def write(index, *ids, wait="searchable"):
@@ -61,17 +77,54 @@ def open_files(path):
 def test_an_index_that_nobody_writes_holds_no_file_open(tmp_path):
     with opened(tmp_path) as folder:
         for number in range(5):
-            write(folder.create(f"i{number}", WORDS), "a")
+            write(folder.create(f"i{number}", WORDS), *MANY)
         until(lambda: open_files(tmp_path) == 3 * 5)  # a look at what to merge takes one more
         for index in folder.indexes.values():
             assert index.doze()
-            assert found(index) == ["a"]
+            assert found(index) == MANY
         assert open_files(tmp_path) == 0
         write(folder.indexes["i3"], "b")
-        assert found(folder.indexes["i3"]) == ["a", "b"]
+        assert found(folder.indexes["i3"]) == [*MANY, "b"]
     with opened(tmp_path) as folder:
-        assert found(folder.indexes["i3"]) == ["a", "b"]
+        assert found(folder.indexes["i3"]) == [*MANY, "b"]
         assert open_files(tmp_path) == 0
+
+
+def test_a_writer_that_ends_is_not_kept_until_the_collector_comes(tmp_path):
+    """Its maps would keep the room of files that are removed."""
+    disk = Disk()
+    with opened(tmp_path, storage_of=disk.storage) as folder, collector_off():
+        index = folder.create("i", WORDS)
+        write(index, "a")
+        rested = weakref.ref(index._editor.writer)
+        assert index.doze()
+        assert rested() is None
+        write(index, "b", wait="none")
+        failed = weakref.ref(index._editor.writer)
+        with disk.refuses(errno.EIO):
+            task = folder.tasks.start("optimize", "i", lambda progress: optimized(index)).task
+            until(lambda: folder.tasks.get(task).status == "failed")
+        until(lambda: not index.faults() or folder.look_after())
+        until(lambda: failed() is None)
+
+
+def test_an_index_at_rest_is_searched_in_its_newest_generation(tmp_path, monkeypatch):
+    """Though the disk refuses to open what a merge has left, when the writer is closed."""
+    with opened(tmp_path) as folder:
+        index = folder.create("i", WORDS)
+        write(index, "a")
+        writer = index._editor.writer
+        writer.change_settings(writer.settings)
+        newest = writer.index.manifest.generation
+
+        def refuse(editor=None):
+            monkeypatch.undo()
+            raise OSError(errno.EIO, "injected")
+
+        monkeypatch.setattr(index, "refresh", refuse)
+        with pytest.raises(OSError, match="injected"):
+            index.doze()
+        until(lambda: index.searcher.collection.generation >= newest or folder.look_after())
 
 
 def test_few_are_open_for_writing_at_once(tmp_path):
