@@ -1,9 +1,10 @@
-"""A file system of its own in memory, which can be full, or only be read."""
+"""File systems of their own: one in memory, which can be full or only be read, and one to lose."""
 
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from shutil import which
+from tempfile import TemporaryDirectory, mkdtemp
 
 import pytest
 
@@ -29,6 +30,44 @@ def small_disk(megabytes):
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
         place.rmdir()
+
+
+class FailingDisk(type(Path())):
+    """Where a disk is mounted whose file system can come to an end."""
+
+    def image(self):
+        """The file that holds it."""
+        return self.with_name(f"{self.name}.image")
+
+    def mount(self):
+        """Mount it, mended where that is needed."""
+        command = ["mount", "-o", "loop,errors=remount-ro", self.image(), self]
+        return subprocess.run(list(map(str, command)), capture_output=True, check=False)
+
+    def fail(self):
+        """Have the kernel write nothing any more, as after an error of the disk."""
+        subprocess.run(["mount", "-o", "remount,abort", str(self)], check=True)
+
+    def unmount(self):
+        subprocess.run(["umount", str(self)], check=True)
+
+
+@contextmanager
+def failing_disk(megabytes):
+    """A disk of so many megabytes; the test is skipped where none may be mounted."""
+    with TemporaryDirectory(prefix="tamis-disk-") as folder:
+        place = FailingDisk(folder, "disk")
+        place.mkdir()
+        with place.image().open("wb") as file:
+            file.truncate(megabytes << 20)
+        make = ["mkfs.ext4", "-q", "-F", str(place.image())]
+        made = which(make[0]) and not subprocess.run(make, check=False).returncode
+        if not made or place.mount().returncode:
+            pytest.skip("nothing may be mounted here")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", "-l", str(place)], check=False)
 
 
 def fill(place):

@@ -2,9 +2,10 @@
 
     strain.py SEED OUT.json [--seconds 2700] [--quiet 0.1]
 
-A server as a process of its own, with the pauses it really has. At first only small searches and
-writes; then attackers too (`attackers`), while one cell of the matrix after the other is run. What
-the searches found is compared with brute force at the end (`answers`), and once more after a kill.
+A server as a process of its own, with the pauses it really has. Small searches and writes all the
+time; attackers (`attackers`) and one cell of the matrix after the other in rounds, each after some
+quiet: whatever else the machine does meanwhile is then in both. What the searches found is compared
+with brute force at the end (`answers`), and what is left once more after a kill.
 OUT is written after each cell; given again, it goes on with the cells that are left. The server's
 log lies beside it at the end, with the stacks of its threads where a cell has failed.
 """
@@ -19,6 +20,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -31,6 +34,7 @@ from works import WORKS
 
 from tamis.eval.provenance import provenance
 
+ROUND_S = 300.0  # of quiet, and of strain after it
 TOLD_S, WELL_S = 2.0, 5.0  # what is promised
 PATIENCE = Bounds(told_s=60, well_s=120, calm_s=2.0)  # beyond this a cell has failed
 ATTACKERS = Path(__file__).parent / "attackers.py"
@@ -73,39 +77,38 @@ def strain(folder, seed, seconds, quiet_s, done, keep):
     server, failed = Strained(folder, settings={}), []
     fill(server)
     fill_long(server)
-    todo = [cell for cell in cells(server, seed) if key_of(cell.row(0, None, 0)) not in done]
+    todo = iter([cell for cell in cells(server, seed) if key_of(cell.row(0, None, 0)) not in done])
     answers = Answers(server.address, server.http.headers, seed)
-    end = time.monotonic() + seconds
-    time.sleep(quiet_s)
-    at_rest = (held(server)[0], 0.0)
-    began = time.monotonic()
-    command = [sys.executable, ATTACKERS, server.address, KEY, seed, seconds - quiet_s]
-    attackers = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    most_bytes = 0
-    for cell in todo:
-        if time.monotonic() > end:
-            break
-        try:
-            keep(asdict(run_cell(server, cell, (inf, inf), PATIENCE)))
-        except (AssertionError, httpx.HTTPError):
-            failed.append(f"{cell.row(0, None, 0)}: {traceback.format_exc(limit=-4)[-1500:]}")
-            server.order(allow=1)
-            until(server.is_well, 120)
-        most_bytes = max(most_bytes, server.held_bytes())
-    met = json.loads(attackers.communicate()[0])
+    quiet, met, most_bytes = [], Counter(), 0.0
+    rounds = max(1, round(seconds / ROUND_S))
+    for number in range(rounds):
+        began = time.monotonic()
+        time.sleep(quiet_s / rounds)
+        quiet.append((began, time.monotonic()))
+        files, maps, _ = held(server)
+        at_rest = (files, maps, 0.0)
+        with attacked(server, f"{seed} {number}", (seconds - quiet_s) / rounds, met) as end:
+            while time.monotonic() < end and (cell := next(todo, None)) is not None:
+                tried(server, cell, keep, failed)
+                most_bytes = max(most_bytes, server.held_bytes())
     answers.stop()
     until(lambda: server.is_well() and is_found(server), 120)
     took = {
-        name: sorted(took_s for *_, took_s, at in answers.asked if (at < began) is is_quiet)
+        name: sorted(
+            took_s
+            for *_, took_s, at in answers.asked
+            if any(first < at < last for first, last in quiet) is is_quiet
+        )
         for name, is_quiet in (("quiet", True), ("strained", False))
     }
     found = {
         "cells_failed": failed,
         "searches": len(answers.asked),
-        "wrong": len(answers.wrong()),
+        "wrong": len(wrong := answers.wrong()),
+        "wrong_searches": wrong[:5],
         "unexplained": answers.failures,
         "refused_writes": answers.refused,
-        "attackers": met,
+        "attackers": dict(sorted(met.items())),
         "attackers_unexplained": {
             kind: count for kind, count in met.items() if is_unexplained(kind)
         },
@@ -117,6 +120,26 @@ def strain(folder, seed, seconds, quiet_s, done, keep):
     }
     found["lost_after_a_kill"] = lost_after_a_kill(server)
     return found
+
+
+@contextmanager
+def attacked(server, seed, seconds, met):
+    """Attackers for so long, whose answers are counted; the time when they end."""
+    end = time.monotonic() + seconds
+    command = [sys.executable, ATTACKERS, server.address, KEY, seed, seconds]
+    attackers = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    yield end
+    met.update(json.loads(attackers.communicate()[0]))
+
+
+def tried(server, cell, keep, failed):
+    """Run a cell; its row is kept, or what has failed."""
+    try:
+        keep(asdict(run_cell(server, cell, (inf, inf, inf), PATIENCE)))
+    except (AssertionError, httpx.HTTPError):
+        failed.append(f"{cell.row(0, None, 0)}: {traceback.format_exc(limit=-4)[-1500:]}")
+        server.order(allow=1)
+        until(server.is_well, 120)
 
 
 def lost_after_a_kill(server):
@@ -132,7 +155,7 @@ def lost_after_a_kill(server):
 
 
 def settled(server, at_rest):
-    """Open files and bytes that are held when all clients have left: after 60 s at most."""
+    """Open files, maps and bytes that are held when all clients have left: after 60 s at most."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         found = held(server)

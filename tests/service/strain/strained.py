@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -24,10 +25,14 @@ QUICK = {  # pauses that a test need not wait for
     "tamis.index.writing.background.FIRST_PAUSE_S": 0.02,
     "tamis.index.writing.background.LONGEST_PAUSE_S": 0.2,
 }
+MEMORY = {"memory_bytes": 64 << 20}
 SMALL_MERGES = {  # two segments are merged, whatever their sizes
     "tamis.index.writing.merging.FAN": 2,
     "tamis.index.writing.merging.GATHERED": 0,
 }
+
+
+_MAPPED = re.compile(r"(/\S+/(?:indexes/[^/]+|given))/((?:segments|dictionary|deletions)/.+)")
 
 
 class Strained:
@@ -38,7 +43,7 @@ class Strained:
         folder: holds all three.
     """
 
-    def __init__(self, folder, *options, settings=QUICK, first=()):
+    def __init__(self, folder, *options, settings=QUICK, first=(), limits=MEMORY, wrapped=()):
         """Start one.
 
         Args:
@@ -46,6 +51,8 @@ class Strained:
             options: of `strained_server.py`.
             settings: constants of modules.
             first: orders before it opens anything.
+            limits: of the server by name.
+            wrapped: a command that starts it.
         """
         self.folder, self.truth = Path(folder), {"given": set()}
         self.keys, self.given = self.folder / "keys", self.folder / "given"
@@ -55,14 +62,16 @@ class Strained:
             self.keys.chmod(0o600)
             index_corpus([Passage("first", "an owl")], self.given, encoder=None)
         self._log = (self.folder / "log").open("ab")
-        command = [sys.executable, SERVER, self.folder / "data", self.keys, self.given, *options]
+        place = (self.folder / "data", self.keys, self.given)
+        command = [*wrapped, sys.executable, SERVER, *place, *options]
+        bounds = {f"TAMIS_SERVE_LIMITS_{name.upper()}": str(most) for name, most in limits.items()}
         self.process = subprocess.Popen(
             list(map(str, command)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, "TAMIS_SERVE_LIMITS_MEMORY_BYTES": str(64 << 20)},
+            env={**os.environ, **bounds},
         )
         for order in ({"set": {**settings, **SMALL_MERGES}}, *first):
             self.process.stdin.write(json.dumps(order) + "\n")
@@ -111,10 +120,10 @@ class Strained:
         self.ask("DELETE", f"indexes/{name}")
         del self.truth[name]
 
-    def put(self, name, doc_id, *statuses, wait="durable"):
+    def put(self, name, doc_id, *statuses, wait="durable", text="an owl"):
         """Write a document; the answer. What is acknowledged is remembered."""
         path = f"indexes/{name}/documents/{doc_id}?wait={wait}"
-        answer = self.ask("PUT", path, *statuses, json={"text": f"an owl {doc_id}"})
+        answer = self.ask("PUT", path, *statuses, json={"text": f"{text} {doc_id}"})
         if answer.is_success:
             self.truth[name].add(doc_id)
         return answer
@@ -159,6 +168,21 @@ class Strained:
         for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with suppress(OSError):  # closed by now
                 found[int(entry.name)] = os.readlink(entry)
+        return found
+
+    def stale_maps(self):
+        """Files of indexes that are in its memory, though no current generation names them."""
+        found, current = [], {}
+        for line in Path(f"/proc/{self.process.pid}/maps").read_text().splitlines():
+            match = _MAPPED.search(line)
+            if match is None:
+                continue
+            folder, name = match.groups()
+            if folder not in current:
+                with suppress(OSError, TamisError):  # it is being written, or gone
+                    current[folder] = read_current(Storage(folder)).files
+            if name not in current.get(folder, ()):
+                found.append(line.partition("/")[2])
         return found
 
     def threads(self):

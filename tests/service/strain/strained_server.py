@@ -4,7 +4,8 @@
 
 Prints its address as a line of JSON, then takes orders, a line of JSON each, and answers each by
 one: ``{"set": {"module.NAME": value}}``, ``{"refuse": {...}}`` with the fields of `Refusal`,
-``{"allow": 1}``, ``{"refused": 1}`` and ``{"seen": 1}``.
+``{"allow": 1}``, ``{"refused": 1}``, ``{"seen": 1}`` and ``{"clock": seconds}``, by which the wall
+clock is ahead then.
 """
 
 import faulthandler
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,18 +24,23 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
-from tamis.api import create_app
-from tamis.api.http import keys as keys_module
-from tamis.api.http.keys import ApiKeys
-from tamis.api.http.server import address_of, listen, run
-from tamis.api.serving import service
-from tamis.api.serving.data_folder import DataFolder
-from tamis.api.serving.database import Database
-from tamis.api.serving.library import Library
-from tamis.index.files.storage import Storage
-from tamis.index.writing import build_process
-from tamis.index.writing.build_process import BuildProcess
-from tamis.retriever import Searcher
+STEPPED_S = [0.0]  # that the wall clock is ahead
+_now = time.time
+time.time = lambda: _now() + STEPPED_S[0]  # before others import it
+
+from tamis.api import create_app  # noqa: E402
+from tamis.api.http import keys as keys_module  # noqa: E402
+from tamis.api.http.keys import ApiKeys  # noqa: E402
+from tamis.api.http.server import address_of, listen, run  # noqa: E402
+from tamis.api.http.settings import read_settings  # noqa: E402
+from tamis.api.serving import service  # noqa: E402
+from tamis.api.serving.data_folder import DataFolder  # noqa: E402
+from tamis.api.serving.database import Database  # noqa: E402
+from tamis.api.serving.library import Library  # noqa: E402
+from tamis.index.files.storage import Storage  # noqa: E402
+from tamis.index.writing import build_process  # noqa: E402
+from tamis.index.writing.build_process import BuildProcess  # noqa: E402
+from tamis.retriever import Searcher  # noqa: E402
 
 STEPS = (  # the methods of Storage that ask the system for something
     *("create", "append_to", "write_some", "reserve", "truncate", "sync", "sync_name", "rename"),
@@ -80,6 +87,8 @@ class Machine:
                     setattr(import_module(module), last, value)
             elif kind == "refuse":
                 self.refused, self._done, self._refusal = 0, 0, Refusal(**what)
+            elif kind == "clock":
+                STEPPED_S[0] = what
             elif kind == "allow":
                 self._refusal = None
                 return {"refused": self.refused}
@@ -180,13 +189,15 @@ def main(folder, keys, given, *options):
         machine.order(json.loads(line))
     listener = listen("127.0.0.1", 0, guarded=True)
     builder = BuildProcess() if "--build" in options else None
+    known = ApiKeys.read(keys)
     app = create_app(
         {"given": Searcher.open(given)},
-        keys=ApiKeys.read(keys),
+        read_settings(None, {}).limits,
+        keys=known,
         data=DataFolder(Path(folder), builder=builder),
     )
     threading.Thread(target=obey, args=(machine,), daemon=True, name="orders").start()
-    run(app, listener, lambda: say({"address": address_of(listener)}))
+    run(app, listener, lambda: say({"address": address_of(listener)}), known.reload)
 
 
 if __name__ == "__main__":

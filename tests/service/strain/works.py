@@ -49,10 +49,6 @@ class Work:
     tidies: tuple[str, ...] = ()
     steps: tuple[str, ...] | None = None
 
-    def may_pass(self, step):
-        """Whether a step may be left out at times, though it was seen."""
-        return not self.is_told or step in self.tidies
-
 
 def check_refusal(answer):
     """A refusal by the machine says which one it is, and that it may be tried again."""
