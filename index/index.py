@@ -205,6 +205,14 @@ class Index:
         found = [part.first + part.docs_with(terms) for part in self.parts]
         return np.concatenate([np.empty(0, np.int64), *found])
 
+    def some_docs_holding(self, term: int, most: int) -> list[int]:
+        """At most so many documents that hold a term; none where those looked at are deleted."""
+        found: list[int] = []
+        for part in self.parts:
+            if len(found) < most:
+                found += (part.first + part.some_docs_with(term, most)).tolist()
+        return found[:most]
+
     def docs_with(self, field: str, values: Sequence[Value]) -> NDArray[np.int64]:
         """The documents that have one of these values in a declared field, rising.
 

@@ -14,12 +14,12 @@ from tamis.index.matches import Count
 from tamis.retriever.highlights import Span, highlight
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import MatchedTerm, StageTimes, Total, Understood
+from tamis.retriever.types import MatchedTerm, Replacement, StageTimes, Total, Understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tamis.retriever.search_options import Syntax
+    from tamis.retriever.search_options import Syntax, Typos
     from tamis.retriever.searcher import Query, Searcher
     from tamis.retriever.types import Hit, SearchResult
 
@@ -79,6 +79,8 @@ class SearchAnswer:
         total: how many documents match; null unless ``count``, ``facets`` or ``sort`` asked for it.
         facets: by field, how many of these documents have each value, or one in each range.
         facets_cut: by field, how many further values there are, where some are left out.
+        corrections: words of the query that no document has, ``from``, and the words that were
+            searched instead, ``to``.
     """
 
     took_ms: float
@@ -93,6 +95,7 @@ class SearchAnswer:
     total: Total | None = None
     facets: dict[str, tuple[Count, ...]] | None = None
     facets_cut: dict[str, int] | None = None
+    corrections: tuple[Replacement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ class ExplainAnswer:
         unknown_terms: what the query has and no document of the index.
         terms_cut: how many terms of a long query, the lightest, were left out.
         understood: as `SearchAnswer` has it; whether the document meets it is not looked up.
+        corrections: as `SearchAnswer` has them.
     """
 
     took_ms: float
@@ -128,6 +132,7 @@ class ExplainAnswer:
     unknown_terms: tuple[str, ...] = ()
     terms_cut: int = 0
     understood: Understood | None = None
+    corrections: tuple[Replacement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +183,11 @@ def explain_answer(
     doc: int,
     lexical_weight: float | None = None,
     syntax: "Syntax" = "plain",
+    typos: "Typos" = "off",
 ) -> ExplainAnswer:
     """Why document number ``doc`` has its score."""
     began = perf_counter()
-    queries = searcher.read([query], lexical_weight, syntax)
+    queries = searcher.read([query], lexical_weight, syntax, typos)
     matched = searcher.explain(queries.vectors, 0, doc)
     present = {term.term for term in matched}
     asked = by_weight(searcher, queries.vectors.to_dicts()[0])
@@ -197,6 +203,7 @@ def explain_answer(
         unknown_terms=queries.unknown_terms[0],
         terms_cut=int(queries.terms_cut[0]),
         understood=queries.read[0].understood,
+        corrections=queries.read[0].corrections,
     )
 
 
@@ -226,6 +233,7 @@ def search_answer(
         counts.total if counts else None,
         dict(counts.facets) if counts and counts.facets else None,
         dict(counts.facets_cut) if counts and counts.facets else None,
+        result.corrections,
     )
 
 

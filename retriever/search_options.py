@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tamis.retriever.types import Seen
 
 Syntax = Literal["plain", "operators"]
+Typos = Literal["auto", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class SearchOptions:
             ``{"field": "price", "order": "desc"}``. Those without a value come last.
         min_score: leave out hits of lower scores. Scores compare within one query only: no bound
             suits all queries.
+        typos: ``auto`` takes words of a text that no document has as typing errors of others, see
+            `tamis.retriever.words.typing_errors`, and `SearchResult` says which; ``off`` does not.
         seen: what earlier pages gave (`SearchResult.seen`): this one holds the best of all other
             documents, or groups, whatever has come, gone or changed since.
     """
@@ -74,6 +77,7 @@ class SearchOptions:
     facets: Sequence[str | Mapping[str, Any] | Facet] = ()
     sort: Sequence[str | Mapping[str, Any] | SortKey] = ()
     min_score: float | None = None
+    typos: Typos = "off"
     seen: Seen | None = None
 
 
@@ -95,4 +99,5 @@ class Option(TypedDict, total=False):
     facets: Sequence[str | Mapping[str, Any] | Facet]
     sort: Sequence[str | Mapping[str, Any] | SortKey]
     min_score: float | None
+    typos: Typos
     seen: Seen | None

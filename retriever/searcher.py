@@ -13,11 +13,13 @@ from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.first_stage.completion import MOST_SUGGESTED, Suggestion, suggestions
 from tamis.retriever.first_stage.counting import Counting
 from tamis.retriever.first_stage.page import Page
 from tamis.retriever.first_stage.queries import EncodedQueries
-from tamis.retriever.first_stage.reading import ReadQuery, read_query
+from tamis.retriever.first_stage.reading import QueryReader, ReadQuery, read_as_text
 from tamis.retriever.first_stage.retrieval import Found, Retrieval
+from tamis.retriever.first_stage.written_forms import WrittenForms
 from tamis.retriever.models.own_encoder import own_query_encoder
 from tamis.retriever.rerank.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from tamis.index.index import Index
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.rerank.reranker import Reranker
-    from tamis.retriever.search_options import Option, Syntax
+    from tamis.retriever.search_options import Option, Syntax, Typos
     from tamis.retriever.words.analysis import Analyzer
 
     FirstStage = Callable[[list[SearchResult]], None]
@@ -171,7 +173,7 @@ class Searcher:
         retrieval = Retrieval(self.collection, options)
         counting = Counting(self.collection, options, is_listing=None in queries)
         began = perf_counter()
-        asked = self.read(queries, options.lexical_weight, options.syntax)
+        asked = self.read(queries, options.lexical_weight, options.syntax, options.typos)
         encoded = perf_counter()
         if counting.is_asked:
             found, counts = counting.find(retrieval, asked, self._words(queries, asked, options))
@@ -199,7 +201,7 @@ class Searcher:
         if first is None:
             return [None] * len(queries)
         if options.lexical_weight == 0:  # which leaves them out of the vectors
-            asked = self.read(queries, syntax=options.syntax)
+            asked = self.read(queries, syntax=options.syntax, typos=options.typos)
         rows = [asked.vectors.row(query)[0] for query in range(len(queries))]
         words = [terms[terms >= first] for terms in rows]
         return [
@@ -240,6 +242,7 @@ class Searcher:
         queries: Sequence[Query],
         lexical_weight: float | None = None,
         syntax: Syntax = "plain",
+        typos: Typos = "off",
     ) -> EncodedQueries:
         """The query vectors, what of the queries they leave out, and what else they ask for.
 
@@ -251,7 +254,8 @@ class Searcher:
         if isinstance(queries, str):
             raise InputError("expected a list of queries, found one string; put it in a list")
         texts = [query for query in queries if isinstance(query, str)]
-        read = [read_query(text, syntax, self.lexical) for text in texts]
+        reader = self._reader
+        read = [reader.read(one, syntax, typos) if reader else read_as_text(one) for one in texts]
         of_texts = self._encode_texts(read, lexical_weight)
         if len(texts) == len(queries):
             return of_texts
@@ -305,6 +309,38 @@ class Searcher:
         return Vocabulary(ranges or (Numbers(self.collection.index.vocab_size),))
 
     @property
+    def _reader(self) -> QueryReader | None:
+        """Reads texts; None in a collection without words."""
+        if self.lexical is None:
+            return None
+        forms = WrittenForms(self.collection, self.lexical.analyzer)
+        return QueryReader(self.lexical, forms, self._is_piece)
+
+    def _is_piece(self, word: str) -> bool:
+        return self._learned.term(word.lower()) is not None
+
+    def suggest(self, text: str, size: int = 10) -> tuple[Suggestion, ...]:
+        """How a text may go on: words of the collection that begin as its last one, as written.
+
+        Args:
+            text: what was typed so far; nothing is suggested after a space.
+            size: how many, 1 to 100, those in most documents first.
+
+        Raises:
+            InputError: the size is out of range, or the collection has no words.
+        """
+        if not 1 <= size <= MOST_SUGGESTED:
+            raise InputError(
+                f"expected 1 to {MOST_SUGGESTED} suggestions, found {size}; ask for fewer"
+            )
+        if self._reader is None:
+            raise InputError(
+                "expected an index with words to suggest, found one without the lexical channel; "
+                "build it with one"
+            )
+        return suggestions(text, size, self._reader.lexical, self._reader.forms)
+
+    @property
     def _learned(self) -> Vocabulary:
         return self.encoder.vocabulary if self.encoder is not None else Vocabulary(())
 
@@ -318,15 +354,26 @@ class Searcher:
                 "index holds imported vectors, and neither words nor the encoder that made them; "
                 "search with --vector on the command line, or import them again with --encoder"
             )
-        learned = None if self.encoder is None else self.encoder.encode_queries(texts)
+        learned = self._encode_learned(texts)
         if self.lexical is None:
             vectors = SparseVectors.empty(vocab_size, len(texts)) if learned is None else learned
             return EncodedQueries.of(vectors.over(vocab_size), [()] * len(texts), read)
-        words, unknown_words = self.lexical.encode_known(texts, lexical_weight)
+        added = [one.added for one in read]
+        words, unknown_words = self.lexical.encode_known(texts, lexical_weight, added)
         unknown = [tuple(map(word_name, of_text)) for of_text in unknown_words]
         if learned is None:
             return EncodedQueries.of(words.over(vocab_size), unknown, read)
         return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown, read)
+
+    def _encode_learned(self, texts: Sequence[str]) -> SparseVectors | None:
+        """The learned terms of texts, none of a blank one; None without an encoder."""
+        if self.encoder is None:
+            return None
+        found = self.encoder.encode_queries(texts)
+        if all(map(str.strip, texts)):
+            return found
+        said = np.repeat([bool(text.strip()) for text in texts], np.diff(found.offsets))
+        return found.where(said, found.terms, found.vocab_size)
 
     def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
         index, vocabulary = self.collection.index, self.vocabulary
@@ -368,6 +415,7 @@ class Searcher:
             unknown,
             cut,
             understood=asked.read[query].understood,
+            corrections=asked.read[query].corrections,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -166,6 +166,24 @@ class Seen:
 NOTHING_SEEN = Seen()
 
 
+Replacement = TypedDict("Replacement", {"from": str, "to": str})
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What the beginning of a word stands for.
+
+    Attributes:
+        prefix: as it was typed.
+        words: how many words of the collection begin so.
+        used: how many of them, those in most documents, documents are ranked by.
+    """
+
+    prefix: str
+    words: int
+    used: int
+
+
 @dataclass(frozen=True, slots=True)
 class Understood:
     """What a query's text was taken to mean, where it is more than its words.
@@ -175,6 +193,8 @@ class Understood:
         phrases: each stands in every hit.
         must: every hit holds each of these words, phrases and prefixes.
         must_not: and none of these.
+        prefixes: what each beginning of a word stands for.
+        also: what documents are ranked by too, and what word of the query for.
         notes: what was no operator after all, or could not be done, a sentence each.
     """
 
@@ -182,6 +202,8 @@ class Understood:
     phrases: tuple[str, ...] = ()
     must: tuple[str, ...] = ()
     must_not: tuple[str, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
+    also: tuple[Replacement, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -230,6 +252,7 @@ class SearchResult:
         seen_before: what the pages before gave.
         understood: what the query's text was taken to mean; None for its words alone.
         counts: of all documents that match; None unless something was to be counted.
+        corrections: words of the query that no document has, and what was searched instead.
     """
 
     hits: tuple[Hit, ...]
@@ -240,6 +263,7 @@ class SearchResult:
     seen_before: Seen = NOTHING_SEEN
     understood: Understood | None = None
     counts: Counts | None = None
+    corrections: tuple[Replacement, ...] = ()
 
     @property
     def seen(self) -> Seen:

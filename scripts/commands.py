@@ -34,6 +34,7 @@ PLACES = {
     "add": Place("add", "add", "Add documents to an index, replacing those of the same ids."),
     "delete": Place("delete", "delete", "Delete documents by id, those of a filter, or all."),
     "search": Place("search", "search", "Search an index."),
+    "suggest": Place("suggest", "suggest", "Complete the last word of what is being typed."),
     "serve": Place("serve", "serve", "Serve indexes over HTTP."),
     "eval": Place("evaluate", "eval_command", "Evaluate on judged queries: nDCG and more."),
     "encode": Place("encode", "encode", "Encode a corpus to sparse vectors, without an index."),

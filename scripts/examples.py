@@ -5,6 +5,7 @@ EXAMPLES = {
     "add": "tamis add planets more.jsonl",
     "delete": "tamis delete planets venus pluto",
     "search": 'tamis search planets "Which planet has rings?" -k 3 --explain',
+    "suggest": 'tamis suggest planets "rings of sat"',
     "serve": "tamis serve planets --port 8080",
     "eval": "tamis eval scifact --data datasets --baseline bm25 --measures nDCG@10,Recall@100",
     "encode": "tamis encode corpus.jsonl --out vectors.safetensors",

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 _OF_ONE_QUERY = [
-    *("query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "syntax", "json"),
-    *("count", "facets", "sort", "min_score"),
+    *("query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "json"),
+    *("count", "facets", "sort", "min_score", "syntax", "typos"),
 ]
 UNGROUPED = "none"
 
@@ -70,6 +70,13 @@ SyntaxOption = Annotated[
     typer.Option(
         help='operators: "two words" in order, +must, -must not, jack* all that begin so; plain: '
         "these are text, as they are in a --batch."
+    ),
+]
+TyposOption = Annotated[
+    Literal["auto", "off"],
+    typer.Option(
+        help="auto: words that no document has are taken as typing errors of others, and told; off "
+        "in a --batch."
     ),
 ]
 OffsetOption = Annotated[int, typer.Option(min=0, help="How many hits to pass over.")]
@@ -134,6 +141,7 @@ def search(
     facets: FacetOption = None,
     sort: SortOption = None,
     min_score: MinScoreOption = None,
+    typos: TyposOption = "auto",
     encoder: OwnEncoderOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
@@ -173,6 +181,7 @@ def search(
         facets=[parse_facet(one) for one in facets or ()],
         sort=[parse_sort(one) for one in sort or ()],
         min_score=min_score,
+        typos=typos,
         threads=threads or usable_cores(),
     )
     _get_ready(searcher, reranker)
@@ -252,6 +261,8 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
         f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
         f"rerank {times.rerank_ms:.1f}; start-up {START_UP.over() * 1000:.0f} ms before"
     )
+    for correction in answer.corrections:
+        typer.echo(f"showing results for {correction['to']}, no document has {correction['from']}")
     if answer.understood is not None:
         typer.echo("\n".join(_understood(answer.understood)))
     for field, counts in (answer.facets or {}).items():
@@ -271,6 +282,11 @@ def _understood(understood: "Understood") -> list[str]:
         "with": understood.must,
         "without": understood.must_not,
     }
+    said |= {
+        f"{one.prefix}*": [f"{one.words:,} words, ranked by {one.used}"]
+        for one in understood.prefixes
+    }
+    said["also"] = [f"{one['to']} for {one['from']}" for one in understood.also]
     return [f"{what}: {', '.join(words)}" for what, words in said.items() if words] + list(
         understood.notes
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.answers import SearchAnswer, by_weight
+from tamis.retriever.first_stage.completion import Suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,15 @@ class EncodeAnswer:
     took_ms: float
     index: str
     vectors: tuple[dict[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestAnswer:
+    """How a text may go on, those words first that most documents hold."""
+
+    took_ms: float
+    generation: int
+    suggestions: tuple[Suggestion, ...]
 
 
 @dataclass(frozen=True, slots=True)

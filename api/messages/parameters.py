@@ -53,6 +53,15 @@ class ListParameters(Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     )
 
 
+class SuggestParameters(Struct, forbid_unknown_fields=True, frozen=True):
+    """What was typed so far."""
+
+    q: Annotated[
+        str, Meta(min_length=1, description="Its last word is completed.", examples=["winter sp"])
+    ]
+    size: Annotated[int, Meta(ge=1, le=100, description="How many suggestions at most.")] = 10
+
+
 class WaitParameters(Struct, forbid_unknown_fields=True, frozen=True):
     """When to answer a write."""
 

@@ -102,6 +102,13 @@ class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
             "bound suits all queries."
         ),
     ] = None
+    typos: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="auto: words of a text that no document has are taken as typing errors of "
+            "others; corrections in the answer tells which."
+        ),
+    ] = "off"
     timeout_ms: Annotated[
         Milliseconds | None,
         Meta(description="Answer after so long with what there is, and partial set."),
@@ -172,6 +179,7 @@ class ExplainRequest(Struct, forbid_unknown_fields=True, frozen=True):
     id: str
     lexical_weight: Factor | None = None
     syntax: Literal["plain", "operators"] = "plain"
+    typos: Literal["auto", "off"] = "off"
 
 
 class EncodeRequest(Struct, forbid_unknown_fields=True, frozen=True):

@@ -237,7 +237,9 @@ async def explain(service: Service, request: Request) -> Response:
     query = requests.plain(asked.query)
     return await service.answer(
         request,
-        lambda: explain_answer(searcher, query, doc, asked.lexical_weight, asked.syntax),
+        lambda: explain_answer(
+            searcher, query, doc, asked.lexical_weight, asked.syntax, asked.typos
+        ),
     )
 
 

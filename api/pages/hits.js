@@ -21,11 +21,16 @@ function columnHead(letter, answer, roundTrip) {
 }
 
 /* What the query was taken to mean, where that is more than its words. */
-function understoodNodes({ understood }) {
-  if (!understood) return [];
-  const said = [["in order", understood.phrases.map((phrase) => `"${phrase}"`)], ["with", understood.must], ["without", understood.must_not]];
-  const lines = said.filter(([, words]) => words.length).map(([what, words]) => `${what}: ${words.join(", ")}`);
-  return [...lines, ...understood.notes].map((line) => make("p", { className: "understood", dir: "auto" }, line));
+function understoodNodes({ understood, corrections }) {
+  const lines = corrections.map(({ from, to }) => `Showing results for ${to}: no document has ${from}`);
+  if (understood) {
+    const said = [["in order", understood.phrases.map((phrase) => `"${phrase}"`)], ["with", understood.must], ["without", understood.must_not],
+      ["beginning", understood.prefixes.map(({ prefix, words, used }) => `${prefix}* (${words} words, ranked by ${used})`)],
+      ["also", understood.also.map(({ from, to }) => `${to} for ${from}`)]];
+    for (const [what, words] of said) if (words.length) lines.push(`${what}: ${words.join(", ")}`);
+    lines.push(...understood.notes);
+  }
+  return lines.map((line) => make("p", { className: "understood", dir: "auto" }, line));
 }
 
 function matches(total) {

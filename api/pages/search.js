@@ -95,7 +95,7 @@ class Side {
 
   request(query) {
     const body = { query, k: Number($("k").value), explain: true, highlight: true };
-    body.syntax = "operators";
+    Object.assign(body, { syntax: "operators", typos: "auto" });
     if (this.recall.value === "exact") body.exact = true;
     else if (this.recall.value) body.recall = Number(this.recall.value);
     if (this.weight.value !== "" && this.hasWeight) body.lexical_weight = Number(this.weight.value);
@@ -320,6 +320,19 @@ function move(event, hit, typing) {
   next.focus();
   next.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
+
+/* How the query may go on, asked when typing pauses. */
+let pause = null;
+async function suggest() {
+  const query = $("query").value;
+  const name = sides[0].index.value;
+  if (!name || !query.trim()) return;
+  const path = `/v1/indexes/${encodeURIComponent(name)}/suggest?q=${encodeURIComponent(query)}&size=8`;
+  const { suggestions } = await ask(path).catch(() => ({ suggestions: [] })); // an index without words has none
+  if ($("query").value !== query) return;
+  $("suggestions").replaceChildren(...suggestions.map(({ text }) => make("option", { value: text })));
+}
+$("query").addEventListener("input", () => { clearTimeout(pause); pause = setTimeout(suggest, 150); });
 
 $("form").addEventListener("submit", (event) => { event.preventDefault(); changed(); });
 $("k").addEventListener("change", changed);

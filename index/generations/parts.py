@@ -303,6 +303,13 @@ class Part:
             segment.mark(term, marks)
         return marks, int(left[-1]) if left.size else most
 
+    def some_docs_with(self, term: int, most: int) -> NDArray[np.int64]:
+        """A few documents that are not deleted and hold a term."""
+        places, known = self._places(np.array([term], np.int32))
+        if not known[0]:
+            return _NO_DOCS
+        return self.among_live(self.stored.segment.some_docs_with(int(places[0]), most))
+
     def _places(self, terms: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """The segment's own numbers of terms, and which of them it knows."""
         if self.stored.terms is None:

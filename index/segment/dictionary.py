@@ -10,12 +10,14 @@ of their own, and words added after it was counted have frequency 0.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xxhash import xxh3_128
 
 from tamis.index.errors import CorruptionError, InputError, MismatchError
+from tamis.index.segment.alike import LONGEST, Beginnings, Letters, distances
 from tamis.index.segment.hash_table import GrowingWords, Words, no_words
 
 if TYPE_CHECKING:
@@ -102,6 +104,39 @@ class Dictionary:
     def lookup_many(self, words: Sequence[str]) -> NDArray[np.int32]:
         """The term ids of words, ``[words]`` int32, -1 for each that has none."""
         return np.fromiter(map(self.lookup, words), np.int32, len(words))
+
+    def beginning(self, prefix: str) -> NDArray[np.int64]:
+        """The term ids of all words that begin so, rising; none for an empty prefix.
+
+        Takes two bytes a word of memory from its first call on.
+        """
+        return self._beginnings.of(prefix.encode("utf-8", "surrogatepass")) + self.first_term
+
+    def near(self, word: str, edits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The words of the generation within so many edits of a word, as `distances` counts them.
+
+        Takes five bytes a word of memory from its first call on; words of more than `LONGEST`
+        letters are not compared.
+
+        Returns:
+            Term ids, rising, and distances.
+        """
+        if not 0 < len(word) <= LONGEST:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        found = self._letters.near(word, edits) + self.first_term
+        found = found[self.document_frequency(found) > 0]
+        if not found.size:
+            return found, found
+        apart = distances(word, [self.word(term) for term in found.tolist()], edits)
+        return found[apart <= edits], apart[apart <= edits]
+
+    @cached_property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self._arrays["text"], self._arrays["offsets"])
+
+    @cached_property
+    def _letters(self) -> Letters:
+        return Letters(self._arrays["text"], self._arrays["offsets"])
 
     def word(self, term: int) -> str:
         """The word of a term id.

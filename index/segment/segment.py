@@ -169,6 +169,20 @@ class Segment:
         weights = (entries["impact"] * self._records.scales[terms]).astype(np.float32)
         return SparseVectors(offsets.astype(np.int64), terms, weights, self.vocab_size)
 
+    def some_docs_with(self, term: int, most: int) -> NDArray[np.int64]:
+        """A few documents that hold a term, deleted ones too: its first, or its strongest."""
+        docs: NDArray[np.int64] = np.empty(0, np.int64)
+        lists, row = self._lists, int(self._lists.rows[term])
+        if row < 0:
+            start, stop = lists.rare_starts[term], lists.rare_starts[term + 1]
+            docs = lists.rare_postings["doc"][start:stop][:most].astype(np.int64)
+        bounds = lists.slices[:, row : row + 2].astype(np.int64) + lists.bases[:-1, None]
+        held = bounds[:, 0] < bounds[:, 1] if row >= 0 else np.zeros(0, np.bool_)
+        for window in np.flatnonzero(held)[:1].tolist():
+            start, stop = bounds[window]
+            docs = lists.postings["place"][start:stop][:most].astype(np.int64) + window * WINDOW
+        return docs
+
     def docs_with(self, term: int) -> NDArray[np.int64]:
         """The documents that hold a term, rising; deleted ones too."""
         lists, row = self._lists, int(self._lists.rows[term])

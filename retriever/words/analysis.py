@@ -48,6 +48,8 @@ from tamis.retriever.words.stop_words import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tamis.index.generations.settings import LexicalSettings
 
 ANALYZER_VERSION = 2  # of new collections; older ones keep the version that made their words
@@ -271,16 +273,32 @@ class Analyzer:
         text = normalize(text, turkish=self._turkish)
         return fold(text) if self._fold_first else text
 
+    def is_unspaced(self, text: str) -> bool:
+        """Whether all letters of a text are of scripts without spaces."""
+        return self._unspaced.fullmatch(text) is not None
+
     def sure_words(self, word: str) -> tuple[str, ...]:
         """Words that every text has which holds this one, given as `spelled`; there may be none.
 
         None of codes and numbers: their words depend on what stands beside them.
         """
-        if self._unspaced.fullmatch(word):
+        if self.is_unspaced(word):
             return tuple(pairs(word)) if len(clusters(word)) > 1 else ()
         if len(word) == 1 or word in self._elided or self._unspaced.search(word):
             return ()
         return self.words_of(word) if _letters().fullmatch(word) else ()
+
+    def stems(self, words: Sequence[str]) -> list[str]:
+        """The stems of many words at once, given as `spelled`; stop words have theirs too."""
+        if self._stem is None:
+            return list(words)
+        with self._stemming:
+            found: list[str] = self._stem.stemWords(list(words))
+        return [self.folded(stem) for stem in found]
+
+    def folded(self, word: str) -> str:
+        """A word as the index writes what it begins with: without marks that the language drops."""
+        return fold(word) if self._fold_after else word
 
     def _spaced(self, chunk: str, parts_of: re.Pattern[str]) -> tuple[str, ...]:
         """The words of a normalised chunk of a script with spaces."""

@@ -66,6 +66,11 @@ def _replaced() -> dict[int, str | None]:
 
 
 @cache
+def _replaceable() -> re.Pattern[str]:
+    return re.compile(f"[{INVISIBLE}{HYPHENS[1:]}\u2019]")
+
+
+@cache
 def _cluster() -> re.Pattern[str]:
     return re.compile(f".[{marks()}]*")
 
@@ -75,7 +80,9 @@ def normalize(chunk: str, *, turkish: bool) -> str:
     if len(chunk) > LONGEST_SLICE:  # normalising a long run of marks takes quadratic time
         slices = (chunk[i : i + LONGEST_SLICE] for i in range(0, len(chunk), LONGEST_SLICE))
         return "".join(normalize(part, turkish=turkish) for part in slices)
-    chunk = unicodedata.normalize("NFKC", chunk.translate(_replaced()))
+    if _replaceable().search(chunk):
+        chunk = chunk.translate(_replaced())
+    chunk = unicodedata.normalize("NFKC", chunk)
     chunk = _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), chunk)
     if turkish:
         chunk = chunk.replace("\u0130", "i").replace("I", "\u0131")

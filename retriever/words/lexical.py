@@ -34,7 +34,7 @@ from tamis.retriever.words.analysis import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -250,9 +250,19 @@ class LexicalQueries:
         return self.encode_known(texts, weight)[0]
 
     def encode_known(
-        self, texts: Sequence[str], weight: float | None = None
+        self,
+        texts: Sequence[str],
+        weight: float | None = None,
+        added: Sequence[Mapping[int, float]] = (),
     ) -> tuple[SparseVectors, list[tuple[str, ...]]]:
-        """What `encode` gives, and the words of each text that no document holds."""
+        """What `encode` gives, and the words of each text that no document holds.
+
+        Args:
+            texts: of queries.
+            weight: factor on all words.
+            added: for each text, further words by term, with their weights before the factor; a
+                word of the text keeps the weight that it has.
+        """
         factor = self.weight if weight is None else weight
         check_lexical_weight(factor)
         if factor == 0:
@@ -273,7 +283,19 @@ class LexicalQueries:
         vectors = SparseVectors.trusted(
             offsets, terms[order], weights[order], max(self.dictionary.vocab_size, 1)
         )
+        if any(added):
+            vectors = _with_added(vectors, added, factor)
         return vectors, _unknown(words, frequency)
+
+
+def _with_added(
+    vectors: SparseVectors, added: Sequence[Mapping[int, float]], factor: float
+) -> SparseVectors:
+    rows = [
+        {term: weight * factor for term, weight in more.items()} | row
+        for row, more in zip(vectors.to_dicts(), added, strict=True)
+    ]
+    return SparseVectors.from_dicts(rows, vectors.vocab_size)
 
 
 def _unknown(words: list[Counter[str]], frequency: NDArray[np.int64]) -> list[tuple[str, ...]]:

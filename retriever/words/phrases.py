@@ -9,6 +9,7 @@ without spaces have no bounds of words.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tamis.retriever.words.analysis import Analyzer
 
 KEPT_PHRASES = 1 << 10
-_BETWEEN = r"(?:[\W_](?<![{marks}]))*"
 
 
 class Phrase:
@@ -34,24 +34,55 @@ class Phrase:
         self.text = text
         self.words = tuple(_words().findall(analyzer.spelled(text)))
         self._analyzer = analyzer
-        between = rf"(?:[\W_](?<![{marks()}]))*"
-        ways = [between.join(_bounded(word, analyzer.unspaced) for word in self.words)]
+        self._ways: list[tuple[str, ...]] = [self.words]
         each = {word: analyzer.sure_words(word) for word in self.words}
+        self.index_words: tuple[tuple[str, ...], ...] = tuple(
+            (word,) for found in each.values() for word in found
+        )
         if _is_code(self.words):
             code = "".join(self.words)
-            ways.append(_bounded(code, analyzer.unspaced))
-            each = {word: (*found, code) for word, found in each.items() if found}
-            self.index_words = tuple(each.values())
-        else:
-            self.index_words = tuple((word,) for found in each.values() for word in found)
-        self._pattern = re.compile("|".join(ways))
+            self._ways.append((code,))
+            self.index_words = tuple((*found, code) for found in each.values() if found)
 
     def stands_in(self, text: str) -> bool:
         """Whether a text holds it."""
         spelled = self._analyzer.spelled(text)
-        return all(word in spelled for word in self.words) and (
-            self._pattern.search(spelled) is not None
+        return any(self._stands(words, spelled) for words in self._ways)
+
+    def _stands(self, words: tuple[str, ...], spelled: str) -> bool:
+        if not all(word in spelled for word in words):
+            return False
+        at = spelled.find(words[0])
+        while at >= 0 and not self._stands_at(words, spelled, at):
+            at = spelled.find(words[0], at + 1)
+        return at >= 0
+
+    def _stands_at(self, words: tuple[str, ...], spelled: str, at: int) -> bool:
+        """Whether the words stand one after the other from a place on, each of them whole."""
+        for word in words:
+            while at < len(spelled) and _is_joint(spelled[at]):
+                at += 1
+            if not spelled.startswith(word, at) or self._goes_on(spelled, at):
+                return False
+            at += len(word)
+            if self._goes_on(spelled, at) or (
+                at < len(spelled) and _is_mark(spelled[at]) and not self._is_unspaced(word[-1])
+            ):
+                return False
+        return True
+
+    def _goes_on(self, spelled: str, at: int) -> bool:
+        """Whether one word has the characters on both sides of a place."""
+        sides = spelled[max(at - 1, 0) : at + 1]
+        return (
+            0 < at < len(spelled)
+            and (sides[0].isalnum() or _is_mark(sides[0]))
+            and sides[1].isalnum()
+            and not any(map(self._is_unspaced, sides))
         )
+
+    def _is_unspaced(self, character: str) -> bool:
+        return not character.isascii() and self._analyzer.is_unspaced(character)
 
 
 @lru_cache(KEPT_PHRASES)
@@ -65,20 +96,12 @@ def _words() -> re.Pattern[str]:
     return re.compile(rf"(?:[^\W_]+[{marks()}]*)+")
 
 
-def _bounded(word: str, unspaced: str) -> str:
-    """The pattern of a whole word; letters of scripts without spaces bound any word.
+def _is_mark(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character)[0] == "M"
 
-    It begins with the word itself, which a regular expression finds fastest.
-    """
-    literal = re.escape(word)
-    begins = rf"(?:(?<![^\W_]{literal})|(?<=[{unspaced}]{literal}))"
-    ends = rf"(?![{marks()}])(?:(?![^\W_])|(?=[{unspaced}]))"
-    bound = f"[{unspaced}]"
-    return (
-        literal
-        + ("" if re.match(bound, word) else begins)
-        + ("" if re.match(bound, word[-1]) else ends)
-    )
+
+def _is_joint(character: str) -> bool:
+    return not character.isalnum() and not _is_mark(character)
 
 
 def _is_code(words: tuple[str, ...]) -> bool:

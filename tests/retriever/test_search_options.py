@@ -48,6 +48,7 @@ def test_what_a_request_asks_for_reaches_the_record():
         group_size=2,
         offset=4,
         syntax="operators",
+        typos="auto",
     )
     assert requests.search_options(asked) == SearchOptions(
         k=3,
@@ -61,6 +62,7 @@ def test_what_a_request_asks_for_reaches_the_record():
         group_size=2,
         offset=4,
         syntax="operators",
+        typos="auto",
     )
     assert requests.search_options(requests.SearchRequest(query="a")) == SearchOptions()
 

@@ -358,6 +358,8 @@ def test_operators_mean_something_where_they_are_asked_for(client):
         "phrases": ["at night"],
         "must": ["hunts"],
         "must_not": ["fish"],
+        "prefixes": [],
+        "also": [],
         "notes": [],
     }
     by_url = client.get(
@@ -376,3 +378,19 @@ def test_pages_of_a_search_with_operators_go_on_by_cursor(client):
     third = client.post("/v1/indexes/both/search", json={**body, "cursor": second["cursor"]}).json()
     assert {first["hits"][0]["id"], second["hits"][0]["id"]} == {"owl", "bat"}
     assert third["hits"] == []
+
+
+def test_typing_errors_are_corrected_and_told_where_that_is_asked_for(client):
+    asked = {"query": "silentli hunting at nihgt", "typos": "auto"}
+    answer = client.post("/v1/indexes/words/search", json=asked).json()
+    assert answer["hits"][0]["id"] == "owl"
+    assert answer["corrections"] == [{"from": "nihgt", "to": "night"}]
+    plain = client.post("/v1/indexes/words/search", json={"query": "nihgt"}).json()
+    assert (plain["hits"], plain["corrections"]) == ([], [])
+
+
+def test_suggestions_complete_the_last_word_as_it_is_written(client):
+    answer = client.get("/v1/indexes/words/suggest", params={"q": "night owls hu"}).json()
+    assert answer["suggestions"] == [{"text": "night owls hunt", "documents": 2}]
+    refused = client.get("/v1/indexes/words/suggest", params={"q": "a", "size": 0})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_value")

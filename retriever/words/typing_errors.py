@@ -1,0 +1,108 @@
+"""Typing errors: which word of a collection is meant by one that it does not have.
+
+A word of 4 letters may be one edit away from what is meant, one of 8 letters two. A letter more or
+less, another letter, and two in the wrong order are one edit. Of the nearest words those in most
+documents are taken, and of these the one that documents write most like it. Short words, codes,
+numbers and scripts without spaces stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tamis.index.segment.dictionary import Dictionary
+    from tamis.retriever.words.analysis import Analyzer
+
+ONE_EDIT, TWO_EDITS = 4, 8  # letters of the shortest words that may have so many
+ENDING = 5  # letters at a word's end that a stemmer may change
+MOST_MEANT = 4  # words of which the nearest as documents write them is taken
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SHORTEST_PART = 2  # letters of each of two words that were written as one
+
+
+def is_known(word: str, analyzer: Analyzer, dictionary: Dictionary) -> bool:
+    """Whether there is nothing to correct in a word: it is in a document, left out, or a code."""
+    stems = analyzer.words_of(word)
+    if len(stems) != 1 or analyzer.sure_words(analyzer.spelled(word)) != stems:
+        return True
+    return bool(_frequencies(stems, dictionary)[0])
+
+
+def meant(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[int] | str:
+    """The words that one of no document may stand for.
+
+    Args:
+        word: as `Analyzer.spelled` gives it.
+        analyzer: of the collection.
+        dictionary: of the collection.
+
+    Returns:
+        Terms of the collection as near as any, those in most documents, and most first; none where
+        no word is near enough. Two words where a space is missing.
+    """
+    if len(word) < ONE_EDIT:
+        return []
+    (stem,) = analyzer.words_of(word)
+    near = _nearest(stem, 1, dictionary) + _by_ending(word, analyzer, dictionary)
+    if not near and (parts := _two_words(word, analyzer, dictionary)) is not None:
+        return parts
+    if not near and len(word) >= TWO_EDITS:
+        near = _nearest(stem, 2, dictionary)
+    return [term for _, term in sorted(set(near), reverse=True)[:MOST_MEANT]]
+
+
+def _nearest(stem: str, edits: int, dictionary: Dictionary) -> list[tuple[int, int]]:
+    """How many documents hold each word within so many edits, and its term."""
+    terms, _ = dictionary.near(stem, edits)
+    return _counted(terms, dictionary)
+
+
+def _by_ending(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[tuple[int, int]]:
+    """As `_nearest`, of words that one edit near the end makes.
+
+    There a stem tells little: ``televison`` has none near that of ``television``.
+    """
+    if not word.isascii():
+        return []
+    stems = set(analyzer.stems(list(_edited(word))))
+    return _counted(dictionary.lookup_many(list(stems)), dictionary)
+
+
+def _counted(terms: NDArray[np.integer], dictionary: Dictionary) -> list[tuple[int, int]]:
+    counts = dictionary.document_frequency(terms)
+    held = counts > 0
+    return list(zip(counts[held].tolist(), terms[held].tolist(), strict=True))
+
+
+def _edited(word: str) -> Iterator[str]:
+    """The word with one edit among its last letters."""
+    for at in range(max(1, len(word) - ENDING), len(word) + 1):
+        before, after = word[:at], word[at:]
+        yield from (before + letter + after for letter in LETTERS)
+        if after:
+            yield before + after[1:]
+            yield from (before + letter + after[1:] for letter in LETTERS)
+        if len(after) > 1:
+            yield before + after[1] + after[0] + after[2:]
+
+
+def _two_words(word: str, analyzer: Analyzer, dictionary: Dictionary) -> str | None:
+    """The two words that one is made of; those whose rarer one is in most documents."""
+    places = range(SHORTEST_PART, len(word) - SHORTEST_PART + 1)
+    parts = [(word[:at], word[at:]) for at in places]
+    if not parts:
+        return None
+    stems = analyzer.stems([part for both in parts for part in both])
+    counts = _frequencies(stems, dictionary).reshape(-1, 2).min(axis=1)
+    best = int(counts.argmax())
+    return " ".join(parts[best]) if counts[best] else None
+
+
+def _frequencies(words: Iterable[str], dictionary: Dictionary) -> NDArray[np.int64]:
+    return dictionary.document_frequency(dictionary.lookup_many(list(words)))
