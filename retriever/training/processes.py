@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ import torch
 from torch import distributed
 
 from tamis.index.errors import InputError
+from tamis.retriever.training.health import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,20 @@ class Processes:
         Their group lasts for all trainings of this process, and is left when the process ends.
 
         Args:
-            device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
+            device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device. Of
+                several processes each takes a GPU of its own.
 
         Raises:
-            InputError: there are several processes, and accelerate is not installed.
+            InputError: there are several processes, and accelerate is not installed, or this one
+                has no GPU.
         """
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            state = _joined(on_cpu=device == "cpu")
-            return Processes(state.process_index, state.num_processes, state.device)
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            on_cpu = torch.device(name).type == "cpu"
+            if not on_cpu:
+                _check_card(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
+            state = _joined(on_cpu=on_cpu)
+            return Processes(state.process_index, state.num_processes, state.device)
         return Processes(0, 1, torch.device(name))
 
     @property
@@ -79,15 +86,30 @@ class Processes:
         for one in parameters:
             if one.grad is None:
                 one.grad = torch.zeros_like(one)
-            distributed.all_reduce(one.grad)
+            with _with_all():
+                distributed.all_reduce(one.grad)
             one.grad /= self.count
 
     def from_first(self, made: Callable[[], Any]) -> Any:  # noqa: ANN401  what `made` returns
-        """What ``made`` returns on process 0, on every process; small things, or files."""
+        """What ``made`` returns on process 0, on every process; small things, or files.
+
+        Raises:
+            TrainingError: it failed there; process 0 raises what it raised.
+        """
         if self.count == 1:
             return made()
-        box = [made() if self.is_first else None]
-        distributed.broadcast_object_list(box, src=0, device=self.device)
+        box, failure = [None, ""], None
+        if self.is_first:
+            try:
+                box[0] = made()
+            except Exception as error:  # noqa: BLE001  raised below, once the others know
+                failure, box[1] = error, str(error) or type(error).__name__
+        with _with_all():
+            distributed.broadcast_object_list(box, src=0, device=self.device)
+        if failure is not None:
+            raise failure
+        if box[1]:
+            raise TrainingError(f"the first process could not go on: {box[1]}")
         return box[0]
 
 
@@ -105,13 +127,41 @@ class _AllRows(torch.autograd.Function):
         padded = own.new_zeros(most, own.shape[1])
         padded[: len(own)] = own.detach()
         parts = [torch.empty_like(padded) for _ in range(processes.count)]
-        distributed.all_gather(parts, padded)
+        with _with_all():
+            distributed.all_gather(parts, padded)
         return torch.stack(parts, 1).reshape(-1, own.shape[1])[:total]
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
         processes: Processes = ctx.processes
         return processes.own(gradient) * processes.count, None, None
+
+
+def _check_card(number: int, count: int) -> None:
+    if number >= count:
+        raise InputError(
+            f"expected a GPU for each process of this machine, found {count} for process {number}; "
+            "start fewer processes, or give --device cpu"
+        )
+
+
+@contextmanager
+def _with_all() -> Iterator[None]:
+    """Tell in one line that another process did not take part.
+
+    Raises:
+        TrainingError: it ended, or its machine cannot be reached.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # of gloo or NCCL
+        reason = str(error).partition("\n")[0][:200]
+        raise TrainingError(
+            f"expected all processes of the training to take part, found that one does not "
+            f"({reason}); its own message says why; start all again with --resume"
+        ) from error
 
 
 def _joined(*, on_cpu: bool) -> Any:  # noqa: ANN401  accelerate has no types

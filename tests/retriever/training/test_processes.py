@@ -9,8 +9,10 @@ import sys
 import pytest
 import torch
 
+from tamis.index.errors import InputError, TamisError
 from tamis.retriever.training.processes import Processes
 from tamis.retriever.training.trainer import train
+from tamis.scripts.bench.side_by_side import together
 
 WORKER = """
 import atexit, sys
@@ -82,3 +84,52 @@ def test_a_process_encodes_every_other_text_and_sees_all_in_order():
     rows = torch.arange(7)
     owned = [Processes(rank, 3, torch.device("cpu")).own(rows).tolist() for rank in range(3)]
     assert owned == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def absent():
+    raise InputError("expected data, found none")
+
+
+def hears_of_failures(worker):
+    """What one of two processes is told; the second leaves in the middle."""
+    here = {
+        "RANK": worker.rank,
+        "LOCAL_RANK": worker.rank,
+        "WORLD_SIZE": 2,
+        "MASTER_PORT": worker.port,
+    }
+    os.environ |= {name: str(value) for name, value in here.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "CUDA_VISIBLE_DEVICES": ""}
+    processes = Processes.started(None)
+    told = [f"{processes.rank} of {processes.count}"]
+    for step in (
+        lambda: processes.from_first(absent),
+        lambda: processes.from_first(lambda: 5),
+        lambda: processes.share_gradients([torch.nn.Parameter(torch.ones(2))]),
+    ):
+        try:
+            told.append(step())
+        except TamisError as error:
+            told.append(f"{type(error).__name__}: {error}")
+        if len(told) == 3 and worker.rank == 1:
+            return told
+    return told
+
+
+@pytest.mark.long
+def test_a_process_hears_that_another_failed_or_left():
+    first, second = together(hears_of_failures, 2, 1, "cpu", 240)
+    assert first[:3] == ["0 of 2", "InputError: expected data, found none", 5]
+    assert first[3].startswith("TrainingError: expected all processes of the training to take part")
+    failed = "TrainingError: the first process could not go on: expected data, found none"
+    assert second == ["1 of 2", failed, 5]
+
+
+def test_a_process_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_RANK": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        InputError, match=r"expected a GPU for each process .* found 2 for process 2"
+    ):
+        Processes.started("cuda")
