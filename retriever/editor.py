@@ -25,6 +25,8 @@ from tamis.index.writing.switch_interval import short_switch_interval
 from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever.corpus.advice import count_cut, warn_of_cut
 from tamis.retriever.corpus.chunking import (
+    NUMBER,
+    PARENT,
     Chunking,
     chunked,
     counter_of,
@@ -117,7 +119,32 @@ PASSAGES = (  # what may be done about long documents in an index that is there
     "how documents are divided is settled when an index is made: `tamis index --chunk 200:40` "
     "makes one of passages"
 )
+ENCODED = ("title", "text", "vector")  # of a document, which a patch cannot change
 REMEMBERED_CHUNKS = 1 << 17  # at most 18 MB; four times as many spare 2 % of the chunks of a text
+
+
+def patch_documents(
+    writer: CollectionWriter, changes: Mapping[str, Mapping[str, Any]], wait: Wait
+) -> list[str]:
+    """`Editor.patch`, which needs no encoder."""
+    of_passages = (PARENT, NUMBER) if Chunking.of(writer.settings) is not None else ()
+    taken: dict[str, Mapping[str, Any]] = {}
+    for doc_id, change in changes.items():
+        refused = sorted({*ENCODED, *of_passages} & set(change))
+        if refused:
+            raise InputError(
+                f"expected changes of fields that are not searched, found {', '.join(refused)} for "
+                f"document {doc_id!r}; put the whole document to have it encoded"
+            )
+        there = [one for one in with_chunks(writer, [doc_id]) if writer.has(one)]
+        taken |= dict.fromkeys(there or [doc_id], change)
+    return writer.patch(taken, wait=wait)
+
+
+def declare_fields(writer: CollectionWriter, fields: Mapping[str, ColumnType]) -> None:
+    """`Editor.add_fields`, which needs no encoder."""
+    check_fields(fields)
+    writer.add_columns(fields)
 
 
 class Editor:
@@ -261,6 +288,33 @@ class Editor:
             return self.encoder.vocabulary
         has_words = self.writer.dictionary is not None
         return Vocabulary(() if has_words else (Numbers(self.writer.vocab_size),))
+
+    def patch(
+        self, changes: Mapping[str, Mapping[str, Any]], *, wait: Wait = "durable"
+    ) -> list[str]:
+        """Change fields of documents, all or none, and encode nothing; the ids that are not there.
+
+        In a collection of passages, a document's change is that of all its passages.
+
+        Args:
+            changes: by id: ``{"price": 7}`` sets a field, ``{"price": None}`` removes it, objects
+                are merged, and a dot leads into one. Further fields may be any.
+            wait: when to return.
+
+        Raises:
+            InputError: a change is of what is encoded or of passages themselves, or a value is not
+                of its field's type; nothing is changed.
+        """
+        return patch_documents(self.writer, changes, wait)
+
+    def add_fields(self, fields: Mapping[str, ColumnType]) -> None:
+        """Declare further fields to filter by; the stored documents are read for their values.
+
+        Raises:
+            InputError: a type or name cannot be, a field is declared as another type, or a document
+                holds a value of another.
+        """
+        declare_fields(self.writer, fields)
 
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
         """Remove the documents of these ids; how many there were.

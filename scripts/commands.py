@@ -32,6 +32,7 @@ class Place(NamedTuple):
 PLACES = {
     "index": Place("index", "index", "Build an index of a corpus."),
     "add": Place("add", "add", "Add documents to an index, replacing those of the same ids."),
+    "patch": Place("patch", "patch", "Change fields of documents; nothing is encoded again."),
     "delete": Place("delete", "delete", "Delete documents by id, those of a filter, or all."),
     "search": Place("search", "search", "Search an index."),
     "suggest": Place("suggest", "suggest", "Complete the last word of what is being typed."),

@@ -3,6 +3,7 @@
 EXAMPLES = {
     "index": "tamis index corpus.jsonl --out planets --fields year:integer --chunk 200:40",
     "add": "tamis add planets more.jsonl",
+    "patch": "tamis patch planets prices.jsonl --fields price:float",
     "delete": "tamis delete planets venus pluto",
     "search": 'tamis search planets "Which planet has rings?" -k 3 --explain',
     "suggest": 'tamis suggest planets "rings of sat"',

@@ -92,7 +92,8 @@ def _schemas(table: Sequence[Operation], limits: Limits) -> dict[str, Any]:
     schemas["EncodeRequest"]["properties"]["texts"]["maxItems"] = limits.batch
     schemas["RerankRequest"]["properties"]["documents"]["maxItems"] = limits.rerank
     schemas["WeightedQuery"]["properties"]["vector"]["maxProperties"] = limits.query_terms
-    schemas["DocumentRequest"]["additionalProperties"] = True
+    for name in ("DocumentRequest", "ChangeRequest"):
+        schemas[name]["additionalProperties"] = True
     for schema in schemas.values():
         schema["description"] = _first_paragraph(schema.get("description", ""))
     return dict(schemas)

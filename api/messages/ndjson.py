@@ -228,19 +228,42 @@ class Lines:
 
 def read_line(number: int, line: bytes | None, limits: Limits) -> Document | LineFault | None:
     """The document of a line; None for a blank one."""
+    row = _parsed(number, line, limits)
+    if row is None or isinstance(row, LineFault):
+        return row
+    try:
+        return read_document(number, row, limits)
+    except RequestError as error:
+        return LineFault(number, _id_of(row), error.code, error.detail)
+
+
+def read_change(
+    number: int, line: bytes | None, limits: Limits
+) -> tuple[str, dict[str, Any]] | LineFault | None:
+    """The id of a line and the fields to change; None for a blank one."""
+    row = _parsed(number, line, limits)
+    if row is None or isinstance(row, LineFault):
+        return row
+    if isinstance(row, dict):
+        key = "_id" if "_id" in row else "id"
+        if isinstance(row.get(key), str):
+            return row.pop(key), row
+    detail = "expected an object with an _id and the fields to change, found another; name one"
+    return LineFault(number, None, "invalid_value", detail)
+
+
+def _parsed(number: int, line: bytes | None, limits: Limits) -> Any:  # noqa: ANN401  any JSON
+    """What a line holds, or its fault; None where it is blank."""
     if line is None or len(line) > limits.line_bytes:
         detail = f"expected a line of at most {limits.line_bytes} bytes, found a longer one"
         return LineFault(number, None, "line_too_long", detail)
     if not line.strip():
         return None
     try:
-        row = parse_json(line)
+        found = parse_json(line)
     except InputError as error:
         return LineFault(number, None, "invalid_json", str(error))
-    try:
-        return read_document(number, row, limits)
-    except RequestError as error:
-        return LineFault(number, _id_of(row), error.code, error.detail)
+    return found if found is not None else []  # null is no object, and no blank line
 
 
 def read_document(number: int, row: Any, limits: Limits) -> Document:  # noqa: ANN401  any JSON

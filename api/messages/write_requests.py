@@ -73,6 +73,27 @@ class DocumentRequest(Struct, frozen=True):
     title: str = ""
 
 
+class ChangeRequest(Struct, frozen=True):
+    """Fields of a document to change, as a JSON Merge Patch (RFC 7396).
+
+    Null removes a field, objects are merged, anything else takes its place. Title, text and vector
+    cannot be changed so: put the document.
+    """
+
+
+class FieldsRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """What to change of an index."""
+
+    fields: Annotated[
+        dict[Field, ColumnType],
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="Further fields to filter by; the stored documents are read for them.",
+        ),
+    ]
+
+
 class AliasRequest(Struct, forbid_unknown_fields=True, frozen=True):
     """The index that an alias is to stand for."""
 

@@ -9,11 +9,11 @@ from tamis.api.messages import answers, write_answers
 from tamis.api.messages.ndjson import read_document
 from tamis.api.messages.parameters import WaitParameters, read_parameters
 from tamis.api.messages.requests import check_at_most, check_filter, decode_body, plain_body
-from tamis.api.messages.write_requests import DeleteRequest, DocumentRequest
+from tamis.api.messages.write_requests import ChangeRequest, DeleteRequest, DocumentRequest
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, NDJSON, Operation
 from tamis.api.operations.searching import known_doc
 from tamis.api.problems import RequestError
-from tamis.api.serving.ingestion import Ingestion, write
+from tamis.api.serving.ingestion import Ingestion, Patching, write
 from tamis.api.serving.service import json_answer
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ async def get_document(service: Service, request: Request) -> Response:
 async def add_documents(service: Service, request: Request) -> Response:
     """Add or replace documents, a line each."""
     index = service.library.living(request.path_params["name"])
+    return await _streamed(request, Ingestion(service, request, index))
+
+
+async def _streamed(request: Request, ingestion: Ingestion) -> Response:
     wait = read_parameters(request, WaitParameters).wait
-    ingestion = Ingestion(service, request, index)
     try:
         await ingestion.read()
     except RequestError as error:
@@ -67,6 +70,34 @@ async def put_document(service: Service, request: Request) -> Response:
         return write_answers.WriteAnswer(doc_id, replaced, _generation(index))
 
     return await service.change(request, put)
+
+
+async def patch_document(service: Service, request: Request) -> Response:
+    """Change fields of one document; nothing is encoded."""
+    name = request.path_params["name"]
+    index = service.library.living(name)
+    wait, doc_id = read_parameters(request, WaitParameters).wait, request.path_params["id"]
+    body = await read_body(request, service.limits.line_bytes, service.limits.idle_s)
+    change = _with_id(body, doc_id)
+    del change["_id"]  # passages have ids of their own
+
+    def patch() -> write_answers.WriteAnswer:
+        with index.writes() as writes:
+            missing = writes.patch({doc_id: change})
+            writes.settle(wait)
+        if missing:
+            raise RequestError(
+                404, "unknown_document", f"expected an id of index {name}, found {doc_id!r}"
+            )
+        return write_answers.WriteAnswer(doc_id, True, _generation(index))
+
+    return await service.change(request, patch)
+
+
+async def patch_documents(service: Service, request: Request) -> Response:
+    """Change fields of documents, a line each."""
+    index = service.library.living(request.path_params["name"])
+    return await _streamed(request, Patching(service, request, index))
 
 
 async def delete_document(service: Service, request: Request) -> Response:
@@ -178,6 +209,34 @@ OPERATIONS = (
         parameters=WaitParameters,
         example={"title": "Owls", "text": "Owls hunt at night.", "year": 2024},
         access="admin",
+    ),
+    Operation(
+        "PATCH",
+        _ONE,
+        "patch_document",
+        "Change fields of one document without encoding it again.",
+        patch_document,
+        write_answers.WriteAnswer,
+        (*IN_BODY, 409),
+        ChangeRequest,
+        parameters=WaitParameters,
+        example={"price": 7.5, "tags": ["owl"], "maker": {"city": None}},
+        access="admin",
+    ),
+    Operation(
+        "PATCH",
+        _DOCUMENTS,
+        "patch_documents",
+        "Change fields of documents: a JSON object a line, with the id as _id.",
+        patch_documents,
+        write_answers.IngestAnswer,
+        (*IN_BODY, 409),
+        ChangeRequest,
+        parameters=WaitParameters,
+        example={"_id": "doc-1", "price": 7.5},
+        access="admin",
+        accepts=NDJSON,
+        once=True,
     ),
     Operation(
         "DELETE",

@@ -9,7 +9,7 @@ import msgspec
 from tamis.api.body import read_body
 from tamis.api.messages import answers, write_answers
 from tamis.api.messages.requests import check_at_most, decode_body
-from tamis.api.messages.write_requests import AliasRequest, CreateRequest
+from tamis.api.messages.write_requests import AliasRequest, CreateRequest, FieldsRequest
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.catalog import check_name
@@ -79,6 +79,22 @@ async def remove_index(service: Service, request: Request) -> Response:
         return write_answers.RemovedAnswer(name)
 
     return await service.change(request, remove)
+
+
+async def add_fields(service: Service, request: Request) -> Response:
+    """Declare further fields of an index; nothing is encoded."""
+    name = service.library.resolved(request.path_params["name"])
+    index = service.library.living(name)
+    body = await read_body(request, service.limits.search_body_bytes, service.limits.idle_s)
+    asked = decode_body(body, FieldsRequest)
+
+    def declare() -> answers.IndexAnswer:
+        with index.writes() as writes:
+            writes.add_fields(asked.fields)
+            writes.settle("searchable")
+        return _described(service.library, name)
+
+    return await service.change(request, declare)
 
 
 async def reopen_index(service: Service, request: Request) -> Response:
@@ -236,6 +252,18 @@ OPERATIONS = (
         access="admin",
         status=201,
         also=(200,),
+    ),
+    Operation(
+        "PATCH",
+        "/v1/indexes/{name}",
+        "add_fields",
+        "Declare further fields to filter by; the stored documents are read for their values.",
+        add_fields,
+        answers.IndexAnswer,
+        (*IN_BODY, 409),
+        FieldsRequest,
+        example={"fields": {"price": "float", "tags": "string[]"}},
+        access="admin",
     ),
     Operation(
         "DELETE",

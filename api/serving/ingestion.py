@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from itertools import groupby
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tamis.api.body import STREAM_RATE, chunks, refuse_announced
 from tamis.api.memory import holding_of
-from tamis.api.messages.ndjson import Document, LineFault, Lines, read_line, unpacker
+from tamis.api.messages.ndjson import (
+    Document,
+    LineFault,
+    Lines,
+    read_change,
+    read_line,
+    unpacker,
+)
 from tamis.api.messages.write_answers import IngestAnswer, LineProblem
 from tamis.index.errors import InputError, MismatchError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.corpus.fields import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -130,6 +137,30 @@ class Ingestion:
         self.failed += 1
         if len(self._problems) < MOST_PROBLEMS:
             self._problems.append(LineProblem(fault.line, fault.doc_id, fault.code, fault.detail))
+
+
+class Patching(Ingestion):
+    """A stream of changes of documents that are there: each line its ``_id``, and fields."""
+
+    def _write_all(self, lines: Sequence[tuple[int, bytes | None]]) -> None:
+        for number, line in lines:
+            found = read_change(number, line, self._service.limits)
+            if isinstance(found, LineFault):
+                self._note(found)
+            elif found is not None:
+                self._patch(number, *found)
+
+    def _patch(self, number: int, doc_id: str, change: Mapping[str, Any]) -> None:
+        try:
+            missing = self._writes.patch({doc_id: change})
+        except InputError as error:
+            self._note(LineFault(number, doc_id, error.code, str(error)))
+            return
+        if missing:
+            detail = f"expected an id of the index, found {doc_id!r}"
+            self._note(LineFault(number, doc_id, "unknown_document", detail))
+        else:
+            self.written += 1
 
 
 def write(writes: Writes, documents: Sequence[Document], weighted: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tamis.index.segment.values import ColumnType
     from tamis.index.writing.durability import Wait
     from tamis.retriever.editor import Editor
     from tamis.retriever.types import Passage
@@ -92,6 +93,16 @@ class Writes:
         """Add documents with vectors of their own; `settle` says when they are kept."""
         self._has_written = True
         self.editor.put_weighted(passages, weights, wait="none")
+
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Change fields of documents; the ids that are not there. `settle` says when it is kept."""
+        self._has_written = True
+        return self.editor.patch(changes, wait="none")
+
+    def add_fields(self, fields: Mapping[str, ColumnType]) -> None:
+        """Declare further fields; found by the index's searcher once it is settled."""
+        self._has_written = True
+        self.editor.add_fields(fields)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove documents; how many there were. `settle` says when that is kept."""

@@ -125,7 +125,7 @@ class TextWriter:
             files |= write_arrays(self._storage, f"{self._folder}/ids.", ids)
             if self._columns:
                 documents = Documents(self._storage, self._folder, files)
-                columns = list(columns_of(documents, self._columns).values())
+                columns = list(columns_of(documents, self._columns, len(documents)).values())
                 files |= write_columns(self._storage, self._folder, columns)
             self.files = files
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -228,12 +229,25 @@ class Part:
         """The declared fields; a segment that was written without them has them read once."""
         stored = self.stored
         if stored.columns.keys() != schema.keys():
-            if f"{self.entry.name}/columns.0.values" in stored.files:
-                found = open_columns(stored.storage, self.entry.name, stored.files, schema)
-            else:
-                found = columns_of(stored.documents, schema)
-            stored.columns.update(found)
+            folder, names = self.entry.name, list(schema)
+            files = (f"{folder}/columns.{at}.values" for at in range(len(names)))
+            count = sum(1 for _ in takewhile(stored.files.__contains__, files))
+            written = {name: schema[name] for name in names[:count]}
+            stored.columns.update(open_columns(stored.storage, folder, stored.files, written))
+            further = {name: schema[name] for name in names[count:]}
+            documents = self.entry.documents
+            stored.columns.update(columns_of(stored.documents, further, documents))
         return stored.columns
+
+    def read_columns(self, schema: Mapping[str, ColumnType]) -> dict[str, Column]:
+        """Columns of the stored documents; a deleted one has no values there.
+
+        Raises:
+            InputError: a value is of another type than the schema says.
+        """
+        stored = self.stored
+        count = self.entry.documents
+        return columns_of(stored.documents, schema, count, self.live, stored.ids.doc_id)
 
     def search(
         self,
@@ -369,8 +383,11 @@ def open_parts(storage: Storage, manifest: Manifest, known: Iterable[Part] = ())
     by_name, parts, first = {part.entry.name: part for part in known}, list[Part](), 0
     for entry in manifest.segments:
         same = by_name.get(entry.name)
-        if same is None or any(
-            manifest.files.get(name) != file for name, file in same.stored.files.items()
+        last = f"{entry.name}/columns.{len(manifest.settings.columns) - 1}.values"
+        if (
+            same is None
+            or (last in manifest.files) != (last in same.stored.files)
+            or any(manifest.files.get(name) != file for name, file in same.stored.files.items())
         ):
             stored = Stored.open(storage, entry, manifest.files, manifest.precision)
             parts.append(Part(stored, entry, first, _live(storage, entry, manifest.files)))

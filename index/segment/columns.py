@@ -246,9 +246,10 @@ class _Building:
             self._missing = _NONE
         self._strings: dict[str, int] = {}  # each distinct one and how many came before it
 
-    def append(self, given: object) -> None:
+    def append(self, given: object, where: str = "") -> None:
         """Take the next document's value; raises InputError where it is of another type."""
-        value = typed_value(self._name, self._kind, given, f"document {len(self._numbers)}")
+        where = where or f"document {len(self._numbers)}"
+        value = typed_value(self._name, self._kind, given, where)
         if value is None:
             self._numbers.append(self._missing)
         elif isinstance(value, str):
@@ -268,10 +269,12 @@ class _Building:
         return Column(self._name, self._kind, place_of[values], tuple(strings))
 
 
-def write_columns(storage: Storage, folder: str, columns: Sequence[Column]) -> dict[str, FileEntry]:
-    """Write the columns of a segment, numbered in their order; the files written."""
+def write_columns(
+    storage: Storage, folder: str, columns: Sequence[Column], first: int = 0
+) -> dict[str, FileEntry]:
+    """Write columns of a segment, numbered from ``first`` in their order; the files written."""
     files: dict[str, FileEntry] = {}
-    for at, column in enumerate(columns):
+    for at, column in enumerate(columns, first):
         text = [string.encode() for string in column.strings]
         arrays = {
             "values": column.values,
@@ -302,15 +305,30 @@ def open_columns(
     return columns
 
 
-def columns_of(documents: Documents | None, schema: Mapping[str, ColumnType]) -> dict[str, Column]:
+def columns_of(
+    documents: Documents | None,
+    schema: Mapping[str, ColumnType],
+    count: int,
+    live: NDArray[np.bool_] | None = None,
+    doc_id: Callable[[int], str] | None = None,
+) -> dict[str, Column]:
     """The columns of stored documents; a field that a document lacks is missing.
+
+    Args:
+        documents: their records; None where vectors alone are stored, which have no further fields.
+        schema: names and types.
+        count: how many there are.
+        live: ``[count]``, whose values are read; None for all.
+        doc_id: of a document, for messages; None counts them.
 
     Raises:
         InputError: a value is of another type than the schema says.
     """
     building = {name: _Building(name, kind) for name, kind in schema.items()}
-    for doc in range(len(documents) if documents is not None and schema else 0):
-        record = documents[doc] if documents is not None else {}
+    for doc in range(count if schema else 0):
+        is_read = documents is not None and (live is None or live[doc])
+        record = documents[doc] if documents is not None and is_read else {}
         for name, column in building.items():
-            column.append(value_in(record, name))
+            where = f"document {doc if doc_id is None else repr(doc_id(doc))}"
+            column.append(value_in(record, name), where)
     return {name: column.column() for name, column in building.items()}

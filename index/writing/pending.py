@@ -5,6 +5,8 @@ Knows how a write is put into a frame of the log and read back.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +31,22 @@ BATCH_ROWS = 4096  # rows of a batch that a segment is built from
 MOST_BYTES = 64 << 20  # held in memory
 OVERHEAD_BYTES = 200  # of one id in memory, about
 _ORIGIN = {True: Origin.GIVEN, False: Origin.TEXT, None: Origin.UNKNOWN}
+GIVEN = {origin: given for given, origin in _ORIGIN.items()}  # `Write.given` of an origin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Present:
+    """A document as all writes so far have left it.
+
+    Attributes:
+        record: as JSON.
+        vector: one row, over the terms that there were when it was written.
+        origin: where the vector comes from, an `Origin`.
+    """
+
+    record: bytes
+    vector: SparseVectors
+    origin: int
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True):
@@ -64,7 +82,7 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
         ids: Sequence[str],
         records: Sequence[bytes],
         vectors: SparseVectors,
-        given: bool,
+        given: bool | None,
     ) -> Write:
         """A write of these documents and deletions."""
         return Write(
@@ -152,6 +170,7 @@ class Pending:
         self._rows: dict[str, int | None] = {}  # its row among all; None: deleted
         self._records: list[bytes] = []
         self._vectors: list[SparseVectors] = []
+        self._firsts: list[int] = []  # the row that each of these begins with
         self._origins = bytearray()
         self.size_bytes = 0
 
@@ -170,6 +189,7 @@ class Pending:
         for row, doc_id in enumerate(write.ids, len(self._records)):
             self._rows.pop(doc_id, None)  # so that the order is that of the last writes
             self._rows[doc_id] = row
+        self._firsts.append(len(self._records))
         self._records += write.records
         self._vectors.append(write.vectors())
         self._origins += bytes([_ORIGIN[write.given]]) * len(write.ids)
@@ -181,6 +201,15 @@ class Pending:
         if doc_id not in self._rows:
             return None
         return self._rows[doc_id] is not None
+
+    def present(self, doc_id: str) -> Present:
+        """A document that is there after the writes."""
+        row = self._rows[doc_id]
+        assert row is not None
+        write = bisect_right(self._firsts, row) - 1
+        at = row - self._firsts[write]
+        vector = self._vectors[write].rows(at, at + 1)
+        return Present(self._records[row], vector, self._origins[row])
 
     def touched(self) -> Iterator[str]:
         """The ids whose former documents are gone."""

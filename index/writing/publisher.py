@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec import structs
 
-from tamis.index.errors import StoppedError
+from tamis.index.errors import InputError, StoppedError
 from tamis.index.files.progress import Progress, silent
 from tamis.index.generations.draft import FREQUENCY, SEGMENTS, Draft, dictionary_prefix
 from tamis.index.generations.manifest import pin_current
 from tamis.index.generations.parts import Part, Stored, open_parts
 from tamis.index.generations.words import open_dictionary
 from tamis.index.index import Index
+from tamis.index.segment.columns import write_columns
 from tamis.index.segment.identifiers import hashes_of
 from tamis.index.writing.merging import choose, small_tail
 from tamis.index.writing.segment_request import SegmentRequest, Written
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tamis.index.generations.manifest import Manifest, SegmentEntry
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.dictionary import Dictionary
+    from tamis.index.segment.values import ColumnType
     from tamis.index.vectors import SparseVectors
     from tamis.index.writing.build_here import BuildHere
     from tamis.index.writing.build_process import BuildProcess
@@ -135,6 +137,31 @@ class Publisher:
         with self._publishing:
             draft = self._draft()
             self._publish(draft, self.manifest.vocab_size, self.manifest.log, settings)
+
+    def add_columns(self, columns: Mapping[str, ColumnType]) -> None:
+        """Publish the same documents with further fields declared.
+
+        Raises:
+            InputError: a field is declared as another type, or a document holds a value of another.
+        """
+        with self._merging, self._publishing:
+            declared = self.manifest.settings.columns
+            for name, kind in columns.items():
+                if declared.get(name, kind) != kind:
+                    raise InputError(
+                        f"expected the field {name!r} as it is declared, {declared[name]}, found "
+                        f"{kind}; declare another name, or build the index anew"
+                    )
+            new = {name: kind for name, kind in columns.items() if name not in declared}
+            draft = self._draft()
+            with self._storage.together():
+                for part in self.index.parts:
+                    found = list(part.read_columns(new).values())
+                    name = part.entry.name
+                    draft.take(write_columns(self._storage, name, found, len(declared)))
+            settings = structs.replace(self.manifest.settings, columns={**declared, **new})
+            if new:
+                self._publish(draft, self.manifest.vocab_size, self.manifest.log, settings)
 
     def rewrite(self, revision: Revision, progress: Progress) -> Dictionary:
         """Publish the same documents with other vectors and words, as one segment; the words.

@@ -27,7 +27,8 @@ from tamis.index.writing.background import Background, Repeater
 from tamis.index.writing.build_here import BuildHere
 from tamis.index.writing.durability import Place, check_wait
 from tamis.index.writing.logged_words import LoggedWords
-from tamis.index.writing.pending import Pending, Write, checked
+from tamis.index.writing.patching import present_in, rewrites
+from tamis.index.writing.pending import Pending, Present, Write, checked
 from tamis.index.writing.publisher import Publisher
 from tamis.index.writing.recovery import newest, recover
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.index import Index
     from tamis.index.segment.dictionary import DictionaryWriter
+    from tamis.index.segment.values import ColumnType
     from tamis.index.writing.build_process import BuildProcess
     from tamis.index.writing.durability import Wait
     from tamis.index.writing.revision import Revision
@@ -272,6 +274,46 @@ class CollectionWriter(Closing):
             place = self._append([], ids, encoded, vectors, given=True)
         self.wait(place, wait)
 
+    def patch(
+        self, changes: Mapping[str, Mapping[str, Any]], *, wait: Wait = "durable"
+    ) -> list[str]:
+        """Change values of documents, all or none; their vectors stay. The ids that are not there.
+
+        Args:
+            changes: by id, see `patched`.
+            wait: when to return.
+
+        Raises:
+            InputError: a value is not of its field's type; nothing is changed.
+            StoppedError: the disk has failed.
+        """
+        check_wait(wait)
+        with self._mutex:
+            found = {doc_id: self._present(doc_id) for doc_id in changes}
+            present = {doc_id: one for doc_id, one in found.items() if one is not None}
+            place = Place(self._log, self._log.size_bytes)
+            for again in rewrites(present, changes, self.vocab_size, self.index.columns):
+                place = self._append([], *again)
+        self.wait(place, wait)
+        return [doc_id for doc_id, one in found.items() if one is None]
+
+    def _present(self, doc_id: str) -> Present | None:
+        """A document after all writes so far; None where it is not there."""
+        for writes in (self._pending, self._frozen):
+            state = writes.state(doc_id)
+            if state is not None:
+                return writes.present(doc_id) if state else None
+        return present_in(self.index, doc_id)
+
+    def add_columns(self, columns: Mapping[str, ColumnType]) -> None:
+        """Declare further fields, whose values are read from the stored documents.
+
+        Raises:
+            InputError: a field is declared as another type, or a document holds a value of another.
+        """
+        with self.alone():
+            self._publisher.add_columns(columns)
+
     def delete(self, ids: Iterable[str], *, wait: Wait = "durable") -> int:
         """Remove the documents of these ids; how many there were. Unknown ids are passed over."""
         check_wait(wait)
@@ -294,7 +336,7 @@ class CollectionWriter(Closing):
         Raises:
             InputError: the filter is faulty, or has no condition and so admits all documents.
         """
-        matching(where, columns_of(None, self.index.columns), 0)
+        matching(where, columns_of(None, self.index.columns, 0), 0)
         if not has_condition(where):
             raise InputError(
                 f"expected a filter with at least one condition, found {str(where)[:80]}; to "
@@ -406,7 +448,7 @@ class CollectionWriter(Closing):
         ids: Sequence[str],
         records: Sequence[bytes],
         vectors: SparseVectors,
-        given: bool,
+        given: bool | None,
     ) -> Place:
         """Put a write into the log and among the pending ones, its new words with it."""
         write = Write.of(self._words.to_log(), deleted, ids, records, vectors, given)

@@ -51,6 +51,33 @@ def test_added_documents_are_found_and_replaced_ones_are_not(tamis, built, tmp_p
     assert "d3" not in ids(tamis, built, "owl number")
 
 
+def test_changed_fields_are_filtered_by(tamis, built, tmp_path):
+    changes = lines(tmp_path, {"_id": "d1", "price": 2}, {"_id": "gone", "price": 1})
+    found = document(
+        tamis("patch", built, changes, "--fields", "price:float,tags:string[]", "--json")
+    )
+    assert (found["changed"], found["missing_ids"]) == (1, ["gone"])
+    cheap = '{"field": "price", "exists": true}'
+    answer = document(tamis("search", built, "--filter", cheap, "--facet", "price", "--json"))
+    assert [hit["id"] for hit in answer["hits"]] == ["d1"]
+    assert answer["facets"] == {"price": [{"value": 2.0, "count": 1}]}
+    said = tamis(
+        "search", built, "owl", "--count", "words", "--sort", "price:desc", "-k", "2"
+    ).stdout
+    assert "2 hits of 9 matches (by words)" in said
+    assert "price 2" not in tamis("search", built, "owl", "--facet", "tags").stdout
+    assert (
+        "price: ..10 1"
+        in tamis(
+            "search", built, "owl", "--facet", '{"field": "price", "ranges": [[null, 10]]}'
+        ).stdout
+    )
+    assert tamis("patch", built).exit_code == 2
+    assert "write price:float" in tamis("patch", built, "--fields", "price").output
+    faulty = lines(tmp_path, {"price": 2})
+    assert "more.jsonl:1: expected an object with an _id" in tamis("patch", built, faulty).output
+
+
 def test_deleted_documents_are_not_found(tamis, built):
     found = document(tamis("delete", built, "d1", "d2", "missing", "--json"))
     assert (found["deleted"], found["documents"]) == (2, 7)

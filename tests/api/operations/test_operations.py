@@ -35,6 +35,8 @@ BODIES = {
     "rerank": {"query": "owls", "documents": ["an owl", "a sea"], "return_documents": True},
     "put_document": {"text": "Owls hunt at night."},
     "delete_documents": {"ids": ["uhu"]},
+    "add_fields": {"fields": {"price": "float"}},
+    "patch_document": {"price": 7},
     "put_alias": {"index": "birds"},
     "take_snapshot": {"name": "first"},
     "restore_snapshot": {"index": "birds", "snapshot": "first", "to": "restored"},
