@@ -59,6 +59,7 @@ def examine() -> dict[str, Any]:
             "cpus": system.usable_cores(),
             "memory_bytes": system.memory_bytes(),
             "cuda_devices": cuda_devices(),
+            "gflops": arithmetic_speeds(),
         },
         "base": base,
         "extras": {name: _examine_extra(name, extra) for name, extra in EXTRAS.items()},
@@ -72,6 +73,15 @@ def cuda_devices() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def arithmetic_speeds() -> dict[str, float]:
+    """GFLOP/s of one thread by arithmetic, as encoders choose it; none without torch."""
+    if installed_version("torch") is None:
+        return {}
+    from tamis.retriever.models.arithmetic import speeds
+
+    return {name: rate for name, rate in speeds().items()}  # noqa: C416  names as plain text
 
 
 def warm_up() -> float:
@@ -144,6 +154,7 @@ def _print(found: dict[str, Any]) -> None:
             f"{machine['system']}, {machine['cpus']} CPUs, "
             f"{human_bytes(memory) if memory else 'memory unknown'}; CUDA devices: {devices}",
         ),
+        *_arithmetic_rows(machine["gflops"]),
         ("base", _versions(found["base"])),
     ]
     for name, extra in found["extras"].items():
@@ -153,6 +164,15 @@ def _print(found: dict[str, Any]) -> None:
     if "warm_ms" in found:
         rows.append(("warm", f"search loops compiled and kept, {found['warm_ms'] / 1000:.1f} s"))
     typer.echo(aligned(rows))
+
+
+def _arithmetic_rows(rates: dict[str, float]) -> list[tuple[str, str]]:
+    if not rates:
+        return []
+    each = ", ".join(
+        f"{name} {rate:,.0f}" if rate else f"no {name}" for name, rate in rates.items()
+    )
+    return [("arithmetic", f"{max(rates, key=rates.__getitem__)}; GFLOP/s of a thread: {each}")]
 
 
 def _versions(packages: dict[str, str | None]) -> str:

@@ -57,7 +57,7 @@ WINGS = {  # what each wing may use of its own room: those below it
         "problems",
         "serving",
     },
-    "kernels/head": {"launch", "product", "tuned"},
+    "kernels/head": {"int8", "launch", "product", "tuned"},
     "kernels/blocks": {"launch", "tuned"},
     "kernels/search": set(),
 }

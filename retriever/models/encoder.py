@@ -5,6 +5,7 @@ Importing this module needs no torch; loading a neural side does.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from tamis.retriever.models.arithmetic import Arithmetic
+    from tamis.retriever.models.int8_encoder import Int8Model
     from tamis.retriever.models.splade_model import SpladeModel
     from tamis.retriever.models.tokenizer import Tokenizer
 
@@ -48,6 +51,7 @@ __all__ = [
     "load_token_counter",
 ]
 
+ARITHMETIC_VARIABLE = "TAMIS_ARITHMETIC"
 WINDOW_TEXTS = 1024  # tokenised at once
 SORTED_TEXTS = 4096  # the same where batches are padded: sorted by length together
 TOKENISING = 2  # one window's ids become Python lists while the next one's are made
@@ -100,18 +104,22 @@ class Encoder(QueryEncoder, Protocol):
         """Tokens of documents as the model would read them uncut, special ones included."""
 
 
-def load_encoder(name_or_path: str = "default", *, device: str | None = None) -> Encoder:
+def load_encoder(
+    name_or_path: str = "default", *, device: str | None = None, arithmetic: str | None = None
+) -> Encoder:
     """Load an encoder by folder or hub name; ``default`` is the bundled one.
 
     Args:
         name_or_path: of a model in any format that `tamis.retriever.models.description` reads.
         device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
+        arithmetic: ``float32``, ``bfloat16`` or ``int8``; None takes what the device multiplies
+            fastest. ``TAMIS_ARITHMETIC`` says the same for every command.
 
     Raises:
-        InputError: there is no such model or device, or torch is not installed.
+        InputError: there is no such model, device or arithmetic, or torch is not installed.
         FormatError: the model is of no format that can be read.
     """
-    return SparseEncoder(read_checkpoint(name_or_path), device=device)
+    return SparseEncoder(read_checkpoint(name_or_path), device=device, arithmetic=arithmetic)
 
 
 def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
@@ -153,20 +161,20 @@ class SparseEncoder:
         files: Checkpoint,
         *,
         device: str | None = None,
-        dtype: torch.dtype | None = None,
+        arithmetic: str | None = None,
     ) -> None:
-        """Load a model; see `load_encoder` and `SparseEncoder.load`.
+        """Load a model; arguments and errors as of `load_encoder`.
 
         Args:
             files: what `read_checkpoint` found.
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
-            dtype: of weights and arithmetic; None is the fastest that the device is good at.
+            arithmetic: see `load_encoder`.
         """
         self.files = files
-        self._dtype = dtype
         self.description = files.description
         self.tokenizer = files.document.tokenizer()
         self._device = choose_device(device)
+        self._asked = arithmetic or os.environ.get(ARITHMETIC_VARIABLE) or None
         self._documents = self._load_side(files.document, self.tokenizer)
         self._queries = self._query_side()
 
@@ -182,9 +190,8 @@ class SparseEncoder:
 
     @property
     def arithmetic(self) -> str:
-        """What it computes with, and where: ``bfloat16 on cpu``; either moves weights a little."""
-        kind = next(self.document_model.parameters()).dtype
-        return f"{str(kind).removeprefix('torch.')} on {self._device.type}"
+        """What it computes with, and where: ``int8 on cpu``; either moves weights a little."""
+        return f"{self.document_model.arithmetic} on {self._device.type}"
 
     def encode_documents(
         self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
@@ -229,16 +236,32 @@ class SparseEncoder:
         return TokenCounter(self.tokenizer, self.files.document.prompt)
 
     @property
-    def document_model(self) -> SpladeModel:
-        """The torch module of the document side, for training and for measuring."""
+    def document_model(self) -> SpladeModel | Int8Model:
+        """What encodes the document side."""
         return self._documents.model
 
     def _load_side(self, side: NeuralSide, tokenizer: Tokenizer) -> _NeuralEncoder:
-        from tamis.retriever.models.language_model import load_language_model
+        from tamis.retriever.models.arithmetic import choose_arithmetic, faster_float
 
         tokenizer.check_prompt(side.prompt, side.folder)
-        model = load_language_model(side, tokenizer.special_ids, self._device, self._dtype)
-        return _NeuralEncoder(model.prepare_to_encode(), tokenizer, side.prompt)
+        chosen = choose_arithmetic(side, self._device, self._asked)
+        if chosen == "int8":
+            from tamis.retriever.models.int8_encoder import Int8Model
+
+            whole = Int8Model(side, tokenizer.special_ids, faster_float())
+            return _NeuralEncoder(whole, tokenizer, side.prompt)
+        return _NeuralEncoder(self._language_model(side, tokenizer, chosen), tokenizer, side.prompt)
+
+    def _language_model(
+        self, side: NeuralSide, tokenizer: Tokenizer, arithmetic: Arithmetic
+    ) -> SpladeModel:
+        import torch
+
+        from tamis.retriever.models.language_model import load_language_model
+
+        dtype: torch.dtype = getattr(torch, arithmetic)
+        model = load_language_model(side, tokenizer.special_ids, self._device, dtype)
+        return model.prepare_to_encode()
 
     def _query_side(self) -> _NeuralEncoder | TableQueryEncoder:
         query, document = self.files.query, self.files.document
@@ -254,7 +277,7 @@ class SparseEncoder:
 class _NeuralEncoder:
     """One side: tokenise ahead, run batches, give the rows in the order of the texts."""
 
-    def __init__(self, model: SpladeModel, tokenizer: Tokenizer, prompt: str) -> None:
+    def __init__(self, model: SpladeModel | Int8Model, tokenizer: Tokenizer, prompt: str) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.prompt = prompt

@@ -12,9 +12,8 @@ from tamis.index.errors import FormatError
 from tamis.retriever.models.adapters import with_adapter
 from tamis.retriever.models.description import Architecture, NeuralSide
 from tamis.retriever.models.heads import HEADS
-from tamis.retriever.models.quantised_weights import SCALE, load_quantised
+from tamis.retriever.models.quantised_weights import is_quantised, load_quantised
 from tamis.retriever.models.splade_model import SpladeModel
-from tamis.retriever.models.tensor_files import tensor_names
 from tamis.retriever.models.weights import fill, load_model, reading, tell_left_over
 
 if TYPE_CHECKING:
@@ -36,20 +35,16 @@ def load_language_model(
 ) -> SpladeModel:
     """Load a side's model onto a device, ready to encode.
 
-    Unless told otherwise it runs in bfloat16 on a GPU and in float32 on a processor; a model whose
-    weights were rounded to int8 anyway runs in bfloat16 on processors that multiply it natively,
-    several times faster.
-
     Args:
         side: what to load.
         special_ids: terms that are never emitted.
         device: where it runs.
-        dtype: of its weights and arithmetic, instead of the device's own choice.
+        dtype: of its weights and arithmetic; None is bfloat16 on a GPU, float32 on a processor.
 
     Raises:
         FormatError: weights are missing, or the head does more than a product and a bias.
     """
-    dtype = dtype or _choose_dtype(side, device)
+    dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     model = load_whole_model(side, dtype)
     decoder = cut_head(model, side.folder) if side.head.over_vocabulary else None
     head = HEADS[side.head].load(side, decoder).to(dtype)
@@ -107,19 +102,6 @@ def _with_and_without(model: Any) -> tuple[nn.Linear, torch.Tensor, torch.Tensor
     return decoder, logits, decoder(model(input_ids=probe).logits)
 
 
-def _choose_dtype(side: NeuralSide, device: torch.device) -> torch.dtype:
-    if device.type != "cpu":
-        return torch.bfloat16
-    rounded = _is_quantised(side.folder / "model.safetensors")
-    return torch.bfloat16 if rounded and multiplies_bfloat16() else torch.float32
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether the processor has AVX512-BF16 or AMX; older ones would emulate it, slowly."""
-    features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, lambda: False)() for name in features)
-
-
 def load_headless(folder: Path) -> nn.Module:
     """A backbone without a head, in float32 on the processor, such as a dense encoder's."""
     model: nn.Module = load_model(AutoModel, folder, torch.float32).model
@@ -129,7 +111,7 @@ def load_headless(folder: Path) -> nn.Module:
 def load_whole_model(side: NeuralSide, dtype: torch.dtype) -> Any:  # noqa: ANN401  any HF model
     """A side's Hugging Face model, with its vocabulary head if it has one, on the processor."""
     kind = KINDS[side.architecture]
-    if _is_quantised(side.folder / "model.safetensors"):
+    if is_quantised(side.folder / "model.safetensors"):
         weights = load_quantised(side.folder / "model.safetensors")
         with reading(side.folder):
             config = AutoConfig.from_pretrained(str(side.folder), local_files_only=True)
@@ -159,9 +141,3 @@ def make_head_linear(model: Any, folder: Path) -> None:  # noqa: ANN401  any HF 
             "remove that setting from encoder.json"
         )
     transform.transform_act_fn = nn.Identity()
-
-
-def _is_quantised(path: Path) -> bool:
-    if not path.is_file():
-        return False  # a model in several files
-    return any(name.endswith(SCALE) for name in tensor_names(path))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tamis.retriever.models.tensor_files import load_arrays, save_arrays
+from tamis.retriever.models.tensor_files import load_arrays, save_arrays, tensor_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,11 @@ def load_quantised(path: Path) -> dict[str, NDArray[np.float32]]:
         for name, tensor in tensors.items()
         if not name.endswith(SCALE)
     }
+
+
+def is_quantised(path: Path) -> bool:
+    """Whether a file was written by `save_quantised`; a model in several files never was."""
+    return path.is_file() and any(name.endswith(SCALE) for name in tensor_names(path))
 
 
 def dequantise_rows(matrix: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:

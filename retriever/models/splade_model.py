@@ -65,6 +65,11 @@ class SpladeModel(nn.Module):
         return self.side.vocab_size
 
     @property
+    def arithmetic(self) -> str:
+        """What it computes with, such as ``bfloat16``."""
+        return str(next(self.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def batch_tokens(self) -> int:
         """Tokens, padding included, that make a good batch on this device."""
         return CPU_BATCH_TOKENS if self.excluded.device.type == "cpu" else GPU_BATCH_TOKENS

@@ -79,7 +79,7 @@ class BlockReranker:
             name_or_path: ``default`` for the bundled one; a folder or hub name of a Llama, Mistral,
                 Qwen3, BERT or ModernBERT, with or without ``reranker.json``.
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
-            dtype: of the weights; None takes bfloat16 where the device multiplies it natively.
+            dtype: of the weights; None takes bfloat16 where the device multiplies it faster.
             conditioning: see the class.
             compiled: fuse the layers with torch.compile: a large model on a GPU runs faster, after
                 a first list that takes half a minute longer.
@@ -90,13 +90,12 @@ class BlockReranker:
             InputError: there is no such model or device, or it cannot multiply as asked.
             FormatError: the model is of no format or architecture that can be read.
         """
+        from tamis.retriever.models.arithmetic import faster_float
         from tamis.retriever.models.encoder import choose_device
-        from tamis.retriever.models.language_model import multiplies_bfloat16
         from tamis.retriever.rerank.float8 import check_products
 
         where = choose_device(device)
-        fast = where.type == "cuda" or multiplies_bfloat16()
-        chosen = dtype or (torch.bfloat16 if fast else torch.float32)
+        chosen = dtype or (torch.bfloat16 if where.type == "cuda" else faster_float())
         if products is not None:
             check_products(products, where)
         parts = load_reranker(name_or_path, where, chosen)

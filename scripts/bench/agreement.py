@@ -18,9 +18,9 @@ from tamis.eval.measures import means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.index.reference import search
+from tamis.retriever.models.arithmetic import ARITHMETICS, Arithmetic, speeds
 from tamis.retriever.models.description import read_checkpoint
 from tamis.retriever.models.encoder import SparseEncoder
-from tamis.retriever.models.language_model import multiplies_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +46,10 @@ class Bound:
     measure: float
 
 
-BOUNDS = {
-    torch.float32: Bound(weight=0.0001, terms=0.0002, measure=0.0005),
-    torch.bfloat16: Bound(weight=0.1, terms=0.04, measure=0.003),
+BOUNDS: dict[Arithmetic, Bound] = {
+    "float32": Bound(weight=0.0001, terms=0.0002, measure=0.0005),
+    "bfloat16": Bound(weight=0.1, terms=0.04, measure=0.003),
+    "int8": Bound(weight=0.15, terms=0.04, measure=0.003),
 }
 
 
@@ -59,7 +60,7 @@ def measure_agreement(
     device: str = "cpu",
     documents: int | None = None,
 ) -> dict[str, Any]:
-    """Encode a collection on the processor and on a device, in float32 and bfloat16, and compare.
+    """Encode a collection on the processor and on a device, in each arithmetic, and compare.
 
     Args:
         dataset: as `tamis eval` takes it.
@@ -75,22 +76,23 @@ def measure_agreement(
     passages = list(collection.passages())[:documents]
     texts = [passage.content for passage in passages]
     files = read_checkpoint(encoder)
-    truth = SparseEncoder(files, device="cpu", dtype=torch.float32)
+    truth = SparseEncoder(files, device="cpu", arithmetic="float32")
     queries = truth.encode_queries(list(collection.queries.values()))
     vectors = truth.encode_documents(texts)
     judged = None if documents else (collection, queries, [p.doc_id for p in passages])
     best = _ndcg(vectors, *judged) if judged else None
     rows = []
-    for kind, dtype in _variants(device):
+    for kind, arithmetic in _variants(device):
         began = time.perf_counter()
-        found = SparseEncoder(files, device=kind, dtype=dtype).encode_documents(texts)
+        found = SparseEncoder(files, device=kind, arithmetic=arithmetic).encode_documents(texts)
         took_s = time.perf_counter() - began
-        row: dict[str, Any] = {"device": kind, "arithmetic": str(dtype).removeprefix("torch.")}
+        row: dict[str, Any] = {"device": kind, "arithmetic": arithmetic}
         row |= {"took_s": took_s, **difference(vectors, found)}
         if judged and best is not None:
             row["measure"] = _ndcg(found, *judged)
             row["measure_difference"] = row["measure"] - best
-        rows.append({**row, "bound": asdict(BOUNDS[dtype]), "agrees": within(row, BOUNDS[dtype])})
+        bound = BOUNDS[arithmetic]
+        rows.append({**row, "bound": asdict(bound), "agrees": within(row, bound)})
     return {
         "dataset": dataset,
         "documents": len(texts),
@@ -158,11 +160,14 @@ def table(result: dict[str, Any]) -> list[list[str]]:
     return [heading, *rows]
 
 
-def _variants(device: str) -> list[tuple[str, torch.dtype]]:
-    """What is compared with the truth; a processor that would emulate bfloat16 is spared it."""
-    found = [("cpu", torch.bfloat16)] if multiplies_bfloat16() else []
+def _variants(device: str) -> list[tuple[str, Arithmetic]]:
+    """What is compared with the truth: what the processor is faster in, and all of a device."""
+    rates = speeds()
+    found: list[tuple[str, Arithmetic]] = [
+        ("cpu", one) for one in ARITHMETICS[1:] if rates[one] > rates["float32"]
+    ]
     if torch.device(device).type != "cpu":
-        found += [(device, torch.float32), (device, torch.bfloat16)]
+        found += [(device, "float32"), (device, "bfloat16")]
     return found
 
 

@@ -222,7 +222,7 @@ def _systems(files: Checkpoint, copy: Checkpoint, device: str) -> Iterator[Syste
         variants["tamis, float32"] = copy
     for name, variant in variants.items():
         ours = SparseEncoder(variant, device=device)
-        arithmetic = str(ours.document_model.model.dtype).removeprefix("torch.")
+        arithmetic = ours.arithmetic.partition(" ")[0]
         yield System(name, arithmetic, ours.encode_documents)
 
 

@@ -8,7 +8,6 @@ import os
 
 import numpy as np
 import pytest
-import torch
 
 from tamis.eval.baselines import Bm25System, DenseRanker, DenseSystem, batched
 from tamis.eval.datasets import load_dataset
@@ -359,8 +358,10 @@ def test_remembered_vectors_are_encoded_once(tmp_path):
 
 def test_vectors_of_another_arithmetic_are_others(tmp_path):
     """bfloat16 rounds to eight bits: what is remembered, and reported, says which it was."""
-    kinds = (torch.float32, torch.bfloat16)
-    loaded = [SparseEncoder(read_checkpoint("default"), device="cpu", dtype=one) for one in kinds]
+    kinds = ("float32", "bfloat16")
+    loaded = [
+        SparseEncoder(read_checkpoint("default"), device="cpu", arithmetic=one) for one in kinds
+    ]
     names = [TamisSystem(one, None).settings()["arithmetic"] for one in loaded]
     assert names == ["float32 on cpu", "bfloat16 on cpu"]
     remembered = [Remembered(one, tmp_path) for one in loaded]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from encoder_contract import EncoderContract, assert_same_vectors
 
+from tamis.kernels.int8 import multiplies_int8
+from tamis.retriever.models.arithmetic import fastest
 from tamis.retriever.models.description import BUNDLED, read_checkpoint
 from tamis.retriever.models.encoder import load_encoder, load_query_encoder
 from tamis.retriever.models.inference_free import TableQueryEncoder
@@ -85,15 +87,24 @@ def test_rare_words_weigh_more_in_a_query_than_common_ones(bundled):
     assert row[bundled.vocabulary.term("insulin")] > 5 * row[bundled.vocabulary.term("the")]
 
 
-def test_half_precision_changes_weights_little(bundled):
-    model = bundled.document_model
-    ids = bundled.tokenizer.document_ids(PASSAGES)
-    found = model.encode(ids)
-    dtype = model.head.decoder.weight.dtype
-    try:
-        whole = model.float().encode(ids)
-    finally:
-        model.to(dtype)
-    assert_same_vectors(found, whole, tolerance=0.25)
-    shared = np.intersect1d(found.terms, whole.terms).size
-    assert shared > 0.95 * np.unique(whole.terms).size
+@pytest.mark.parametrize("arithmetic", ["bfloat16", "int8"])
+def test_other_arithmetic_changes_weights_little(arithmetic):
+    """Fresh words in no order, of lengths from one to beyond what the encoder reads."""
+    if arithmetic == "int8" and not multiplies_int8():
+        assert fastest() != "int8"
+        return
+    rng = np.random.default_rng()
+    words = " ".join(PASSAGES).split()
+    texts = [*PASSAGES, *(" ".join(rng.choice(words, n)) for n in (1, 2, 77, 400)), ""]
+    whole, found = (
+        load_encoder(device="cpu", arithmetic=one).encode_documents(texts)
+        for one in ("float32", arithmetic)
+    )
+    assert_same_vectors(found, whole, tolerance=0.6)  # of terms at the edge of the 200 as well
+    rows, truth = found.to_scipy().toarray(), whole.to_scipy().toarray()
+    both = (rows > 0) & (truth > 0)
+    assert np.abs(rows - truth)[both].max() < 0.2
+    assert both.sum() > 0.93 * (truth > 0).sum()
+    heaviest = [set(np.argsort(-row)[:10].tolist()) for row in rows[:4]]
+    expected = [set(np.argsort(-row)[:10].tolist()) for row in truth[:4]]
+    assert min(len(a & b) for a, b in zip(heaviest, expected, strict=True)) >= 8

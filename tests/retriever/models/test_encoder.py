@@ -128,7 +128,7 @@ def test_weights_as_int8_rows_give_nearly_the_same_vectors(tmp_path):
     whole = load_encoder(str(tmp_path), device="cpu").encode_documents(TEXTS)
     path = tmp_path / "model.safetensors"
     save_quantised({name: w.numpy() for name, w in load_file(path).items()}, path)
-    side = SparseEncoder.load(str(tmp_path), device="cpu").document_model.float()
+    side = load_encoder(str(tmp_path), device="cpu", arithmetic="float32").document_model
     rounded = [side.encode([ids]) for ids in tokens_of(tmp_path)]
     found = np.concatenate([row.to_scipy().toarray() for row in rounded])
     error = np.abs(found - whole.to_scipy().toarray())

@@ -60,7 +60,7 @@ def test_query_weights_become_a_router(tmp_path):
 def test_the_default_encoder_is_written(tmp_path):
     folder = write_sparse_encoder("default", tmp_path)
     texts = ["Which planet is red?", "Rust makes the soil of Mars look red."]
-    ours = encoder.SparseEncoder(read_checkpoint("default"), device="cpu", dtype=torch.float32)
+    ours = encoder.SparseEncoder(read_checkpoint("default"), device="cpu", arithmetic="float32")
     expected = ours.encode_documents(texts).to_scipy().toarray()
     found = SparseEncoder(str(folder), device="cpu").encode_document(
         texts, convert_to_sparse_tensor=False

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from tamis.index.vectors import SparseVectors
+from tamis.kernels.int8 import multiplies_int8
+from tamis.retriever.models.arithmetic import fastest
 from tamis.scripts.bench import agreement as bench_agreement
 from tamis.scripts.bench.agreement import BOUNDS, Bound, difference, measure_agreement, within
 from tamis.scripts.main import command_line
@@ -45,12 +46,18 @@ def test_each_bound_counts(worse):
 
 
 @pytest.mark.long
-def test_bfloat16_on_the_processor_keeps_to_its_bound(monkeypatch):
-    monkeypatch.setattr(bench_agreement, "multiplies_bfloat16", lambda: True)
+@pytest.mark.parametrize("arithmetic", ["bfloat16", "int8"])
+def test_other_arithmetic_on_the_processor_keeps_to_its_bound(monkeypatch, arithmetic):
+    """A processor that lacks it never chooses it, and is compared in what it has."""
+    if arithmetic == "int8" and not multiplies_int8():
+        assert fastest() != "int8"
+        return
+    rates = {"float32": 1.0, "bfloat16": 0.0, "int8": 0.0} | {arithmetic: 2.0}
+    monkeypatch.setattr(bench_agreement, "speeds", lambda: rates)
     found = measure_agreement(documents=12)
     (row,) = found["rows"]
-    assert (row["device"], row["arithmetic"]) == ("cpu", "bfloat16")
-    assert 0 < row["largest_weight_difference"] <= BOUNDS[torch.bfloat16].weight
+    assert (row["device"], row["arithmetic"]) == ("cpu", arithmetic)
+    assert 0 < row["largest_weight_difference"] <= BOUNDS[arithmetic].weight
     assert found["agrees"]
 
 
