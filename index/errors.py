@@ -66,10 +66,13 @@ def without_frames(error: Failure) -> Failure:
     An error that is kept keeps the locals of these calls. Where one of them leads back to the
     error, they stay until the collector comes: files that they hold are open until then.
     """
-    met: BaseException | None = error
-    while met is not None:
-        met.__traceback__ = None
-        met = met.__cause__ or met.__context__
+    ahead, met = list[BaseException | None]([error]), set[int]()
+    while ahead:
+        one = ahead.pop()
+        if one is not None and id(one) not in met:  # the cause of an error may come after it
+            met.add(id(one))
+            one.__traceback__ = None
+            ahead += [one.__cause__, one.__context__]
     return error
 
 

@@ -15,9 +15,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tamis.api.problems import RequestError
-from tamis.api.serving.faults import BusyError, ServerFault
+from tamis.api.serving.faults import BusyError, ServerFault, told_by_faults
 from tamis.api.serving.writes import Writes
-from tamis.index.errors import StoppedError, TamisError, without_frames
+from tamis.index.errors import StoppedError, without_frames
 from tamis.index.files.wal import has_writes
 from tamis.index.writing.background import Repeater
 from tamis.index.writing.writer import CollectionWriter
@@ -197,7 +197,7 @@ class LivingIndex:
         """Let go of a folder that is to be removed."""
         editor = self._end_writes()
         if editor is not None:
-            with suppress(TamisError, OSError):  # what is lost is to be removed
+            with told_by_faults():  # what is lost is to be removed
                 editor.writer.abandon()
         self.searcher.collection.index.close()
 
@@ -307,7 +307,7 @@ class LivingIndex:
     def _close_lost(self) -> None:
         """Close a writer that has failed; the caller has the index to itself."""
         if self._lost is not None:
-            with suppress(Exception):  # told by `faults` so far
+            with told_by_faults():
                 self._lost.writer.abandon()
             without_frames(self._lost.writer.failure)
             self._lost = None
@@ -354,7 +354,7 @@ class LivingIndex:
                 lambda: not (self._writing or self._held_for or self._lost is not None)
             )
             editor, self._editor = self._editor, None
-        with suppress(Exception):  # told by `faults` so far
+        with told_by_faults():
             self.upkeep.close()
         return editor
 
