@@ -102,6 +102,7 @@ class Service:
         self._looked_after = monotonic()
         self._no_descriptors: ServerFault | None = None
         self._upkeep: ServerFault | None = None
+        self._upkeeps: dict[str, asyncio.Future[None]] = {}  # by name, the last one begun
         self._held_up = 0
         self.metrics.tell("tamis_faults", "What is not well, by code.", "code", self._fault_counts)
 
@@ -133,17 +134,25 @@ class Service:
 
     def _look_after(self, turn: int, before: dict[str, int]) -> dict[str, int]:
         """Have all upkeep done on threads of its own; the generations by now."""
-        loop = asyncio.get_running_loop()
         self._try_descriptors()
         self.library.look_after()
-        for part in self.watched.values():
-            loop.run_in_executor(None, part.look_after)
+        for name, part in self.watched.items():
+            self._begin_upkeep(name, part.look_after)
         if turn % REST_AFTER == 0:
-            loop.run_in_executor(None, self.library.free_memory)
+            self._begin_upkeep("rest", self.library.free_memory)
         now = self.library.generations()
         if now != before or turn % GIVE_BACK_AFTER == 0:
-            loop.run_in_executor(None, malloc.give_back)
+            self._begin_upkeep("memory", malloc.give_back)
         return now
+
+    def _begin_upkeep(self, name: str, work: Callable[[], None]) -> None:
+        """Have a piece done on a thread, unless the last one of its name is still under way.
+
+        One that hangs would else take all threads in the end.
+        """
+        if name not in self._upkeeps or self._upkeeps[name].done():
+            loop = asyncio.get_running_loop()
+            self._upkeeps[name] = loop.run_in_executor(None, work)
 
     def _try_descriptors(self) -> None:
         error = None

@@ -8,8 +8,10 @@ import threading
 import pytest
 
 from tamis.api.http.server import address_of, listen
+from tamis.api.limits import Limits
 from tamis.api.memory import Memory
 from tamis.api.problems import RequestError
+from tamis.api.serving.service import Service
 from tamis.api.workers import Workers
 from tamis.index import InputError
 
@@ -51,6 +53,33 @@ def test_a_client_that_leaves_keeps_its_place_until_the_work_is_done():
         workers.close()
 
     asyncio.run(asyncio.wait_for(leave(), 10))
+
+
+def test_upkeep_that_hangs_is_not_begun_again_until_it_ends():
+    class Hanging:
+        fault = None
+
+        def __init__(self):
+            self.begun, self.go_on = 0, threading.Event()
+
+        def look_after(self):
+            self.begun += 1
+            self.go_on.wait(10)
+
+    async def look_after():
+        service, part = Service({}, Limits()), Hanging()
+        service.watched["part"] = part
+        for turn in range(1, 20):
+            service._look_after(turn, {})
+        part.go_on.set()
+        await service._upkeeps["part"]
+        assert part.begun == 1
+        service._look_after(20, {})
+        await service._upkeeps["part"]
+        assert part.begun == 2
+        await asyncio.to_thread(service.close)
+
+    asyncio.run(look_after())
 
 
 def test_only_loopback_is_listened_on_without_keys():

@@ -10,6 +10,7 @@ BEGINS = {  # what begins it, and which of its arguments the work is
     "create_task": 0,
     "ensure_future": 0,
     "run_in_executor": 1,
+    "_begin_upkeep": 1,
     "submit": 0,
     "map": 0,
     "Popen": None,
