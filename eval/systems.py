@@ -117,6 +117,7 @@ class TamisSystem:
                 lexical=self.lexical,
                 source=dataset.name,
                 chunking=self.chunking,
+                words_first=False,
                 resume=resumed,
             )
             if not resumed and not (source and source.found):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from tamis.index.errors import InputError
 from tamis.index.files.closing import Closing
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import FREQUENCY, dictionary_part
 from tamis.index.generations.manifest import pin_current
 from tamis.index.generations.parts import check_files, open_parts
+from tamis.index.generations.spool import LEARNED, Batches
 from tamis.index.generations.words import checked_dictionary, open_dictionary
 from tamis.index.index import Index
 
@@ -140,6 +142,16 @@ class Collection(Closing):
     def with_words(self) -> int:
         """Documents that hold a word of the lexical channel: the N of BM25."""
         return self.index.manifest.with_words
+
+    @property
+    def encoded(self) -> int:
+        """How many of the documents that await learned vectors a build has encoded so far."""
+        if not self.index.awaiting:
+            return 0
+        try:
+            return Batches(self.storage, LEARNED).rows
+        except InputError:  # the build ends at this moment
+            return self.index.awaiting
 
     @cached_property
     def size_bytes(self) -> int:

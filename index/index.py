@@ -14,7 +14,7 @@ from tamis.index.files.array_file import map_array, write_arrays
 from tamis.index.files.lock import FolderLock, refuse_foreign
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import SEGMENTS, Draft, dictionary_part
-from tamis.index.generations.manifest import Pin, pin_current, refuse_existing
+from tamis.index.generations.manifest import BUILD, Pin, pin_current, refuse_existing
 from tamis.index.generations.part_writer import finished_part
 from tamis.index.generations.parts import best_of, check_files, frequencies_of, open_parts
 from tamis.index.generations.settings import CollectionSettings
@@ -79,6 +79,11 @@ class Index:
         """The declared fields and their types."""
         return self.manifest.settings.columns
 
+    @property
+    def awaiting(self) -> int:
+        """How many documents are found by their words alone: their learned vectors are to come."""
+        return sum(part.awaiting for part in self.parts)
+
     @cached_property
     def first_word(self) -> int | None:
         """The first term of the lexical channel, whose terms are the last; None without it."""
@@ -132,6 +137,7 @@ class Index:
             draft.insert(0, entry, files)
             kinds = {column.name: column.kind for column in columns}
             draft.publish_first(vocab_size, CollectionSettings(columns=kinds))
+            storage.remove_folder(BUILD)
         return Index.open(path)
 
     @staticmethod

@@ -81,6 +81,7 @@ class SearchAnswer:
         facets_cut: by field, how many further values there are, where some are left out.
         corrections: words of the query that no document has, ``from``, and the words that were
             searched instead, ``to``.
+        awaiting: documents that are found by words alone, their learned vectors still to come.
     """
 
     took_ms: float
@@ -96,6 +97,7 @@ class SearchAnswer:
     facets: dict[str, tuple[Count, ...]] | None = None
     facets_cut: dict[str, int] | None = None
     corrections: tuple[Replacement, ...] = ()
+    awaiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def search_answer(
         dict(counts.facets) if counts and counts.facets else None,
         dict(counts.facets_cut) if counts and counts.facets else None,
         result.corrections,
+        searcher.collection.index.awaiting,
     )
 
 

@@ -1,10 +1,14 @@
 """Indexing a corpus: read it, encode it, build the index; each step can go on after a stop.
 
 1. *Read*: documents, ids and word counts are written as they stream by.
-2. *Encode*: the learned vectors, chunk by chunk; a chunk that is on disk is not encoded again.
-3. *Build*: both channels become one segment, and the collection is published in one step.
+2. *Words*: where there is much to encode, the collection is published with its words alone, so
+   that it can be searched while the next step takes minutes or hours.
+3. *Encode*: the learned vectors, chunk by chunk; a chunk that is on disk is not encoded again.
+4. *Build*: both channels become one segment, and the collection is published in one step. It is
+   the same whether its words came first or not.
 
-A folder in work has a subfolder ``build`` and no ``CURRENT``: it does not open as an index.
+A folder in work has a subfolder ``build``, and until words are published no ``CURRENT``: then it
+does not open as an index.
 """
 
 from __future__ import annotations
@@ -61,6 +65,7 @@ def index_corpus(
     chunking: Chunking | None = None,
     precision: Precision = "f32",
     memory_bytes: int | None = None,
+    words_first: bool = True,
     resume: bool = False,
     fault: Fault = refuse,
     progress: Progress | None = None,
@@ -77,6 +82,7 @@ def index_corpus(
         chunking: divide documents into passages; None indexes them whole.
         precision: how weights are stored; see `tamis.index.IndexConfig`.
         memory_bytes: refuse a corpus as soon as it is clear that the process needs more.
+        words_first: let the folder be searched by words while more than one chunk is encoded.
         resume: go on with an unfinished build that was begun with the same settings.
         fault: told of each passage that cannot be indexed, which is then left out; raises by
             default. `read_passages` takes the same.
@@ -102,6 +108,8 @@ def index_corpus(
     with CollectionBuild.begin(out, plan, precision=precision, resume=resume) as build:
         if build.stored is None:
             job.read(build, passages, fields, chunking, MemoryBound(memory_bytes), fault)
+        if words_first and job.is_long(build):
+            job.publish_words(build)
         job.encode(build)
         job.publish(build)
     return Collection.open(out)
@@ -175,7 +183,7 @@ class _Job:
         """Encode the stored documents; chunks that an earlier run finished are kept."""
         if self.encoder is None:
             return
-        documents, learned = build.documents, build.batches("learned")
+        documents, learned = build.documents, build.learned
         for number, rows in enumerate(_spans(len(documents))):
             if number not in learned:
                 texts = [content_of(documents[doc]) for doc in rows]
@@ -183,22 +191,52 @@ class _Job:
                 learned.put(number, self.encoder.encode_documents(texts, progress=count))
             self.progress("encode", rows.stop, len(documents))
 
+    def is_long(self, build: CollectionBuild) -> bool:
+        """Whether there are words to search by while chunks of learned vectors are missing."""
+        chunks, learned = len(_spans(len(build.documents))), build.learned
+        both = self.encoder is not None and self.lexical is not None
+        return both and chunks > 1 and not all(map(learned.__contains__, range(chunks)))
+
+    def publish_words(self, build: CollectionBuild) -> None:
+        """Let the collection be searched by its words; an earlier run may have done so."""
+        if not build.is_published:
+            count, vocab_size = len(build.documents), self._vocab_size(build)
+            self.progress("words", 0, count)
+            build.publish_words(
+                lambda: self._words_of(build, vocab_size),
+                vocab_size,
+                write_query_side(build.storage, self.encoder),
+            )
+            self.progress("words", count, count)
+
     def publish(self, build: CollectionBuild) -> None:
         """Put both channels into one segment and publish the collection."""
-        dictionary = build.dictionary
-        words = len(dictionary) if dictionary is not None else 0
-        vocab_size = max(self.learned_terms + words, 1)
+        vocab_size, files = self._vocab_size(build), {}
+        if not build.is_published:
+            files = write_query_side(build.storage, self.encoder)
         build.publish(
             lambda: self._joined(build, vocab_size),
             vocab_size,
-            write_query_side(build.storage, self.encoder),
+            files,
             lambda: self._sample(build, vocab_size),
         )
+
+    def _vocab_size(self, build: CollectionBuild) -> int:
+        words = len(build.dictionary) if build.dictionary is not None else 0
+        return max(self.learned_terms + words, 1)
+
+    def _words_of(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
+        """The vectors of words alone, chunk by chunk."""
+        counts, made = build.batches("words"), build.settings.lexical
+        assert self.lexical is not None
+        assert made is not None
+        for number in range(len(_spans(len(build.documents)))):
+            yield saturate(counts[number], made.average_length, self.lexical).over(vocab_size)
 
     def _joined(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
         """The vectors of both channels, chunk by chunk."""
         documents, made = build.documents, build.settings.lexical
-        learned, words = map(build.batches, ("learned", "words"))
+        learned, words = build.learned, build.batches("words")
         for number, rows in enumerate(_spans(len(documents))):
             chunk = SparseVectors.empty(vocab_size, len(rows))
             if self.encoder is not None:
@@ -265,7 +303,7 @@ def _chunks(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
     yield from iter(lambda: list(islice(stream, CHUNK_DOCUMENTS)), [])
 
 
-def _spans(documents: int) -> Iterator[range]:
+def _spans(documents: int) -> list[range]:
     """The document numbers of each chunk."""
-    for first in range(0, documents, CHUNK_DOCUMENTS):
-        yield range(first, min(first + CHUNK_DOCUMENTS, documents))
+    numbers = range(documents)
+    return [numbers[first : first + CHUNK_DOCUMENTS] for first in numbers[::CHUNK_DOCUMENTS]]

@@ -169,7 +169,8 @@ class _Counting:
             words = np.repeat(given, np.diff(vectors.offsets))
             words &= vectors.terms >= self._present.first_term
             self._keep(number, vectors.where(words, vectors.terms, vectors.vocab_size))
-        self.origins.append(np.where(given, Origin.GIVEN, Origin.TEXT).astype(np.uint8))
+        made = np.where(origins == Origin.WORDS, Origin.WORDS, Origin.TEXT)
+        self.origins.append(np.where(given, Origin.GIVEN, made).astype(np.uint8))
 
     def _keep(self, number: int, brought: SparseVectors) -> None:
         """Keep words that documents brought, by their new numbers."""

@@ -1,5 +1,6 @@
 """``tamis info``: what a folder holds and how it was made."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +69,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     return {
         "path": str(folder),
         "documents": manifest.documents,
+        "awaiting": _awaiting(folder),
         "generation": manifest.generation,
         "size_bytes": manifest.size_bytes,
         "vocab_size": manifest.vocab_size,
@@ -88,11 +90,29 @@ def read_info(folder: Path) -> dict[str, Any]:
     }
 
 
+def _awaiting(folder: Path) -> dict[str, int] | None:
+    """Documents whose learned vectors are still to come, and how far; None where there are none."""
+    from tamis.index.collection import Collection
+
+    with closing(Collection.open(folder, "lazy")) as collection:
+        awaiting = collection.index.awaiting
+        return {"documents": awaiting, "encoded": collection.encoded} if awaiting else None
+
+
+def awaiting_line(found: dict[str, int]) -> str:
+    """What is said of documents whose learned vectors are still to come."""
+    return (
+        f"{found['documents']:,} documents are found by words alone until all are encoded, "
+        f"{found['encoded']:,} so far; `tamis index ... --resume` goes on"
+    )
+
+
 def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     each = found["size_bytes"] / max(found["documents"], 1)
     return [
         ("index", found["path"]),
         ("documents", f"{found['documents']:,}"),
+        *([("awaiting", awaiting_line(found["awaiting"]))] if found["awaiting"] else []),
         ("size", f"{human_bytes(found['size_bytes'])}, {each:,.0f} bytes a document"),
         ("terms", f"{found['vocab_size']:,}"),
         ("encoder", _described(found["encoder"])),

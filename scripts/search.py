@@ -269,6 +269,8 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
         typer.echo(f"{field}: {_facet(counts)}")
         if more := (answer.facets_cut or {}).get(field):
             typer.echo(f"  and {more:,} further values")
+    if answer.awaiting:
+        typer.echo(f"{answer.awaiting:,} documents are found by words alone until all are encoded")
     if answer.unknown_terms:
         typer.echo(f"in no document: {', '.join(answer.unknown_terms)}")
     if answer.terms_cut:

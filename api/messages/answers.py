@@ -78,12 +78,21 @@ class ReadyAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class InfoAnswer:
-    """What a server is, the limits it keeps, and the names of its indexes."""
+    """What a server is, the limits it keeps, and the names of its indexes.
+
+    Attributes:
+        name: of the program.
+        version: of the program.
+        limits: on what requests may ask for.
+        indexes: by name.
+        awaiting: of each index that has any, documents whose learned vectors are still to come.
+    """
 
     name: str
     version: str
     limits: dict[str, int]
     indexes: tuple[str, ...]
+    awaiting: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,9 @@ class IndexAnswer:
             null where they are whole.
         writable: whether documents can be added and deleted through this server.
         aliases: other names that it is found by.
+        awaiting: documents that are found by their words alone, as their learned vectors are
+            still to come.
+        encoded: how many of those have been encoded; all are searched together at the end.
     """
 
     name: str
@@ -116,6 +128,8 @@ class IndexAnswer:
     chunk: dict[str, Any] | None
     writable: bool
     aliases: tuple[str, ...]
+    awaiting: int = 0
+    encoded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +172,6 @@ def index_answer(
         chunk=made["chunk"],
         writable=writable,
         aliases=tuple(sorted(aliases)),
+        awaiting=collection.index.awaiting,
+        encoded=collection.encoded,
     )

@@ -57,11 +57,11 @@ def _codes(service: Service) -> tuple[str, ...]:
 
 async def info(service: Service, request: Request) -> Response:
     """What this server is and what it allows."""
-    return json_answer(
-        answers.InfoAnswer(
-            "tamis", version("tamis"), asdict(service.limits), service.library.names()
-        )
-    )
+    names, limits = service.library.names(), asdict(service.limits)
+    searchers = service.library.searchers().items()
+    awaiting = {name: one.collection.index.awaiting for name, one in searchers}
+    left = {name: documents for name, documents in awaiting.items() if documents}
+    return json_answer(answers.InfoAnswer("tamis", version("tamis"), limits, names, left))
 
 
 async def metrics(service: Service, request: Request) -> Response:

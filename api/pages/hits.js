@@ -17,6 +17,7 @@ function columnHead(letter, answer, roundTrip) {
   return make("div", { className: "column-head" },
     letter ? make("span", { className: "letter" }, letter) : null,
     make("strong", {}, `${count} ${count === 1 ? "hit" : "hits"}${matches(answer.total)}`),
+    answer.awaiting ? " (some by words alone as yet)" : null,
     ` in ${number(answer.took_ms, 1)} ms`, stageBar(stageTimes(answer)), stageList(stageTimes(answer), roundTrip));
 }
 

@@ -270,7 +270,9 @@ function describe() {
   for (const side of sides) side.show();
   const names = [...new Set(about.map((index) => {
     const encoder = index.encoder ? index.encoder.name : "words alone (BM25)";
-    return `${index.name}: ${index.documents.toLocaleString("en")} documents, ${encoder}`;
+    const count = (documents) => documents.toLocaleString("en");
+    const left = index.awaiting ? `, by words alone until all are encoded (${count(index.encoded)} so far)` : "";
+    return `${index.name}: ${count(index.documents)} documents, ${encoder}${left}`;
   }))];
   $("about").textContent = names.join(" · ");
   for (const item of document.querySelectorAll(".legend .learned")) item.hidden = !about.some((index) => index.encoder);

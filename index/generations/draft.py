@@ -13,7 +13,6 @@ import numpy as np
 from tamis.index.files.array_file import write_array, write_arrays
 from tamis.index.files.wal import Log
 from tamis.index.generations.manifest import (
-    BUILD,
     FORMAT,
     Manifest,
     SegmentEntry,
@@ -35,6 +34,7 @@ SEGMENTS = "segments"
 DICTIONARY = "dictionary"
 DELETIONS = "deletions"
 FREQUENCY = "document_frequency"
+FIRST_LOG = 1
 
 
 class Draft:
@@ -115,9 +115,8 @@ class Draft:
 
     def publish_first(self, vocab_size: int, settings: CollectionSettings) -> None:
         """Make this the current generation of a folder that has none, with an empty log."""
-        Log.create(self._storage, 1).close()
-        self.publish(vocab_size, 1, settings)
-        self._storage.remove_folder(BUILD)
+        Log.create(self._storage, FIRST_LOG).close()
+        self.publish(vocab_size, FIRST_LOG, settings)
 
     def publish(self, vocab_size: int, log: int, settings: CollectionSettings) -> Manifest:
         """Make this the current generation."""

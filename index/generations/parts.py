@@ -50,6 +50,7 @@ class Origin(IntEnum):
     TEXT = 0  # made of the document's text, and made again when words change
     GIVEN = 1  # brought by the document, and kept as it is
     UNKNOWN = 2  # not told, as in formats before 3
+    WORDS = 3  # of the text's words alone; its learned vector is still to come
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +199,14 @@ class Part:
             return map_array(self.stored.storage, f"{self.entry.name}/{ORIGINS}", file)
         of_all = Origin.TEXT if self.entry.tells_origins else Origin.UNKNOWN
         return np.full(self.entry.documents, of_all, np.uint8)
+
+    @cached_property
+    def awaiting(self) -> int:
+        """How many documents are found by their words alone: their learned vectors are to come."""
+        if f"{self.entry.name}/{ORIGINS}" not in self.stored.files:
+            return 0
+        of_words = self.origins() == Origin.WORDS
+        return int(np.count_nonzero(of_words if self.live is None else of_words & self.live))
 
     def doc(self, doc_id: str) -> int | None:
         """The document of an id, or None when there is none or it is deleted."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     _Shape = tuple[int, int]  # rows and vocabulary size of a batch
 
 
+LEARNED = "learned"  # the batches of learned vectors
+
+
 class Batches:
     """Batches of vectors in the build folder, by number; one that is there is whole."""
 
@@ -32,6 +35,12 @@ class Batches:
 
     def __getitem__(self, number: int) -> SparseVectors:
         return SparseVectors.load(self._storage.path(self._file(number)))
+
+    @property
+    def rows(self) -> int:
+        """Rows of all batches, which are put one after the other; all but the last are alike."""
+        count = sum(name.startswith(f"{self._name}-") for name in self._storage.names(BUILD))
+        return (count - 1) * len(self[0]) + len(self[count - 1]) if count else 0
 
     def put(self, number: int, vectors: SparseVectors) -> None:
         """Keep a batch: written aside and renamed."""

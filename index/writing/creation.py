@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tamis.index.files.lock import FolderLock
 from tamis.index.files.storage import Storage
 from tamis.index.generations.draft import Draft
-from tamis.index.generations.manifest import refuse_existing
+from tamis.index.generations.manifest import BUILD, refuse_existing
 from tamis.index.generations.settings import CollectionSettings
 from tamis.index.params import IndexConfig
 
@@ -53,3 +53,4 @@ def create_collection(
         if dictionary is not None:
             draft.put_dictionary(dictionary.arrays())
         draft.publish_first(vocab_size, settings)
+        storage.remove_folder(BUILD)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tamis.index.collection import Collection
 from tamis.index.files.wal import Log, log_name, read_logs
 from tamis.index.generations.manifest import refuse_unwritable
+from tamis.index.writing.collection_build import refuse_unfinished
 from tamis.index.writing.pending import Pending, Write
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def newest(
 
     Raises:
         FormatError: it holds what a writer of this version would lose.
+        InputError: its learned vectors are still to come, from a build that can go on.
     """
     if known is None:
         found = Collection.open(path, verify, storage=storage)
@@ -31,6 +33,8 @@ def newest(
         found = known.again() if found is known else found
     try:
         refuse_unwritable(found.storage, found.index.manifest)
+        if found.index.awaiting:
+            refuse_unfinished(found.storage)
     except BaseException:
         found.close()
         raise

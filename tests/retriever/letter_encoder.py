@@ -64,3 +64,16 @@ class LetterEncoder:
 
     def query_side(self):
         return self
+
+
+class StoppedEncoder(LetterEncoder):
+    """Encodes so many documents and is stopped then."""
+
+    def __init__(self, documents):
+        super().__init__()
+        self._documents = documents
+
+    def encode_documents(self, texts, *, progress=None):
+        if len(self.encoded) + len(texts) > self._documents:
+            raise KeyboardInterrupt
+        return super().encode_documents(texts, progress=progress)

@@ -4,12 +4,13 @@ import json
 import shutil
 
 import pytest
+from letter_encoder import LetterEncoder, StoppedEncoder
 from tiny_checkpoints import write_bert
 
 from tamis.index import Index, InputError, SparseVectors, reference
 from tamis.index.segment.calibration import Calibration, Row
 from tamis.index.segment.loops import compiled
-from tamis.retriever import Searcher
+from tamis.retriever import Passage, Searcher, index_corpus, indexing
 from tamis.scripts.info import draw_calibration
 
 
@@ -318,3 +319,14 @@ def test_another_language_is_noted_on_standard_error(tamis, tmp_path):
     noted = tamis(*arguments, tmp_path / "a").stderr
     assert noted == f"tamis: note: {corpus}: words are stemmed as english; use --language german\n"
     assert tamis(*arguments, tmp_path / "b", "--language", "german").stderr == ""
+
+
+def test_documents_that_await_their_learned_vectors_are_told(tamis, tmp_path, monkeypatch):
+    monkeypatch.setattr(indexing, "CHUNK_DOCUMENTS", 2)
+    passages = [Passage(str(number), "an owl") for number in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        index_corpus(passages, tmp_path / "i", encoder=StoppedEncoder(4))
+    said = tamis("info", tmp_path / "i").stdout
+    assert "5 documents are found by words alone until all are encoded, 4 so far" in said
+    index_corpus([], tmp_path / "i", encoder=LetterEncoder(), resume=True)
+    assert "words alone" not in tamis("info", tmp_path / "i").stdout

@@ -4,10 +4,14 @@ import errno
 import threading
 
 import pytest
+from letter_encoder import LetterEncoder, StoppedEncoder
+from starlette.testclient import TestClient
 
+from tamis.api import create_app
 from tamis.api.serving.data_folder import DataFolder
 from tamis.api.serving.places import Places
 from tamis.index import Index, LockedError
+from tamis.retriever import Passage, Searcher, index_corpus, indexing
 
 BIRDS = "/v1/indexes/birds"
 
@@ -236,3 +240,23 @@ def test_a_damaged_index_leaves_the_others_served(open_home):
 def test_a_data_folder_has_one_server(home):
     with pytest.raises(LockedError):
         DataFolder(home.path)
+
+
+def test_what_awaits_its_learned_vectors_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexing, "CHUNK_DOCUMENTS", 2)
+    passages = [Passage(str(number), "an owl") for number in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        index_corpus(passages, tmp_path / "i", encoder=StoppedEncoder(2))
+    searcher = Searcher.open(tmp_path / "i", encoder=LetterEncoder())
+    with TestClient(create_app({"i": searcher})) as client:
+        assert client.get("/v1/info").json()["awaiting"] == {"i": 5}
+        shown = client.get("/v1/indexes/i").json()
+        assert (shown["awaiting"], shown["encoded"]) == (5, 2)
+        found = client.post("/v1/indexes/i/search", json={"query": "owl"}).json()
+        assert (len(found["hits"]), found["awaiting"]) == (5, 5)
+    index_corpus([], tmp_path / "i", encoder=LetterEncoder(), resume=True)
+    whole = Searcher.open(tmp_path / "i", encoder=LetterEncoder())
+    with TestClient(create_app({"i": whole})) as client:
+        assert client.get("/v1/info").json()["awaiting"] == {}
+        shown = client.get("/v1/indexes/i").json()
+        assert (shown["awaiting"], shown["encoded"]) == (0, 0)
