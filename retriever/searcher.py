@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -13,10 +12,11 @@ from tamis.index.collection import Collection
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.first_stage.completion import MOST_SUGGESTED, Suggestion, suggestions
+from tamis.retriever.first_stage.completion import Suggestion, suggestions
 from tamis.retriever.first_stage.counting import Counting
 from tamis.retriever.first_stage.page import Page
-from tamis.retriever.first_stage.queries import EncodedQueries
+from tamis.retriever.first_stage.queries import EncodedQueries, check_weights, without_blank
+from tamis.retriever.first_stage.query_words import lexical_queries
 from tamis.retriever.first_stage.reading import QueryReader, ReadQuery, read_as_text
 from tamis.retriever.first_stage.retrieval import Found, Retrieval
 from tamis.retriever.first_stage.written_forms import WrittenForms
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.search_options import Option, Syntax, Typos
-    from tamis.retriever.words.analysis import Analyzer
 
     FirstStage = Callable[[list[SearchResult]], None]
     Query = str | Mapping[str, float] | None
@@ -100,7 +99,7 @@ class Searcher:
         collection = Collection.open(path, verify, storage=storage)
         try:
             own = own_query_encoder(collection, encoder)
-            found = Searcher(own, collection, _lexical_queries(collection))
+            found = Searcher(own, collection, lexical_queries(collection))
             return found if reranker is None else found.with_reranker(reranker)
         except BaseException:
             collection.close()
@@ -122,11 +121,10 @@ class Searcher:
         if collection is self.collection:
             return self
         encoder = self.encoder
-        analyzer = self.lexical.analyzer if self.lexical is not None else None
         try:
             if collection.settings.encoder != self.collection.settings.encoder:
                 encoder = own_query_encoder(collection)
-            lexical = _lexical_queries(collection, analyzer)
+            lexical = lexical_queries(collection, (self.collection, self.lexical))
         except BaseException:
             collection.close()
             raise
@@ -313,11 +311,8 @@ class Searcher:
         """Reads texts; None in a collection without words."""
         if self.lexical is None:
             return None
-        forms = WrittenForms(self.collection, self.lexical.analyzer)
-        return QueryReader(self.lexical, forms, self._is_piece)
-
-    def _is_piece(self, word: str) -> bool:
-        return self._learned.term(word.lower()) is not None
+        forms, learned = WrittenForms(self.collection, self.lexical.analyzer), self._learned
+        return QueryReader(self.lexical, forms, lambda word: learned.term(word.lower()) is not None)
 
     def suggest(self, text: str, size: int = 10) -> tuple[Suggestion, ...]:
         """How a text may go on: words of the collection that begin as its last one, as written.
@@ -329,10 +324,6 @@ class Searcher:
         Raises:
             InputError: the size is out of range, or the collection has no words.
         """
-        if not 1 <= size <= MOST_SUGGESTED:
-            raise InputError(
-                f"expected 1 to {MOST_SUGGESTED} suggestions, found {size}; ask for fewer"
-            )
         if self._reader is None:
             raise InputError(
                 "expected an index with words to suggest, found one without the lexical channel; "
@@ -369,15 +360,11 @@ class Searcher:
         """The learned terms of texts, none of a blank one; None without an encoder."""
         if self.encoder is None:
             return None
-        found = self.encoder.encode_queries(texts)
-        if all(map(str.strip, texts)):
-            return found
-        said = np.repeat([bool(text.strip()) for text in texts], np.diff(found.offsets))
-        return found.where(said, found.terms, found.vocab_size)
+        return without_blank(self.encoder.encode_queries(texts), texts)
 
     def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
         index, vocabulary = self.collection.index, self.vocabulary
-        _check_weights(weights)
+        check_weights(weights)
         terms = {name: vocabulary.term(name) for name in weights}
         named = {name: term for name, term in terms.items() if term is not None}
         by_term = {term: weights[name] for name, term in named.items()}
@@ -417,23 +404,3 @@ class Searcher:
             understood=asked.read[query].understood,
             corrections=asked.read[query].corrections,
         )
-
-
-def _check_weights(weights: Mapping[str, float]) -> None:
-    """Refuse weights that no term can have, be it known or unknown."""
-    for term, weight in weights.items():
-        if not 0 < weight < inf:
-            raise InputError(
-                f"expected finite weights above zero, found {weight} for term {term!r}; leave out "
-                "zeros, check for overflow"
-            )
-
-
-def _lexical_queries(
-    collection: Collection, known: Analyzer | None = None
-) -> LexicalQueries | None:
-    recorded = collection.settings.lexical
-    if recorded is None or collection.dictionary is None:
-        return None
-    words, documents = collection.dictionary, collection.with_words
-    return LexicalQueries.from_settings(recorded, words, documents, known)

@@ -194,7 +194,9 @@ class Understood:
         must: every hit holds each of these words, phrases and prefixes.
         must_not: and none of these.
         prefixes: what each beginning of a word stands for.
-        also: what documents are ranked by too, and what word of the query for.
+        also: what documents are ranked by too, and what word of the query for: synonyms, and words
+            without a hyphen.
+        left_out: words that the collection's own stop words leave out.
         notes: what was no operator after all, or could not be done, a sentence each.
     """
 
@@ -204,6 +206,7 @@ class Understood:
     must_not: tuple[str, ...] = ()
     prefixes: tuple[Prefix, ...] = ()
     also: tuple[Replacement, ...] = ()
+    left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

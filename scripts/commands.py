@@ -36,6 +36,7 @@ PLACES = {
     "delete": Place("delete", "delete", "Delete documents by id, those of a filter, or all."),
     "search": Place("search", "search", "Search an index."),
     "suggest": Place("suggest", "suggest", "Complete the last word of what is being typed."),
+    "synonyms": Place("synonyms", "synonyms", "Show or replace synonyms and stop words."),
     "serve": Place("serve", "serve", "Serve indexes over HTTP."),
     "eval": Place("evaluate", "eval_command", "Evaluate on judged queries: nDCG and more."),
     "encode": Place("encode", "encode", "Encode a corpus to sparse vectors, without an index."),

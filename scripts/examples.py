@@ -7,6 +7,7 @@ EXAMPLES = {
     "delete": "tamis delete planets venus pluto",
     "search": 'tamis search planets "Which planet has rings?" -k 3 --explain',
     "suggest": 'tamis suggest planets "rings of sat"',
+    "synonyms": "tamis synonyms planets --rules synonyms.txt",
     "serve": "tamis serve planets --port 8080",
     "eval": "tamis eval scifact --data datasets --baseline bm25 --measures nDCG@10,Recall@100",
     "encode": "tamis encode corpus.jsonl --out vectors.safetensors",

@@ -289,6 +289,7 @@ def _understood(understood: "Understood") -> list[str]:
         for one in understood.prefixes
     }
     said["also"] = [f"{one['to']} for {one['from']}" for one in understood.also]
+    said["left out"] = understood.left_out
     return [f"{what}: {', '.join(words)}" for what, words in said.items() if words] + list(
         understood.notes
     )

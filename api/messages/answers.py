@@ -58,6 +58,15 @@ class SuggestAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class SynonymsAnswer:
+    """What words of queries also mean, and which are left out, by rules of the index's own."""
+
+    generation: int
+    synonyms: tuple[str, ...]
+    stop_words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StatusAnswer:
     """``ok``."""
 

@@ -112,3 +112,18 @@ class RestoreRequest(Struct, forbid_unknown_fields=True, frozen=True):
     index: Annotated[Name, Meta(description="The index that the snapshot is of.")]
     snapshot: Name
     to: Annotated[Name, Meta(description="The new index.")]
+
+
+class SynonymsRequest(Struct, forbid_unknown_fields=True, frozen=True):
+    """What words of queries also mean, and which are left out; replaces all that there was."""
+
+    synonyms: Annotated[
+        list[str],
+        Meta(
+            description="Rules: 'sofa, couch' works both ways, 'nyc => new york' one way.",
+            examples=[["sofa, couch", "nyc => new york"]],
+        ),
+    ]
+    stop_words: Annotated[
+        list[str], Meta(description="Words that queries leave out, beside those of the language.")
+    ] = []

@@ -27,7 +27,7 @@ function understoodNodes({ understood, corrections }) {
   if (understood) {
     const said = [["in order", understood.phrases.map((phrase) => `"${phrase}"`)], ["with", understood.must], ["without", understood.must_not],
       ["beginning", understood.prefixes.map(({ prefix, words, used }) => `${prefix}* (${words} words, ranked by ${used})`)],
-      ["also", understood.also.map(({ from, to }) => `${to} for ${from}`)]];
+      ["left out", understood.left_out], ["also", understood.also.map(({ from, to }) => `${to} for ${from}`)]];
     for (const [what, words] of said) if (words.length) lines.push(`${what}: ${words.join(", ")}`);
     lines.push(...understood.notes);
   }

@@ -80,6 +80,18 @@ class ChunkSettings(msgspec.Struct, frozen=True, kw_only=True):
     overlap: int
 
 
+class QueryWords(msgspec.Struct, frozen=True, kw_only=True):
+    """What words of queries also mean, and which are left out.
+
+    Attributes:
+        synonyms: rules, see `tamis.retriever.words.synonyms`.
+        stop_words: words that queries leave out, beside those of the language.
+    """
+
+    synonyms: list[str] = []
+    stop_words: list[str] = []
+
+
 class CollectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a collection was made.
 
@@ -90,6 +102,7 @@ class CollectionSettings(msgspec.Struct, frozen=True, kw_only=True):
         columns: the declared fields and their types.
         chunk: None where documents are whole.
         truncated: documents longer than the encoder reads.
+        query_words: synonyms and stop words; None where there have never been any.
     """
 
     source: str = ""
@@ -98,3 +111,4 @@ class CollectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, ColumnType] = {}
     chunk: ChunkSettings | None = None
     truncated: int = 0
+    query_words: QueryWords | None = None

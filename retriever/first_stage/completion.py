@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tamis.index.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -54,7 +56,13 @@ def beginning_so(prefix: str, lexical: LexicalQueries, forms: WrittenForms) -> N
 def suggestions(
     text: str, size: int, lexical: LexicalQueries, forms: WrittenForms
 ) -> tuple[Suggestion, ...]:
-    """How a text may go on: its last word complete, as documents write it."""
+    """How a text may go on: its last word complete, as documents write it.
+
+    Raises:
+        InputError: the size is not from 1 to `MOST_SUGGESTED`.
+    """
+    if not 1 <= size <= MOST_SUGGESTED:
+        raise InputError(f"expected 1 to {MOST_SUGGESTED} suggestions, found {size}; ask for fewer")
     *before, typed = text.split(" ")
     if not lexical.analyzer.spelled(typed):
         return ()

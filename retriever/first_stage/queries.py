@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tamis.index.errors import InputError
 from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.first_stage.reading import ReadQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,3 +71,21 @@ class EncodedQueries:
             self.terms_cut[rows],
             self.read[rows],
         )
+
+
+def without_blank(vectors: SparseVectors, texts: Sequence[str]) -> SparseVectors:
+    """The vectors of texts, no term in those of blank ones."""
+    if all(map(str.strip, texts)):
+        return vectors
+    said = np.repeat([bool(text.strip()) for text in texts], np.diff(vectors.offsets))
+    return vectors.where(said, vectors.terms, vectors.vocab_size)
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Refuse weights that no term can have, be it known or unknown."""
+    for term, weight in weights.items():
+        if not 0 < weight < inf:
+            raise InputError(
+                f"expected finite weights above zero, found {weight} for term {term!r}; leave out "
+                "zeros, check for overflow"
+            )

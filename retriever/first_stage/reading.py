@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tamis.retriever.search_options import Syntax, Typos
     from tamis.retriever.types import Replacement
     from tamis.retriever.words.lexical import LexicalQueries
+    from tamis.retriever.words.synonyms import OwnWords
 
 PLAIN_SYNTAX = (
     "quotes, +, - and * were read as plain text, as the syntax is plain; ask with the syntax "
@@ -64,6 +66,16 @@ class ReadQuery:
     corrections: tuple[Replacement, ...] = ()
 
 
+@dataclass(slots=True)
+class _Told:
+    """What is found out of a query while it is read: see `ReadQuery` and `Understood`."""
+
+    corrections: dict[str, Replacement] = field(default_factory=dict)
+    also: dict[str, Replacement] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    added: dict[int, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class QueryReader:
     """Reads queries of one collection.
@@ -80,68 +92,74 @@ class QueryReader:
 
     def read(self, text: str, syntax: Syntax, typos: Typos) -> ReadQuery:
         """What a text means; ``syntax`` and ``typos`` are those of `SearchOptions`."""
-        if syntax == "plain" and typos == "off" and not looks_used(text):
+        own = self.lexical.own
+        if syntax == "plain" and typos == "off" and own is None and not looks_used(text):
             return ReadQuery(text)
-        parsed = parse(text) if syntax == "operators" else _plain(text)
-        corrections: dict[str, Replacement] = {}
-        also: dict[str, Replacement] = {}
-        added: dict[int, float] = {}
+        parsed, told = parse(text) if syntax == "operators" else _plain(text), _Told()
         if typos == "auto":
-            added |= self._unhyphenated(parsed.clauses, also)
-            clauses = tuple(self._corrected(one, corrections, also) for one in parsed.clauses)
+            self._unhyphenated(parsed.clauses, told)
+            clauses = tuple(self._corrected(one, told) for one in parsed.clauses)
             parsed = replace(parsed, clauses=clauses)
-        prefixes, ranked = self._prefixes(parsed)
-        found = ReadQuery(parsed.text if corrections or not parsed.is_plain else text)
-        notes = parsed.notes
-        if syntax == "plain" and looks_used(text):
-            notes = (PLAIN_SYNTAX,)
-        if parsed.is_plain and not (notes or also or corrections):
-            return found
-        return replace(
-            found,
-            constraints=self._constraints(parsed),
-            added=added | ranked,
-            understood=_understood(parsed, found.text, prefixes, tuple(also.values()), notes)
-            if notes or also or not parsed.is_plain
-            else None,
-            corrections=tuple(corrections.values()),
-        )
+        ranked = parsed.text if told.corrections or not parsed.is_plain else text
+        prefixes = self._prefixes(parsed, told)
+        if own is not None:
+            self._means_too(own, ranked, told)
+        notes = (PLAIN_SYNTAX,) if syntax == "plain" and looks_used(text) else parsed.notes
+        understood = None
+        if notes or told.also or told.left_out or not parsed.is_plain:
+            left_out = tuple(told.left_out)
+            also = tuple(told.also.values())
+            understood = _understood(parsed, ranked, prefixes, also, left_out, notes)
+        constraints, corrections = self._constraints(parsed), tuple(told.corrections.values())
+        return ReadQuery(ranked, constraints, told.added, understood, corrections)
 
-    def _corrected(
-        self,
-        clause: Clause,
-        corrections: dict[str, Replacement],
-        also: Mapping[str, Replacement],
-    ) -> Clause:
+    def _means_too(self, own: OwnWords, text: str, told: _Told) -> None:
+        """Add what words of the query also mean by the collection's own rules."""
+        words = self.lexical.analyzer.analyze_query(text)
+        if self.lexical.words_of(text) != words:
+            told.left_out += [word for word in dict.fromkeys(words) if word in own.stop_words]
+        for words_of_rule, meaning in own.meant_by(words):
+            weights = self._weights(meaning.stems)
+            most = max(self._weights(words_of_rule.stems).values(), default=inf)
+            for term, weight in weights.items():
+                worth = min(weight, most) / len(meaning.stems)
+                told.added[term] = max(worth, told.added.get(term, 0.0))
+            told.also[meaning.text] = {"from": words_of_rule.text, "to": meaning.text}
+
+    def _corrected(self, clause: Clause, told: _Told) -> Clause:
         """The clause with its typing errors corrected, which are written down."""
         if clause.kind != "word" or clause.sign or not _PLAIN_WORD.fullmatch(clause.text):
             return clause
-        if (found := _HYPHENATED.fullmatch(clause.text)) is not None and found[1] in also:
+        if (found := _HYPHENATED.fullmatch(clause.text)) is not None and found[1] in told.also:
             return clause
-        text = _LETTERS.sub(lambda word: self._meant(word[0], corrections), clause.text)
+        text = _LETTERS.sub(lambda word: self._meant(word[0], told), clause.text)
         return clause if text == clause.text else replace(clause, text=text)
 
-    def _meant(self, word: str, corrections: dict[str, Replacement]) -> str:
+    def _meant(self, word: str, told: _Told) -> str:
         analyzer, dictionary = self.lexical.analyzer, self.lexical.dictionary
-        if is_known(word, analyzer, dictionary) or self.knows(word):
+        if is_known(word, analyzer, dictionary) or self._is_meant(word):
             return word
         found = meant(analyzer.spelled(word), analyzer, dictionary)
         if not found:
             return word
         written = found if isinstance(found, str) else self._closest(analyzer.spelled(word), found)
-        corrections[word] = {"from": word, "to": written}
+        told.corrections[word] = {"from": word, "to": written}
         return written
+
+    def _is_meant(self, word: str) -> bool:
+        """Whether a word that no document has is none the less no error."""
+        own = self.lexical.own
+        return self.knows(word) or (
+            own is not None and self.lexical.analyzer.words_of(word) in own.meanings
+        )
 
     def _closest(self, word: str, terms: Iterable[int]) -> str:
         """Of the ways terms are written, the one nearest to a word; the first of equal ones."""
         written = [one for term in terms for one in self.forms.of(term)]
         return written[int(distances(word, written, len(word)).argmin())]
 
-    def _unhyphenated(
-        self, clauses: Iterable[Clause], also: dict[str, Replacement]
-    ) -> dict[int, float]:
-        """Words that a hyphen divides, written as one where documents do: ``e-mail``, ``email``."""
-        added: dict[int, float] = {}
+    def _unhyphenated(self, clauses: Iterable[Clause], told: _Told) -> None:
+        """Add words that a hyphen divides as one where documents have it: ``e-mail``, ``email``."""
         for clause in clauses:
             found = _HYPHENATED.fullmatch(clause.text) if clause.kind == "word" else None
             if found is None or clause.sign:
@@ -149,9 +167,8 @@ class QueryReader:
             joined = found[1].replace("-", "")
             weights = self._weights(self.lexical.analyzer.words_of(joined))
             if weights:
-                also[found[1]] = {"from": found[1], "to": joined}
-                added |= weights
-        return added
+                told.also[found[1]] = {"from": found[1], "to": joined}
+                told.added |= weights
 
     def _weights(self, words: Iterable[str]) -> dict[int, float]:
         """The terms of words that documents have, with the weights they have in a query."""
@@ -164,20 +181,20 @@ class QueryReader:
             if count
         }
 
-    def _prefixes(self, parsed: ParsedQuery) -> tuple[tuple[Prefix, ...], dict[int, float]]:
-        """What prefixes stand for. All words of one weigh as one word in all their documents."""
-        told, added = [], dict[int, float]()
+    def _prefixes(self, parsed: ParsedQuery, told: _Told) -> tuple[Prefix, ...]:
+        """Add what prefixes stand for. All words of one weigh as one in all their documents."""
+        found = []
         for clause in parsed.clauses:
             if clause.kind != "prefix":
                 continue
             terms = beginning_so(clause.text, self.lexical, self.forms)
             ranked = terms[:MOST_RANKED] if clause.sign != "-" else terms[:0]
-            told.append(Prefix(clause.text, terms.size, ranked.size))
+            found.append(Prefix(clause.text, terms.size, ranked.size))
             documents = int(self.lexical.dictionary.document_frequency(ranked).sum())
             documents = min(documents, self.lexical.documents)
             weight = float(idf(np.array([documents]), self.lexical.documents)[0])
-            added |= dict.fromkeys(ranked.tolist(), weight)
-        return tuple(told), added
+            told.added |= dict.fromkeys(ranked.tolist(), weight)
+        return tuple(found)
 
     def _constraints(self, parsed: ParsedQuery) -> Constraints:
         lexical = self.lexical
@@ -221,13 +238,16 @@ def _understood(
     text: str,
     prefixes: tuple[Prefix, ...],
     also: tuple[Replacement, ...],
+    left_out: tuple[str, ...],
     notes: tuple[str, ...],
 ) -> Understood:
     def signed(sign: str) -> tuple[str, ...]:
         return tuple(clause.spelled for clause in parsed.clauses if clause.sign == sign)
 
     phrases = (one.text for one in parsed.clauses if one.kind == "phrase" and one.sign != "-")
-    return Understood(text, tuple(phrases), signed("+"), signed("-"), prefixes, also, notes)
+    return Understood(
+        text, tuple(phrases), signed("+"), signed("-"), prefixes, also, left_out, notes
+    )
 
 
 def _single_word(clause: Clause, lexical: LexicalQueries) -> list[str] | None:

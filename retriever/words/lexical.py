@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from tamis.index.generations.settings import LexicalSettings
     from tamis.index.segment.dictionary import Dictionary, DictionaryWriter
+    from tamis.retriever.words.synonyms import OwnWords
 
 __all__ = [
     "Analyzer",
@@ -208,12 +209,14 @@ class LexicalQueries:
         dictionary: the collection's words and document frequencies.
         documents: how many documents of the generation hold words.
         weight: factor on all words unless a query says its own.
+        own: the collection's own stop words, and synonyms, which `encode` does not know of.
     """
 
     analyzer: Analyzer
     dictionary: Dictionary
     documents: int
     weight: float = 1.0
+    own: OwnWords | None = None
 
     @staticmethod
     def from_settings(
@@ -237,6 +240,13 @@ class LexicalQueries:
             warn_of_other_analysis(settings)
         config = LexicalConfig.of(settings)
         return LexicalQueries(_query_analyzer(config), dictionary, documents, config.weight)
+
+    def words_of(self, text: str) -> list[str]:
+        """The words of a query, without the collection's own stop words where others are left."""
+        found = self.analyzer.analyze_query(text)
+        if self.own is None or not self.own.stop_words:
+            return found
+        return [word for word in found if word not in self.own.stop_words] or found
 
     def encode(self, texts: Sequence[str], weight: float | None = None) -> SparseVectors:
         """One row a text: each known word's idf times its count times the weight.
@@ -271,7 +281,7 @@ class LexicalQueries:
         words = []
         for text in texts:
             check_for_interrupts()
-            words.append(Counter(self.analyzer.analyze_query(text)))
+            words.append(Counter(self.words_of(text)))
         terms = self.dictionary.lookup_many(list(chain.from_iterable(words)))
         frequency = self.dictionary.document_frequency(terms)
         counts = np.fromiter(chain.from_iterable(row.values() for row in words), np.int64)

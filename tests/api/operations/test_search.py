@@ -360,6 +360,7 @@ def test_operators_mean_something_where_they_are_asked_for(client):
         "must_not": ["fish"],
         "prefixes": [],
         "also": [],
+        "left_out": [],
         "notes": [],
     }
     by_url = client.get(

@@ -70,8 +70,8 @@ def test_a_word_that_the_encoder_knows_is_no_typing_error(tmp_path):
         encoder, collection, Searcher.open(tmp_path / "index", encoder=encoder).lexical
     )
     piece = encoder.vocabulary.name(0)
-    assert searcher._is_piece(piece)
-    assert not searcher._is_piece("coasst")
+    assert searcher._reader.knows(piece)
+    assert not searcher._reader.knows("coasst")
 
 
 @pytest.mark.parametrize(
