@@ -19,6 +19,7 @@ from tamis.index import reference
 from tamis.index.errors import InputError
 from tamis.index.files.system import memory_bytes
 from tamis.scripts.bench.contenders import EXACT, start
+from tamis.scripts.bench.loops import scores_of
 from tamis.scripts.bench.made_vectors import (
     SEED,
     check_room,
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index import SparseVectors
     from tamis.scripts.bench.contenders import Process
 
 DEPTHS = (10, 100, 1000)
 LEVELS = (0.90, 0.95, 0.97, 0.99)
 NEARLY_ALL = 0.999  # of the best documents: what counts as exact where sums are floats
+ROUNDING = 1e-6  # of a score, between sums of single and of double precision
 TURNS = 2
 BYTES_AN_ENTRY = {"memory": 75, "disk": 22}  # of all engines together, while they are built
 GATE_QUERIES, GATE_DOCUMENTS = 4, 5_000
@@ -94,7 +97,8 @@ def measure_at_size(
         for kind in kinds:
             _gate(processes["tamis"], documents, vectors.parent / kind)
             for k in depths:
-                for cell in _measured(processes, kind, k, queries, done):
+                asked = open_vectors(vectors.parent / kind).rows(0, queries)
+                for cell in _measured(processes, documents, asked, kind, k, done):
                     with (scratch / "cells.jsonl").open("a") as out:
                         out.write(json.dumps(cell) + "\n")
                     done[Cell(cell["engine"], kind, k, cell["setting"])] = cell
@@ -124,17 +128,34 @@ def measure_composed(
     The collection and its indexes are removed afterwards; a run that was cut off leaves them, and
     the cells it measured.
     """
-    vectors, scratch = made / f"composed-{documents}", made / "scratch" / f"composed-{documents}"
+    scratch = made / "scratch" / f"composed-{documents}"
+    vectors = made / scratch.name
     recipe, world = read_recipe(made), read_world(made)
     compose_into(vectors, world, documents, recipe)
     tell(f"{vectors.name} composed by {recipe}")
-    kinds = [kind for kind in ("short", "long") if is_whole(made / kind)]
-    report = measure_at_size(vectors, scratch, queries, kinds, tell, DEPTHS, trust_memory)
+    report = _measure_kinds(vectors, scratch, queries, tell, trust_memory)
     report["recipe"] = recipe._asdict()
     report["documents_a_window"] = max(recipe.variants, documents / len(world.vectors))
     for folder in (vectors, scratch):
         shutil.rmtree(folder)
     return report
+
+
+def measure_real(
+    made: Path, queries: int, tell: Callable[[str], None], trust_memory: bool
+) -> dict[str, Any]:
+    """Measure the real passages of a folder of `make_vectors`; see `measure_at_size`."""
+    scratch = made / "scratch" / "documents"
+    report = _measure_kinds(made / "documents", scratch, queries, tell, trust_memory)
+    shutil.rmtree(scratch)
+    return report
+
+
+def _measure_kinds(
+    vectors: Path, scratch: Path, queries: int, tell: Callable[[str], None], trust_memory: bool
+) -> dict[str, Any]:
+    kinds = [kind for kind in ("short", "long") if is_whole(vectors.parent / kind)]
+    return measure_at_size(vectors, scratch, queries, kinds, tell, DEPTHS, trust_memory)
 
 
 def cheapest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -167,9 +188,10 @@ def _levels(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int, float]]:
 
 def _measured(
     processes: dict[str, Process],
+    documents: SparseVectors,
+    asked: SparseVectors,
     kind: str,
     k: int,
-    queries: int,
     done: dict[Cell, dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
     """The cells that lack, engine after engine, each in turns with its truth beside it."""
@@ -181,28 +203,43 @@ def _measured(
     wanted = [cell for cell in wanted if cell not in done]
     if not wanted:
         return
-    _, truth = processes["tamis"].timed(kind, queries, k, EXACT)
+    _, truth = processes["tamis"].timed(kind, len(asked), k, EXACT)
     least: dict[Cell, float] = {}
     recall: dict[Cell, float] = {}
     for _ in range(TURNS):  # A B A B: what else runs on the machine meets all of them
         for cell in wanted:
-            took, found = processes[cell.engine].timed(kind, queries, k, cell.setting)
+            took, found = processes[cell.engine].timed(kind, len(asked), k, cell.setting)
             least[cell] = min(took, least.get(cell, np.inf))
-            recall[cell] = overlap(found, truth)
+            recall[cell] = recall_by_score(documents, asked, found, truth)
     for cell in wanted:
         yield cell._asdict() | {"us": round(least[cell], 1), "recall": round(recall[cell], 4)}
 
 
-def overlap(found: Sequence[NDArray[Any]], truth: Sequence[NDArray[Any]]) -> float:
-    """The mean share of the true documents that were found; a query without any counts as 1."""
+def recall_by_score(
+    documents: SparseVectors,
+    asked: SparseVectors,
+    found: Sequence[NDArray[Any]],
+    truth: Sequence[NDArray[Any]],
+) -> float:
+    """The mean share of results that score no less than the last true one, so that ties are equal.
+
+    A query without any true result counts as 1.
+    """
+    arrays = (documents.offsets, documents.terms, documents.weights)
+    weights = np.zeros(documents.vocab_size)
     shares = []
-    for ours, best in zip(found, truth, strict=True):
-        true = best[best >= 0]
-        shares.append(np.isin(true, ours).sum() / true.size if true.size else 1.0)
+    for row, (ours, best) in enumerate(zip(found, truth, strict=True)):
+        true, known = best[best >= 0], np.unique(ours[ours >= 0])
+        terms, values = asked.row(row)
+        weights[terms] = values
+        least = scores_of(*arrays, true, weights).min(initial=np.inf)
+        good = scores_of(*arrays, known, weights) >= least * (1 - ROUNDING)
+        weights[terms] = 0.0
+        shares.append(min(1.0, np.count_nonzero(good) / true.size) if true.size else 1.0)
     return float(np.mean(shares))
 
 
-def _gate(tamis: Process, documents: Any, kind: Path) -> None:  # noqa: ANN401
+def _gate(tamis: Process, documents: SparseVectors, kind: Path) -> None:
     """Refuse to measure an exact search that misses one of the first documents' own best."""
     part = documents.rows(0, min(GATE_DOCUMENTS, len(documents)))
     sample = open_vectors(kind).rows(0, GATE_QUERIES)

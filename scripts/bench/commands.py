@@ -213,6 +213,9 @@ def search(
         Path | None,
         typer.Option(help="Compose documents of a folder of `tamis bench vectors`; tuned peers."),
     ] = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="With --made: its real passages, none composed.")
+    ] = False,
     trust_memory: Annotated[
         bool, typer.Option("--trust-memory", help="With --made: go on though memory seems small.")
     ] = False,
@@ -243,7 +246,7 @@ def search(
         typer.echo(dumps(on_gpu, indent=1))
         return
     if made is not None:
-        _at_size(made, documents, queries, trust_memory, out, json)
+        _at_size(made, None if real else documents, queries, trust_memory, out, json)
         return
     from tamis.scripts.bench.search import from_collection, from_vectors, measure_search, synthetic
 
@@ -274,11 +277,19 @@ def search(
 
 
 def _at_size(
-    made: Path, documents: int, queries: int, trust_memory: bool, out: Path | None, json: bool
+    made: Path,
+    documents: int | None,
+    queries: int,
+    trust_memory: bool,
+    out: Path | None,
+    json: bool,
 ) -> None:
-    from tamis.scripts.bench.at_size import measure_composed
+    from tamis.scripts.bench.at_size import measure_composed, measure_real
 
-    found = measure_composed(made, documents, queries, _tell, trust_memory)
+    if documents is None:
+        found = measure_real(made, queries, _tell, trust_memory)
+    else:
+        found = measure_composed(made, documents, queries, _tell, trust_memory)
     if out is not None:
         out.write_text(dumps(found, indent=1) + "\n")
     if json:

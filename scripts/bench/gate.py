@@ -141,7 +141,7 @@ def _counts(documents: SparseVectors, asked: SparseVectors) -> dict[str, float]:
     for row in range(len(asked)):
         terms, weights = asked.row(row)
         scores = inverted[terms].T @ weights
-        least = np.partition(scores, -K)[-K]
+        least = np.partition(scores, -min(K, scores.size))[-min(K, scores.size)]
         if least > 0:
             near.append(np.count_nonzero(scores >= NEAR * least))
     return {POSTINGS: _postings(documents, asked), CROWD: float(np.mean(near))}

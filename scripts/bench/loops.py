@@ -93,3 +93,13 @@ def interleave(offsets, terms, weights, words) -> None:
         words[at + 1 : at + 1 + size] = terms[start:end]
         words[at + 1 + size : at + 1 + 2 * size] = weights[start:end]
         at += 1 + 2 * size
+
+
+@numba.njit(nogil=True)
+def scores_of(offsets, terms, weights, docs, query):
+    """The scores of ``docs`` for a dense ``query``, in double precision."""
+    scores = np.zeros(docs.size)
+    for place in range(docs.size):
+        for at in range(offsets[docs[place]], offsets[docs[place] + 1]):
+            scores[place] += query[terms[at]] * weights[at]
+    return scores

@@ -7,7 +7,7 @@ import pytest
 from tamis.index import InputError, SparseVectors
 from tamis.retriever import Passage
 from tamis.scripts.bench import at_size, composed, made_vectors
-from tamis.scripts.bench.at_size import _done, cheapest, overlap
+from tamis.scripts.bench.at_size import _done, cheapest, recall_by_score
 from tamis.scripts.bench.composed import Recipe, World
 from tamis.scripts.bench.contenders import Process, Tamis
 from tamis.scripts.bench.gate import _agreement, _counts, _fitted, _order, _postings
@@ -204,9 +204,15 @@ def test_the_cheapest_setting_that_reaches_a_level_stands_for_an_engine():
     assert _order({"cells": cells}) == ["b", "a"]
 
 
-def test_recall_counts_what_matches_alone():
-    truth = [np.array([3, 5, -1]), np.array([-1, -1])]
-    assert overlap([np.array([5, 9]), np.array([1])], truth) == 0.75
+def test_recall_is_of_scores_so_that_ties_are_equal():
+    documents = SparseVectors.from_dicts([{0: 3.0}, {0: 2.0}, {0: 2.0}, {0: 1.0}, {1: 9.0}], 3)
+    asked = SparseVectors.from_dicts([{0: 1.0}, {2: 1.0}], 3)
+    truth = [np.array([0, 1]), np.array([-1, -1])]
+    nothing = np.array([4, 3])
+    assert recall_by_score(documents, asked, [np.array([2, 0]), nothing], truth) == 1.0
+    assert recall_by_score(documents, asked, [np.array([0, 3]), nothing], truth) == 0.75
+    assert recall_by_score(documents, asked, [np.array([0, 0]), nothing], truth) == 0.75
+    assert recall_by_score(documents, asked, [np.array([4, -1]), nothing], truth) == 0.5
 
 
 def test_a_run_goes_on_after_the_cells_that_are_whole(tmp_path):
