@@ -13,7 +13,8 @@ from tamis.index.segment.loops.arrays import IMAGE_MAX, LEVEL_IMAGES, LEVELS, SU
 from tamis.index.segment.loops.compiled import compiled
 
 FRACTION_BITS = np.uint32(16)  # of a unit: product of a term's unit and an image
-SAFE_REST = 0.25  # of the largest contribution: what an exact search may leave unread
+SAFE_REST = 0.25  # of the largest contribution: the most that an exact search leaves unread
+_DOCUMENTS_A_RESULT = 10_000  # from which on it leaves so much
 _FINEST = 0.95  # the last factor by which prices are tried
 
 
@@ -55,16 +56,27 @@ def choose_images(terms, weights, steps, least, chosen, cuts):
 
 
 @compiled
-def choose_for_exact(terms, weights, lists, chosen, cuts):
+def safe_rest(k, documents):
+    """The share of the largest contribution that an exact search for ``k`` leaves unread.
+
+    What is unread widens the margin. The more results of so many documents, the closer their
+    scores, and the more documents in the margin must be scored for each posting that is spared.
+    """
+    return SAFE_REST * min(1.0, documents / (_DOCUMENTS_A_RESULT * k)) ** 0.4
+
+
+@compiled
+def choose_for_exact(terms, weights, lists, share, chosen, cuts):
     """Choose images so that few postings are read, and what is left unread adds little.
 
     Each term leaves the level unread that spares it most postings, less a price for what they
-    might add; at the least price at which all terms together leave no more than `SAFE_REST`.
-    (Lagrange's multiplier: no other choice of levels with as small a rest spares more.)
+    might add; at the least price at which all terms together leave no more than ``share`` of the
+    largest contribution. (Lagrange's multiplier: no other choice of levels with as small a rest
+    spares more.)
 
     Args and returns as `choose_images`, with `Lists` for their steps. Rare terms are read.
     """
-    allowed = SAFE_REST * largest_contribution(terms, weights, lists.steps)
+    allowed = share * largest_contribution(terms, weights, lists.steps)
     price, factor = _highest_price(terms, lists, allowed), 0.5
     if _rest_at(terms, weights, lists, 0.0) <= allowed:
         price, factor = 0.0, 1.0

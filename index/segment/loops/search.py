@@ -9,6 +9,7 @@ from tamis.index.segment.loops.query import (
     choose_for_exact,
     choose_images,
     largest_contribution,
+    safe_rest,
     scale_query,
 )
 from tamis.index.segment.loops.topk import offer, sort_best
@@ -65,7 +66,8 @@ def _find(terms, weights, reach, image_error, lists, records, allowed, scratch):
         least = cut * largest_contribution(terms, weights, lists.steps)
         count, rest = choose_images(terms, weights, lists.steps, least, held, scratch.cuts)
     else:
-        count, rest = choose_for_exact(terms, weights, lists, held, scratch.cuts)
+        share = safe_rest(k, documents)
+        count, rest = choose_for_exact(terms, weights, lists, share, held, scratch.cuts)
     read = 0
     while count > 0:
         chosen, unsafe = held[:count], rest if cut == 0.0 else 0.0

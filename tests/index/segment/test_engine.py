@@ -28,7 +28,7 @@ from tamis.index.segment.loops.arrays import (
 )
 from tamis.index.segment.loops.lists import count_weaker
 from tamis.index.segment.loops.prefetch import prefetch_range
-from tamis.index.segment.loops.query import SAFE_REST, choose_for_exact
+from tamis.index.segment.loops.query import SAFE_REST, choose_for_exact, safe_rest
 from tamis.index.segment.segment import EXACT, Segment
 
 PRECISIONS = ("f32", "u16", "u8")
@@ -190,7 +190,7 @@ def test_knobs_at_their_ends_are_the_exact_search(tmp_path):
 
 def test_an_exact_search_spares_the_long_lists_of_weak_terms(tmp_path):
     """Every document holds term 0, 70 hold term 1: half of all postings could matter, few do."""
-    rows = [{0: 1.0 + doc % 97 / 97} | ({1: 9.0} if doc % 60 == 7 else {}) for doc in range(4200)]
+    rows = [{0: 1.0 + doc % 97 / 97} | ({1: 30.0} if doc % 60 == 7 else {}) for doc in range(4200)]
     index = Index.build(tmp_path / "index", SparseVectors.from_dicts(rows, 2))
     queries = SparseVectors.from_dicts([{0: 1.0, 1: 1.0}], 2)
     assert_exact(index, queries, 10)
@@ -198,18 +198,36 @@ def test_an_exact_search_spares_the_long_lists_of_weak_terms(tmp_path):
     assert postings.tolist() == [70]
 
 
+def test_an_exact_search_for_more_results_scores_fewer_documents_beside_them(tmp_path):
+    corpus = random_vectors(9001, 301, seed=4, longest=40)
+    index = Index.build(tmp_path / "index", corpus)
+    queries = random_vectors(40, 301, seed=5)
+    read = {k: segment_of(index).search(queries, k) for k in (1, 10, 100)}
+    beside = [top.work.sum() / (k * len(queries)) for k, (top, _) in read.items()]
+    assert beside == sorted(beside, reverse=True)
+    postings = [postings.sum() for _, postings in read.values()]
+    assert postings == sorted(postings)
+    assert postings[0] < postings[-1]
+
+
+def test_what_is_left_unread_follows_from_results_among_documents():
+    assert safe_rest(10, 100_000) == safe_rest(1, 10_000_000) == SAFE_REST
+    assert safe_rest(320, 100_000) == pytest.approx(SAFE_REST / 4)  # 32 times as many, 32 ** .4 = 4
+
+
+@pytest.mark.parametrize("share", [SAFE_REST, SAFE_REST / 8])
 @pytest.mark.parametrize("seed", range(5))
-def test_what_an_exact_search_leaves_unread_is_bounded_and_spares_the_most(tmp_path, seed):
+def test_what_an_exact_search_leaves_unread_is_bounded_and_spares_the_most(tmp_path, seed, share):
     corpus = random_vectors(3001, 41, seed=seed)
     lists = segment_of(Index.build(tmp_path / "index", corpus))._lists
     terms, weights = random_vectors(1, 41, seed=seed + 90, longest=40).row(0)
     chosen, cuts = np.empty(terms.size, np.int64), np.empty(terms.size, np.uint8)
-    count, rest = choose_for_exact(terms, weights, lists, chosen, cuts)
+    count, rest = choose_for_exact(terms, weights, lists, share, chosen, cuts)
     steps = weights.astype(np.float64) * lists.steps[terms]
     unread = np.full(terms.size, IMAGE_MAX)
     unread[chosen[:count]] = cuts[:count] - 1
     assert rest == pytest.approx(unread @ steps)
-    assert rest <= SAFE_REST * steps.max() * IMAGE_MAX
+    assert rest <= share * steps.max() * IMAGE_MAX
     rows = lists.rows[terms]
     assert (unread[rows < 0] == 0).all()
     spared = sum(spared_by(lists, row, images) for row, images in zip(rows, unread, strict=True))
