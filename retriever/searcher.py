@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.search_options import Option, Syntax, Typos
+    from tamis.retriever.types import Counts
 
     FirstStage = Callable[[list[SearchResult]], None]
     Query = str | Mapping[str, float] | None
@@ -169,7 +170,8 @@ class Searcher:
         if options.rerank is not None:
             self._check_rerank(queries, options.rerank)
         retrieval = Retrieval(self.collection, options)
-        counting = Counting(self.collection, options, is_listing=None in queries)
+        is_listing = not isinstance(queries, str) and any(query is None for query in queries)
+        counting = Counting(self.collection, options, is_listing=is_listing)
         began = perf_counter()
         asked = self.read(queries, options.lexical_weight, options.syntax, options.typos)
         encoded = perf_counter()
@@ -181,7 +183,7 @@ class Searcher:
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         results = [
-            replace(self._result(asked, query, one, options.explain, times), counts=of_one)
+            self._result(asked, query, one, options.explain, times, of_one)
             for query, (one, of_one) in enumerate(zip(found, counts, strict=True))
         ]
         page = Page(self.collection, options, retrieval.groups)
@@ -374,7 +376,13 @@ class Searcher:
         return EncodedQueries.of(SparseVectors.from_dicts([by_term], index.vocab_size), [unknown])
 
     def _result(
-        self, asked: EncodedQueries, query: int, found: Found, explain: bool, times: StageTimes
+        self,
+        asked: EncodedQueries,
+        query: int,
+        found: Found,
+        explain: bool,
+        times: StageTimes,
+        counts: Counts | None,
     ) -> SearchResult:
         """The documents of one query, fetched."""
         began = perf_counter()
@@ -403,4 +411,5 @@ class Searcher:
             cut,
             understood=asked.read[query].understood,
             corrections=asked.read[query].corrections,
+            counts=counts,
         )

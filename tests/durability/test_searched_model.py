@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -65,6 +66,7 @@ class Searched:
     names: tuple[str, ...]  # of terms that documents bring and queries ask for
     weights: ClassVar = {
         "put_weighted": 8,
+        "patch": 4,
         "delete": 3,
         "delete_where": 1,
         "ask": 1,
@@ -120,6 +122,15 @@ class Searched:
     def draw_weights(self, rng, most, least=0):
         names = rng.sample(self.names, rng.randint(least, most))
         return {name: rng.choice([0.5, 1.0, 2.0]) for name in names}
+
+    def patch(self, rng):
+        doc_id, fields = rng.choice(IDS), draw_fields(rng)
+        change = {"group": None, "year": None, **fields}
+        missing = self.editor.patch({doc_id: change}, wait="none")
+        assert missing == [one for one in [doc_id] if one not in self.truth]
+        if not missing:
+            given = {name: value for name, value in fields.items() if value is not None}
+            self.wrote([(doc_id, replace(self.truth[doc_id], fields=given))])
 
     def delete(self, rng):
         ids = rng.choices(IDS, k=rng.randrange(3))

@@ -227,6 +227,7 @@ def test_hits_below_a_score_are_left_out(searcher):
         ("owl", {"sort": ["price"], "min_score": 1.0}, "for min_score, found one with sort"),
         (None, {"group_by": "brand"}, "for group_by, found one with no query"),
         (None, {"count": "words"}, "expected a query with words to count"),
+        ("owl", {"sort": "price"}, "expected a list of at most 32 fields in sort"),
         ("owl", {"min_score": float("nan")}, "expected a finite min_score, found nan"),
     ],
 )

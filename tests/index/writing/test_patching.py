@@ -11,6 +11,7 @@ from vectors_of import random_vectors
 from tamis.index import Collection, CollectionWriter, InputError
 from tamis.index.generations.parts import Origin
 from tamis.index.generations.settings import CollectionSettings
+from tamis.index.upkeep.snapshot import restore, write_snapshot
 from tamis.index.writing.creation import create_collection
 from tamis.index.writing.patching import patched
 
@@ -137,6 +138,9 @@ def test_fields_are_declared_later_and_read_from_what_is_stored(tmp_path):
     vectors = VECTORS.to_dicts()
     state = {f"d{row}": (RECORDS[row], vectors[row], origin) for row in range(ROWS) if row != 3}
     check(path, state)
+    write_snapshot(path, tmp_path / "kept")
+    restore(tmp_path / "kept", tmp_path / "again")
+    check(tmp_path / "again", state)
     assert old.index.columns == columns  # readers stay with their generation
     old.refresh().close()
     with CollectionWriter.open(path) as writer:
