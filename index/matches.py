@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from tamis.index.interrupts import check_for_interrupts
 from tamis.index.segment.filters import matching
 from tamis.index.segment.values import Value  # noqa: TC001  msgspec reads it at run time
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 MOST_POSTINGS = 20_000_000  # read to count; beyond them a number is "at least"
 FACET_VALUES, MOST_VALUES = 100, 10_000  # of a facet: unless it says otherwise, and at most
-MOST_RANGES = 1000
+MOST_RANGES = 100
 
 Limit = str | int | float | None
 
@@ -169,6 +170,7 @@ class Matches:
         self.index.check_declared(field)
         schema = self.index.columns
         for part, marks in zip(self.index.parts, self.marks, strict=True):
+            check_for_interrupts()
             yield part.columns(schema)[field], marks
 
 

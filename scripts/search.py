@@ -250,9 +250,9 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
             typer.echo(f"      {passage.score:.4f}  {passage.id}  {text}")
         typer.echo()
     times = answer.timings
-    found = (
-        f"{len(answer.hits)} hits" if answer.hits else "no document shares a term with the query"
-    )
+    by_filter = answer.total is not None and answer.total.count == "filter"
+    nothing = "passes the filter" if by_filter else "shares a term with the query"
+    found = f"{len(answer.hits)} hits" if answer.hits else f"no document {nothing}"
     if answer.total is not None:
         least = "" if answer.total.relation == "exact" else "at least "
         found += f" of {least}{answer.total.value:,} matches (by {answer.total.count})"

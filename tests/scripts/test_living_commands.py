@@ -72,6 +72,8 @@ def test_changed_fields_are_filtered_by(tamis, built, tmp_path):
             "search", built, "owl", "--facet", '{"field": "price", "ranges": [[null, 10]]}'
         ).stdout
     )
+    none = '{"field": "price", "range": {"gt": 2}}'
+    assert "no document passes the filter" in tamis("search", built, "--filter", none).stdout
     assert tamis("patch", built).exit_code == 2
     assert "write price:float" in tamis("patch", built, "--fields", "price").output
     faulty = lines(tmp_path, {"price": 2})
