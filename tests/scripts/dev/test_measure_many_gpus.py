@@ -11,7 +11,7 @@ import pytest
 import torch
 from measure_many_gpus import Silent, counts_up_to, differences, write
 
-from tamis.retriever.corpus.passages import read_passages
+from tamis.eval.datasets import load_dataset
 from tamis.retriever.training.processes import Processes
 
 SCRIPT = Path(measure_many_gpus.__file__)
@@ -63,7 +63,7 @@ def test_fewer_cards_than_asked_for_are_refused_in_one_line(tmp_path):
 def test_two_processes_encode_and_train_as_one_does(tmp_path):
     passages = tmp_path / "passages.jsonl.gz"
     with gzip.open(passages, "wt") as file:
-        for number, one in enumerate(read_passages("sample")):
+        for number, one in enumerate(load_dataset("sample").passages()):
             row = {"_id": one.doc_id, "title": one.title or f"Title {number}", "section": "Text"}
             file.write(json.dumps(row | {"text": one.text}) + "\n")
     out = tmp_path / "out.json"
