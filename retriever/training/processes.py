@@ -52,7 +52,7 @@ class Processes:
                 has no GPU.
         """
         name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if _started_count() > 1:
             on_cpu = torch.device(name).type == "cpu"
             if not on_cpu:
                 _check_card(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
@@ -135,6 +135,24 @@ class _AllRows(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
         processes: Processes = ctx.processes
         return processes.own(gradient) * processes.count, None, None
+
+
+def check_alone(work: str) -> None:
+    """Refuse to begin what one process does.
+
+    Raises:
+        InputError: accelerate or torchrun started several, which would write the same files.
+    """
+    count = _started_count()
+    if count > 1:
+        raise InputError(
+            f"expected one process for {work}, found {count}; "
+            "start it without torchrun or accelerate"
+        )
+
+
+def _started_count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _check_card(number: int, count: int) -> None:

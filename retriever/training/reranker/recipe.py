@@ -30,6 +30,7 @@ from tamis.retriever.rerank.loading import RerankerSettings
 from tamis.retriever.rerank.prompt import ENCODER, PromptBuilder
 from tamis.retriever.training.config import DataConfig  # noqa: TC001  read_record reads annotations
 from tamis.retriever.training.data.training_data import Pairs, TrainingData, load_or_prepare
+from tamis.retriever.training.processes import check_alone
 from tamis.retriever.training.records import identity, read_record
 from tamis.retriever.training.reranker.keeping import Kept
 from tamis.retriever.training.reranker.mining import mine, vectors, word_weights
@@ -171,10 +172,12 @@ def train_reranker(
         report: called with each line of the log.
 
     Raises:
-        InputError: a source, the base or the device is not there, or there are too few passages.
+        InputError: a source, the base or the device is not there, there are too few passages, or
+            this is one of several processes.
         FormatError, MismatchError: prepared data or checkpoints are not this recipe's.
         TrainingError: a loss or weights are not finite; the checkpoint is of before.
     """
+    check_alone("a training of a reranker")
     _check_checkpoints(Path(recipe.reranker.out), resume=resume)
     where, config = choose_device(device), recipe.reranker
     base, tokenizer = _load_base(config)

@@ -15,7 +15,7 @@ import transformers
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from tamis.index.errors import FormatError
+from tamis.index.errors import FormatError, InputError
 from tamis.retriever.models.language_model import load_headless
 from tamis.retriever.models.tokenizer import Tokenizer
 from tamis.retriever.rerank.block_reranker import BlockReranker
@@ -242,6 +242,15 @@ def test_an_older_checkpoint_is_refused_in_one_line(workplace):
     path.write_text(json.dumps(state))
     with pytest.raises(FormatError, match=r"found one without or with another 'finished'"):
         train_reranker(recipe, workplace, resume=True, device="cpu")
+
+
+def test_several_processes_are_refused_before_anything_is_written(workplace, monkeypatch):
+    (workplace / "recipe.toml").write_text(RECIPE)
+    recipe, before = read_recipe(workplace / "recipe.toml"), sorted(workplace.iterdir())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"expected one process .* of a reranker, found 2"):
+        train_reranker(recipe, workplace, device="cpu")
+    assert sorted(workplace.iterdir()) == before
 
 
 def trained_weights(workplace, more="", **settings):
