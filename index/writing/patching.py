@@ -80,8 +80,15 @@ def rewrites(
     Documents whose vectors come from elsewhere are written apart; all are checked before the first.
 
     Raises:
-        InputError: a changed value is not of its field's type, or JSON cannot hold it.
+        InputError: a changed value is not of its field's type, JSON cannot hold it, or a vector is
+            still to come.
     """
+    awaiting = [doc_id for doc_id, one in present.items() if one.origin not in GIVEN]
+    if awaiting:
+        raise InputError(
+            f"expected documents whose vectors are there, found {awaiting[0]!r}, whose learned "
+            "vector is still to come; put the document, or end the build with --resume"
+        )
     held = {doc_id: orjson.loads(one.record) for doc_id, one in present.items()}
     records = [patched(record, changes[doc_id]) for doc_id, record in held.items()]
     rows = [one.vector.over(vocab_size) for one in present.values()]

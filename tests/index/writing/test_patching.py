@@ -13,7 +13,8 @@ from tamis.index.generations.parts import Origin
 from tamis.index.generations.settings import CollectionSettings
 from tamis.index.upkeep.snapshot import restore, write_snapshot
 from tamis.index.writing.creation import create_collection
-from tamis.index.writing.patching import patched
+from tamis.index.writing.patching import patched, rewrites
+from tamis.index.writing.pending import Present
 
 ROWS, TERMS = 60, 31
 VECTORS = random_vectors(ROWS, TERMS, seed=2)
@@ -119,6 +120,12 @@ def test_a_change_that_cannot_be_changes_nothing(tmp_path):
         assert writer.patch({"d9": {"brand": "new"}}) == ["d9"]
     with Collection.open(tmp_path / "c") as collection:
         assert [collection.document(doc) for doc in range(3)] == RECORDS[:3]
+
+
+def test_a_document_whose_vector_is_to_come_is_refused():
+    present = {"d0": Present(json.dumps(RECORDS[0]).encode(), VECTORS.rows(0, 1), Origin.WORDS)}
+    with pytest.raises(InputError, match="found 'd0', whose learned vector is still to come"):
+        list(rewrites(present, {"d0": {"price": 1}}, TERMS, SCHEMA))
 
 
 def test_fields_are_declared_later_and_read_from_what_is_stored(tmp_path):
