@@ -2,11 +2,14 @@
 
 A client that sends ``Idempotency-Key`` and loses the answer sends the same request again. Answers
 are kept for a day, in the data folder's catalogue. A key belongs to one life of an index: where
-another has been made or restored under its name, or its alias, the key is new.
+another has been made or restored under its name, or its alias, the key is new. What was carried out
+is answered although the disk does not take the answer; that is then remembered by this process.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from tamis.api.body import STREAM_RATE, chunks, refuse_announced, too_large
 from tamis.api.problems import RequestError
 from tamis.api.serving.catalog import Answer
 from tamis.api.serving.service import in_json
+from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,10 +29,12 @@ if TYPE_CHECKING:
 
     from tamis.api.serving.service import Service
 
+LOG = logging.getLogger("tamis.api")
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEPT_S = 86_400.0
 LONGEST_KEY = 128
+MOST_UNKEPT = 1000  # answers that the disk has not taken
 
 
 class Idempotency:
@@ -37,6 +43,7 @@ class Idempotency:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._running: set[str] = set()
+        self._unkept: dict[str, Answer] = {}
         self._swept = -KEPT_S
 
     async def answer(
@@ -83,7 +90,8 @@ class Idempotency:
         key: str,
     ) -> Response:
         catalog = self._service.library.writable().catalog
-        kept = await self._service.writers.run(lambda: catalog.answer(key))
+        kept = self._unkept.get(key)
+        kept = kept or await self._service.writers.run(lambda: catalog.answer(key))
         hashed = _Hashed(request)
         if kept is not None and time.time() - kept.created < KEPT_S:
             await hashed.drain(self._service)
@@ -99,8 +107,20 @@ class Idempotency:
             return response
         response = await handler(self._service, hashed.request)
         answer = Answer(hashed.identity, response.status_code, bytes(response.body), time.time())
-        await self._service.writers.run(lambda: self._keep(key, answer))
+        await self._remember(key, answer)
         return response
+
+    async def _remember(self, key: str, answer: Answer) -> None:
+        """Keep an answer, whatever the disk says: its request is not to be sent again."""
+        self._unkept[key] = answer
+        if len(self._unkept) > MOST_UNKEPT:
+            del self._unkept[next(iter(self._unkept))]
+        try:
+            await asyncio.to_thread(self._keep, key, answer)
+        except (OSError, TamisError) as error:
+            LOG.warning("the answer to a request with a key is only in memory: %s", error)
+        else:
+            self._unkept.pop(key, None)
 
     def _keep(self, key: str, answer: Answer) -> None:
         catalog = self._service.library.writable().catalog

@@ -1,5 +1,6 @@
 """Documents come in as streams and one by one, and go again; what was acknowledged is there."""
 
+import errno
 import gzip
 import json
 import time
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from tamis.api import Limits, create_app
 from tamis.api.serving import service
+from tamis.api.serving.catalog import Catalog
 from tamis.api.serving.data_folder import DataFolder
 
 DOCUMENTS = "/v1/indexes/birds/documents"
@@ -204,6 +206,23 @@ def test_the_same_request_under_a_key_is_carried_out_once(home):
     assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     assert home.add(body, headers={"Idempotency-Key": "second"})["written"] == 1
     assert home.found("owl") == ["a"]
+
+
+def test_what_was_carried_out_is_answered_though_the_disk_does_not_take_that(home, monkeypatch):
+    home.create(documents=None)
+    headers, body = {"Idempotency-Key": "first"}, [{"_id": "a", "text": "owl"}]
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "injected")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Catalog, "keep_answer", full)
+        first = home.add(body, headers=headers)
+        assert first["written"] == 1
+        home.ask("DELETE", f"{DOCUMENTS}/a?wait=searchable")
+        assert home.add(body, headers=headers) == first
+    assert home.add(body, headers=headers) == first
+    assert home.found("owl") == []
 
 
 def test_a_key_belongs_to_one_life_of_an_index(open_home):
