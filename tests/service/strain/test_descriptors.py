@@ -131,5 +131,5 @@ def test_more_connections_than_files_stop_no_writer(limited, connect):
     for one in many:
         one.close()
     for name in "ab":
-        assert found_within(server, name, "heron9", 3)
+        assert found_within(server, name, "heron9", 30)
     assert server.ask("GET", "/healthz") == {"status": "ok"}
