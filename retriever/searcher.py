@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -72,6 +72,14 @@ class Searcher:
     collection: Collection
     lexical: LexicalQueries | None = None
     reranker: Reranker | None = None
+    _reader: QueryReader | None = field(init=False, repr=False, compare=False)  # None: no words
+
+    def __post_init__(self) -> None:
+        reader = None
+        if (lexical := self.lexical) is not None:
+            forms = WrittenForms(self.collection, lexical.analyzer)
+            reader = QueryReader(lexical, forms, self._is_piece)
+        object.__setattr__(self, "_reader", reader)
 
     @staticmethod
     def open(
@@ -308,13 +316,8 @@ class Searcher:
             ranges += (Words(self.lexical.dictionary, self.lexical.analyzer),)
         return Vocabulary(ranges or (Numbers(self.collection.index.vocab_size),))
 
-    @property
-    def _reader(self) -> QueryReader | None:
-        """Reads texts; None in a collection without words."""
-        if self.lexical is None:
-            return None
-        forms, learned = WrittenForms(self.collection, self.lexical.analyzer), self._learned
-        return QueryReader(self.lexical, forms, lambda word: learned.term(word.lower()) is not None)
+    def _is_piece(self, word: str) -> bool:
+        return self._learned.term(word.lower()) is not None
 
     def suggest(self, text: str, size: int = 10) -> tuple[Suggestion, ...]:
         """How a text may go on: words of the collection that begin as its last one, as written.

@@ -127,7 +127,8 @@ class Dictionary:
         found = found[self.document_frequency(found) > 0]
         if not found.size:
             return found, found
-        apart = distances(word, [self.word(term) for term in found.tolist()], edits)
+        words = list(map(self._words.word, (found - self.first_term).tolist()))
+        apart = distances(word, words, edits)
         return found[apart <= edits], apart[apart <= edits]
 
     @cached_property

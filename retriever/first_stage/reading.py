@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tamis.index.errors import InputError
+from tamis.index.interrupts import check_for_interrupts
 from tamis.index.segment.alike import distances
 from tamis.retriever.first_stage.completion import beginning_so
 from tamis.retriever.first_stage.constraints import Constraints
@@ -40,8 +42,13 @@ NO_WORDS = (
     "quotes, +, - and * were read as plain text: the index has no words to look them up among; "
     "build it with the lexical channel"
 )
+MOST_CLAUSES = 64  # phrases, signs and prefixes of a query
+MOST_LOOKED_UP = 32  # words of a query that no document has
 MOST_RANKED = 50  # words of a prefix that documents are ranked by
 MOST_HELD = 10_000  # and that decide what a document holds
+MANY_ERRORS = (
+    f"only the first {MOST_LOOKED_UP} words that no document has were looked at for typing errors"
+)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _PLAIN_WORD = re.compile(r"\W*[^\W\d_]+(?:['\u2019-][^\W\d_]+)*\W*")
 _HYPHENATED = re.compile(r"\W*([^\W\d_]+(?:-[^\W\d_]+)+)\W*")
@@ -74,6 +81,7 @@ class _Told:
     also: dict[str, Replacement] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     added: dict[int, float] = field(default_factory=dict)
+    looked_up: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +99,16 @@ class QueryReader:
     knows: Callable[[str], bool]
 
     def read(self, text: str, syntax: Syntax, typos: Typos) -> ReadQuery:
-        """What a text means; ``syntax`` and ``typos`` are those of `SearchOptions`."""
+        """What a text means; ``syntax`` and ``typos`` are those of `SearchOptions`.
+
+        Raises:
+            InputError: more than `MOST_CLAUSES` operators.
+        """
         own = self.lexical.own
         if syntax == "plain" and typos == "off" and own is None and not looks_used(text):
             return ReadQuery(text)
         parsed, told = parse(text) if syntax == "operators" else _plain(text), _Told()
+        _check_clauses(parsed)
         if typos == "auto":
             self._unhyphenated(parsed.clauses, told)
             clauses = tuple(self._corrected(one, told) for one in parsed.clauses)
@@ -105,6 +118,7 @@ class QueryReader:
         if own is not None:
             self._means_too(own, ranked, told)
         notes = (PLAIN_SYNTAX,) if syntax == "plain" and looks_used(text) else parsed.notes
+        notes += (MANY_ERRORS,) if told.looked_up > MOST_LOOKED_UP else ()
         understood = None
         if notes or told.also or told.left_out or not parsed.is_plain:
             left_out = tuple(told.left_out)
@@ -138,6 +152,10 @@ class QueryReader:
     def _meant(self, word: str, told: _Told) -> str:
         analyzer, dictionary = self.lexical.analyzer, self.lexical.dictionary
         if is_known(word, analyzer, dictionary) or self._is_meant(word):
+            return word
+        check_for_interrupts()
+        told.looked_up += 1
+        if told.looked_up > MOST_LOOKED_UP:
             return word
         found = meant(analyzer.spelled(word), analyzer, dictionary)
         if not found:
@@ -227,6 +245,15 @@ def read_as_text(text: str) -> ReadQuery:
     if not looks_used(text):
         return ReadQuery(text)
     return ReadQuery(text, understood=Understood(text, notes=(NO_WORDS,)))
+
+
+def _check_clauses(parsed: ParsedQuery) -> None:
+    operators = sum(clause.kind != "word" or clause.sign != "" for clause in parsed.clauses)
+    if operators > MOST_CLAUSES:
+        raise InputError(
+            f"expected at most {MOST_CLAUSES} phrases, signs and prefixes in a query, found "
+            f"{operators}; ask for fewer"
+        )
 
 
 def _plain(text: str) -> ParsedQuery:

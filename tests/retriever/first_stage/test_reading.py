@@ -137,3 +137,12 @@ def test_other_languages_keep_their_letters(tmp_path):
     (found,) = searcher.search(["Österreihc"], typos="auto")
     assert [hit.doc_id for hit in found.hits] == ["d"]
     assert [one.text for one in searcher.suggest("mün")] == ["münchen"]
+
+
+def test_the_work_for_a_query_is_bounded_and_told(searcher):
+    words = [f"hurricain{'abcdefghij'[at % 10]}{'abcdefghij'[at // 10]}" for at in range(60)]
+    (found,) = searcher.search([" ".join(words)], typos="auto")
+    assert 0 < len(found.corrections) <= 32
+    assert "first 32 words" in found.understood.notes[0]
+    with pytest.raises(InputError, match="at most 64 phrases, signs and prefixes"):
+        searcher.search(["+coast " * 65], syntax="operators")
