@@ -25,7 +25,10 @@ OWN = {  # where the defaults would not do
     "delete_document": {"id": "heron"},
     "remove_index": {"name": "made"},
 }
-QUERY = {"search_by_url": {"q": "owls", "fields": "title", "filter": '{"must": []}'}}
+QUERY = {
+    "search_by_url": {"q": "owls", "fields": "title", "filter": '{"must": []}'},
+    "suggest": {"q": "ow"},
+}
 BODIES = {
     "create_index": {"encoder": None},
     "search": {"query": "owls", "k": 1, "explain": True, "highlight": True},
@@ -38,6 +41,7 @@ BODIES = {
     "add_fields": {"fields": {"price": "float"}},
     "patch_document": {"price": 7},
     "put_alias": {"index": "birds"},
+    "put_synonyms": {"synonyms": ["owl, uhu"], "stop_words": []},
     "take_snapshot": {"name": "first"},
     "restore_snapshot": {"index": "birds", "snapshot": "first", "to": "restored"},
 }
