@@ -47,7 +47,11 @@ def collection_settings(
     """
     made_by = None
     if encoder is not None:
-        made_by = EncoderSettings(**asdict(encoder.description), location=encoder.location)
+        made_by = EncoderSettings(
+            **asdict(encoder.description),
+            location=encoder.location,
+            arithmetic=getattr(encoder, "arithmetic", None),
+        )
     return CollectionSettings(
         source=source,
         encoder=made_by,

@@ -23,6 +23,8 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_length: longest document in tokens, special ones included.
         query_side: ``neural`` runs a model on queries, ``table`` looks weights up.
         location: where it was loaded from.
+        arithmetic: what it computed with and where, such as ``int8 on cpu``; None where that is not
+            known, or where nothing is computed.
     """
 
     name: str
@@ -32,6 +34,7 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_length: int
     query_side: Literal["neural", "table"]
     location: str
+    arithmetic: str | None = None
 
 
 class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.index.reference import search
 from tamis.retriever.corpus.passages import read_passages
+from tamis.retriever.models.arithmetic import ARITHMETICS, choose_arithmetic, speeds
 from tamis.retriever.models.description import (
     Architecture,
     Checkpoint,
@@ -33,6 +34,7 @@ from tamis.retriever.models.description import (
 )
 from tamis.retriever.models.encoder import SparseEncoder
 from tamis.retriever.models.language_model import load_whole_model, make_head_linear
+from tamis.retriever.models.stored_bert import runs_in_int8
 from tamis.retriever.models.weights import save_model
 
 if TYPE_CHECKING:
@@ -217,12 +219,15 @@ def _systems(files: Checkpoint, copy: Checkpoint, device: str) -> Iterator[Syste
         )
         name = f"sentence-transformers, batch {size}{'' if sparse else ', dense rows'}"
         yield System(name, str(dtype).removeprefix("torch."), call)
-    variants = {"tamis": files}
-    if kind == "cpu":
-        variants["tamis, float32"] = copy
-    for name, variant in variants.items():
-        ours = SparseEncoder(variant, device=device)
-        arithmetic = ours.arithmetic.partition(" ")[0]
+    side, where = files.document, torch.device(device)
+    usual = choose_arithmetic(side, where, None)
+    rates = speeds() if kind == "cpu" else {}
+    others = [one for one in ARITHMETICS if rates.get(one) and one != usual]
+    if not runs_in_int8(side):
+        others = [one for one in others if one != "int8"]
+    for arithmetic in (usual, *others):
+        ours = SparseEncoder(files, device=device, arithmetic=arithmetic)
+        name = "tamis" if arithmetic == usual else f"tamis, {arithmetic}"
         yield System(name, arithmetic, ours.encode_documents)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tamis.retriever.models.arithmetic import speeds
 from tamis.retriever.models.description import read_checkpoint
 from tamis.scripts.bench import encode as bench_encode
 from tamis.scripts.bench.encode import check, float32_copy, length_mix, measure_encode, table
@@ -24,11 +25,14 @@ def test_the_report_compares_with_sentence_transformers(monkeypatch):
     report = measure_encode(8, repeats=1, quality=False)
     names = [row["system"] for row in report["systems"]]
     peers = ["sentence-transformers, batch 32", "sentence-transformers, batch 32, dense rows"]
-    assert names == [*peers, "tamis", "tamis, float32"]
+    assert names[:3] == [*peers, "tamis"]
+    ours = [row["arithmetic"] for row in report["systems"][2:]]
+    assert sorted(ours) == sorted(one for one, rate in speeds().items() if rate)
+    assert names[3:] == [f"tamis, {one}" for one in ours[1:]]
     assert report["systems"][0]["against_default_peer"] == 1.0
     assert max(row["against_best_peer"] for row in report["systems"][:2]) == 1.0
     assert report["gate"]["largest_difference"] < 1e-4
-    assert len(table(report)) == 5
+    assert len(table(report)) == 1 + len(names)
 
 
 @pytest.mark.long
