@@ -49,7 +49,7 @@ class Bound:
 BOUNDS: dict[Arithmetic, Bound] = {
     "float32": Bound(weight=0.0001, terms=0.0002, measure=0.0005),
     "bfloat16": Bound(weight=0.1, terms=0.04, measure=0.003),
-    "int8": Bound(weight=0.15, terms=0.04, measure=0.003),
+    "int8": Bound(weight=0.25, terms=0.04, measure=0.003),
 }
 
 

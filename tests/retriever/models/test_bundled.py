@@ -100,11 +100,11 @@ def test_other_arithmetic_changes_weights_little(arithmetic):
         load_encoder(device="cpu", arithmetic=one).encode_documents(texts)
         for one in ("float32", arithmetic)
     )
-    assert_same_vectors(found, whole, tolerance=0.6)  # of terms at the edge of the 200 as well
+    assert_same_vectors(found, whole, tolerance=1.0)  # of terms at the edge of the 200 as well
     rows, truth = found.to_scipy().toarray(), whole.to_scipy().toarray()
     both = (rows > 0) & (truth > 0)
-    assert np.abs(rows - truth)[both].max() < 0.2
-    assert both.sum() > 0.93 * (truth > 0).sum()
+    assert np.abs(rows - truth)[both].max() < 0.3
+    assert both.sum() > 0.9 * (truth > 0).sum()
     heaviest = [set(np.argsort(-row)[:10].tolist()) for row in rows[:4]]
     expected = [set(np.argsort(-row)[:10].tolist()) for row in truth[:4]]
-    assert min(len(a & b) for a, b in zip(heaviest, expected, strict=True)) >= 8
+    assert min(len(a & b) for a, b in zip(heaviest, expected, strict=True)) >= 7
