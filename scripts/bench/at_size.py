@@ -229,7 +229,8 @@ def recall_by_score(
     weights = np.zeros(documents.vocab_size)
     shares = []
     for row, (ours, best) in enumerate(zip(found, truth, strict=True)):
-        true, known = best[best >= 0], np.unique(ours[ours >= 0])
+        # where a peer finds fewer than k, the other places may hold any number
+        true, known = best[best >= 0], np.unique(ours[(ours >= 0) & (ours < len(documents))])
         terms, values = asked.row(row)
         weights[terms] = values
         least = scores_of(*arrays, true, weights).min(initial=np.inf)

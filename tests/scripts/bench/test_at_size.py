@@ -212,7 +212,7 @@ def test_recall_is_of_scores_so_that_ties_are_equal():
     assert recall_by_score(documents, asked, [np.array([2, 0]), nothing], truth) == 1.0
     assert recall_by_score(documents, asked, [np.array([0, 3]), nothing], truth) == 0.75
     assert recall_by_score(documents, asked, [np.array([0, 0]), nothing], truth) == 0.75
-    assert recall_by_score(documents, asked, [np.array([4, -1]), nothing], truth) == 0.5
+    assert recall_by_score(documents, asked, [np.array([4, 2**60]), nothing], truth) == 0.5
 
 
 def test_a_run_goes_on_after_the_cells_that_are_whole(tmp_path):
