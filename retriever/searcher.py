@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -78,7 +79,7 @@ class Searcher:
         reader = None
         if (lexical := self.lexical) is not None:
             forms = WrittenForms(self.collection, lexical.analyzer)
-            reader = QueryReader(lexical, forms, self._is_piece)
+            reader = QueryReader(lexical, forms, partial(_knows, self.encoder))
         object.__setattr__(self, "_reader", reader)
 
     @staticmethod
@@ -316,9 +317,6 @@ class Searcher:
             ranges += (Words(self.lexical.dictionary, self.lexical.analyzer),)
         return Vocabulary(ranges or (Numbers(self.collection.index.vocab_size),))
 
-    def _is_piece(self, word: str) -> bool:
-        return self._learned.term(word.lower()) is not None
-
     def suggest(self, text: str, size: int = 10) -> tuple[Suggestion, ...]:
         """How a text may go on: words of the collection that begin as its last one, as written.
 
@@ -416,3 +414,8 @@ class Searcher:
             corrections=asked.read[query].corrections,
             counts=counts,
         )
+
+
+def _knows(encoder: QueryEncoder | None, word: str) -> bool:
+    """Whether a word is a piece. Of the encoder alone: who reads queries keeps no searcher."""
+    return encoder is not None and encoder.vocabulary.term(word.lower()) is not None
