@@ -1,5 +1,7 @@
 """Fixtures that several rooms use."""
 
+from pathlib import Path
+
 import pytest
 
 from tamis.index.segment.plain_search import import_loops
@@ -15,6 +17,12 @@ PLANETS = {
     "moon": ("Moon", "The Moon circles the Earth and raises the tides of its oceans."),
     "comet": ("Comet", "A comet grows a tail of dust and gas when it comes near the Sun."),
 }
+
+
+@pytest.fixture
+def tests_by_name(monkeypatch):
+    """A process that is spawned imports the test whose function it calls by its name."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def test_encoding_needs_an_index_where_there_are_two(client):
 def test_paths_and_methods_that_do_not_exist_are_refused(client):
     check_problem(client.get("/v2/indexes"), 404, "not_found", "/v2/indexes")
     check_problem(client.get("/v1/indexes/"), 404, "not_found", "/v1/indexes/")
-    response = client.patch("/v1/indexes/both")
+    response = client.patch("/v1/indexes")
     check_problem(response, 405, "method_not_allowed")
     assert "GET" in response.headers["allow"]
 

@@ -30,7 +30,7 @@ def captured():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "splade_encode_packed", spy)
-        load_encoder(device="cpu").encode_documents(TEXTS)
+        load_encoder(device="cpu", arithmetic="float32").encode_documents(TEXTS)
     return calls
 
 

@@ -216,7 +216,7 @@ def test_imported_vectors_are_searched_by_weights(tamis, imported):
     ("arguments", "words"),
     [
         (["owl"], 'expected weights by term, such as {"vector": {"2003": 1.5}}, found a text'),
-        ([], "give a TEXT, --vector JSON or --batch FILE"),
+        ([], "give a TEXT, --vector JSON, --batch FILE or --filter JSON"),
         (["owl", "--vector", '{"3": 1}'], "--vector takes no TEXT"),
         (["--vector", '{"3": 1}', "--lexical-weight", "1"], "--vector takes no --lexical-weight"),
         (["--vector", "{}"], "expected a term in --vector, found none"),

@@ -116,6 +116,7 @@ def hears_of_failures(worker):
     return told
 
 
+@pytest.mark.usefixtures("tests_by_name")
 @pytest.mark.long
 def test_a_process_hears_that_another_failed_or_left():
     first, second = together(hears_of_failures, 2, 1, "cpu", 240)

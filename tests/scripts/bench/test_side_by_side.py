@@ -8,6 +8,8 @@ import pytest
 
 from tamis.scripts.bench.side_by_side import together
 
+pytestmark = pytest.mark.usefixtures("tests_by_name")
+
 
 def told(worker, word):
     worker.start.wait()
