@@ -275,7 +275,7 @@ class Index:
         if field not in self.columns:
             raise InputError(
                 f"expected a declared field ({', '.join(self.columns) or 'none'}), found "
-                f"{field!r}; declare fields when the index is made"
+                f"{field!r}; declare it, with `tamis patch DIR --fields` in an index that is there"
             )
 
     def frequencies(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

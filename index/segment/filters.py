@@ -184,6 +184,6 @@ def _column(name: object, columns: Mapping[str, Column]) -> Column:
         declared = ", ".join(columns) or "none"
         raise InputError(
             f"expected a declared field ({declared}), found {name!r}; "
-            "declare fields when the index is made"
+            "declare it, with `tamis patch DIR --fields` in an index that is there"
         )
     return columns[name]
