@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tamis.retriever.searcher import Searcher
-    from tamis.retriever.types import Hit
+    from tamis.retriever.types import Hit, MatchedTerm
     from tamis.retriever.words.analysis import Analyzer
 
 SNIPPET_CHARACTERS = 320
 LEAD_CHARACTERS = 48  # kept before the first matched word of a snippet
 LONGEST_TEXT = 20_000  # characters looked at
+MARKED_SHARE = 0.05  # of the score that a term must make, that its words are marked
 KNOWN_WORDS = 1 << 13  # whose stems are remembered: soon full, so that memory stays level
 LONGEST_KNOWN = 64  # characters
 ELLIPSIS = "…"
@@ -61,12 +62,15 @@ def highlight(searcher: Searcher, hit: Hit) -> dict[str, tuple[Span, ...]]:
 
 
 class _MatchFinder:
-    """Finds the words of a text that hold matched terms; expansions are in no text."""
+    """Finds the words of a text that hold matched terms; expansions are in no text.
+
+    Words that hardly count, such as *of*, are not marked: they hide those that do.
+    """
 
     def __init__(self, searcher: Searcher, hit: Hit) -> None:
         self._stems: dict[str, float] = {}
         self._pieces: dict[str, float] = {}
-        for term in hit.matched_terms:
+        for term in _weighty(hit.matched_terms):
             stem, piece = parse_word(term.term), parse_piece(term.term)
             if stem is not None:
                 self._stems[stem] = term.contribution
@@ -118,6 +122,16 @@ class _MatchFinder:
             first, last = pieces[0][0], pieces[-1][1]
             if covered and 2 * covered >= last - first:
                 yield first, last, max(worth for _, _, worth in pieces)
+
+
+def _weighty(terms: Sequence[MatchedTerm]) -> Iterator[MatchedTerm]:
+    """Those that make `MARKED_SHARE` of the score, or half of what the heaviest term makes.
+
+    The second rule is for long queries, where no term makes much of the score.
+    """
+    worths = [term.contribution for term in terms]
+    least = min(MARKED_SHARE * sum(worths), max(worths, default=0.0) / 2)
+    return (term for term in terms if term.contribution >= least)
 
 
 @lru_cache(KNOWN_WORDS)

@@ -3,6 +3,8 @@
 
 const number = (value, digits = 2) =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const CHOSEN = 3; // fields under the title
+const SHORT = 40; // characters of one
 const STAGES = ["encode", "retrieve", "fetch", "rerank", "answer"];
 
 function make(tag, properties = {}, ...children) {
@@ -11,14 +13,20 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 
-/* The head of a column: how many hits, and where the time went. */
-function columnHead(letter, answer, roundTrip) {
+/* The head of a column: how many hits. */
+function columnHead(letter, answer) {
   const count = answer.hits.length;
   return make("div", { className: "column-head" },
     letter ? make("span", { className: "letter" }, letter) : null,
-    make("strong", {}, `${count} ${count === 1 ? "hit" : "hits"}${matches(answer.total)}`),
+    make("strong", {}, count ? `${count} ${count === 1 ? "hit" : "hits"}${matches(count, answer.total)}` : "No hits"),
     answer.awaiting ? " (some by words alone as yet)" : null,
-    ` in ${number(answer.took_ms, 1)} ms`, stageBar(stageTimes(answer)), stageList(stageTimes(answer), roundTrip));
+    ` in ${number(answer.took_ms, 1)} ms`);
+}
+
+/* Where the time went. */
+function timesNode(answer, roundTrip) {
+  const times = stageTimes(answer);
+  return make("p", { className: "times" }, "Milliseconds: ", stageBar(times), stageList(times, roundTrip));
 }
 
 /* What the query was taken to mean, where that is more than its words. */
@@ -34,18 +42,20 @@ function understoodNodes({ understood, corrections }) {
   return lines.map((line) => make("p", { className: "understood", dir: "auto" }, line));
 }
 
-function matches(total) {
+/* Hits that learned terms alone found are beyond those that hold a word of the query. */
+function matches(count, total) {
   if (!total) return "";
-  return ` of ${total.relation === "exact" ? "" : "at least "}${number(total.value, 0)} matches`;
+  if (total.value < count) return `, ${number(total.value, 0)} with words of the query`;
+  return ` of ${total.relation === "exact" ? "" : "at least "}${number(total.value, 0)} ${total.value === 1 ? "match" : "matches"}`;
 }
 
 /* Facets with few values, each value a button that filters by it. */
 function facetNodes({ facets, facets_cut: cut }, choose) {
-  const few = Object.entries(facets ?? {}).filter(([field, values]) => values.length && !(field in cut));
+  const few = Object.entries(facets ?? {}).filter(([field, values]) => values.length > 1 && !(field in cut));
   if (!few.length) return [];
-  return [make("div", { className: "facets" }, ...few.map(([field, values]) => make("p", {}, make("bdi", {}, `${field}: `),
+  return [make("details", { className: "facets", open: WIDE.matches }, make("summary", {}, "Narrow by ", make("span", { className: "of" }, few.map(([field]) => field).join(", "))), ...few.map(([field, values]) => make("p", {}, make("bdi", {}, `${field}: `),
     ...values.flatMap(({ value, count }) => {
-      const button = make("button", { type: "button", className: "plain" }, make("bdi", {}, String(value)), ` ${number(count, 0)}`);
+      const button = make("button", { type: "button", className: "plain" }, make("bdi", {}, written(value)), ` ${number(count, 0)}`);
       button.addEventListener("click", () => choose(field, value));
       return [button, " "];
     }))))];
@@ -78,20 +88,35 @@ function stageList(times, roundTrip) {
   return list;
 }
 
-/* One hit. `options`: widest contribution of the list, terms to show, whether it was reranked. */
+/* One hit. `options`: widest contribution of the list, terms to show, whether it was reranked, declared fields. */
 function hitNode(hit, options) {
   const { title, text, _id, ...fields } = hit.document;
   const marked = hit.highlights;
-  const heading = make("h2", { dir: "auto" }, ...(marked.title ? spans(marked.title) : [title || hit.id]));
+  const heading = make("h2", { dir: "auto" }, linked(fields.url, marked.title ? spans(marked.title) : [title || hit.id]));
   const meta = make("div", { className: "meta" },
     make("span", { className: "rank" }, `#${hit.rank}`), make("span", {}, `score ${number(hit.score, 3)}`),
-    make("code", {}, make("bdi", {}, hit.id)));
+    make("code", {}, make("bdi", {}, hit.id)), ...chosenFields(fields, options.declared));
   const snippet = make("p", { dir: "auto" }, ...(marked.text ? spans(marked.text) : [text || ""]));
   const left = make("div", {}, heading, meta, snippet, wholeDocument(snippet, text || "", fields, marked.text || []), otherPassages(hit));
   const node = make("article", { className: "hit", tabIndex: -1 }, left, termTable(hit, options));
   node.dataset.id = hit.id;
   node.setAttribute("aria-label", `Hit ${hit.rank}: ${title || hit.id}`);
   return node;
+}
+
+/* A link only where the address is one of the web: a document may hold any text. */
+function linked(url, nodes) {
+  const isWeb = typeof url === "string" && /^https?:\/\//i.test(url) && URL.canParse(url);
+  return isWeb ? make("a", { href: url, rel: "noopener noreferrer" }, ...nodes) : make("span", {}, ...nodes);
+}
+
+/* A few short fields that tell hits apart, declared ones first. */
+function chosenFields(fields, declared) {
+  const dotted = (name) => name.split(".").reduce((value, part) => value?.[part], fields);
+  const names = [...new Set([...Object.keys(declared), ...Object.keys(fields)])].filter((name) => name !== "url");
+  const short = (value) => (Array.isArray(value) ? value.map(written).join(", ") : value === null || value === undefined || (typeof value === "object" && !("rawJSON" in value)) ? "" : written(value));
+  const found = names.map((name) => [name, short(fields[name] ?? dotted(name))]).filter(([, value]) => value !== "" && value.length <= SHORT);
+  return found.slice(0, CHOSEN).map(([name, value]) => make("span", { className: "chosen" }, make("bdi", {}, name), " ", make("bdi", {}, value)));
 }
 
 /* The other passages of the same document, best first. */
@@ -112,8 +137,7 @@ function wholeDocument(snippet, text, fields, shown) {
   const brief = [...snippet.childNodes];
   const list = make("dl", { className: "fields", hidden: true });
   for (const [name, value] of Object.entries(fields)) {
-    const shownValue = typeof value === "string" ? value : JSON.stringify(value);
-    list.append(make("dt", {}, make("bdi", {}, name)), make("dd", { dir: "auto" }, shownValue));
+    list.append(make("dt", {}, make("bdi", {}, name)), make("dd", { dir: "auto" }, written(value)));
   }
   const button = make("button", { type: "button", className: "plain toggle" }, "Whole document");
   button.setAttribute("aria-expanded", "false");
@@ -179,6 +203,7 @@ function restRow(extra, widest) {
 
 /* Say in each column where the other one has the same document. */
 function markMoves(first, second) {
+  for (const node of document.querySelectorAll(".move")) node.remove();
   const place = (column) => new Map([...column.querySelectorAll("article")].map((node, at) => [node.dataset.id, { node, rank: at + 1 }]));
   const left = place(first);
   const right = place(second);

@@ -3,10 +3,10 @@
 
 const $ = (id) => document.getElementById(id);
 const TITLES = { 401: "This server asks for an API key", 404: "Not there", 422: "This search cannot be done", 429: "The server is busy", 503: "The server is busy" };
-const CHOICES = ["recall", "weight", "rerank", "filter"];
-const ROOM = { one: 8, two: 4 }; // terms of a hit that are shown at first
-const MOST_FACETS = 8;
-const FACET_VALUES = 10; // a field with more values, such as one of ids, is no facet to choose from
+const PATIENCE_MS = 300; // then nothing of another query stays on the screen
+const WIDE = matchMedia("(min-width: 34.01rem)"); // where options and facets stand open
+const EXAMPLES = 3;
+const EXAMPLES_FROM = 48; // documents
 let indexes = [];
 let running = null;
 
@@ -22,126 +22,9 @@ async function ask(path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw { title: "The server does not answer", detail: "Is it still running? Try again." };
   }
-  const answer = await response.json().catch(() => null);
+  const answer = await response.text().then(parseJson).catch(() => null);
   if (response.ok && answer) return answer;
   throw answer && answer.detail ? answer : { title: `Status ${response.status}`, detail: "The answer could not be read." };
-}
-
-/* "year >= 1999, language = en fr" as the API takes it; text that begins with { is JSON already. */
-function parseFilter(text, fields) {
-  const refuse = (detail) => { throw { status: 422, detail }; };
-  if (text.trim().startsWith("{")) {
-    try { return JSON.parse(text); } catch { refuse("expected the filter as JSON, found a mistake in it"); }
-  }
-  const parts = { "=": "in", "!=": "in", ">=": "gte", ">": "gt", "<=": "lte", "<": "lt" };
-  const filter = { must: [], must_not: [] };
-  for (const clause of text.split(",").filter((part) => part.trim())) {
-    const [, field, sign, rest] = clause.match(/^\s*(\S+?)\s*(!=|>=|<=|=|>|<)\s*(.+?)\s*$/) ?? refuse(`expected a filter such as year >= 1999, found ${clause.trim()}`);
-    if (!Object.hasOwn(fields, field)) refuse(`expected a filter by one of ${Object.keys(fields).join(", ")}, found ${field}`);
-    const isNumber = ["integer", "float"].includes(fields[field]);
-    const values = rest.split(/\s+/).map((value) => (isNumber && value !== "" && Number.isFinite(Number(value)) ? Number(value) : value));
-    const condition = parts[sign] === "in" ? { field, in: values } : { field, range: { [parts[sign]]: values[0] } };
-    filter[sign === "!=" ? "must_not" : "must"].push(condition);
-  }
-  return filter;
-}
-
-/* A side: one way to search. The first is always there, the second when comparing. */
-class Side {
-  constructor(letter) {
-    this.letter = letter;
-    this.node = $("side").content.cloneNode(true).firstElementChild;
-    this.column = make("section", { className: "column" });
-    this.column.setAttribute("aria-label", `Hits of ${letter}`);
-    for (const name of [...CHOICES, "index"]) {
-      this[name] = this.node.querySelector(`.${name}`);
-      this[name].addEventListener("change", () => changed());
-    }
-    this.node.querySelector(".letter").textContent = letter;
-    $("sides").append(this.node);
-  }
-
-  get about() { return indexes.find((index) => index.name === this.index.value); }
-
-  offer() {
-    this.index.replaceChildren(...indexes.map((index) => make("option", { value: index.name }, index.name)));
-    this.node.querySelector(".for-index").hidden = indexes.length < 2;
-  }
-
-  show() { // what this index can do
-    const about = this.about;
-    this.hasWeight = Boolean(about && about.lexical && about.encoder);
-    this.node.querySelector(".for-weight").classList.toggle("unfit", !this.hasWeight);
-    const fields = Object.entries((about && about.fields) || {});
-    this.hasFilter = fields.length > 0;
-    this.filter.title = fields.map(([name, kind]) => `${name}: ${kind}`).join("\n");
-    this.node.querySelector(".for-filter").classList.toggle("unfit", !this.hasFilter);
-  }
-
-  read(url, prefix) {
-    const choose = (select, value) => { if ([...select.options].some((option) => option.value === value)) select.value = value; };
-    choose(this.index, url.get(`${prefix}index`) ?? indexes[0]?.name);
-    choose(this.recall, url.get(`${prefix}recall`) ?? "");
-    choose(this.rerank, url.get(`${prefix}rerank`) ?? "");
-    const weight = url.get(`${prefix}weight`) ?? "";
-    this.weight.value = Number.isFinite(Number(weight)) ? weight : "";
-    this.filter.value = url.get(`${prefix}filter`) ?? "";
-  }
-
-  write(url, prefix) {
-    if (indexes.length > 1) url.set(`${prefix}index`, this.index.value);
-    for (const name of CHOICES) if (this[name].value.trim() !== "") url.set(prefix + name, this[name].value.trim());
-  }
-
-  request(query) {
-    const body = { query, k: Number($("k").value), explain: true, highlight: true };
-    Object.assign(body, { syntax: "operators", typos: "auto" });
-    if (this.recall.value === "exact") body.exact = true;
-    else if (this.recall.value) body.recall = Number(this.recall.value);
-    if (this.weight.value !== "" && this.hasWeight) body.lexical_weight = Number(this.weight.value);
-    if (this.about && this.about.chunk) body.group_by = "parent"; // a document once, with its best passages
-    if (this.rerank.value) body.rerank = { depth: Number(this.rerank.value) };
-    body.count = this.about && this.about.lexical ? "words" : "filter";
-    if (this.about) body.facets = Object.keys(this.about.fields).slice(0, MOST_FACETS).map((field) => ({ field, limit: FACET_VALUES }));
-    if (this.hasFilter && this.filter.value.trim()) body.filter = parseFilter(this.filter.value, this.about.fields);
-    return { path: `/v1/indexes/${encodeURIComponent(this.index.value)}/search`, body };
-  }
-
-  narrow(field, value) { // by a value of a facet, beside what the filter asks for already
-    const wanted = { field, eq: value };
-    const given = this.filter.value.trim();
-    this.filter.value = JSON.stringify(given ? { must: [parseFilter(given, this.about.fields), wanted] } : wanted);
-    changed();
-  }
-
-  async search(query, signal) {
-    try {
-      const { path, body } = this.request(query);
-      const began = performance.now();
-      const answer = await ask(path, body, signal);
-      this.fill(answer, performance.now() - began, Boolean(body.rerank));
-      return answer.hits.length;
-    } catch (error) {
-      if (error.name === "AbortError" || error.code === "unauthorized" || !comparing()) throw error;
-      const lines = problemLines(error);
-      this.column.replaceChildren(stateNode("error", lines.title, lines.detail));
-      return 0;
-    }
-  }
-
-  fill(answer, roundTrip, reranked) {
-    const head = columnHead(comparing() ? this.letter : "", answer, roundTrip);
-    this.column.replaceChildren();
-    (comparing() ? this.column : $("summary")).replaceChildren(head, ...understoodNodes(answer));
-    this.column.append(...facetNodes(answer, (field, value) => this.narrow(field, value)));
-    if (!answer.hits.length) {
-      this.column.append(stateNode("", "Nothing found", "No document shares a term with this query. Try other or fewer words."));
-      return;
-    }
-    const widest = Math.max(...answer.hits.flatMap((hit) => hit.matched_terms.map((term) => term.contribution)));
-    const options = { widest, reranked, shownTerms: comparing() ? ROOM.two : ROOM.one };
-    this.column.append(...answer.hits.map((hit) => hitNode(hit, options)));
-  }
 }
 
 const sides = [new Side("A"), new Side("B")];
@@ -188,6 +71,7 @@ function showState(kind, title, ...lines) {
   $("state").replaceChildren(...node.childNodes);
   $("state").hidden = false;
   $("results").hidden = true;
+  $("live").textContent = "";
 }
 
 function problemLines(problem) {
@@ -196,9 +80,19 @@ function problemLines(problem) {
 }
 
 function showError(problem) {
+  if (problem.code === "unauthorized") { askForKey(); return; }
   const lines = problemLines(problem);
   showState("error", lines.title, lines.detail);
-  if (problem.code === "unauthorized") $("state").append(keyForm());
+}
+
+function askForKey() {
+  const refused = sessionStorage.getItem("tamis-key") !== null;
+  sessionStorage.removeItem("tamis-key");
+  if (refused) showState("error", "This key is not accepted", "The server knows no such key. Look for a missing character, or ask for a new one.");
+  else showState("", TITLES[401], "Whoever runs it gives keys out. Yours is kept in this tab alone.");
+  $("state").append(keyForm());
+  $("forget").hidden = true;
+  $("state").querySelector("input").focus();
 }
 
 function keyForm() {
@@ -207,52 +101,101 @@ function keyForm() {
   const form = make("form", { className: "key" }, input, make("button", { className: "primary", type: "submit" }, "Use"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (input.value.trim() === "") return;
     sessionStorage.setItem("tamis-key", input.value.trim());
     start();
   });
   return form;
 }
 
-function showWelcome() {
-  const index = sides[0].about;
+/* An address may name an index that is not, or is no more, on this server. */
+function showUnknown(side) {
   document.title = "Tamis";
-  if (!index) showState("", "No index", "Start the server with at least one index: tamis serve INDEX");
-  else {
-    showState("", `Search ${index.documents.toLocaleString("en")} documents`, index.encoder
-      ? "Every hit shows the terms that found it: the stemmed words and word pieces of the query, and those that the encoder read into the document."
-      : "Every hit shows the stemmed words of the query that found it.");
-  }
+  showState("error", `No index is called ${side.unknown}`, indexes.length ? "These are here:" : "This server has none.");
+  const choices = indexes.map((index) => {
+    const button = make("button", { type: "button", className: "toggle-button" }, index.name);
+    button.addEventListener("click", () => { side.unknown = null; side.index.value = index.name; changed(); });
+    return button;
+  });
+  $("state").append(make("p", { className: "examples" }, ...choices));
+}
+
+async function showWelcome() {
+  const { about, path } = sides[0];
+  document.title = "Tamis";
+  if (!about) { showState("", "No index", "Start the server with at least one index: tamis serve INDEX"); return; }
+  showState("", `Search ${about.documents.toLocaleString("en")} documents`, about.encoder
+    ? "Every hit shows the terms that found it: the stemmed words and word pieces of the query, and those that the encoder read into the document."
+    : "Every hit shows the stemmed words of the query that found it.");
+  const heading = $("state").firstElementChild;
+  const { hits } = await ask(`${path}/documents?k=${EXAMPLES_FROM}&fields=title,text`).catch(() => ({ hits: [] }));
+  const found = [...new Set(hits.map((hit) => exampleOf(hit.document)).filter(Boolean))];
+  if (!found.length || !heading.isConnected) return; // or something was asked meanwhile
+  const step = Math.max(1, Math.floor(found.length / EXAMPLES));
+  $("state").append(make("p", { className: "examples" }, "Try ", ...found.filter((_, at) => at % step === 0).slice(0, EXAMPLES).map((text) => {
+    const button = make("button", { type: "button", className: "toggle-button", dir: "auto" }, text);
+    button.addEventListener("click", () => { $("query").value = text; changed(); });
+    return button;
+  })));
+}
+
+/* What a document could be asked for by: its title where that is more than a name, or how it begins. */
+function exampleOf({ title, text }) {
+  const wordsOf = (from) => (typeof from === "string" ? from.replaceAll("_", " ").replace(/["*+]|(^|\s)-/g, " ").trim().split(/\s+/) : []).filter(Boolean);
+  const [heading, words] = [wordsOf(title), wordsOf(text)];
+  const chosen = (heading.length > 1 || !words.length ? heading : words).slice(0, 8).join(" ");
+  return chosen.replace(/[\s.,;:!]+$/, "").slice(0, 70);
 }
 
 /* One search, or two in turn, so that neither takes the other's time. */
 async function search() {
   const query = $("query").value.trim();
   if (running) running.abort();
+  document.body.classList.remove("busy");
   describe();
-  if (!query || !sides[0].about) return showWelcome();
+  const unknown = shownSides().find((side) => side.unknown);
+  if (unknown) { showUnknown(unknown); return; }
+  if (!query || !sides[0].about) { showWelcome(); return; }
   running = new AbortController();
   const { signal } = running;
+  const waiting = new Set(shownSides());
   document.title = `${query} · Tamis`;
   document.body.classList.add("busy");
+  $("live").textContent = "Searching…";
+  const patience = setTimeout(() => { if (!signal.aborted) showColumns(waiting); }, PATIENCE_MS);
   try {
-    for (const side of shownSides()) await side.search(query, signal);
-    $("state").hidden = true;
-    $("results").hidden = false;
-    $("columns").replaceChildren(...shownSides().map((side) => side.column));
+    for (const side of [...waiting]) {
+      await side.search(query, signal);
+      waiting.delete(side);
+      if (!waiting.size || $("results").hidden) showColumns(waiting);
+    }
     summarise();
     showRequests(query);
   } catch (error) {
     if (error.name !== "AbortError") showError(error);
   } finally {
+    clearTimeout(patience);
     if (!signal.aborted) document.body.classList.remove("busy");
   }
 }
 
+/* The columns as they are, placeholders in those whose answer is still to come. */
+function showColumns(waiting) {
+  for (const side of waiting) side.wait();
+  if (waiting.size) $("summary").textContent = "Searching…";
+  if (waiting.size) $("requests").replaceChildren();
+  $("state").hidden = true;
+  $("results").hidden = false;
+  $("columns").replaceChildren(...shownSides().map((side) => side.column));
+}
+
 function summarise() {
-  if (!comparing()) return;
-  const shared = markMoves(sides[0].column, sides[1].column);
-  const most = Math.max(...sides.map((side) => side.column.querySelectorAll("article").length));
-  $("summary").replaceChildren(make("strong", {}, `${shared} of ${most} hits in both`));
+  if (comparing()) {
+    const shared = markMoves(sides[0].column, sides[1].column);
+    const most = Math.max(...sides.map((side) => side.column.querySelectorAll("article").length));
+    $("summary").replaceChildren(make("strong", {}, `${shared} of ${most} hits in both`));
+  } else $("summary").replaceChildren(...sides[0].head);
+  $("live").textContent = $("summary").textContent;
 }
 
 function showRequests(query) {
@@ -277,6 +220,7 @@ function describe() {
   $("about").textContent = names.join(" · ");
   for (const item of document.querySelectorAll(".legend .learned")) item.hidden = !about.some((index) => index.encoder);
   $("forget").hidden = !sessionStorage.getItem("tamis-key");
+  $("chosen").textContent = `: ${[...shownSides().map((side) => (comparing() ? `${side.letter} ${side.chosen || "as usual"}` : side.chosen)), `${$("k").value} hits`].filter(Boolean).join(" · ")}`;
 }
 
 function changed() { writeUrl(); search(); }
@@ -340,6 +284,9 @@ $("form").addEventListener("submit", (event) => { event.preventDefault(); change
 $("k").addEventListener("change", changed);
 $("compare").addEventListener("click", toggleComparing);
 $("forget").addEventListener("click", () => { sessionStorage.removeItem("tamis-key"); start(); });
+const unfold = () => { $("options").open = WIDE.matches; };
+WIDE.addEventListener("change", unfold);
+unfold();
 window.addEventListener("popstate", () => { readUrl(); search(); });
 
 async function start() {

@@ -93,6 +93,25 @@ def test_a_long_text_shows_one_word_that_counts_before_two_that_do_not(searcher)
     assert [span.text for span in spans if span.match] == ["sieve"]
 
 
+def test_words_that_hardly_count_are_not_marked(searcher):
+    def found(*worths):
+        terms = ("=owl", "=drum", "=flour", "=salt")
+        matched = tuple(
+            MatchedTerm(term, 1.0, 1.0, worth, expansion=False)
+            for term, worth in zip(terms, worths, strict=False)
+        )
+        text = "owl drum flour salt"
+        spans = highlight(searcher, Hit("1", sum(worths), 1, {"text": text}, matched))["text"]
+        return [span.text for span in spans if span.match]
+
+    assert found(9.0, 0.6, 0.4) == ["owl", "drum"]  # .06 and .04 of the score
+    assert found(0.9, 9.0, 0.1) == ["owl", "drum"]
+    # forty terms of equal weight, as a long query has: each makes .025 of the score
+    terms = tuple(MatchedTerm(f"=w{n}", 1.0, 1.0, 1.0, expansion=False) for n in range(40))
+    hit = Hit("1", 40.0, 1, {"text": "w3 stone w7"}, terms)
+    assert [one.text for one in highlight(searcher, hit)["text"] if one.match] == ["w3", "w7"]
+
+
 def test_a_long_text_without_words_shows_its_beginning(searcher):
     found, shown = marked(searcher, "flour " * 200)
     assert found == []

@@ -3,133 +3,11 @@
 import base64
 import hashlib
 import re
-import shutil
 from urllib.parse import quote
 
 import httpx
-import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
-
-from tamis.api import create_app
-from tamis.api.http.keys import ApiKeys
-from tamis.index import InputError
-from tamis.retriever import Passage, Searcher, index_corpus
-from tamis.retriever.corpus.chunking import Chunking
-
-KEY = "a-key-of-this-test-0123456789"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PHONE = {"viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True}
-HEBREW = "\u05d9\u05e0\u05e9\u05d5\u05e3"  # an owl
-HOSTILE = [
-    Passage(
-        "<img src=x onerror=bad()>",
-        "</p></article><script>bad()</script><svg onload=bad()> owl {{7*7}} ${bad()}",
-        "<b onmouseover=bad()>owl</b><script>bad()</script>",
-        fields={"<i>": "<iframe src=javascript:bad()>", "link": "javascript:bad()", "n": [1, {}]},
-    ),
-    Passage('"><script>bad()</script>', "owl", "' onfocus=bad() autofocus='"),
-    Passage("long", "owl" + "o" * 600, "owl " + "w" * 300),
-    Passage("he", f"{HEBREW} ({HEBREW}) owl.", HEBREW),
-    Passage("marks", "owl \u202e reversed \u0000 \ufffd \U0001f989 " + "night " * 200, "owl"),
-]
-
-
-class Backwards:
-    """A reranker that turns the order round, and refuses one query."""
-
-    def score(self, query, documents, *, first_stage=None):
-        if "refuse" in query:
-            raise InputError("expected another query, found this one; <b>ask</b> another")
-        return -np.array(first_stage, np.float32)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A headless Chromium of this machine."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    with sync_playwright() as driver:
-        path = found or driver.chromium.executable_path
-        if not shutil.which(path):
-            pytest.skip("no Chromium on this machine; install the package chromium")
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def indexes(searchers, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
-    index_corpus(HOSTILE, folder / "odd", encoder=None)
-    years = [
-        Passage(f"y{year}", "owl", fields={"year": year, "kind": ("even", "odd")[year % 2]})
-        for year in range(1990, 2000)
-    ]
-    kinds = {"year": "integer", "kind": "string"}
-    index_corpus(years, folder / "years", encoder=None, fields=kinds)
-    manual = [Passage("owls", "The owl hoots at night. " * 9, "Owls"), Passage("o", "One owl.")]
-    index_corpus(manual, folder / "manual", encoder=None, chunking=Chunking(20))
-    names = ("odd", "years", "manual")
-    return searchers | {name: Searcher.open(folder / name) for name in names}
-
-
-@pytest.fixture(scope="module")
-def address(start, indexes):
-    return start(create_app(indexes, reranker=Backwards()))
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """Open the page; whatever its console or its network shows is held against it."""
-    contexts, faults = [], []
-
-    def visit(path="/", at=None, expected=(), **options):
-        context = chromium.new_context(**options)
-        context.set_default_timeout(60_000)  # of a busy machine
-        contexts.append(context)
-        page = context.new_page()
-        page.expected = expected  # statuses that the test asks for
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: faults.append(dialog.message))
-        page.on("console", lambda message: faults.append(message.text) if told(message) else None)
-
-        def told(message):
-            return not any(str(part) in message.text for part in page.expected)
-
-        context.route("**", lambda route: own(route, at or address))
-        page.goto((at or address) + path)
-        settle(page)
-        return page
-
-    def own(route, base):
-        if not route.request.url.startswith((base, "data:")):
-            faults.append(route.request.url)
-        route.continue_()
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
-def settle(page):
-    """Wait until a search, if there is one, has been shown."""
-    page.wait_for_selector("body:not(.busy)")
-    page.wait_for_selector("#state:not([hidden]) h2, #results:not([hidden]) .column")
-
-
-def search(page, text):
-    page.fill("#query", text)
-    page.press("#query", "Enter")
-    settle(page)
-
-
-def hits(page, column=0):
-    return page.locator(".column").nth(column).locator("article")
-
-
-def ids(page, column=0):
-    return hits(page, column).evaluate_all("hits => hits.map((hit) => hit.dataset.id)")
+from looking import HEBREW, HOSTILE, PHONE, hits, ids, search, settle
 
 
 def test_passages_of_a_document_are_shown_as_one_hit(visit):
@@ -146,10 +24,11 @@ def test_the_page_is_one_answer_that_loads_nothing_else(client):
     assert answer.headers["content-type"].startswith("text/html")
     assert not re.findall(r'(?:src|href)="(?!data:|/docs|/openapi)[^"]*"', answer.text)
     assert not re.findall(r"url\((?!data:)|@import|innerHTML|insertAdjacentHTML", answer.text)
+    assert len(answer.content) < 60_000
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    for tag, count in (("script", 2), ("style", 1)):
+    for tag, count in (("script", 4), ("style", 1)):
         blocks = re.findall(rf"<{tag}>(.*?)</{tag}>", answer.text, re.DOTALL)
         assert len(blocks) == count
         for block in blocks:
@@ -190,6 +69,11 @@ def test_a_search_shows_marked_words_and_a_bar_for_each_term(visit, indexes):
         ("year>1991,year<=1993", {"y1992", "y1993"}),
         ("year = 1990 1995", {"y1990", "y1995"}),
         ("year < 1996, kind != even", {"y1991", "y1993", "y1995"}),
+        ("year < 1993, kind ^= ev", {"y1990", "y1992"}),
+        ('year > 1994, note = "ten, twelve"', {"y1995"}),
+        ("year < 1992, note = *", {"y1990", "y1991"}),
+        ("even = true, year < 1994", {"y1990", "y1992"}),
+        ("count = 9007199254740993", {"y1991"}),
         ('{"field": "kind", "in": ["odd"]}', {f"y{year}" for year in range(1991, 2000, 2)}),
     ],
 )
@@ -209,6 +93,7 @@ def test_a_faulty_filter_is_told(visit):
         ("year", "such as year >= 1999"),
         ("colour = 1", "one of year, kind"),
         ("{", "JSON"),
+        ('note = "ten', "such as year >= 1999"),
     ):
         page.fill(".filter", written)
         page.press(".filter", "Enter")
@@ -237,8 +122,8 @@ def test_two_searches_stand_side_by_side(visit):
     moves = hits(page, 1).locator(".move").all_inner_texts()
     assert moves[0] == f"▲ {len(before) - 1}"
     assert moves[-1] == f"▼ {len(before) - 1}"
-    assert "rerank" not in page.locator(".column-head").nth(0).inner_text()
-    assert "rerank" in page.locator(".column-head").nth(1).inner_text()
+    assert "rerank" not in page.locator(".times").nth(0).inner_text()
+    assert "rerank" in page.locator(".times").nth(1).inner_text()
     assert hits(page, 1).first.locator(".sum .term").inner_text() == "first stage"
     left, right = (page.locator(".column").nth(side).bounding_box() for side in (0, 1))
     assert right["x"] >= left["x"] + left["width"]
@@ -400,7 +285,7 @@ def test_the_address_holds_the_search_and_back_returns_to_it(visit):
 
 def test_the_request_shown_gives_the_same_hits(visit, address):
     page = visit("/?index=words&q=owl's+night&recall=exact&weight=2&rerank=20")
-    page.click("summary")
+    page.click(".request summary")
     (shown,) = page.locator("#requests pre").all_inner_texts()
     body = re.search(r"-d '(.*)'", shown)[1].replace("'\\''", "'")
     url = re.search(r"http://\S+", shown)[0]
@@ -420,33 +305,6 @@ def test_nothing_found_and_mistakes_are_told(visit):
     page.fill(".weight >> nth=0", "")
     search(page, "owl")
     assert ids(page)[0] == "owl"
-
-
-def test_a_key_is_asked_for_kept_and_forgotten(visit, start, searchers):
-    guarded = start(create_app(searchers, keys=ApiKeys([KEY])))
-    page = visit("/?index=words", at=guarded, expected=(401,))
-    for given in ("a-wrong-key", KEY):
-        assert "API key" in page.inner_text(".state.error")
-        page.fill(".key input", given)
-        with page.expect_response("**/v1/indexes"):
-            page.press(".key input", "Enter")
-    page.wait_for_selector("#state:not(.error)")
-    search(page, "owl")
-    assert ids(page)[0] == "owl"
-    assert KEY not in page.url
-    assert KEY not in page.content()
-    page.click("#forget")
-    page.wait_for_selector(".state.error")
-    assert page.locator("article:visible").count() == 0
-
-
-def test_a_server_that_is_gone_is_told(visit, start, searchers):
-    address = start(create_app(searchers))
-    page = visit("/?index=words&q=owl", at=address)
-    page.expected = ("ERR_CONNECTION_REFUSED",)
-    start.stop(address)
-    search(page, "sea")
-    assert "does not answer" in page.inner_text(".state.error")
 
 
 def test_matches_are_counted_and_a_value_narrows_the_search(visit):
