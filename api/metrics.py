@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from tamis.api.memory import Memory
-    from tamis.api.workers import Workers
+    from tamis.api.work.workers import Workers
     from tamis.retriever.searcher import Searcher
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST

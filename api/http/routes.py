@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from tamis.api import problems
-from tamis.api.deadlines import ClientLeftError
 from tamis.api.http.request_log import ROUTE
 from tamis.api.memory import HOLDING
 from tamis.api.problems import RequestError
+from tamis.api.work.deadlines import ClientLeftError
 from tamis.index.errors import TamisError
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tamis.api.body import read_body
-from tamis.api.deadlines import TimeUpError, answered
 from tamis.api.memory import holding_of
 from tamis.api.messages import answers, parameters, requests, rerank_answers
 from tamis.api.messages.cursor import Cursor, identity, read_cursor
@@ -19,6 +18,7 @@ from tamis.api.operations.cost import is_long
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import asker_of, held_json, in_json, in_parts
+from tamis.api.work.deadlines import TimeUpError, answered
 from tamis.index.index import MAX_K
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.answers import (

@@ -15,14 +15,14 @@ import orjson
 from starlette.responses import Response
 
 from tamis.api import malloc
-from tamis.api.calls import Asker
-from tamis.api.deadlines import TimeUpError, answered
 from tamis.api.memory import Memory, holding_of
 from tamis.api.metrics import Metrics
 from tamis.api.problems import RequestError
 from tamis.api.serving.faults import BusyError, ServerFault, told
 from tamis.api.serving.library import Library
-from tamis.api.workers import RETRY_AFTER_S, Workers
+from tamis.api.work.calls import Asker
+from tamis.api.work.deadlines import TimeUpError, answered
+from tamis.api.work.workers import RETRY_AFTER_S, Workers
 from tamis.index.errors import TamisError
 from tamis.index.segment.plain_search import import_loops
 from tamis.retriever.rerank.lazy_reranker import LazyReranker

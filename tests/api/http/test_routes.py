@@ -15,7 +15,7 @@ from tamis.api.messages.requests import SearchRequest
 from tamis.api.operations.operation import Operation
 from tamis.api.operations.searching import Search
 from tamis.api.serving.service import Service
-from tamis.api.workers import MOST_JOINED, Workers
+from tamis.api.work.workers import MOST_JOINED, Workers
 from tamis.index import InputError
 
 

@@ -12,7 +12,7 @@ from tamis.api.limits import Limits
 from tamis.api.memory import Memory
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import Service
-from tamis.api.workers import Workers
+from tamis.api.work.workers import Workers
 from tamis.index import InputError
 
 

@@ -15,7 +15,7 @@ FEW_CELLS = 2  # of a path in CI: every error is met by some
 ELSEWHERE = {  # other work in the background, and why it has no row of its own
     "api/serving/service.py: malloc.give_back": "asks for nothing",
     "api/serving/service.py: work": "begins that, and what has rows",
-    "api/deadlines.py: _fail_when_left": "waits for a client",
+    "api/work/deadlines.py: _fail_when_left": "waits for a client",
     "index/segment/segment.py: answer": "reads mapped memory",
     "index/segment/builder.py: work": "computes",
     "index/writing/background.py: self._run": "does the work of all Repeaters",

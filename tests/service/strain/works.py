@@ -214,7 +214,7 @@ WORKS = (
     ),
     Work(
         "write",
-        ("api/workers.py: self._work",),
+        ("api/work/workers.py: self._work",),
         "tamis-write",
         f"/indexes/{INDEX}$",
         write,

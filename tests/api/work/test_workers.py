@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from tamis.api import calls, workers
-from tamis.api.calls import Asker
 from tamis.api.memory import Memory
 from tamis.api.problems import RequestError
-from tamis.api.workers import MOST_JOINED, PARKED, Workers
+from tamis.api.work import calls, workers
+from tamis.api.work.calls import Asker
+from tamis.api.work.workers import MOST_JOINED, PARKED, Workers
 from tamis.index.interrupts import InterruptedWorkError, check_for_interrupts
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tamis.api.fair_queue import FairQueue
+from tamis.api.work.fair_queue import FairQueue
 
 
 def anything(ticket):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Hashable, Sequence
 
-    from tamis.api.fair_queue import Ticket
     from tamis.api.memory import Holding, Memory
+    from tamis.api.work.fair_queue import Ticket
 
 EXPECTED = (RequestError, TamisError, OSError, MemoryError)  # answered without the log's help
 LOOK_S = 0.001  # between two looks of a long call at who waits

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from starlette.requests import Request
 
-from tamis.api import deadlines
-from tamis.api.deadlines import ClientLeftError, TimeUpError, answered
+from tamis.api.work import deadlines
+from tamis.api.work.deadlines import ClientLeftError, TimeUpError, answered
 
 
 class Client:

@@ -15,17 +15,17 @@ import threading
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-from tamis.api.calls import NOBODY, Call, Done, Seat, Turn, outcomes_of, settle
-from tamis.api.fair_queue import FairQueue, Ticket
 from tamis.api.problems import RequestError
+from tamis.api.work.calls import NOBODY, Call, Done, Seat, Turn, outcomes_of, settle
+from tamis.api.work.fair_queue import FairQueue, Ticket
 from tamis.index.interrupts import interruptible
 from tamis.index.writing.switch_interval import short_switch_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from tamis.api.calls import Asker
     from tamis.api.memory import Memory
+    from tamis.api.work.calls import Asker
 
 Answer = TypeVar("Answer")
 Job = TypeVar("Job")
