@@ -18,6 +18,7 @@ EXTRAS = {
     "serve": Extra(
         ("fastapi", "prometheus-client", "uvicorn"), "tamis serve: the REST API and the search page"
     ),
+    "client": Extra(("httpx",), "tamis.api.client: asking a server from Python"),
     "mcp": Extra(("mcp",), "tamis serve --mcp: tools for language models"),
     "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
     "hybrid": Extra(

@@ -32,6 +32,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/rerank": {"models", "types"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"search_options", "searcher", "types"},
+    "api/client": {"messages"},
     "api/messages": {"limits", "problems"},
     "api/serving": {
         *("body", "limits", "malloc", "memory", "messages", "metrics", "problems", "work")

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(eq=False, slots=True)
-class Client:
+class Flow:
     """Somebody who has calls in the queue or at work.
 
     Attributes:
@@ -56,7 +56,7 @@ class Ticket(Generic[Item]):
     """
 
     item: Item
-    client: Client
+    client: Flow
     number: int
     start: float
     has_begun: bool = False
@@ -74,7 +74,7 @@ class FairQueue(Generic[Item]):
 
     def __init__(self) -> None:
         self._waiting: list[Ticket[Item]] = []
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, Flow] = {}
         self._now = 0.0  # start tag of the client that was chosen last
         self._made = 0  # clients and tickets so far
 
@@ -89,7 +89,7 @@ class FairQueue(Generic[Item]):
         """Let a new call wait; its client is remembered until `leave`."""
         known = self._clients.get(client)
         if known is None:
-            known = self._clients[client] = Client(client, self._next_number(), self._now)
+            known = self._clients[client] = Flow(client, self._next_number(), self._now)
         known.inside += 1
         ticket = Ticket(item, known, self._next_number(), known.now)
         self._waiting.append(ticket)
