@@ -1,4 +1,7 @@
-"""The page at ``/docs``: the OpenAPI document for people, as HTML without scripts."""
+"""The page at ``/docs``: the OpenAPI document for people, as HTML that needs no script.
+
+A script puts the server's own address into the examples, and copies them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Schema = dict[str, Any]
-JSON = "application/json"
+NDJSON = "application/x-ndjson"
+SERVER = "http://127.0.0.1:8080"  # until the page's script says where it came from
 GROUPS = {
     "Search": ("search", "explain", "encode", "rerank"),
     "Indexes": ("index", "alias", "snapshot", "restore"),
@@ -36,7 +40,23 @@ BOUNDS = {
 def docs(document: Mapping[str, Any]) -> Endpoint:
     """The handler of the page that shows an OpenAPI document."""
     html = assembled("docs.html").replace("<!-- operations -->", _operations(document))
+    html = html.replace("<!-- keys -->", _keys(document))
+    html = html.replace("<!-- index of types -->", _index_of_types(document))
     return page_of("/docs", html.replace("<!-- types -->", _types(document)))
+
+
+def _keys(document: Mapping[str, Any]) -> str:
+    if "securitySchemes" not in document["components"]:
+        return "This server asks for no key."
+    return (
+        "This server asks for one: send <code>Authorization: Bearer KEY</code>, or "
+        "<code>X-API-Key: KEY</code>. What asks for none is marked."
+    )
+
+
+def _index_of_types(document: Mapping[str, Any]) -> str:
+    names = map(escape, sorted(document["components"]["schemas"]))
+    return " ".join(f'<a href="#type-{name}">{name}</a>' for name in names)
 
 
 def _operations(document: Mapping[str, Any]) -> str:
@@ -46,11 +66,12 @@ def _operations(document: Mapping[str, Any]) -> str:
         for method, operation in by_method.items():
             shown = _operation(method, path, operation, guarded=guarded)
             groups[_group(operation["operationId"])].append(shown)
-    return "\n".join(
+    sections = "\n".join(
         f"<section><h2>{escape(name)}</h2>{''.join(found)}</section>"
         for name, found in groups.items()
         if found
     )
+    return sections.replace("<details", "<details open", 1)
 
 
 def _group(name: str) -> str:
@@ -68,7 +89,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], *, guarded:
         f'<details class="operation" id="{escape(operation["operationId"])}"><summary>'
         f'<span class="method {method}">{method.upper()}</span> <code>{_path(path)}</code> '
         f"<span>{escape(operation['summary'])}</span> {key}</summary>"
-        f"{_parameters(operation)}{_body(method, path, operation)}{_responses(operation)}</details>"
+        f"{_parameters(operation)}{_request(method, path, operation)}{_responses(operation)}"
+        "</details>"
     )
 
 
@@ -85,19 +107,31 @@ def _parameters(operation: Mapping[str, Any]) -> str:
     return f"<h3>Parameters</h3>{_table(rows)}" if rows else ""
 
 
-def _body(method: str, path: str, operation: Mapping[str, Any]) -> str:
+def _request(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    """The operation as a command, and what its body is."""
+    where = f"{SERVER}{re.sub('[{}]', '', path.replace('{name}', 'INDEX'))}"
+    verb = "" if method == "get" else f" -X {method.upper()}"
+    key = " -H 'Authorization: Bearer KEY'" if "security" in operation else ""
+    needed = [
+        f"{one['name']}=owls"
+        for one in operation.get("parameters", ())
+        if one["in"] == "query" and one["required"]
+    ]
+    address = f"'{where}?{'&'.join(needed)}'" if needed else where
     if "requestBody" not in operation:
-        return ""
+        return f"<h3>Request</h3><pre>{escape(f'curl{verb}{key} {address}')}</pre>"
     ((media, content),) = operation["requestBody"]["content"].items()
     example = content["example"]
     text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-    quoted = text.rstrip("\n").replace("'", "'\\''")
-    kind = f" -H 'Content-Type: {media}'" if media != JSON else ""
-    key = " -H 'Authorization: Bearer KEY'" if "security" in operation else ""
-    where = f"http://127.0.0.1:8080{re.sub('[{}]', '', path.replace('{name}', 'INDEX'))}"
-    verb = "" if method == "post" else f" -X {method.upper()}"
-    command = f"curl{verb}{key}{kind} {where} \\\n  -d '{quoted}'"
-    return f"<h3>Body</h3><p>{_kind(content['schema'])}</p><pre>{escape(command)}</pre>"
+    quoted = "'" + text.rstrip("\n").replace("'", "'\\''") + "'"
+    verb = "" if method == "post" else verb
+    command = f"curl{verb}{key} -H 'Content-Type: {media}' {address} \\\n  "
+    from_file = "--data-binary @documents.jsonl" if media == NDJSON else "-d @request.json"
+    return (
+        f"<h3>Request</h3><p>{_kind(content['schema'])}</p>"
+        f"<pre>{escape(command)}-d {escape(quoted)}</pre>"
+        f"<p>From a file:</p><pre>{escape(command + from_file)}</pre>"
+    )
 
 
 def _responses(operation: Mapping[str, Any]) -> str:
@@ -110,7 +144,17 @@ def _responses(operation: Mapping[str, Any]) -> str:
     )
     return (
         f'<h3>Answers</h3><div class="scroll"><table class="answers">{"".join(rows)}</table></div>'
+        f"{_example(operation['responses'])}"
     )
+
+
+def _example(responses: Mapping[str, Any]) -> str:
+    """The example of the first answer that has one."""
+    contents = (one for response in responses.values() for one in response["content"].values())
+    given = next((one["example"] for one in contents if "example" in one), None)
+    if given is None:
+        return ""
+    return f"<pre>{escape(json.dumps(given, indent=2, ensure_ascii=False))}</pre>"
 
 
 def _types(document: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from tamis.api import problems
 from tamis.api.http.idempotency import HEADER, LONGEST_KEY
+from tamis.api.http.sample_answers import sample_of
 from tamis.api.messages import requests
 from tamis.api.messages.write_requests import Name
 from tamis.api.operations.operation import EVENTS, NDJSON
@@ -59,7 +60,7 @@ def describe(table: Sequence[Operation], limits: Limits, *, needs_key: bool) -> 
     schemas = _schemas(table, limits)
     paths: dict[str, dict[str, Any]] = {}
     for operation in table:
-        described = _operation(operation, needs_key)
+        described = _operation(operation, schemas, needs_key)
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     components: dict[str, Any] = {"schemas": schemas}
     if needs_key:
@@ -99,11 +100,11 @@ def _schemas(table: Sequence[Operation], limits: Limits) -> dict[str, Any]:
     return dict(schemas)
 
 
-def _operation(operation: Operation, needs_key: bool) -> dict[str, Any]:
+def _operation(operation: Operation, schemas: dict[str, Any], needs_key: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "responses": _responses(operation, needs_key),
+        "responses": _responses(operation, schemas, needs_key),
     }
     if parameters := _parameters(operation):
         described["parameters"] = parameters
@@ -123,7 +124,7 @@ def _body(operation: Operation) -> dict[str, Any]:
     return {"required": True, "content": {operation.accepts: content}}
 
 
-def _responses(operation: Operation, needs_key: bool) -> dict[str, Any]:
+def _responses(operation: Operation, schemas: dict[str, Any], needs_key: bool) -> dict[str, Any]:
     statuses = {500, *operation.problems}
     if operation.access != "open":
         statuses |= {503, 507}  # what the machine may refuse
@@ -135,7 +136,7 @@ def _responses(operation: Operation, needs_key: bool) -> dict[str, Any]:
         statuses |= {409, 422}
     problem = {"content": {problems.MEDIA_TYPE: {"schema": _ref(Problem)}}}
     schema = EVENT if operation.sends == EVENTS else _schema_of(operation.gives)
-    answer = {"content": {operation.sends: {"schema": schema}}}
+    answer = {"content": {operation.sends: {"schema": schema, **_example(schema, schemas)}}}
     good = {
         str(status): {"description": HTTPStatus(status).phrase, **answer}
         for status in (operation.status, *operation.also)
@@ -144,6 +145,11 @@ def _responses(operation: Operation, needs_key: bool) -> dict[str, Any]:
         str(status): {"description": HTTPStatus(status).phrase, **problem}
         for status in sorted(statuses)
     }
+
+
+def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Of an answer in JSON; texts and streams have none."""
+    return {"example": sample_of(schema, schemas)} if "$ref" in schema else {}
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

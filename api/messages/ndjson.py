@@ -5,6 +5,7 @@ Knows nothing of indexes. A faulty line becomes a problem, and the next one is r
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +30,8 @@ _PACKED_BYTES = 256  # of a zstd stream fed at once: unpacks to 8 MB at the very
 _WINDOW_BYTES = 8 << 20
 _FREE_BYTES = 1 << 20  # unpacked before the ratio counts
 _HEAVIEST = 1e9
+_SEVERAL = re.compile(rb"}\s*{")
+_JOINED = "send one document a line (curl -d joins the lines of a file, --data-binary keeps them)"
 _LONGEST_ID = 512  # characters shown of the id of a faulty document
 
 
@@ -255,14 +258,17 @@ def read_change(
 def _parsed(number: int, line: bytes | None, limits: Limits) -> Any:  # noqa: ANN401  any JSON
     """What a line holds, or its fault; None where it is blank."""
     if line is None or len(line) > limits.line_bytes:
-        detail = f"expected a line of at most {limits.line_bytes} bytes, found a longer one"
+        detail = (
+            f"expected a line of at most {limits.line_bytes} bytes, found a longer one; {_JOINED}"
+        )
         return LineFault(number, None, "line_too_long", detail)
     if not line.strip():
         return None
     try:
         found = parse_json(line)
     except InputError as error:
-        return LineFault(number, None, "invalid_json", str(error))
+        hint = f"; {_JOINED}" if _SEVERAL.search(line) else ""
+        return LineFault(number, None, "invalid_json", f"{error}{hint}")
     return found if found is not None else []  # null is no object, and no blank line
 
 

@@ -333,3 +333,17 @@ def test_indexes_that_are_given_are_only_read(client):
         client.put("/v1/aliases/new", json={"index": "words"}),
     ]
     assert {(one.status_code, one.json()["code"]) for one in answers} == {(409, "read_only")}
+
+
+def test_documents_joined_into_one_line_are_told_how_to_be_sent(home):
+    """As `curl -d @file` sends them: without the ends of their lines."""
+    home.create(documents=None)
+    joined = lines(*BIRDS).replace(b"\n", b"")
+    answer = home.ask("POST", DOCUMENTS, content=joined)
+    assert answer["written"] == 0
+    assert "--data-binary" in answer["problems"][0]["detail"]
+    answer = home.ask("POST", DOCUMENTS, content=b'{"_id": "owl", "text": }')
+    assert "--data-binary" not in answer["problems"][0]["detail"]
+
+
+BIRDS = ({"_id": "owl", "text": "Owls hunt."}, {"_id": "kite", "text": "A kite circles."})
