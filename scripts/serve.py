@@ -58,11 +58,19 @@ EncoderOption = Annotated[
     ),
 ]
 ApiKeyFileOption = Annotated[
-    Path | None, typer.Option(help="File with an API key a line, `read KEY` or `admin KEY`.")
+    Path | None,
+    typer.Option(help="File with an API key a line: `search|write|all KEY [INDEX...]`."),
 ]
 AllowHostOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Answer to this Host too where no keys are asked for."),
+]
+CorsOriginOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="Let pages of this site ask too, such as https://search.example; off unless given.",
+    ),
 ]
 McpOption = Annotated[
     bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp too.")
@@ -86,6 +94,7 @@ def serve(
     encoder: EncoderOption = None,
     api_key_file: ApiKeyFileOption = None,
     allow_host: AllowHostOption = None,
+    cors_origin: CorsOriginOption = None,
     mcp: McpOption = False,
     log_level: LogLevelOption = None,
     config: ConfigOption = None,
@@ -93,6 +102,7 @@ def serve(
 ) -> None:
     """Serve indexes over HTTP, each named after its folder, and those of a data folder."""
     from tamis.api.http import logs
+    from tamis.api.http.hosts import read_origins
     from tamis.api.http.settings import read_settings, with_connections
     from tamis.index.errors import InputError
     from tamis.retriever.models.own_encoder import places_by_fingerprint
@@ -105,10 +115,12 @@ def serve(
         "encoder": encoder or None,
         "api_key_file": str(api_key_file) if api_key_file is not None else None,
         "allow_host": allow_host or None,
+        "cors_origin": cors_origin or None,
         "mcp": mcp or None,
         "log_level": log_level,
     }
     settings = read_settings(config, flags)
+    read_origins(settings.cors_origin)  # before any long work
     folders = named_folders(settings.indexes)
     if not folders and settings.data is None:
         raise InputError(
@@ -281,6 +293,7 @@ def run_server(
         data=data,
         mcp=settings.mcp,
         hosts=settings.allow_host if door.keys is None else None,
+        origins=settings.cors_origin,
     )
     on_hangup = door.keys.reload if door.keys is not None else None
     run(app, door.listener, lambda: say(address_of(door.listener)), on_hangup, backlog)

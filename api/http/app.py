@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
 
 from tamis.api import problems
 from tamis.api.http.docs import docs
-from tamis.api.http.hosts import HostGuard
-from tamis.api.http.idempotency import Idempotency
+from tamis.api.http.hosts import HostGuard, read_origins
+from tamis.api.http.idempotency import HEADER, REPLAYED, Idempotency
 from tamis.api.http.keys import KeyFile, bearer
 from tamis.api.http.openapi import describe
 from tamis.api.http.page import page
@@ -23,11 +26,11 @@ from tamis.api.http.request_log import RequestLog
 from tamis.api.http.routes import Routes
 from tamis.api.limits import Limits
 from tamis.api.metrics import Metrics
-from tamis.api.operations.operation import ROLE
+from tamis.api.operations.grants import EVERYTHING, GRANT, check_operation, discreet
 from tamis.api.operations.table import OPERATIONS
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import CLIENT, Service
-from tamis.index.errors import TamisError
+from tamis.index.errors import InputError, TamisError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -38,10 +41,14 @@ if TYPE_CHECKING:
 
     from tamis.api.http.keys import ApiKeys
     from tamis.api.http.model_context import ModelContext
+    from tamis.api.operations.grants import Grant
     from tamis.api.operations.operation import Operation
     from tamis.api.serving.data_folder import DataFolder
     from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.searcher import Searcher
+
+
+LOG = logging.getLogger("tamis.api")
 
 
 def create_app(
@@ -53,6 +60,7 @@ def create_app(
     data: DataFolder | None = None,
     mcp: bool = False,
     hosts: Collection[str] | None = None,
+    origins: Collection[str] = (),
 ) -> FastAPI:
     """The search service over given indexes, and over those of a data folder.
 
@@ -66,10 +74,16 @@ def create_app(
         mcp: answer the Model Context Protocol at ``/mcp`` too; needs its package.
         hosts: names in the Host header to answer to, beside addresses and ``localhost``; None
             answers to any.
+        origins: other sites whose pages may ask (CORS), such as ``https://search.example``.
+
+    Raises:
+        InputError: an origin is none, or a key is of an index that is not there.
     """
+    origins = read_origins(origins)
     metrics = Metrics()
     service = Service(searchers, limits or Limits(), reranker, data, metrics)
     if isinstance(keys, KeyFile):
+        keys.expect(partial(_check_names, service))
         service.watched["the key file"] = keys
     model_context = _model_context(service, keys) if mcp else None
 
@@ -98,10 +112,39 @@ def create_app(
     app.add_route("/docs", docs(document), ["GET"], include_in_schema=False)
     _handle_errors(app)
     answer = _answering(service, keys)
-    app.layers = lambda rest: RequestLog(
-        HostGuard(Routes(rest, OPERATIONS, answer, service.memory), hosts), metrics
+    app.layers = lambda rest: _shared(
+        RequestLog(
+            HostGuard(Routes(rest, OPERATIONS, answer, service.memory), hosts, origins), metrics
+        ),
+        origins,
     )
     return app
+
+
+def _check_names(service: Service, names: frozenset[str]) -> None:
+    """Refuse keys of indexes that are not there, or tell of them where they may yet be made."""
+    library = service.library
+    known = {*library.names(), *library.aliases()}
+    for name in sorted(names - known):
+        if library.data is None:
+            raise InputError(
+                f"expected keys of the indexes {', '.join(library.names())}, found one of "
+                f"{name!r}; correct the name in the file of keys"
+            )
+        LOG.warning("a key is of the index %s, which is not there yet", name)
+
+
+def _shared(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    """An application whose answers pages of other sites may read, where there are any."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "X-API-Key", "Content-Type", HEADER, "X-Request-ID"],
+        expose_headers=["X-Request-ID", "Retry-After", "Location", REPLAYED],
+    )
 
 
 class _Application(FastAPI):
@@ -125,9 +168,20 @@ def _answering(
     idempotency = Idempotency(service)
 
     async def answer(operation: Operation, request: Request) -> Response:
-        request.scope[ROLE] = keys.admit(request, operation.access) if keys is not None else "admin"
-        if keys is not None:
-            request.scope[CLIENT] = bearer(request)
+        if keys is None:
+            request.scope[GRANT] = EVERYTHING
+            return await carry_out(operation, request)
+        grant = request.scope[GRANT] = keys.admit(request, operation.access)
+        request.scope[CLIENT] = bearer(request)
+        if operation.access == "open" or grant is None:
+            return await carry_out(operation, request)
+        check_operation(grant, operation, service.library, request.path_params)
+        try:
+            return await carry_out(operation, request)
+        except RequestError as error:
+            raise discreet(grant, error) from None
+
+    async def carry_out(operation: Operation, request: Request) -> Response:
         if operation.once:
             return await idempotency.answer(request, operation.answer)
         return await operation.answer(service, request)
@@ -138,11 +192,12 @@ def _answering(
 def _model_context(service: Service, keys: ApiKeys | None) -> ModelContext:
     from tamis.api.http.model_context import ModelContext
 
-    def check(request: Request) -> None:
-        if keys is not None:
-            keys.admit(request, "read")
+    def admit(request: Request) -> Grant:
+        found = EVERYTHING if keys is None else keys.admit(request, "search")
+        assert found is not None
+        return found
 
-    return ModelContext(service, OPERATIONS, check)
+    return ModelContext(service, OPERATIONS, admit)
 
 
 def _handle_errors(app: FastAPI) -> None:

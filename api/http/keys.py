@@ -1,8 +1,10 @@
 """API keys: read from a file, kept as hashes, compared in constant time.
 
-A line of the file is ``ROLE KEY``; the role is ``read`` or ``admin``, and a key without one is an
-admin's. In place of the key may stand ``sha256:`` and the key's hash, so that the file opens
-nothing by itself.
+A line of the file is ``RIGHT KEY [INDEX...]``. The right is ``search``, ``write`` or ``all``, also
+spelled ``read`` and ``admin`` for the first and the last; see grants.py. It is to the indexes, or
+aliases, that the line names, and to everything where it names none. A key alone may do everything.
+In place of the key may stand ``sha256:`` and the key's hash, so that the file opens nothing by
+itself. A key may stand in several lines.
 """
 
 from __future__ import annotations
@@ -13,28 +15,37 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from tamis.api.operations.grants import Grant
 from tamis.api.problems import RequestError
 from tamis.api.serving.faults import ServerFault, told
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
 
+    from tamis.api.operations.grants import Right
     from tamis.api.operations.operation import Access
 
-Role = Literal["read", "admin"]
 _Change = tuple[int, int, int, int, int]  # device, inode, bytes, times of the last changes
 SHORTEST_KEY = 16  # characters
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
+_INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REMEDY = "make one with `openssl rand -hex 32`"
+_RIGHTS: dict[str, Right] = {
+    "search": "search",
+    "write": "write",
+    "all": "all",
+    "read": "search",
+    "admin": "all",
+}
 
 
 class _Known(NamedTuple):
-    role: Role
+    grant: Grant
     digest: bytes
 
 
@@ -49,8 +60,8 @@ class ApiKeys:
             read: keys that may search and look.
         """
         self._known = [
-            *(_Known("admin", _digest(key)) for key in admin),
-            *(_Known("read", _digest(key)) for key in read),
+            *(_Known(Grant("all"), _digest(key)) for key in admin),
+            *(_Known(Grant("search"), _digest(key)) for key in read),
         ]
 
     @staticmethod
@@ -63,25 +74,23 @@ class ApiKeys:
         """
         return KeyFile(path)
 
-    def role(self, request: Request) -> Role | None:
-        """Whose key a request carries: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
+    def grant(self, request: Request) -> Grant | None:
+        """What the key of a request grants: ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``."""
         presented = _hashed(_given(request))
-        found: Role | None = None
+        found: Grant | None = None
         for known in self._known:  # all of them: the time taken tells nothing
-            if hmac.compare_digest(presented, known.digest) and found != "admin":
-                found = known.role
+            if hmac.compare_digest(presented, known.digest):
+                found = known.grant if found is None else found.plus(known.grant)
         return found
 
-    def admit(self, request: Request, access: Access) -> Role | None:
-        """Let a request pass that may be made; whose key it carries.
+    def admit(self, request: Request, access: Access) -> Grant | None:
+        """What the key of a request grants, None for a stranger to what is open.
 
         Raises:
-            RequestError: 401 without a key that is known, 403 with one that may not.
+            RequestError: 401 without a key that is known.
         """
-        role = self.role(request)
-        if access == "open":
-            return role
-        if role is None:
+        grant = self.grant(request)
+        if grant is None and access != "open":
             raise RequestError(
                 401,
                 "unauthorized",
@@ -89,13 +98,7 @@ class ApiKeys:
                 "send it as Authorization: Bearer KEY",
                 {"WWW-Authenticate": "Bearer"},
             )
-        if access == "admin" and role != "admin":
-            raise RequestError(
-                403,
-                "forbidden",
-                "expected an admin key to change something, found a read key; use an admin key",
-            )
-        return role
+        return grant
 
 
 def _refuse_writable(path: str | Path, found: os.stat_result) -> None:
@@ -131,6 +134,7 @@ class KeyFile(ApiKeys):
     def __init__(self, path: str | Path) -> None:
         """Read the file; see `ApiKeys.read`."""
         self._path = path
+        self._check: Callable[[frozenset[str]], None] = lambda names: None
         self.fault: ServerFault | None = None
         try:
             self._changed, self._known = _read_file(path)
@@ -139,6 +143,18 @@ class KeyFile(ApiKeys):
                 f"{path}: expected a file with one API key a line, found none to read "
                 f"({type(error).__name__}); check the path"
             ) from error
+
+    def expect(self, check: Callable[[frozenset[str]], None]) -> None:
+        """Have the names of indexes in the file checked, now and whenever it is read again.
+
+        Args:
+            check: raises InputError for names that cannot be right.
+
+        Raises:
+            InputError: it did.
+        """
+        self._check = check
+        self._checked(self._known)
 
     def look_after(self) -> None:
         """Read the file again if it has changed."""
@@ -149,10 +165,18 @@ class KeyFile(ApiKeys):
         """Read the file again."""
         error: InputError | OSError | None = None
         try:
-            self._changed, self._known = _read_file(self._path)
+            changed, known = _read_file(self._path)
+            self._changed, self._known = changed, self._checked(known)
         except (InputError, OSError) as refused:
             error = refused
         self.fault = told(self.fault, error, f"the keys of {self._path} are those of before")
+
+    def _checked(self, known: list[_Known]) -> list[_Known]:
+        try:
+            self._check(frozenset(name for one in known for name in one.grant.of))
+        except InputError as error:
+            raise InputError(f"{self._path}: {error}") from error
+        return known
 
 
 def _last_change(path: str | Path) -> _Change | None:
@@ -188,18 +212,26 @@ def _read_file(path: str | Path) -> tuple[_Change, list[_Known]]:
 
 
 def _read_line(place: str, words: list[str]) -> _Known:
-    role, key = ("admin", words[0]) if len(words) == 1 else (words[0], words[-1])
-    if role not in ("read", "admin") or len(words) > 2:
+    right, key, *indexes = words if len(words) > 1 else ("all", *words)
+    if right not in _RIGHTS:
         raise InputError(
-            f"{place}: expected `read KEY` or `admin KEY`, found {len(words)} words; "
-            "write one key a line"
+            f"{place}: expected `RIGHT KEY [INDEX...]` with the right search, write or all, found "
+            f"another right before {len(words) - 1} words; write one key a line"
         )
     if len(key) < SHORTEST_KEY or not key.isascii():
         raise InputError(
             f"{place}: expected a key of at least {SHORTEST_KEY} ASCII characters, "
             f"found {len(key)}; {_REMEDY}"
         )
-    return _Known("read" if role == "read" else "admin", _digest(key))
+    for at, index in enumerate(indexes):
+        if not _INDEX.fullmatch(index) or index in indexes[:at]:
+            raise InputError(
+                f"{place}: expected names of indexes after the key, each once, found {index!r} as "
+                f"number {at + 1}; correct it"
+            )
+    granted = _RIGHTS[right]
+    grant = Grant(None, dict.fromkeys(indexes, granted)) if indexes else Grant(granted)
+    return _Known(grant, _digest(key))
 
 
 def _digest(key: str) -> bytes:

@@ -33,6 +33,7 @@ from starlette.requests import Request
 from tamis.api import problems
 from tamis.api.http.request_log import ROUTE
 from tamis.api.memory import HOLDING
+from tamis.api.operations.grants import GRANT, check_operation, discreet, grant_of
 from tamis.api.problems import RequestError
 from tamis.index.errors import TamisError
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mcp_types import CallToolRequestParams, PaginatedRequestParams
     from starlette.types import Message, Receive, Scope, Send
 
+    from tamis.api.operations.grants import Grant
     from tamis.api.operations.operation import Operation
     from tamis.api.serving.service import Service
 
@@ -119,18 +121,18 @@ class ModelContext:
         self,
         service: Service,
         operations: Sequence[Operation],
-        check: Callable[[Request], None],
+        admit: Callable[[Request], Grant],
     ) -> None:
         """Bind the tools to operations.
 
         Args:
             service: that answers.
             operations: of the REST API; `search`, `explain`, `get_document` and `list_indexes`.
-            check: raises where a request may not be answered.
+            admit: what a request may do; raises where it may do nothing.
         """
         by_name = {operation.name: operation for operation in operations}
         self._tools = _Tools(service, by_name)
-        self._body_bytes, self._check = service.limits.search_body_bytes, check
+        self._body_bytes, self._admit = service.limits.search_body_bytes, admit
         self._sessions: StreamableHTTPSessionManager | None = None
 
     @asynccontextmanager
@@ -154,7 +156,7 @@ class ModelContext:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one message."""
         scope[ROUTE] = PATH
-        self._check(Request(scope))
+        scope[GRANT] = self._admit(Request(scope))
         assert self._sessions is not None
         await self._sessions.handle_request(scope, receive, send)
 
@@ -178,13 +180,15 @@ class _Tools:
             raise MCPError(
                 INVALID_PARAMS, f"expected one of the tools {', '.join(TOOLS)}, found {asked.name}"
             )
+        assert context.request is not None
         try:
             arguments = msgspec.convert(asked.arguments or {}, TOOLS[asked.name])
-            answer = await self._answer(arguments)
+            answer = await _Tool(self, grant_of(context.request)).answer(arguments)
         except msgspec.ValidationError as error:
             return _mistake("invalid_value", str(error))
         except RequestError as error:
-            return _mistake(error.code, error.detail)
+            told = discreet(grant_of(context.request), error)
+            return _mistake(told.code, told.detail)
         except (TamisError, OSError, MemoryError) as error:
             refused = problems.of_error(error)
             return _mistake(refused.code, refused.detail)
@@ -194,7 +198,15 @@ class _Tools:
         text = TextContent(type="text", text=orjson.dumps(answer).decode())
         return CallToolResult(content=[text], structured_content=answer)
 
-    async def _answer(self, asked: Arguments) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class _Tool:
+    """One call of a tool, by the bearer of a key."""
+
+    tools: _Tools
+    grant: Grant
+
+    async def answer(self, asked: Arguments) -> dict[str, Any]:
         if isinstance(asked, ListIndexesTool):
             return await self._do("list_indexes")
         name = await self._index(asked.index)
@@ -225,7 +237,8 @@ class _Tools:
         self, name: str, body: Mapping[str, Any] | None = None, /, **parameters: str
     ) -> dict[str, Any]:
         """Answer by an operation of the REST API, as if it had been asked there."""
-        operation = self.operations[name]
+        service, operation = self.tools.service, self.tools.operations[name]
+        check_operation(self.grant, operation, service.library, parameters)
         scope: dict[str, Any] = {
             "type": "http",
             "method": operation.method,
@@ -233,6 +246,7 @@ class _Tools:
             "path_params": parameters,
             "query_string": b"",
             "headers": [(b"content-type", b"application/json")],
+            GRANT: self.grant,
         }
         content = b"" if body is None else orjson.dumps(body)
 
@@ -243,9 +257,9 @@ class _Tools:
                 await asyncio.get_running_loop().create_future()
             return messages.pop()
 
-        with self.service.memory.holding() as holding:
+        with service.memory.holding() as holding:
             scope[HOLDING] = holding
-            response = await operation.answer(self.service, Request(scope, receive))
+            response = await operation.answer(service, Request(scope, receive))
             found: dict[str, Any] = orjson.loads(response.body)
             return found
 

@@ -129,9 +129,7 @@ def _responses(operation: Operation, schemas: dict[str, Any], needs_key: bool) -
     if operation.access != "open":
         statuses |= {503, 507}  # what the machine may refuse
     if needs_key and operation.access != "open":
-        statuses.add(401)
-    if needs_key and operation.access == "admin":
-        statuses.add(403)
+        statuses |= {401, 403}
     if operation.once:
         statuses |= {409, 422}
     problem = {"content": {problems.MEDIA_TYPE: {"schema": _ref(Problem)}}}

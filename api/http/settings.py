@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "TAMIS_SERVE_"
 _LIMITS = "limits"
-_LISTS = ("indexes", "allow_host", "encoder")
+_LISTS = ("indexes", "allow_host", "cors_origin", "encoder")
 
 
 class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -33,6 +33,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
         encoder: where the own encoders of indexes lie now, if elsewhere than they lay.
         api_key_file: file with a key a line; None asks for no keys, on loopback alone.
         allow_host: names to answer to without keys, beside addresses and ``localhost``.
+        cors_origin: other sites whose pages may ask, such as ``https://search.example``.
         mcp: answer the Model Context Protocol at ``/mcp`` too.
         log_level: what goes to standard error.
         encoders: location of each encoder that clients may name, beside ``default``.
@@ -46,6 +47,7 @@ class Settings(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     encoder: tuple[str, ...] = ()
     api_key_file: str | None = None
     allow_host: tuple[str, ...] = ()
+    cors_origin: tuple[str, ...] = ()
     mcp: bool = False
     log_level: Literal["info", "warning", "error"] = "warning"
     encoders: dict[str, str] = {}

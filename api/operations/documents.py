@@ -184,7 +184,7 @@ OPERATIONS = (
         DocumentRequest,
         parameters=WaitParameters,
         example={"_id": "doc-1", "title": "Owls", "text": "Owls hunt at night.", "year": 2024},
-        access="admin",
+        access="write",
         accepts=NDJSON,
         once=True,
     ),
@@ -208,7 +208,7 @@ OPERATIONS = (
         DocumentRequest,
         parameters=WaitParameters,
         example={"title": "Owls", "text": "Owls hunt at night.", "year": 2024},
-        access="admin",
+        access="write",
     ),
     Operation(
         "PATCH",
@@ -221,7 +221,7 @@ OPERATIONS = (
         ChangeRequest,
         parameters=WaitParameters,
         example={"price": 7.5, "tags": ["owl"], "maker": {"city": None}},
-        access="admin",
+        access="write",
     ),
     Operation(
         "PATCH",
@@ -234,7 +234,7 @@ OPERATIONS = (
         ChangeRequest,
         parameters=WaitParameters,
         example={"_id": "doc-1", "price": 7.5},
-        access="admin",
+        access="write",
         accepts=NDJSON,
         once=True,
     ),
@@ -247,7 +247,7 @@ OPERATIONS = (
         write_answers.DeleteAnswer,
         (*IN_INDEX, 409, 422),
         parameters=WaitParameters,
-        access="admin",
+        access="write",
     ),
     Operation(
         "POST",
@@ -260,7 +260,7 @@ OPERATIONS = (
         DeleteRequest,
         parameters=WaitParameters,
         example={"filter": {"field": "year", "range": {"lt": 2000}}},
-        access="admin",
+        access="write",
         once=True,
     ),
 )

@@ -10,6 +10,7 @@ from tamis.api.body import read_body
 from tamis.api.messages import answers, write_answers
 from tamis.api.messages.requests import check_at_most, decode_body
 from tamis.api.messages.write_requests import AliasRequest, CreateRequest, FieldsRequest
+from tamis.api.operations.grants import grant_of, opened
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.catalog import check_name
@@ -29,7 +30,8 @@ BM25 = "bm25"
 
 async def list_indexes(service: Service, request: Request) -> Response:
     """All indexes."""
-    found = tuple(_described(service.library, name) for name in service.library.names())
+    names = opened(grant_of(request), service.library)
+    found = tuple(_described(service.library, name) for name in names)
     return json_answer(answers.IndexesAnswer(found))
 
 
@@ -114,7 +116,8 @@ async def reopen_index(service: Service, request: Request) -> Response:
 
 async def list_aliases(service: Service, request: Request) -> Response:
     """All aliases."""
-    found = sorted(service.library.aliases().items())
+    grant, aliases = grant_of(request), service.library.aliases()
+    found = sorted(pair for pair in aliases.items() if grant.admits("search", pair))
     return json_answer(
         write_answers.AliasesAnswer(tuple(write_answers.AliasAnswer(*one) for one in found))
     )
@@ -228,7 +231,13 @@ def _refuse_other(data: DataFolder, name: str, asked: CreateRequest) -> None:
 
 OPERATIONS = (
     Operation(
-        "GET", "/v1/indexes", "list_indexes", "All indexes.", list_indexes, answers.IndexesAnswer
+        "GET",
+        "/v1/indexes",
+        "list_indexes",
+        "All indexes.",
+        list_indexes,
+        answers.IndexesAnswer,
+        narrows=True,
     ),
     Operation(
         "GET",
@@ -249,7 +258,7 @@ OPERATIONS = (
         (*IN_BODY, 409),
         CreateRequest,
         example={"encoder": "default", "fields": {"year": "integer", "language": "string"}},
-        access="admin",
+        access="all",
         status=201,
         also=(200,),
     ),
@@ -263,7 +272,7 @@ OPERATIONS = (
         (*IN_BODY, 409),
         FieldsRequest,
         example={"fields": {"price": "float", "tags": "string[]"}},
-        access="admin",
+        access="all",
     ),
     Operation(
         "DELETE",
@@ -273,7 +282,7 @@ OPERATIONS = (
         remove_index,
         write_answers.RemovedAnswer,
         (*IN_INDEX, 409),
-        access="admin",
+        access="all",
     ),
     Operation(
         "POST",
@@ -283,7 +292,7 @@ OPERATIONS = (
         reopen_index,
         answers.IndexAnswer,
         (*IN_INDEX, 409),
-        access="admin",
+        access="all",
     ),
     Operation(
         "GET",
@@ -292,6 +301,7 @@ OPERATIONS = (
         "All aliases.",
         list_aliases,
         write_answers.AliasesAnswer,
+        narrows=True,
     ),
     Operation(
         "PUT",
@@ -303,7 +313,7 @@ OPERATIONS = (
         (*IN_BODY, 409),
         AliasRequest,
         example={"index": "papers-2026"},
-        access="admin",
+        access="all",
     ),
     Operation(
         "DELETE",
@@ -313,6 +323,6 @@ OPERATIONS = (
         remove_alias,
         write_answers.RemovedAnswer,
         (*IN_INDEX, 409),
-        access="admin",
+        access="all",
     ),
 )

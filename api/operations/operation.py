@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 
     from tamis.api.serving.service import Service
 
-Access = Literal["open", "read", "admin"]
-"""Who may ask: anybody, the bearer of a read key, or only that of an admin key."""
-
-ROLE = "tamis.role"
-"""Where a request's scope says whose key it carries, None for a stranger's."""
+Access = Literal["open", "search", "write", "all"]
+"""Who may ask: anybody, or the bearer of a key with this right; see grants.py."""
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -42,6 +39,7 @@ class Operation:
         parameters: type of the URL's parameters.
         example: of a body.
         access: who may ask.
+        narrows: of no one index, and open to the keys of some: it shows what those open.
         status: of an answer that is no problem.
         also: further statuses with the same answer.
         sends: media type of the answer.
@@ -60,7 +58,8 @@ class Operation:
     takes: Any = None
     parameters: Any = None
     example: Any = None
-    access: Access = "read"
+    access: Access = "search"
+    narrows: bool = False
     status: int = 200
     also: tuple[int, ...] = ()
     sends: str = JSON

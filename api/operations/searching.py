@@ -15,6 +15,7 @@ from tamis.api.memory import holding_of
 from tamis.api.messages import answers, parameters, requests, rerank_answers
 from tamis.api.messages.cursor import Cursor, identity, read_cursor
 from tamis.api.operations.cost import is_long
+from tamis.api.operations.grants import check_index, grant_of, opened
 from tamis.api.operations.operation import IN_BODY, IN_INDEX, Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import asker_of, held_json, in_json, in_parts
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from tamis.api.messages.requests import BatchRequest, SearchRequest
+    from tamis.api.operations.grants import Grant
     from tamis.api.serving.service import Service
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import SearchResult
@@ -249,7 +251,9 @@ async def encode(service: Service, request: Request) -> Response:
     asked = requests.decode_body(body, requests.EncodeRequest)
     requests.check_at_most("texts", len(asked.texts), service.limits.batch)
     requests.check_queries(asked.texts, service.limits)
-    name = asked.index if isinstance(asked.index, str) else _only_name(service)
+    grant = grant_of(request)
+    name = asked.index if isinstance(asked.index, str) else _only_name(service, grant)
+    check_index(grant, "search", service.library, name)
     searcher = service.library.searcher(name)
     return await service.answer(
         request,
@@ -299,8 +303,8 @@ async def _search(
     return in_json(found)
 
 
-def _only_name(service: Service) -> str:
-    names = service.library.names()
+def _only_name(service: Service, grant: Grant) -> str:
+    names = opened(grant, service.library)
     if len(names) != 1:
         known = ", ".join(names[:20]) or "none yet"
         raise RequestError(
@@ -377,6 +381,7 @@ OPERATIONS = (
         IN_BODY,
         requests.EncodeRequest,
         example={"texts": ["how do owls hunt"]},
+        narrows=True,
     ),
     Operation(
         "POST",
@@ -388,5 +393,6 @@ OPERATIONS = (
         IN_BODY,
         requests.RerankRequest,
         example={"query": "how do owls hunt", "documents": ["At night.", "In the sea."]},
+        narrows=True,
     ),
 )

@@ -12,13 +12,15 @@ from starlette.responses import Response
 
 from tamis.api.messages import answers
 from tamis.api.metrics import MEDIA_TYPE
-from tamis.api.operations.operation import ROLE, Operation
+from tamis.api.operations.grants import GRANT, grant_of, opened
+from tamis.api.operations.operation import Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.service import in_json, json_answer
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from tamis.api.operations.grants import Grant
     from tamis.api.serving.service import Service
 
 
@@ -43,7 +45,8 @@ async def healthz(service: Service, request: Request) -> Response:
     faults = service.faults()
     if not faults:
         return json_answer(answers.StatusAnswer("ok"))
-    if request.scope[ROLE] is None:
+    grant: Grant | None = request.scope[GRANT]
+    if grant is None or grant.everywhere is None:
         found = f"{', '.join(_codes(service))}; ask with a key for more"
     else:
         found = "; ".join(f"{name}: {fault.detail}" for name, fault in sorted(faults.items()))
@@ -57,9 +60,9 @@ def _codes(service: Service) -> tuple[str, ...]:
 
 async def info(service: Service, request: Request) -> Response:
     """What this server is and what it allows."""
-    names, limits = service.library.names(), asdict(service.limits)
-    searchers = service.library.searchers().items()
-    awaiting = {name: one.collection.index.awaiting for name, one in searchers}
+    names, limits = opened(grant_of(request), service.library), asdict(service.limits)
+    searchers = service.library.searchers()
+    awaiting = {name: searchers[name].collection.index.awaiting for name in names}
     left = {name: documents for name, documents in awaiting.items() if documents}
     return json_answer(answers.InfoAnswer("tamis", version("tamis"), limits, names, left))
 
@@ -110,6 +113,12 @@ OPERATIONS = (
         sends="text/plain",
     ),
     Operation(
-        "GET", "/v1/info", "info", "Version and limits of this server.", info, answers.InfoAnswer
+        "GET",
+        "/v1/info",
+        "info",
+        "Version and limits of this server.",
+        info,
+        answers.InfoAnswer,
+        narrows=True,
     ),
 )

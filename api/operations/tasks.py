@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from tamis.api.messages.parameters import TaskParameters, read_parameters
 from tamis.api.messages.write_answers import TaskAnswer, TasksAnswer
+from tamis.api.operations.grants import grant_of, names_of
 from tamis.api.operations.operation import EVENTS, Operation
 from tamis.api.problems import RequestError
 from tamis.api.serving.background_tasks import FINISHED
@@ -38,7 +39,8 @@ async def list_tasks(service: Service, request: Request) -> Response:
     asked = read_parameters(request, TaskParameters)
     data = service.library.data
     every = await asyncio.to_thread(data.tasks.all) if data is not None else []
-    found = [one for one in reversed(every) if asked.status in (None, one.status)]
+    shown = (one for one in reversed(every) if _is_shown(service, request, one))
+    found = [one for one in shown if asked.status in (None, one.status)]
     return json_answer(TasksAnswer(tuple(map(task_answer, found[: asked.limit]))))
 
 
@@ -117,9 +119,18 @@ async def _known(service: Service, request: Request) -> tuple[Tasks, TaskRecord]
     if data is None or not (given.isascii() and given.isdigit()) or int(given[:17]) > LARGEST:
         raise unknown
     try:
-        return data.tasks, await asyncio.to_thread(data.tasks.get, int(given[:17]))
+        record = await asyncio.to_thread(data.tasks.get, int(given[:17]))
     except InputError:
         raise unknown from None
+    if not _is_shown(service, request, record):
+        raise unknown
+    return data.tasks, record
+
+
+def _is_shown(service: Service, request: Request, record: TaskRecord) -> bool:
+    """Whether a key opens the index that a task works on; a restored one is for keys of all."""
+    names = names_of(service.library, record.subject.partition("/")[0])
+    return grant_of(request).admits("all", names if record.kind != "restore" else ())
 
 
 _TASK = "/v1/tasks/{task}"
@@ -133,9 +144,20 @@ OPERATIONS = (
         TasksAnswer,
         (422,),
         parameters=TaskParameters,
-        access="admin",
+        access="all",
+        narrows=True,
     ),
-    Operation("GET", _TASK, "get_task", "One task.", get_task, TaskAnswer, (404,), access="admin"),
+    Operation(
+        "GET",
+        _TASK,
+        "get_task",
+        "One task.",
+        get_task,
+        TaskAnswer,
+        (404,),
+        access="all",
+        narrows=True,
+    ),
     Operation(
         "GET",
         f"{_TASK}/events",
@@ -144,7 +166,8 @@ OPERATIONS = (
         follow_task,
         str,
         (404, 503),
-        access="admin",
+        access="all",
+        narrows=True,
         sends=EVENTS,
     ),
     Operation(
@@ -155,7 +178,8 @@ OPERATIONS = (
         cancel_task,
         TaskAnswer,
         (404,),
-        access="admin",
+        access="all",
+        narrows=True,
         status=202,
     ),
 )

@@ -98,6 +98,6 @@ OPERATIONS = (
         (*IN_BODY, 409),
         SynonymsRequest,
         example={"synonyms": ["sofa, couch", "nyc => new york"], "stop_words": ["please"]},
-        access="admin",
+        access="all",
     ),
 )

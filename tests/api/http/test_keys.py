@@ -15,7 +15,8 @@ OLD, NEW = "0123456789abcdef-old", "0123456789abcdef-new"
 
 
 def role(keys, key):
-    return keys.role(Request({"type": "http", "headers": [(b"x-api-key", key.encode())]}))
+    grant = keys.grant(Request({"type": "http", "headers": [(b"x-api-key", key.encode())]}))
+    return None if grant is None else grant.everywhere
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def path(tmp_path):
 def test_a_changed_file_is_read_again(path):
     keys = ApiKeys.read(path)
     keys.look_after()
-    assert (role(keys, OLD), role(keys, NEW)) == ("admin", None)
+    assert (role(keys, OLD), role(keys, NEW)) == ("all", None)
     path.write_text(f"read {NEW}\n")
     keys.look_after()
-    assert (role(keys, OLD), role(keys, NEW)) == (None, "read")
+    assert (role(keys, OLD), role(keys, NEW)) == (None, "search")
 
 
 def test_a_file_put_in_its_place_is_read_whatever_its_time(path):
@@ -42,7 +43,7 @@ def test_a_file_put_in_its_place_is_read_whatever_its_time(path):
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.replace(path)
     keys.look_after()
-    assert (role(keys, OLD), role(keys, NEW)) == (None, "admin")
+    assert (role(keys, OLD), role(keys, NEW)) == (None, "all")
 
 
 @pytest.mark.parametrize("how", ["empty", "short", "writable", "gone", "no text"])
@@ -57,7 +58,7 @@ def test_what_cannot_be_taken_is_told_and_leaves_the_keys_as_they_were(path, how
         path.write_bytes({"empty": b"", "short": b"admin x", "no text": b"\xff\xfe"}[how])
     for _ in range(3):
         keys.look_after()
-    assert (role(keys, OLD), role(keys, NEW)) == ("admin", None)
+    assert (role(keys, OLD), role(keys, NEW)) == ("all", None)
     assert str(path) in keys.fault.detail
     assert caplog.text.count("are those of before") == 1
     assert NEW not in caplog.text
@@ -65,7 +66,7 @@ def test_what_cannot_be_taken_is_told_and_leaves_the_keys_as_they_were(path, how
     path.write_text(f"read {NEW}\n")
     keys.look_after()
     assert keys.fault is None
-    assert role(keys, NEW) == "read"
+    assert role(keys, NEW) == "search"
 
 
 def test_a_server_follows_its_file_and_tells_of_a_faulty_one(path, monkeypatch):
