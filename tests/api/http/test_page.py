@@ -252,7 +252,6 @@ def test_no_width_makes_the_page_wider_than_the_screen(visit, query):
 def test_the_description_of_the_api_opens_reads_and_fits(visit, scheme):
     page = visit("/?index=words", color_scheme=scheme, **PHONE)
     page.click("footer a[href='/docs']")
-    page.click("#search summary")
     page.click("#search a[href='#type-SearchRequest']")
     assert page.locator("#type-SearchRequest").evaluate(
         "node => node.getBoundingClientRect().top < innerHeight"
