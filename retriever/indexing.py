@@ -98,12 +98,8 @@ def index_corpus(
     Warns:
         CorpusWarning: the settings do not suit the language, or the encoder cuts documents.
     """
-    if encoder is None and lexical is None:
-        raise InputError("expected an encoder or the lexical channel, found neither; turn one on")
-    if chunking is not None:
-        chunking.check(encoder)
-        passages = chunked(passages, chunking, counter_of(encoder), fault)
-    job = _Job(encoder, lexical, source, progress or silent)
+    passages = passages_of(passages, encoder, lexical, chunking, fault)
+    job = IndexingJob(encoder, lexical, source, progress or silent)
     plan = job.plan(fields, chunking)
     with CollectionBuild.begin(out, plan, precision=precision, resume=resume) as build:
         if build.stored is None:
@@ -115,7 +111,28 @@ def index_corpus(
     return Collection.open(out)
 
 
-class _Job:
+def passages_of(
+    passages: Iterable[Passage],
+    encoder: Encoder | None,
+    lexical: LexicalConfig | None,
+    chunking: Chunking | None,
+    fault: Fault,
+) -> Iterable[Passage]:
+    """The passages to store, divided where they are to be; arguments as of `index_corpus`.
+
+    Raises:
+        InputError: there is neither encoder nor lexical channel, or passages would be longer than
+            the encoder reads.
+    """
+    if encoder is None and lexical is None:
+        raise InputError("expected an encoder or the lexical channel, found neither; turn one on")
+    if chunking is None:
+        return passages
+    chunking.check(encoder)
+    return chunked(passages, chunking, counter_of(encoder), fault)
+
+
+class IndexingJob:
     """What to make of a corpus, and how."""
 
     def __init__(
@@ -174,7 +191,10 @@ class _Job:
         settings = collection_settings(
             self.encoder, made, self.source, columns, chunking, truncated=cut
         )
-        build.store(texts, words.dictionary if words is not None else None, settings)
+        if words is None:
+            build.store(texts, None, settings)
+        else:
+            build.store(texts, words.dictionary, settings, words.total, words.documents)
         warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
         remedy = "--chunk 200:40 makes passages of them"
         warn_of_cut(self.encoder, self.source, cut, len(texts), remedy)
@@ -193,14 +213,18 @@ class _Job:
 
     def is_long(self, build: CollectionBuild) -> bool:
         """Whether there are words to search by while chunks of learned vectors are missing."""
-        chunks, learned = len(_spans(len(build.documents))), build.learned
         both = self.encoder is not None and self.lexical is not None
-        return both and chunks > 1 and not all(map(learned.__contains__, range(chunks)))
+        return both and len(_spans(len(build.documents))) > 1 and not self.is_encoded(build)
+
+    def is_encoded(self, build: CollectionBuild) -> bool:
+        """Whether no learned vectors are missing."""
+        chunks = range(len(_spans(len(build.documents))))
+        return self.encoder is None or all(map(build.learned.__contains__, chunks))
 
     def publish_words(self, build: CollectionBuild) -> None:
         """Let the collection be searched by its words; an earlier run may have done so."""
         if not build.is_published:
-            count, vocab_size = len(build.documents), self._vocab_size(build)
+            count, vocab_size = len(build.documents), self.vocab_size(build)
             self.progress("words", 0, count)
             build.publish_words(
                 lambda: self._words_of(build, vocab_size),
@@ -211,43 +235,45 @@ class _Job:
 
     def publish(self, build: CollectionBuild) -> None:
         """Put both channels into one segment and publish the collection."""
-        vocab_size, files = self._vocab_size(build), {}
+        vocab_size, files = self.vocab_size(build), {}
         if not build.is_published:
             files = write_query_side(build.storage, self.encoder)
         build.publish(
-            lambda: self._joined(build, vocab_size),
+            lambda: self.joined(build, vocab_size),
             vocab_size,
             files,
-            lambda: self._sample(build, vocab_size),
+            lambda: self.sample(build, vocab_size),
         )
 
-    def _vocab_size(self, build: CollectionBuild) -> int:
+    def vocab_size(self, build: CollectionBuild) -> int:
+        """Number of terms of both channels together."""
         words = len(build.dictionary) if build.dictionary is not None else 0
         return max(self.learned_terms + words, 1)
 
     def _words_of(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
         """The vectors of words alone, chunk by chunk."""
-        counts, made = build.batches("words"), build.settings.lexical
+        counts, made = build.counts("words"), build.settings.lexical
         assert self.lexical is not None
         assert made is not None
         for number in range(len(_spans(len(build.documents)))):
             yield saturate(counts[number], made.average_length, self.lexical).over(vocab_size)
 
-    def _joined(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
+    def joined(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
         """The vectors of both channels, chunk by chunk."""
         documents, made = build.documents, build.settings.lexical
-        learned, words = build.learned, build.batches("words")
+        learned = build.learned
+        words = build.counts("words") if self.lexical is not None else None
         for number, rows in enumerate(_spans(len(documents))):
             chunk = SparseVectors.empty(vocab_size, len(rows))
             if self.encoder is not None:
                 chunk = SparseVectors.join(chunk, learned[number], vocab_size)
-            if self.lexical is not None and made is not None:
+            if self.lexical is not None and words is not None and made is not None:
                 weighed = saturate(words[number], made.average_length, self.lexical)
                 chunk = SparseVectors.join(chunk, weighed, vocab_size)
             yield chunk
             self.progress("build", rows.stop, len(documents))
 
-    def _sample(self, build: CollectionBuild, vocab_size: int) -> Sample:
+    def sample(self, build: CollectionBuild, vocab_size: int) -> Sample:
         """Queries made of the documents, encoded as queries will be."""
         documents, dictionary = build.documents, build.dictionary
         texts, own = pseudo_queries(documents)
@@ -255,10 +281,8 @@ class _Job:
         if self.encoder is not None:
             queries = SparseVectors.join(queries, self.encoder.encode_queries(texts), vocab_size)
         if self.lexical is not None and dictionary is not None:
-            counts, chunks = build.batches("words"), enumerate(_spans(len(documents)))
-            with_words = sum(counts[number].rows_from(0) for number, _ in chunks)
             words = LexicalQueries(
-                Analyzer(self.lexical), dictionary, with_words, self.lexical.weight
+                Analyzer(self.lexical), dictionary, build.with_words, self.lexical.weight
             )
             queries = SparseVectors.join(queries, words.encode(texts), vocab_size)
         return Sample(queries, own)
@@ -267,7 +291,7 @@ class _Job:
 class _Words:
     """The words of a corpus while it is read: ``total`` of them in ``documents`` that have any."""
 
-    def __init__(self, build: CollectionBuild, job: _Job, memory: MemoryBound) -> None:
+    def __init__(self, build: CollectionBuild, job: IndexingJob, memory: MemoryBound) -> None:
         assert job.lexical is not None
         self.dictionary = build.new_dictionary(job.learned_terms)
         self.analyzer = Analyzer(job.lexical)

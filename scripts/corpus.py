@@ -129,7 +129,7 @@ def chunking_of(chunk: str | None, corpus: str, encoder: "Encoder | None") -> "C
 
 def count_passages(corpus: str) -> int | None:
     """How many passages a line-by-line corpus holds, for the time left; None if it is not one."""
-    from tamis.index.files.lines import open_bytes
+    from tamis.index.files.lines import count_lines
     from tamis.retriever.corpus.passages import STDIN, corpus_files
 
     if corpus == STDIN:
@@ -138,6 +138,5 @@ def count_passages(corpus: str) -> int | None:
     for path in corpus_files(Path(corpus)):
         if not {".jsonl", ".ndjson", ".tsv"} & set(path.suffixes):
             return None
-        with open_bytes(path) as stream:
-            count += sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+        count += count_lines(path)
     return count

@@ -10,7 +10,8 @@ import gzip
 import io
 import math
 import re
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import orjson
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 64 << 20
 MAX_JSON_BYTES = 1 << 30  # of a file that is one JSON value, which is read at once
 _PACKED_BYTES = 1 << 10  # of a zstd stream unpacked at once: 32 MB at the very most
+_BLOCK_BYTES = 1 << 20
 _BLANKS = " \t\v\f\r"
+ALL_LINES = range(1, sys.maxsize)
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -132,6 +135,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         yield from text_lines(str(path), stream)
 
 
+def count_lines(path: Path) -> int:
+    """How many lines a file has, one without an end among them; 0 where it cannot be read.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    count, last = 0, b"\n"
+    with open_bytes(path) as stream, suppress(OSError, EOFError):
+        while block := stream.read(_BLOCK_BYTES):
+            count, last = count + block.count(b"\n"), block[-1:]
+    return count + (last != b"\n")
+
+
 def find_file(folder: Path, *names: str) -> Path | None:
     """The first of ``names`` that lies in ``folder``, as it is or with ``.gz`` or ``.zst``."""
     for name in names:
@@ -164,25 +180,36 @@ def number(column: str) -> float:
     return value
 
 
-def text_lines(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[tuple[int, str]]:
+def text_lines(
+    name: str, stream: IO[bytes], fault: Fault = refuse, wanted: range = ALL_LINES
+) -> Iterator[tuple[int, str]]:
     """Numbered lines of a UTF-8 stream, without their ends; blank lines are left out.
+
+    Args:
+        name: of the stream.
+        stream: its bytes.
+        fault: told of a line that is not UTF-8.
+        wanted: the numbers of the lines to read; the others are passed over unread.
 
     Raises:
         InputError: a line is longer than 64 MiB, or the compression is damaged; or, through
             ``fault``, a line is not UTF-8: if that returns, the line is left out.
     """
     told = Told(fault)
-    for number, line in every_line(name, stream, told):
+    for number, line in every_line(name, stream, told, wanted):
         if not told.anything() and line.strip():
             yield number, line
 
 
-def every_line(name: str, stream: IO[bytes], fault: Fault = refuse) -> Iterator[tuple[int, str]]:
+def every_line(
+    name: str, stream: IO[bytes], fault: Fault = refuse, wanted: range = ALL_LINES
+) -> Iterator[tuple[int, str]]:
     """As `text_lines`, blank ones among them, and replacement characters for what is not UTF-8."""
     number = 0
-    while line := _line(name, number + 1, stream):
+    while number + 1 < wanted.stop and (line := _line(name, number + 1, stream)):
         number += 1
-        yield number, decoded(name, number, line.rstrip(b"\r\n"), fault)
+        if number in wanted:
+            yield number, decoded(name, number, line.rstrip(b"\r\n"), fault)
 
 
 def _line(name: str, number: int, stream: IO[bytes]) -> bytes:
@@ -224,13 +251,15 @@ def decoded(name: str, number: int, data: bytes, fault: Fault = refuse) -> str:
     return text.removeprefix("\ufeff") if number == 1 else text
 
 
-def json_lines(name: str, stream: IO[bytes], fault: Fault = refuse) -> Rows:
-    """Numbered JSON objects, one a line.
+def json_lines(
+    name: str, stream: IO[bytes], fault: Fault = refuse, wanted: range = ALL_LINES
+) -> Rows:
+    """Numbered JSON objects, one a line; arguments as of `text_lines`.
 
     Raises:
         InputError: through ``fault``, a line is something else, or has a name twice.
     """
-    for number, line in text_lines(name, stream, fault):
+    for number, line in text_lines(name, stream, fault, wanted):
         try:
             row = _object(parse_json(line))
         except InputError as error:

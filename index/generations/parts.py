@@ -89,13 +89,7 @@ class Stored:
         try:
             return Stored(
                 Segment(storage, entry.name, own, entry.documents, precision),
-                Identifiers(
-                    **{
-                        part: map_array(storage, name, own[name])
-                        for part in Identifiers.__slots__
-                        for name in [f"{entry.name}/ids.{part}"]
-                    }
-                ),
+                mapped_identifiers(storage, entry.name, own),
                 Documents(storage, entry.name, own)
                 if f"{entry.name}/documents.bytes" in own
                 else None,
@@ -142,6 +136,14 @@ def documents_with_words(
 def _local_term(term: int, terms: NDArray[np.int32] | None) -> int:
     """The first of a segment's `own_terms` that is this term of the collection or a later one."""
     return term if terms is None else int(terms.searchsorted(term))
+
+
+def mapped_identifiers(
+    storage: Storage, folder: str, files: Mapping[str, FileEntry]
+) -> Identifiers:
+    """The ids of a segment's documents."""
+    parts = Identifiers.__slots__
+    return Identifiers(**{part: _map(storage, f"{folder}/ids.{part}", files) for part in parts})
 
 
 def _map(storage: Storage, name: str, files: Mapping[str, FileEntry]) -> NDArray[Any]:

@@ -299,6 +299,22 @@ class DictionaryWriter:
         counts[: self._document_frequency.size] += self._document_frequency
         self._document_frequency = counts
 
+    def take(self, other: Dictionary) -> NDArray[np.int32]:
+        """Add the words of a dictionary, in its order, and its document frequencies.
+
+        Returns:
+            The term of each of its words here, ``[words]`` int32.
+
+        Raises:
+            InputError: there are more than `TERM_LIMIT` terms.
+        """
+        own = np.arange(other.first_term, other.vocab_size)
+        terms = self.add(map(other.word, own.tolist()))
+        counts = self.document_frequency().astype(np.int64)
+        counts[terms - self.first_term] += other.document_frequency(own)
+        self._document_frequency = counts
+        return terms
+
     def document_frequency(self) -> NDArray[np.int32]:
         """How many documents hold each word, ``[words]`` int32: the array of a generation."""
         found = np.zeros(len(self), np.int32)

@@ -23,7 +23,7 @@ from tamis.index.generations.draft import DICTIONARY, FIRST_LOG, SEGMENTS, Draft
 from tamis.index.generations.garbage import remove_unused
 from tamis.index.generations.manifest import BUILD, CURRENT, read_current, refuse_existing
 from tamis.index.generations.part_writer import TextWriter, finished_part
-from tamis.index.generations.parts import ORIGINS, Origin
+from tamis.index.generations.parts import ORIGINS, Origin, mapped_identifiers
 from tamis.index.generations.settings import CollectionSettings  # noqa: TC001  msgspec reads it
 from tamis.index.generations.spool import LEARNED, Batches
 from tamis.index.generations.words import open_dictionary
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from tamis.index.generations.manifest import SegmentEntry
     from tamis.index.segment.dictionary import Dictionary
+    from tamis.index.segment.identifiers import Identifiers
     from tamis.index.segment.quantize import Precision
     from tamis.index.segment.values import ColumnType
 
@@ -55,11 +56,15 @@ class StoredTexts(msgspec.Struct, frozen=True):
         documents: how many there are.
         files: of their segment, and of the dictionary.
         settings: of the collection.
+        words: how many the documents hold together.
+        with_words: how many documents hold any.
     """
 
     documents: int
     files: dict[str, FileEntry]
     settings: CollectionSettings
+    words: int = 0
+    with_words: int = 0
 
 
 class CollectionBuild:
@@ -123,13 +128,18 @@ class CollectionBuild:
         return TextWriter(self.storage, FOLDER, columns)
 
     def store(
-        self, texts: TextWriter, dictionary: DictionaryWriter | None, settings: CollectionSettings
+        self,
+        texts: TextWriter,
+        dictionary: DictionaryWriter | None,
+        settings: CollectionSettings,
+        words: int = 0,
+        with_words: int = 0,
     ) -> None:
-        """All documents have been taken, and this is recorded of the collection."""
+        """All documents have been taken, and this is recorded of them, see `StoredTexts`."""
         files = texts.files
         if dictionary is not None:
             files |= write_dictionary(self.storage, 1, dictionary.arrays())
-        self.stored = StoredTexts(len(texts), files, settings)
+        self.stored = StoredTexts(len(texts), files, settings, words, with_words)
         self.storage.replace(STORED, msgspec.json.encode(self.stored))
 
     @staticmethod
@@ -140,6 +150,10 @@ class CollectionBuild:
     def batches(self, name: str) -> Batches:
         """Vectors that are kept until the collection is published."""
         return Batches(self.storage, name)
+
+    def counts(self, name: str) -> Batches:
+        """Counts of words, over the words of the dictionary."""
+        return self.batches(name)
 
     @property
     def learned(self) -> Batches:
@@ -157,9 +171,24 @@ class CollectionBuild:
         return Documents(self.storage, FOLDER, self._stored.files)
 
     @property
+    def ids(self) -> Identifiers:
+        """The ids of the stored documents."""
+        return mapped_identifiers(self.storage, FOLDER, self._stored.files)
+
+    @property
+    def words(self) -> int:
+        """How many words the stored documents hold together."""
+        return self._stored.words
+
+    @property
     def dictionary(self) -> Dictionary | None:
         """The words that are stored."""
         return open_dictionary(self.storage, self._stored.files)
+
+    @property
+    def with_words(self) -> int:
+        """How many documents of the collection hold words."""
+        return self._stored.with_words
 
     @property
     def is_published(self) -> bool:
@@ -181,10 +210,7 @@ class CollectionBuild:
         """
         self.storage.remove_folder(OF_WORDS)
         self.storage.make_folder(OF_WORDS)
-        own = {f"{OF_WORDS}{name.removeprefix(FOLDER)}": name for name in self._of_segment}
-        for copy, name in own.items():
-            link_or_copy(self.storage, self.storage.path(name), copy)
-        found = {copy: self._stored.files[name] for copy, name in own.items()}
+        found = self.give_documents(self.storage, OF_WORDS)
         found |= write_segment(self.storage, OF_WORDS, batches, vocab_size, self._precision)
         origins = np.full(self._stored.documents, Origin.WORDS, np.uint8)
         found |= write_arrays(self.storage, f"{OF_WORDS}/", {ORIGINS: origins})
@@ -193,6 +219,23 @@ class CollectionBuild:
         draft.insert(0, self._part(OF_WORDS, found, exact), found)
         self._take_rest(draft, files)
         draft.publish_first(vocab_size, self._stored.settings)
+
+    def give_documents(self, storage: Storage, folder: str) -> dict[str, FileEntry]:
+        """Give the stored documents to a segment in an empty folder, by links where that can be.
+
+        Args:
+            storage: where the segment is.
+            folder: of the segment.
+
+        Returns:
+            Its files.
+        """
+        given = {}
+        for name, entry in self._of_segment.items():
+            own = f"{folder}{name.removeprefix(FOLDER)}"
+            link_or_copy(storage, self.storage.path(name), own)
+            given[own] = entry
+        return given
 
     def publish(
         self,

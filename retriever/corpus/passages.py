@@ -9,12 +9,15 @@ import sys
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
 from tamis.index.files.lines import (
+    ALL_LINES,
     Told,
+    count_lines,
     json_file,
     json_lines,
     open_bytes,
@@ -23,8 +26,9 @@ from tamis.index.files.lines import (
 from tamis.index.segment.identifiers import check_id
 from tamis.retriever.corpus.advice import CorpusWarning
 from tamis.retriever.corpus.folders import list_folder, not_read, page_of_source, said_of
+from tamis.retriever.corpus.shares import WHOLE, Share
 from tamis.retriever.corpus.sites import PAGES, Site
-from tamis.retriever.corpus.tables import csv_rows, parquet_rows, tsv_rows
+from tamis.retriever.corpus.tables import csv_rows, parquet_count, parquet_rows, tsv_rows
 from tamis.retriever.corpus.texts import HTML, TEXT_FILES, read_page, read_text_file
 from tamis.retriever.corpus.web_pages import WebPage
 from tamis.retriever.types import Passage
@@ -114,6 +118,7 @@ def read_passages(
     title_field: str | None = None,
     text_field: str | None = None,
     fault: Fault = refuse,
+    share: Share = WHOLE,
 ) -> Iterator[Passage]:
     """Read a corpus, passage by passage.
 
@@ -131,39 +136,44 @@ def read_passages(
         text_field: where the text is; None tries ``text``, ``contents``, ``body``, ``segment``,
             ``passage``.
         fault: told of each passage that is faulty, which is then left out; raises by default.
+        share: what to read of it.
 
     Raises:
-        InputError: no such corpus, or, through ``fault``, a line that is not a passage: broken
-            JSON, a missing id, an empty text, bytes that are not UTF-8.
+        InputError: no such corpus, or standard input in shares, or, through ``fault``, a line that
+            is not a passage: broken JSON, a missing id, an empty text, bytes that are not UTF-8.
 
     Warns:
         CorpusWarning: a folder holds files that are not read; how many of each ending.
     """
     keys = Keys(id_field, title_field, text_field)
-    return _with_text(read_documents(source, keys, fault), fault)
+    return _with_text(read_documents(source, keys, fault, share), fault)
 
 
 def read_documents(
-    source: str | Path, keys: Keys = Keys(), fault: Fault = refuse
+    source: str | Path, keys: Keys = Keys(), fault: Fault = refuse, share: Share = WHOLE
 ) -> Iterator[Passage]:
     """As `read_passages`, with the documents that have no text among them.
 
     Published collections hold such documents, and judgements may name them.
     """
     if str(source) == STDIN:
+        if share.of > 1:
+            raise InputError(
+                f"expected files to read share {share} of, found standard input; store it first"
+            )
         name = "standard input"
         return _from_rows(name, json_lines(name, sys.stdin.buffer, fault), keys, fault)
     files, unread = _found(Path(source))
     if unread:
         warnings.warn(f"{source}: {unread}", CorpusWarning, stacklevel=3)
     if files[0].suffix.lower() not in TEXT_FILES:
-        return (passage for path in files for passage in _from_file(path, keys, fault))
+        return _from_files(files, keys, fault, share)
     if keys != Keys():
         raise InputError(
             f"{source}: expected records to name the fields of, found text files; "
             "their names are the ids, leave the options out"
         )
-    return _from_text_files(Path(source), files, fault)
+    return _from_text_files(Path(source), files, fault, share)
 
 
 def _with_text(documents: Iterator[Passage], fault: Fault) -> Iterator[Passage]:
@@ -253,28 +263,44 @@ def _is_packed_text(kind: str, path: Path) -> bool:
     return kind in TEXT_FILES and kind != path.suffix.lower()
 
 
-def _from_file(path: Path, keys: Keys, fault: Fault) -> Iterator[Passage]:
+def _from_files(files: Sequence[Path], keys: Keys, fault: Fault, share: Share) -> Iterator[Passage]:
+    wanted = [ALL_LINES] * len(files)
+    if share.of > 1:
+        wanted = share.rows([_count(path, _kind(path)) for path in files])
+    for path, numbers in zip(files, wanted, strict=True):
+        if numbers:
+            yield from _from_file(path, keys, fault, numbers)
+
+
+def _count(path: Path, kind: str) -> int:
+    """How many rows a file holds, by its lines: about as many, where a row may take several."""
+    return parquet_count(path) if kind == ".parquet" else count_lines(path)
+
+
+def _from_file(path: Path, keys: Keys, fault: Fault, wanted: range) -> Iterator[Passage]:
     try:
-        yield from _from_rows(str(path), _rows(path, _kind(path), keys, fault), keys, fault)
+        rows = _rows(path, _kind(path), keys, fault, wanted)
+        yield from _from_rows(str(path), rows, keys, fault)
     except InputError as error:  # the rest of the file cannot be read
         fault(error)
 
 
-def _rows(path: Path, kind: str, keys: Keys, fault: Fault) -> Rows:
+def _rows(path: Path, kind: str, keys: Keys, fault: Fault, wanted: range) -> Rows:
+    """The rows of these numbers; lines of JSON and row groups beside them are not parsed."""
     name = str(path)
     if kind == ".parquet":
-        yield from parquet_rows(path, keys.check)
-        return
-    if kind == ".json":
-        yield from json_file(path, fault)
+        yield from parquet_rows(path, keys.check, wanted)
         return
     with open_bytes(path) as stream:
         if kind == ".csv":
-            yield from csv_rows(name, stream, keys.check, fault)
+            rows = csv_rows(name, stream, keys.check, fault)
         elif kind == ".tsv":
-            yield from tsv_rows(name, stream, lambda cells: _names(cells, keys), keys.check, fault)
+            rows = tsv_rows(name, stream, lambda cells: _names(cells, keys), keys.check, fault)
+        elif kind == ".json":
+            rows = json_file(path, fault)
         else:
-            yield from json_lines(name, stream, fault)
+            rows = json_lines(name, stream, fault, wanted)
+        yield from ((number, row) for number, row in rows if number in wanted)
 
 
 def _names(cells: Sequence[str], keys: Keys) -> bool:
@@ -336,11 +362,13 @@ def _string(place: str, name: str, value: Any) -> str:  # noqa: ANN401  whatever
     return value
 
 
-def _from_text_files(source: Path, files: Sequence[Path], fault: Fault) -> Iterator[Passage]:
+def _from_text_files(
+    source: Path, files: Sequence[Path], fault: Fault, share: Share
+) -> Iterator[Passage]:
     """One passage a file; its id is the path within the folder, or the file's own name."""
     folder = source if source.is_dir() else source.parent
     site, told = _site_of(files), Told(fault)
-    for path in files:
+    for path in compress(files, share.rows([1] * len(files))):
         try:
             one = read_text_file(path, site, told)
             name = path.relative_to(folder).as_posix()

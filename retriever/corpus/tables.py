@@ -7,10 +7,10 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 from tamis.index.errors import InputError
-from tamis.index.files.lines import MAX_LINE_BYTES, Told, every_line, refuse, text_lines
+from tamis.index.files.lines import ALL_LINES, MAX_LINE_BYTES, Told, every_line, refuse, text_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tamis.index.files.lines import Fault, Rows
@@ -149,8 +149,13 @@ class _Numbered:
         return line + "\n"
 
 
-def parquet_rows(path: Path, check: CheckHeader) -> Rows:
+def parquet_rows(path: Path, check: CheckHeader, wanted: range = ALL_LINES) -> Rows:
     """The rows of a Parquet file, numbered from 1; needs pyarrow.
+
+    Args:
+        path: of the file.
+        check: as for `csv_rows`.
+        wanted: the numbers of the rows to read; row groups without any are not read.
 
     Raises:
         InputError: it is no Parquet file, lacks a column, or pyarrow is not installed.
@@ -166,13 +171,35 @@ def parquet_rows(path: Path, check: CheckHeader) -> Rows:
     try:
         with ParquetFile(path) as table:
             check(str(path), table.schema_arrow.names)
-            yield from enumerate(_rows(table), start=1)
+            for number, row in _rows(table, wanted):
+                if number in wanted:
+                    yield number, row
     except (ArrowException, OSError) as error:
         raise InputError(
             f"{path}: expected Parquet, found {error}; check that the file is whole"
         ) from error
 
 
-def _rows(table: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  pyarrow has no types
-    for batch in table.iter_batches(batch_size=_PARQUET_ROWS):
-        yield from batch.to_pylist()
+def parquet_count(path: Path) -> int:
+    """How many rows a Parquet file holds; 0 where it cannot be read, as reading it will tell."""
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_metadata
+    except ImportError:
+        return 0
+    try:
+        return int(read_metadata(path).num_rows)
+    except (ArrowException, OSError):
+        return 0
+
+
+def _rows(table: Any, wanted: range) -> Rows:  # noqa: ANN401  pyarrow has no types
+    """The rows of all row groups that hold a wanted one."""
+    before = 0
+    for group in range(table.num_row_groups):
+        count = table.metadata.row_group(group).num_rows
+        if before < wanted.stop - 1 and before + count >= wanted.start:
+            batches = table.iter_batches(batch_size=_PARQUET_ROWS, row_groups=[group])
+            rows = chain.from_iterable(batch.to_pylist() for batch in batches)
+            yield from enumerate(rows, start=before + 1)
+        before += count
