@@ -7,6 +7,7 @@ numbered and weighed as if one process had read the whole corpus, so exact searc
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 import orjson
 
 from tamis.index.collection import Collection
-from tamis.index.errors import InputError, MismatchError
+from tamis.index.errors import InputError, MismatchError, StoppedError
 from tamis.index.files.lock import refuse_locked
 from tamis.index.files.progress import Progress, silent
 from tamis.index.files.storage import Storage
@@ -34,6 +35,7 @@ from tamis.retriever.words.lexical import LexicalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from tamis.index.generations.settings import CollectionSettings
     from tamis.index.segment.dictionary import Dictionary
@@ -157,10 +159,20 @@ def assemble_in(
             ]
             for at, task in zip(missing, tasks, strict=True):
                 progress("build", done, total)
-                task.result()
+                _finish(task, places[at])
                 done += sizes[at]
     progress("build", done, total)
     publish(assembly, len(pieces), encoder)
+
+
+def _finish(task: Future[None], place: str) -> None:
+    try:
+        task.result()
+    except BrokenProcessPool as error:
+        raise StoppedError(
+            f"{place}: expected a process to write its segment, found that one was killed; see "
+            "whether memory is short, and go on with --resume"
+        ) from error
 
 
 def share_words(assembly: Assembly, pieces: Sequence[CollectionBuild]) -> None:
@@ -263,16 +275,17 @@ def _is_encoded(build: CollectionBuild) -> bool:
 
 
 def _refuse_unlike(pieces: Sequence[CollectionBuild]) -> None:
-    first = {**_plan_of(pieces[0]), "found fields": pieces[0].settings.columns}
-    of = _share_of(pieces[0]).of
+    first, of = pieces[0], _share_of(pieces[0]).of
     for piece in pieces[1:]:
-        other = {**_plan_of(piece), "found fields": piece.settings.columns}
-        said = list(differences(first, other))
+        said = list(differences(_plan_of(first), _plan_of(piece)))
+        if not said:  # types that were not given are as the documents have them
+            before, now = ({"type of field": one.settings.columns} for one in (first, piece))
+            said = list(differences(before, now))
         if _share_of(piece).of != of:
             said.append(f"a share of {_share_of(piece).of} where it was {of}")
         if said:
             raise MismatchError(
-                f"{piece.storage.root}: expected a piece made as {pieces[0].storage.root} was, "
+                f"{piece.storage.root}: expected a piece made as {first.storage.root} was, "
                 f"found {'; '.join(said)}; make all pieces with the same options"
             )
 

@@ -25,6 +25,7 @@ EXTRAS = {
         ("faiss-cpu", "sentence-transformers"), "dense baselines and fusion with a dense index"
     ),
     "parquet": Extra(("pyarrow",), "corpora in Parquet files"),
+    "cluster": Extra(("ray",), "`tamis index --cluster`"),
     "datasets": Extra(("ir-datasets",), "public collections by their ir_datasets names"),
     "langchain": Extra(("langchain-core",), "a retriever for LangChain"),
     "llama-index": Extra(("llama-index-core",), "a retriever for LlamaIndex"),

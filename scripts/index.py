@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
     "lexical", "language", "id_field", "title_field", "text_field", "chunk", "memory", "check",
-    "device", "skip_bad",
+    "device", "skip_bad", "piece", "cluster",
 )  # fmt: skip
 
 
@@ -98,6 +98,21 @@ MemoryOption = Annotated[
         help="Refuse a corpus whose build needs more memory, such as 4GiB; no bound by default.",
     ),
 ]
+PieceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Read and encode one of N equal shares of the corpus alone, for `tamis assemble`.",
+    ),
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto|ADDRESS",
+        help="Index by N workers of Ray on this machine, one a core or GPU, or those of a cluster "
+        "that runs. All must reach CORPUS and DIR.",
+    ),
+]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with a build that was stopped.")
 ]
@@ -123,6 +138,8 @@ def index(
     vectors: VectorsOption = None,
     vocab_size: VocabSizeOption = None,
     memory: MemoryOption = None,
+    piece: PieceOption = None,
+    cluster: ClusterOption = None,
     resume: ResumeOption = False,
     skip_bad: SkipBadOption = False,
     check: CheckOption = False,
@@ -144,6 +161,8 @@ def index(
         return
     if out is None:
         raise typer.BadParameter("give the folder to write: --out DIR")
+    if piece is not None or cluster is not None:
+        from tamis.scripts.pieces import index_by_workers, print_piece
     say_if_first_use()
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
@@ -152,7 +171,14 @@ def index(
         elif corpus is not None:
             words = language if lexical else None
             settings = TextSettings(words, fields, chunk, precision, reading)
-            index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
+            if piece is not None:
+                options = index_options(corpus, encoder, settings, memory, device, resume=resume)
+                print_piece(corpus, piece, out, settings.reading, options, json)
+                return
+            if cluster is not None:
+                index_by_workers(corpus, out, encoder, settings, cluster, memory, resume=resume)
+            else:
+                index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
     if rerank_cache:
         store_keys(out, rerank_budget_mib, rerank_bits, device)
     say_skipped(reading)
@@ -172,6 +198,8 @@ def _check_options(
     if context.params["vectors"] is not None:
         refuse_beside(context, "encoder", ["vocab_size"], "its vocabulary is the encoder's")
     require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
+    refuse_beside(context, "piece", ["rerank_cache", "check"], "a piece is no index yet")
+    refuse_beside(context, "cluster", ["piece", "device"], "its workers take pieces and devices")
     _declared(fields)
     if chunk and chunk != WHOLE:
         Chunking.parse(chunk)
@@ -227,29 +255,42 @@ def index_corpus_of(
     resume: bool = False,
 ) -> None:
     """Read, encode and index, with progress on a terminal."""
-    from tamis.index.files.lines import refuse
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.indexing import index_corpus
+
+    options = index_options(corpus, encoder, settings, memory, device, resume=resume)
+    START_UP.over()
+    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
+        passages = read_passages(corpus, **settings.reading)
+        index_corpus(passages, out, progress=progress, **options)
+
+
+def index_options(
+    corpus: str,
+    encoder: str,
+    settings: TextSettings,
+    memory: str | None,
+    device: str | None,
+    *,
+    resume: bool,
+) -> "dict[str, Any]":
+    """What `index_corpus` and `index_piece` take beside the passages and a place."""
+    from tamis.index.files.lines import refuse
     from tamis.retriever.memory import parse_bytes
     from tamis.retriever.models.encoder import load_encoder
 
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
-    START_UP.over()
-    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
-        index_corpus(
-            read_passages(corpus, **settings.reading),
-            out,
-            encoder=model,
-            lexical=_lexical_config(settings.language),
-            source=corpus,
-            fields=_declared(settings.fields),
-            chunking=chunking_of(settings.chunk, corpus, model),
-            precision=settings.precision,
-            memory_bytes=parse_bytes(memory) if memory else None,
-            resume=resume,
-            fault=settings.reading.get("fault", refuse),
-            progress=progress,
-        )
+    return {
+        "encoder": model,
+        "lexical": _lexical_config(settings.language),
+        "source": corpus,
+        "fields": _declared(settings.fields),
+        "chunking": chunking_of(settings.chunk, corpus, model),
+        "precision": settings.precision,
+        "memory_bytes": parse_bytes(memory) if memory else None,
+        "resume": resume,
+        "fault": settings.reading.get("fault", refuse),
+    }
 
 
 def _lexical_config(language: str | None) -> "LexicalConfig | None":

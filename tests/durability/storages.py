@@ -240,6 +240,32 @@ for _name in STEPS:
     setattr(Failing, _name, _failing(_name))
 
 
+class Killed(BaseException):
+    """Nothing of the process is done after it."""
+
+
+class Killing(Quick):
+    """Lets no step happen from the k-th on; counts steps where that is 0."""
+
+    def __init__(self, root, at):
+        super().__init__(root)
+        self.steps, self._at = 0, at
+
+
+def _killing(name):
+    def step(self, *arguments):
+        self.steps += 1
+        if self._at and self.steps >= self._at:
+            raise Killed
+        return getattr(super(Killing, self), name)(*arguments)
+
+    return step
+
+
+for _name in STEPS:
+    setattr(Killing, _name, _killing(_name))
+
+
 def seeded(*parts):
     return random.Random(":".join(map(str, parts)))
 

@@ -2,7 +2,7 @@
 
 import pytest
 from letter_encoder import LetterEncoder
-from storages import STEPS, Quick, seeded
+from storages import Killed, Killing, seeded
 
 from tamis.index import Collection, FormatError, InputError, LockedError
 from tamis.index.files.storage import Storage
@@ -114,32 +114,6 @@ def test_few_documents_and_words_or_learned_terms_alone_are_published_once(tmp_p
     words = build(tmp_path / "words", encoder=None)
     learned = build(tmp_path / "learned", lexical=None)
     assert [one.generation for one in (few, words, learned)] == [1, 1, 1]
-
-
-class Killed(BaseException):
-    """Nothing of the process is done after it."""
-
-
-class Killing(Quick):
-    """Lets no step happen from the k-th on."""
-
-    def __init__(self, root, at):
-        super().__init__(root)
-        self.steps, self._at = 0, at
-
-
-def _killing(name):
-    def step(self, *arguments):
-        self.steps += 1
-        if self._at and self.steps >= self._at:
-            raise Killed
-        return getattr(super(Killing, self), name)(*arguments)
-
-    return step
-
-
-for _name in STEPS:
-    setattr(Killing, _name, _killing(_name))
 
 
 def build_killed(monkeypatch, path, at):
