@@ -28,8 +28,8 @@ def assemble(
     Pieces are made by `tamis index CORPUS --piece 1/8 --out DIR`, on any machines. The index is
     that of one process: words are numbered and weighed over all pieces. The pieces stay.
     """
+    from tamis.retriever.builds.pieces import assemble as assemble_pieces
     from tamis.retriever.models.lazy_encoder import LazyEncoder
-    from tamis.retriever.pieces import assemble as assemble_pieces
     from tamis.scripts.info import read_info
 
     model = LazyEncoder.of(encoder) if encoder is not None else None

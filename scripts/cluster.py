@@ -18,6 +18,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
+import typer
 
 from tamis.index.errors import InputError, MismatchError, StoppedError, TamisError
 from tamis.index.files.progress import silent
@@ -26,12 +27,13 @@ from tamis.index.generations.build_plan import PLAN
 from tamis.index.generations.manifest import BUILD
 from tamis.index.writing.assembly import Assembly
 from tamis.index.writing.collection_build import CollectionBuild
+from tamis.retriever.builds.pieces import publish, read_pieces, share_words, write_piece
 from tamis.retriever.corpus.passages import STDIN
-from tamis.retriever.pieces import publish, read_pieces, share_words, write_piece
+from tamis.scripts.build import WORDS_ALONE, TextSettings, index_options
 from tamis.scripts.corpus import count_passages, reading_of
 from tamis.scripts.extras import require
-from tamis.scripts.index import WORDS_ALONE, TextSettings, index_options
 from tamis.scripts.pieces import index_piece_of
+from tamis.scripts.progress import START_UP, progress_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +95,26 @@ class Cluster(NamedTuple):
                 ray.cancel(task, force=True)
             raise
         return [_result(ray, task) for task in tasks]
+
+
+def index_by_workers(
+    corpus: str,
+    out: Path,
+    encoder: str,
+    settings: TextSettings,
+    cluster: str,
+    memory: str | None,
+    *,
+    resume: bool,
+) -> None:
+    """Index by the workers of a cluster, with progress on a terminal."""
+    START_UP.over()
+    with progress_on_terminal() as progress:
+        left_out = index_on_cluster(
+            corpus, out, encoder, settings, cluster, memory, resume=resume, progress=progress
+        )
+    if left_out:
+        typer.echo(f"tamis: note: left out {left_out:,} that could not be read", err=True)
 
 
 def index_on_cluster(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tamis.scripts.build import index_corpus_of
 from tamis.scripts.corpus import EncoderOption
 from tamis.scripts.extras import require
-from tamis.scripts.index import index_corpus_of
 from tamis.scripts.output import JsonOption, aligned, print_json, print_json_line
 from tamis.scripts.serve import Door, HostOption, open_door, run_server
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tamis.scripts.build import WORDS_ALONE
 from tamis.scripts.corpus import (
     DeviceOption,
     IdFieldOption,
@@ -18,7 +19,6 @@ from tamis.scripts.corpus import (
     reading_of,
     say_skipped,
 )
-from tamis.scripts.index import WORDS_ALONE
 from tamis.scripts.output import JsonOption, in_a_folder, print_json
 from tamis.scripts.progress import progress_on_terminal
 

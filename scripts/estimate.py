@@ -47,7 +47,7 @@ def estimate(
     from tamis.retriever.estimate import estimate as estimate_corpus
     from tamis.retriever.models.encoder import load_encoder
     from tamis.retriever.words.lexical import LexicalConfig
-    from tamis.scripts.index import WORDS_ALONE
+    from tamis.scripts.build import WORDS_ALONE
 
     reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)

@@ -2,10 +2,17 @@
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tamis.scripts.build import (
+    WORDS_ALONE,
+    TextSettings,
+    declared,
+    index_corpus_of,
+    index_options,
+)
 from tamis.scripts.check import print_check
 from tamis.scripts.corpus import (
     WHOLE,
@@ -17,9 +24,7 @@ from tamis.scripts.corpus import (
     SkipBadOption,
     TextFieldOption,
     TitleFieldOption,
-    chunking_of,
     corpus_argument,
-    count_passages,
     reading_of,
     say_skipped,
     skipped,
@@ -34,16 +39,13 @@ from tamis.scripts.keys import (
 )
 from tamis.scripts.options import is_given, refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, human_bytes, print_json
-from tamis.scripts.progress import START_UP, progress_on_terminal, say_if_first_use
+from tamis.scripts.progress import START_UP, say_if_first_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tamis.index.segment.quantize import Precision
-    from tamis.index.segment.values import ColumnType
-    from tamis.retriever.words.lexical import LexicalConfig
 
-WORDS_ALONE = "bm25"
 OF_TEXTS = (  # options that say something of texts
     "lexical", "language", "id_field", "title_field", "text_field", "chunk", "memory", "check",
     "device", "skip_bad", "piece", "cluster",
@@ -157,12 +159,13 @@ def index(
     _check_options(context, corpus, fields, chunk)
     reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
     if check and corpus is not None:
-        print_check(corpus, reading, _declared(fields), _chunk_refusal(chunk, encoder), json)
+        print_check(corpus, reading, declared(fields), _chunk_refusal(chunk, encoder), json)
         return
     if out is None:
         raise typer.BadParameter("give the folder to write: --out DIR")
     if piece is not None or cluster is not None:
-        from tamis.scripts.pieces import index_by_workers, print_piece
+        from tamis.scripts.cluster import index_by_workers
+        from tamis.scripts.pieces import print_piece
     say_if_first_use()
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
@@ -200,15 +203,9 @@ def _check_options(
     require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
     refuse_beside(context, "piece", ["rerank_cache", "check"], "a piece is no index yet")
     refuse_beside(context, "cluster", ["piece", "device"], "its workers take pieces and devices")
-    _declared(fields)
+    declared(fields)
     if chunk and chunk != WHOLE:
         Chunking.parse(chunk)
-
-
-def _declared(fields: str | None) -> "dict[str, ColumnType | None]":
-    from tamis.retriever.corpus.fields import parse_fields
-
-    return parse_fields(fields) if fields else {}
 
 
 def _chunk_refusal(chunk: str | None, encoder: str) -> str:
@@ -226,79 +223,6 @@ def _chunk_refusal(chunk: str | None, encoder: str) -> str:
     return ""
 
 
-class TextSettings(NamedTuple):
-    """How texts become documents and words, as the command line spells it.
-
-    Attributes:
-        language: of the lexical channel; None leaves the channel out.
-        fields: to filter by, as ``--fields``.
-        chunk: how documents are divided, as ``--chunk``.
-        precision: how weights are stored, as ``--precision``.
-        reading: under which names a corpus holds what.
-    """
-
-    language: str | None = "english"
-    fields: str | None = None
-    chunk: str | None = None
-    precision: "Precision" = "f32"
-    reading: Reading = Reading()
-
-
-def index_corpus_of(
-    corpus: str,
-    out: Path,
-    encoder: str,
-    settings: TextSettings = TextSettings(),  # noqa: B008  frozen
-    memory: str | None = None,
-    device: str | None = None,
-    *,
-    resume: bool = False,
-) -> None:
-    """Read, encode and index, with progress on a terminal."""
-    from tamis.retriever.corpus.passages import read_passages
-    from tamis.retriever.indexing import index_corpus
-
-    options = index_options(corpus, encoder, settings, memory, device, resume=resume)
-    START_UP.over()
-    with progress_on_terminal(lambda: count_passages(corpus)) as progress:
-        passages = read_passages(corpus, **settings.reading)
-        index_corpus(passages, out, progress=progress, **options)
-
-
-def index_options(
-    corpus: str,
-    encoder: str,
-    settings: TextSettings,
-    memory: str | None,
-    device: str | None,
-    *,
-    resume: bool,
-) -> "dict[str, Any]":
-    """What `index_corpus` and `index_piece` take beside the passages and a place."""
-    from tamis.index.files.lines import refuse
-    from tamis.retriever.memory import parse_bytes
-    from tamis.retriever.models.encoder import load_encoder
-
-    model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
-    return {
-        "encoder": model,
-        "lexical": _lexical_config(settings.language),
-        "source": corpus,
-        "fields": _declared(settings.fields),
-        "chunking": chunking_of(settings.chunk, corpus, model),
-        "precision": settings.precision,
-        "memory_bytes": parse_bytes(memory) if memory else None,
-        "resume": resume,
-        "fault": settings.reading.get("fault", refuse),
-    }
-
-
-def _lexical_config(language: str | None) -> "LexicalConfig | None":
-    from tamis.retriever.words.lexical import LexicalConfig
-
-    return None if language is None else LexicalConfig(language=language)
-
-
 def _index_vectors(
     path: Path,
     out: Path,
@@ -310,7 +234,7 @@ def _index_vectors(
     resume: bool,
 ) -> None:
     """Index a file or folder of vectors; an encoder names their terms, and those of queries."""
-    from tamis.retriever.importing import import_vectors
+    from tamis.retriever.builds.importing import import_vectors
     from tamis.retriever.models.lazy_encoder import LazyEncoder
 
     START_UP.over()
@@ -319,7 +243,7 @@ def _index_vectors(
         out,
         encoder=LazyEncoder.of(encoder) if encoder is not None else None,
         vocab_size=vocab_size,
-        fields=_declared(fields),
+        fields=declared(fields),
         precision=precision,
         resume=resume,
     )

@@ -1,4 +1,4 @@
-"""``tamis index --piece`` and ``--cluster``: indexing in shares, by one process or by many."""
+"""``tamis index --piece``: a share of a corpus is indexed by itself."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tamis.scripts.index import TextSettings
-
 
 def index_piece_of(
     corpus: str, piece: str, out: Path, reading: Reading, options: Mapping[str, Any]
@@ -29,9 +27,9 @@ def index_piece_of(
         reading: how the corpus is read.
         options: what `index_options` gives.
     """
+    from tamis.retriever.builds.pieces import index_piece
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.corpus.shares import Share
-    from tamis.retriever.pieces import index_piece
 
     share = Share.parse(piece)
     START_UP.over()
@@ -55,25 +53,3 @@ def print_piece(
         print_json({"path": str(out), "piece": piece, "documents": count})
     else:
         typer.echo(f"{out}: piece {piece}, {count:,} documents; `tamis assemble` joins all pieces")
-
-
-def index_by_workers(
-    corpus: str,
-    out: Path,
-    encoder: str,
-    settings: TextSettings,
-    cluster: str,
-    memory: str | None,
-    *,
-    resume: bool,
-) -> None:
-    """Index by the workers of a cluster, with progress on a terminal."""
-    from tamis.scripts.cluster import index_on_cluster
-
-    START_UP.over()
-    with progress_on_terminal() as progress:
-        left_out = index_on_cluster(
-            corpus, out, encoder, settings, cluster, memory, resume=resume, progress=progress
-        )
-    if left_out:
-        typer.echo(f"tamis: note: left out {left_out:,} that could not be read", err=True)

@@ -25,7 +25,7 @@ from tamis.index.exchange.interchange import write_lines
 from tamis.index.vectors import MAX_TERMS
 from tamis.index.writing.writer import CollectionWriter
 from tamis.retriever import Editor, Searcher, create_index
-from tamis.retriever.importing import import_vectors
+from tamis.retriever.builds.importing import import_vectors
 
 OPERATIONS = 10_000  # of all kinds together, in every run of the tests
 STEPS = 100  # operations on one collection

@@ -11,7 +11,7 @@ from tamis.index.exchange import json_vectors
 from tamis.index.exchange.json_vectors import JsonVectors
 from tamis.index.exchange.matrices import write_csr
 from tamis.retriever import Editor, Passage, Searcher, index_corpus
-from tamis.retriever.importing import import_vectors
+from tamis.retriever.builds.importing import import_vectors
 from tamis.retriever.models.lazy_encoder import LazyEncoder
 
 BATCH, ROWS = 13, 61

@@ -12,9 +12,9 @@ from tamis.index.files.storage import Storage
 from tamis.index.upkeep.verification import examine
 from tamis.index.writing import assembly
 from tamis.retriever import Editor, Passage, Searcher, index_corpus, indexing
+from tamis.retriever.builds.pieces import assemble, index_piece
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.corpus.shares import Share
-from tamis.retriever.pieces import assemble, index_piece
 
 QUERIES = ["cats", "passage 7", "dogs and cats", "title", "zebra", "nothing of this"]
 KINDS = {
