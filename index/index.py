@@ -25,7 +25,6 @@ from tamis.index.segment.calibration import LONG, Calibration, Sample
 from tamis.index.segment.columns import write_columns
 from tamis.index.segment.identifiers import Identifiers
 from tamis.index.segment.loops.arrays import MAX_QUERY_TERMS, Knobs
-from tamis.index.segment.segment import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -347,7 +346,10 @@ class Index:
         for part in self.parts:
             allowed = part.allowed(where, self.columns)
             depth = k if where is None else _depth(k, allowed)
-            knobs = EXACT if exact else _knobs(part, queries, depth, share, params)
+            by_blocks = where is None and not _has_knobs(params)
+            if exact:
+                share, params = 1.0, None
+            knobs = _knobs(part, queries, depth, share, params, by_blocks)
             found.append((part.first, part.search(queries, k, knobs, threads, allowed)[0]))
         return best_of(found, len(queries), k)
 
@@ -386,12 +388,21 @@ def _depth(k: int, allowed: NDArray[np.bool_] | None) -> int:
     return depth if depth <= _SCARCE * k else MAX_K + 1
 
 
+def _has_knobs(params: SearchParams | None) -> bool:
+    return params is not None and (params.cut is not None or params.slack is not None)
+
+
 def _knobs(
-    part: Part, queries: SparseVectors, k: int, recall: float, params: SearchParams | None
+    part: Part,
+    queries: SparseVectors,
+    k: int,
+    recall: float,
+    params: SearchParams | None,
+    by_blocks: bool,
 ) -> Knobs:
     """The knobs of each query: those of its class in the part's table, or the caller's own."""
     table = part.entry.calibration
-    short, long = (table.knobs(recall, k, kind) for kind in (False, True))
+    short, long = (table.knobs(recall, k, kind, by_blocks) for kind in (False, True))
     if params is not None:
         short, long = params.over(short), params.over(long)
     if short == long:

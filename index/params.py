@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
 from tamis.index.errors import InputError
-from tamis.index.segment.loops.arrays import Knobs
 from tamis.index.segment.quantize import IMPACT_TYPES, Precision
+
+if TYPE_CHECKING:
+    from tamis.index.segment.loops.arrays import Knobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class SearchParams:
             )
 
     def over(self, knobs: Knobs) -> Knobs:
-        """These knobs, and those of ``knobs`` where one is None."""
-        own = {name: getattr(self, name) for name in Knobs._fields}
-        return knobs._replace(**{name: value for name, value in own.items() if value is not None})
+        """These knobs, and those of ``knobs`` where one is None; blocks have knobs of their own."""
+        own = {"cut": self.cut, "slack": self.slack}
+        given = {name: value for name, value in own.items() if value is not None}
+        return knobs._replace(blocks=False, **given) if given else knobs

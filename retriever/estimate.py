@@ -15,8 +15,9 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.files.system import most_used_bytes
-from tamis.index.segment.builder import COMMON
+from tamis.index.segment.blocks import expected_bytes
 from tamis.index.segment.calibration import SMALL
+from tamis.index.segment.lists import COMMON
 from tamis.retriever.corpus.advice import CorpusWarning
 from tamis.retriever.corpus.chunking import Chunking, chunked, counter_of
 from tamis.retriever.corpus.sampling import Spread
@@ -228,6 +229,7 @@ def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float)
     disk = (index.size_bytes - once_bytes - of_terms_bytes) * factor + once_bytes
     disk += words * BYTES_A_WORD + (words + learned) * BYTES_A_TERM_ON_DISK
     disk += common * BYTES_A_COMMON_TERM_ON_DISK
+    disk += expected_bytes(documents, entries * factor, words + learned)
     memory = builds.memory_bytes + documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
     memory += min(words * CHUNKS_A_WORD, REMEMBERED_CHUNKS) * BYTES_A_CHUNK
     memory += common * BYTES_A_COMMON_TERM

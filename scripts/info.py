@@ -135,18 +135,19 @@ def _described(settings: dict[str, Any] | None) -> str:
 
 def calibration_lines(table: "Calibration", documents: int) -> list[tuple[str, str]]:
     """The table from recall to knobs of an index of so many documents, for a terminal."""
-    if not table.rows:
+    if not table.rows and not table.blocks:
         return [("calibration", f"none: every search is exact, {_why_exact(documents)}")]
     lines = [("calibration", f"from {table.queries} {table.source}; what it covers not is exact")]
-    for row in table.rows:
-        kind = "long" if row.long else "short"
-        lines.append(
-            (
-                f"  {kind}, k {row.k}, {row.recall}",
-                f"cut {row.cut}, slack {row.slack}: measured {row.measured}, cost {row.cost:,.0f}",
-            )
-        )
-    return lines
+    lines += [_row_line(row, "") for row in table.rows]
+    return lines + [_row_line(row, ", by blocks") for row in table.blocks]
+
+
+def _row_line(row: "Row", how: str) -> tuple[str, str]:
+    kind, recall = "long" if row.long else "short", row.recall if row.recall < 1 else "exact"
+    return (
+        f"  {kind}, k {row.k}, {recall}{how}",
+        f"cut {row.cut}, slack {row.slack}: measured {row.measured}, cost {row.cost:,.0f}",
+    )
 
 
 def _why_exact(documents: int) -> str:

@@ -17,6 +17,7 @@ from tamis.index.generations.manifest import (
     Manifest,
     SegmentEntry,
     now,
+    parts_of,
     publish,
 )
 
@@ -135,7 +136,7 @@ class Draft:
             files=self.files,
             identity=self._manifest.identity,
             format=FORMAT,
-            parts=self._manifest.parts,
+            parts=parts_of(self._manifest.parts, self.files),
         )
         publish(self._storage, manifest)
         return manifest

@@ -29,16 +29,18 @@ from tamis.index.files import system
 from tamis.index.files.file_entry import FileEntry  # noqa: TC001  msgspec reads it at run time
 from tamis.index.files.storage import RESTORE, Storage
 from tamis.index.generations.settings import CollectionSettings
+from tamis.index.segment.blocks import PART
 from tamis.index.segment.calibration import Calibration
 from tamis.index.segment.quantize import Precision  # noqa: TC001  msgspec reads it at run time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 FORMAT = 3
 READABLE = (2, FORMAT)  # formats that open as they are; the next generation has this one
 UPGRADABLE = (1, 2)  # formats that `tamis upgrade` brings to this one
-KNOWN_PARTS = frozenset[str]()  # that manifests name, beside those that every segment has
+KNOWN_PARTS = frozenset({PART})  # that manifests name, beside those that every segment has
 CURRENT = "CURRENT"
 BUILD = "build"  # folder of an unfinished build
 _CURRENT_LINE = re.compile(r"tamis (\d+) (manifest-\d{6,}\.json) ([0-9a-f]{16})\n")
@@ -128,6 +130,13 @@ class Manifest:
         """That of the largest segment."""
         largest = max(self.segments, key=lambda segment: segment.live, default=None)
         return largest.calibration if largest is not None else Calibration()
+
+
+def parts_of(before: Mapping[str, str], files: Iterable[str]) -> dict[str, str]:
+    """`Manifest.parts` of a generation of these files: those there were, and blocks if any."""
+    with_blocks = any(name.rpartition("/")[2].startswith(f"{PART}.") for name in files)
+    others = {part: knower for part, knower in before.items() if part != PART}
+    return others | ({PART: "nobody"} if with_blocks else {})
 
 
 def now() -> str:

@@ -7,15 +7,15 @@ that a document holds, however large its number, and 1 KB a common term.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.index.files import system
 from tamis.index.files.array_file import create_array, map_array, seal, write_arrays
-from tamis.index.segment.loops.arrays import POSTING, RARE_POSTING, WINDOW, Records
+from tamis.index.segment.blocks import write_blocks
+from tamis.index.segment.lists import write_common, write_lists
+from tamis.index.segment.loops.arrays import Records
 from tamis.index.segment.measured_terms import MeasuredTerms
 from tamis.index.segment.quantize import impacts_of, record_entry, term_scales, term_steps
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     Batches = Callable[[], Iterable[SparseVectors]]
 
 MAX_DOCUMENTS = 2**31 - 1
-COMMON = 64  # documents that make a term common
 TERM_IDS = "terms.ids"
 _COMPACT_SHARE = 2  # a segment that uses less than one in so many terms numbers its own
 
@@ -74,8 +73,8 @@ def write_segment(
     files = write_arrays(storage, f"{folder}/", arrays)
     local = batches() if terms is None else _renumbered(batches(), terms)
     records = _write_records(storage, folder, local, starts, steps, precision, files)
-    _write_lists(storage, folder, records, frequencies, steps, files)
-    return files
+    files |= write_lists(storage, f"{folder}/lists.", records, frequencies, steps)
+    return files | write_blocks(storage, folder, records, steps)
 
 
 def _measure(batches: Iterable[SparseVectors]) -> tuple[NDArray[np.int64], MeasuredTerms]:
@@ -137,27 +136,6 @@ def _write_records(
     return Records(starts, entries, scales)
 
 
-def _write_lists(
-    storage: Storage,
-    folder: str,
-    records: Records,
-    frequencies: NDArray[np.int64],
-    steps: NDArray[np.float32],
-    files: dict[str, FileEntry],
-) -> None:
-    from tamis.index.segment.loops.lists import fill_rare
-
-    common = frequencies >= COMMON
-    rows = np.where(common, np.cumsum(common) - 1, -1).astype(np.int32)
-    rare_starts = np.concatenate([[0], np.cumsum(np.where(common, 0, frequencies))])
-    files |= write_arrays(storage, f"{folder}/lists.", {"rows": rows, "rare_starts": rare_starts})
-    files |= _write_common(storage, folder, records, steps, rows, int(frequencies[common].sum()))
-    name = f"{folder}/lists.rare_postings"
-    rare = create_array(storage, name, RARE_POSTING, (int(rare_starts[-1]),))
-    fill_rare(records, steps, rows, rare_starts[:-1].copy(), rare)
-    files[name] = seal(storage, name, rare)
-
-
 def rank_lists(
     storage: Storage, folder: str, files: Mapping[str, FileEntry], precision: Precision
 ) -> dict[str, FileEntry]:
@@ -174,77 +152,5 @@ def rank_lists(
     )
     entries = mapped("records.entries").view(record_entry(steps.size, precision))
     records = Records(mapped("records.starts"), entries, term_scales(steps, precision))
-    return _write_common(storage, folder, records, steps, rows, int(frequencies[rows >= 0].sum()))
-
-
-def _write_common(
-    storage: Storage,
-    folder: str,
-    records: Records,
-    steps: NDArray[np.float32],
-    rows: NDArray[np.int32],
-    count: int,
-) -> dict[str, FileEntry]:
-    from tamis.index.segment.loops.lists import count_weaker
-
-    windows = -(-(records.starts.size - 1) // WINDOW)
-    ranked, starts = f"{folder}/lists.ranked", f"{folder}/lists.starts"
-    postings = create_array(storage, ranked, POSTING, (count,))
-    slices = create_array(storage, starts, np.uint32, (windows, int(rows.max(initial=-1)) + 2))
-    bases = _fill_common(records, steps, rows, postings, slices)
-    weaker = count_weaker(postings, bases, slices)
-    return {
-        ranked: seal(storage, ranked, postings),
-        starts: seal(storage, starts, slices),
-        **write_arrays(storage, f"{folder}/lists.", {"bases": bases, "weaker": weaker}),
-    }
-
-
-def _fill_common(
-    records: Records,
-    steps: NDArray[np.float32],
-    rows: NDArray[np.int32],
-    postings: NDArray[Any],
-    slices: NDArray[np.uint32],
-) -> NDArray[np.int64]:
-    """Fill postings and slices, windows side by side; where each window's postings begin."""
-    from tamis.index.segment.loops.lists import count_slices, fill_window, sort_slices
-
-    documents, windows = records.starts.size - 1, range(len(slices))
-    bases = np.zeros(len(slices) + 1, np.int64)
-
-    def span(window: int) -> tuple[int, int]:
-        return window * WINDOW, min((window + 1) * WINDOW, documents)
-
-    def count(window: int) -> None:
-        ends = np.zeros(slices.shape[1], np.int64)
-        count_slices(records, rows, *span(window), ends)
-        slices[window] = _checked_slices(np.cumsum(ends))
-
-    def fill(window: int) -> None:
-        begins = slices[window].astype(np.int64)
-        fill_window(records, steps, rows, *span(window), bases[window] + begins[:-1], postings)
-        sort_slices(postings, bases[window], begins)
-
-    _for_each(count, windows)
-    np.cumsum(slices[:, -1], out=bases[1:], dtype=np.int64)
-    _for_each(fill, windows)
-    return bases
-
-
-def _for_each(work: Callable[[int], None], windows: range) -> None:
-    """Work on all windows, side by side if there are several."""
-    if len(windows) == 1:
-        work(0)
-        return
-    with ThreadPoolExecutor(system.usable_cores()) as pool:
-        list(pool.map(work, windows))
-
-
-def _checked_slices(ends: NDArray[np.int64]) -> NDArray[np.uint32]:
-    if ends[-1] >= 2**32:
-        raise InputError(
-            f"expected fewer than 2**32 entries in {WINDOW} documents, found {ends[-1]}; "
-            "prune the documents' vectors"
-        )
-    return ends.astype(np.uint32)
+    count = int(frequencies[rows >= 0].sum())
+    return write_common(storage, f"{folder}/lists.", records, steps, rows, count)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tamis.index.segment.loops.arrays import Knobs
+from tamis.index.segment.loops.arrays import BLOCK, WINDOW, Knobs
 from tamis.index.segment.segment import EXACT
 from tamis.index.vectors import SparseVectors
 
@@ -36,6 +36,9 @@ LONG = 16  # a query of more terms is long
 POSTINGS_A_DOCUMENT = 200  # scoring one document in full takes as long as reading so many
 CUTS = (0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
 SLACKS = (0.975, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65)
+BLOCK_CUTS = (0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+BLOCK_SLACKS = (0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4)
+WINDOW_COST, SLICE_COST = 600, 65  # postings that take as long as a window, and a term in it
 _ONE_SIDED_95 = 1.645  # standard errors taken from a mean for its lower 95 % bound
 _TIED = 100  # documents scored for each wanted one, as a rule: ties, which knobs cannot thin out
 _WORTH = 0.8  # of the cost of an exact search: what saves less is not worth a miss
@@ -80,27 +83,33 @@ class Calibration:
             index that is searched exactly.
         queries: how many stood in the samples.
         rows: short queries first, then by k and by recall, both rising.
+        blocks: rows of searches by blocks, where these are cheaper; a recall of 1 is exact search.
     """
 
     source: Literal["queries", "sentences", "documents", "none"] = "none"
     queries: int = 0
     rows: tuple[Row, ...] = ()
+    blocks: tuple[Row, ...] = ()
 
-    def knobs(self, recall: float, k: int, long: bool) -> Knobs:
+    def knobs(self, recall: float, k: int, long: bool, blocks: bool = True) -> Knobs:
         """The knobs of the next row that covers this recall of the best k.
 
         Args:
             recall: at most 1.
             k: at least 1.
             long: whether the query has more than `LONG` terms.
+            blocks: whether it may be searched by blocks.
 
         Returns:
             `EXACT` where no row covers it.
         """
         covering = [
-            row for row in self.rows if row.long == long and row.k >= k and row.recall >= recall
+            (row.k, row.recall, not by_blocks, row.knobs._replace(blocks=by_blocks))
+            for by_blocks, rows in ((True, self.blocks if blocks else ()), (False, self.rows))
+            for row in rows
+            if row.long == long and row.k >= k and row.recall >= recall
         ]
-        return min(covering, key=lambda row: (row.k, row.recall)).knobs if covering else EXACT
+        return min(covering)[-1] if covering else EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +144,17 @@ def calibrate(segment: Segment, sample: Sample | None = None) -> Calibration:
     """
     if segment.documents < SMALL or (sample is not None and len(sample.queries) == 0):
         return Calibration()
-    rows, counted = [], 0
+    rows, blocks, counted = list[Row](), list[Row](), 0
     for long in (False, True):
         samples = _documents(segment, long) if sample is None else _of_length(sample, long)
         counted += sum(len(each.queries) for each in samples)
-        if samples:
-            rows += [row for k in SAMPLES for row in _rows_for(segment, samples, k, long)]
-    return Calibration(_source(sample), counted, tuple(rows))
+        for k in SAMPLES if samples else ():
+            measured = _measured(segment, samples, k)
+            found = _rows_for(measured, k, long)
+            rows += found
+            if segment.has_blocks:
+                blocks += _block_rows(measured, found, k, long)
+    return Calibration(_source(sample), counted, tuple(rows), tuple(blocks))
 
 
 def _source(sample: Sample | None) -> Literal["queries", "sentences", "documents"]:
@@ -157,30 +170,71 @@ class _Trial:
     recall: float  # the lowest of the samples
     bound: float  # and of their lower bounds
 
+    def reaches(self, recall: float) -> bool:
+        """Whether it may be taken for this recall; all of it takes an exact search."""
+        return self.knobs.cut == 0.0 or (recall < 1.0 and self.bound >= recall)
 
-def _rows_for(segment: Segment, samples: Sequence[Sample], k: int, long: bool) -> list[Row]:
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is measured with: samples of queries and their best documents."""
+
+    segment: Segment
+    samples: Sequence[Sample]
+    truths: Sequence[_Best]
+
+    @property
+    def terms(self) -> float:
+        """Of a query of the sample with the longest ones."""
+        return max(each.queries.nnz / len(each.queries) for each in self.samples)
+
+
+def _measured(segment: Segment, samples: Sequence[Sample], k: int) -> _Measured:
     samples = [sample.take(np.arange(min(SAMPLES[k], len(sample.queries)))) for sample in samples]
-    truths = [_best(segment, sample, k, EXACT) for sample in samples]
-    if max(truth.work for truth in truths) > _TIED * k:
+    return _Measured(segment, samples, [_best(segment, sample, k, EXACT) for sample in samples])
+
+
+def _rows_for(measured: _Measured, k: int, long: bool) -> list[Row]:
+    if max(truth.work for truth in measured.truths) > _TIED * k:
         return []
-    trials = list(_trials(segment, samples, truths, k))
+    return _cheapest(list(_trials(measured, CUTS, SLACKS, blocks=False)), RECALLS, k, long)
+
+
+def _block_rows(measured: _Measured, rows: Sequence[Row], k: int, long: bool) -> list[Row]:
+    """The rows of searches by blocks that cost less than others of the same recall do."""
+    exact = _try(measured, Knobs(0.0, 1.0, blocks=True))
+    trials = [exact, *_trials(measured, BLOCK_CUTS, BLOCK_SLACKS, blocks=True)]
+    windows = -(-measured.segment.documents // WINDOW)
+    spared = (windows - windows / BLOCK) * (WINDOW_COST + SLICE_COST * measured.terms)
+    of_all = max(truth.cost for truth in measured.truths)
+    costs = {row.recall: row.cost for row in rows}
+    return [
+        row
+        for row in _cheapest(trials, (*RECALLS, 1.0), k, long)
+        if row.cost < _WORTH * (costs.get(row.recall, of_all) + spared)
+    ]
+
+
+def _cheapest(trials: Sequence[_Trial], recalls: Sequence[float], k: int, long: bool) -> list[Row]:
+    """For each recall the row of the cheapest trial that reaches it."""
     rows = []
-    for recall in RECALLS:
-        good = [trial for trial in trials if trial.bound >= recall]
+    for recall in recalls:
+        good = [trial for trial in trials if trial.reaches(recall)]
         if good:
             best = min(good, key=lambda trial: trial.cost)
-            rows.append(Row(long, k, recall, *best.knobs, round(best.recall, 4), round(best.cost)))
+            cut, slack, _ = best.knobs
+            rows.append(Row(long, k, recall, cut, slack, round(best.recall, 4), round(best.cost)))
     return rows
 
 
 def _trials(
-    segment: Segment, samples: Sequence[Sample], truths: Sequence[_Best], k: int
+    measured: _Measured, cuts: Sequence[float], slacks: Sequence[float], blocks: bool
 ) -> Iterator[_Trial]:
     """Measure the grid, but for what costs more than knobs that reach every recall."""
-    limit = _WORTH * max(truth.cost for truth in truths)
-    for cut in CUTS:
-        for slack in SLACKS:
-            trial = _try(segment, samples, truths, k, Knobs(cut, slack))
+    limit = _WORTH * max(truth.cost for truth in measured.truths)
+    for cut in cuts:
+        for slack in slacks:
+            trial = _try(measured, Knobs(cut, slack, blocks))
             if trial.cost >= limit:
                 break
             yield trial
@@ -208,12 +262,10 @@ def _best(segment: Segment, sample: Sample, k: int, knobs: Knobs) -> _Best:
     return _Best(scores, cost, float(np.median(top.work)))
 
 
-def _try(
-    segment: Segment, samples: Sequence[Sample], truths: Sequence[_Best], k: int, knobs: Knobs
-) -> _Trial:
+def _try(measured: _Measured, knobs: Knobs) -> _Trial:
     recalls, bounds, costs = [], [], []
-    for sample, truth in zip(samples, truths, strict=True):
-        found = _best(segment, sample, k, knobs)
+    for sample, truth in zip(measured.samples, measured.truths, strict=True):
+        found = _best(measured.segment, sample, truth.scores.shape[1], knobs)
         recall = recall_by_score(found.scores, truth.scores)
         error = recall.std() / np.sqrt(recall.size)
         recalls.append(float(recall.mean()))

@@ -9,14 +9,9 @@ import numpy as np
 
 from tamis.index.files.array_file import map_array
 from tamis.index.interrupts import check_for_interrupts
-from tamis.index.segment.loops.arrays import (
-    POSTING,
-    RARE_POSTING,
-    WINDOW,
-    Knobs,
-    Lists,
-    Records,
-)
+from tamis.index.segment.blocks import has_blocks, open_blocks
+from tamis.index.segment.lists import open_lists
+from tamis.index.segment.loops.arrays import WINDOW, Knobs, Records
 from tamis.index.segment.plain_search import loops_spared, search_all
 from tamis.index.segment.quantize import Precision, image_error, record_entry, term_scales
 from tamis.index.segment.scratch import own_scratch
@@ -24,7 +19,7 @@ from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -61,19 +56,13 @@ class Segment:
             mapped("records.entries").view(record_entry(steps.size, precision)),
             term_scales(steps, precision),
         )
-        bases, slices, postings = map(mapped, ("lists.bases", "lists.starts", "lists.ranked"))
-        postings = postings.view(POSTING)
-        counted = f"{folder}/lists.weaker" in files  # later indexes of format 2 are
-        self._lists = Lists(
-            rows=mapped("lists.rows"),
-            bases=bases,
-            slices=slices,
-            postings=postings,
-            weaker=mapped("lists.weaker") if counted else _weaker(postings, bases, slices),
-            rare_starts=mapped("lists.rare_starts"),
-            rare_postings=mapped("lists.rare_postings").view(RARE_POSTING),
-            steps=steps,
-        )
+        self._lists = open_lists(mapped, "lists.", steps)
+        self._blocks = open_blocks(mapped, steps) if has_blocks(folder, files) else None
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether it can be searched by blocks."""
+        return self._blocks is not None
 
     @property
     def vocab_size(self) -> int:
@@ -109,37 +98,48 @@ class Segment:
         """
         if knobs is EXACT and self.spares_loops(len(queries)):
             return search_all(queries, k, self._records, allowed)
-        from tamis.index.segment.loops.search import search
-
         top, postings = _empty_result(len(queries), k)
-        of_each = [np.full(len(queries), knob) for knob in knobs]
         arrays = tuple(np.array(a) for a in (queries.offsets, queries.terms, queries.weights))
-        permitted = _ALL if allowed is None else allowed
-        few = _few(permitted)
+        of_each = Knobs(*(np.full(len(queries), knob) for knob in knobs))
+        answer = self._answering(k, allowed)
 
-        def answer(first: int) -> None:
+        def answer_some(rows: slice) -> None:
             check_for_interrupts()
-            rows = slice(first, first + _ROWS_A_TASK)
-            search(
-                (arrays[0][first : first + _ROWS_A_TASK + 1], *arrays[1:]),
+            answer(
+                (arrays[0][rows.start : rows.stop + 1], *arrays[1:]),
                 Knobs(*(knob[rows] for knob in of_each)),
-                image_error(self.precision),
-                self._lists,
-                self._records,
-                permitted,
-                few,
-                own_scratch(self.documents, self.vocab_size),
                 *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
             )
 
-        starts = range(0, len(queries), _ROWS_A_TASK)
-        if threads == 1 or len(starts) == 1:
-            for first in starts:
-                answer(first)
+        tasks = _tasks(of_each.blocks)
+        if threads == 1 or len(tasks) == 1:
+            for rows in tasks:
+                answer_some(rows)
         else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(answer, starts))
+                list(pool.map(answer_some, tasks))
         return top, postings
+
+    def _answering(self, k: int, allowed: NDArray[np.bool_] | None) -> Callable[..., None]:
+        """What answers some queries, with knobs that ask for blocks for all of them or for none."""
+        permitted = _ALL if allowed is None else allowed
+        few, error = _few(permitted), image_error(self.precision)
+        admitted = int(np.count_nonzero(permitted)) if permitted.size else self.documents
+        depth = -(-k * self.documents // max(1, admitted))
+        blocks, lists, records = self._blocks, self._lists, self._records
+
+        def answer(queries: tuple[NDArray[Any], ...], knobs: Knobs, *found: NDArray[Any]) -> None:
+            scratch = own_scratch(self.documents, self.vocab_size)
+            if blocks is not None and knobs.blocks[0]:
+                from tamis.index.segment.loops.block_search import search_blocks
+
+                search_blocks(queries, knobs, blocks, records, depth, permitted, scratch, *found)
+                return
+            from tamis.index.segment.loops.search import search
+
+            search(queries, knobs, error, lists, records, permitted, few, scratch, *found)
+
+        return answer
 
     def spares_loops(self, queries: int = 1) -> bool:
         """Whether an exact search for so many queries does without the compiled loops."""
@@ -210,14 +210,11 @@ class Segment:
         return self._frequencies[terms].astype(np.int64)
 
 
-def _weaker(
-    postings: NDArray[Any], bases: NDArray[np.int64], slices: NDArray[np.uint32]
-) -> NDArray[np.uint32]:
-    """What earlier indexes do not hold; see `count_weaker`."""
-    from tamis.index.segment.loops.lists import count_weaker
-
-    counted: NDArray[np.uint32] = count_weaker(postings, bases, slices)
-    return counted
+def _tasks(by_blocks: NDArray[np.bool_]) -> list[slice]:
+    """Runs of at most `_ROWS_A_TASK` queries that are all searched by blocks, or none of them."""
+    turns = np.flatnonzero(by_blocks[1:] != by_blocks[:-1]) + 1
+    runs = np.unique([0, *turns.tolist(), *range(0, by_blocks.size, _ROWS_A_TASK), by_blocks.size])
+    return [slice(a, b) for a, b in zip(runs[:-1].tolist(), runs[1:].tolist(), strict=True)]
 
 
 def _few(allowed: NDArray[np.bool_]) -> NDArray[np.int32]:

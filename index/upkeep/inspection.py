@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     from tamis.index.files.file_entry import FileEntry
 
-PARTS = ("lists", "records", "terms", "documents", "ids", "columns", "dictionary", "query")
+PARTS = (
+    "lists",
+    "blocks",
+    "records",
+    "terms",
+    "documents",
+    "ids",
+    "columns",
+    "dictionary",
+    "query",
+)
 OTHER = "other"
 
 
@@ -81,9 +91,9 @@ def bytes_by_part(files: Mapping[str, FileEntry]) -> dict[str, int]:
     """Bytes of each kind of file, the largest first.
 
     Args:
-        files: of a manifest. A segment's ``lists.*`` are inverted lists, ``records.*`` the
-            documents' own vectors, ``documents.*`` their text; what lies outside of segments
-            goes by its folder.
+        files: of a manifest. A segment's ``lists.*`` are inverted lists, ``blocks.*`` blocks with
+            their summaries, ``records.*`` the documents' own vectors, ``documents.*`` their
+            text; what lies outside of segments goes by its folder.
     """
     sizes: dict[str, int] = {}
     for name, entry in files.items():

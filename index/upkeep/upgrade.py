@@ -1,4 +1,7 @@
-"""Upgrading: a folder of an older format becomes one of this format, in one step."""
+"""Upgrading: a folder of an older format becomes one of this format, in one step.
+
+Large segments that were written without blocks get them.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from tamis.index.generations.manifest import (
     SegmentEntry,
     format_of,
     now,
+    parts_of,
     publish,
     read_bytes,
     read_current,
@@ -32,11 +36,12 @@ from tamis.index.generations.manifest import (
 from tamis.index.generations.parts import check_files, open_parts
 from tamis.index.generations.settings import CollectionSettings  # noqa: TC001  msgspec reads it
 from tamis.index.generations.words import open_dictionary
+from tamis.index.segment.blocks import add_blocks, has_blocks, is_large
 from tamis.index.segment.builder import rank_lists
 from tamis.index.segment.calibration import calibrate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 
@@ -56,7 +61,7 @@ class _Format1(msgspec.Struct, frozen=True):
 
 
 def upgrade(path: str | Path, storage: Storage | None = None) -> int:
-    """Bring an index to this version's format; the format it had.
+    """Bring an index to this version's format, with blocks where they pay; the format it had.
 
     The old generation stays whole until the new one has taken its place.
 
@@ -71,10 +76,11 @@ def upgrade(path: str | Path, storage: Storage | None = None) -> int:
     with FolderLock(storage):
         before = _of_format_1(storage, line) if found == 1 else read_current(storage)
         refuse_unwritable(storage, before)
-        if found == FORMAT and _tells_words(before):
+        if found == FORMAT and _tells_words(before) and not _without_blocks(before):
             return found
         if found != 1:
             check_files(storage, before, "full")
+        before = _with_blocks(storage, before)
         after = replace(
             before,
             generation=before.generation + 1,
@@ -93,6 +99,51 @@ def upgrade(path: str | Path, storage: Storage | None = None) -> int:
 
 def _tells_words(manifest: Manifest) -> bool:
     return all(entry.with_words is not None for entry in manifest.segments)
+
+
+def _without_blocks(manifest: Manifest) -> list[SegmentEntry]:
+    """The segments that are large enough for blocks and have none."""
+    return [
+        entry
+        for entry in manifest.segments
+        if is_large(entry.documents) and not has_blocks(entry.name, manifest.files)
+    ]
+
+
+def _with_blocks(storage: Storage, manifest: Manifest) -> Manifest:
+    """The same collection, its large segments in folders of their own that hold blocks too."""
+    lacking = {entry.name for entry in _without_blocks(manifest)}
+    last = max((int(entry.name.rpartition("/")[2]) for entry in manifest.segments), default=0)
+    files, entries = dict(manifest.files), []
+    for part in open_parts(storage, manifest):
+        entry = part.entry
+        if entry.name in lacking:
+            last += 1
+            entry = replace(entry, name=f"{SEGMENTS}/{last:06}")
+            files = _moved(storage, files, part.entry.name, entry.name)
+            files |= add_blocks(storage, entry.name, files, part.stored.segment.records)
+            storage.sync_folder(entry.name)
+        entries.append(entry)
+    if not lacking:
+        return manifest
+    storage.sync_folder(SEGMENTS)
+    parts = parts_of(manifest.parts, files)
+    moved = replace(manifest, files=files, segments=tuple(entries), parts=parts)
+    return replace(moved, segments=_measured_by_blocks(storage, moved, manifest))
+
+
+def _measured_by_blocks(
+    storage: Storage, manifest: Manifest, before: Manifest
+) -> tuple[SegmentEntry, ...]:
+    """The segments, each with rows for blocks where it has just got some; other rows stay."""
+    known, entries = {entry.name for entry in before.segments}, []
+    for part in open_parts(storage, manifest):
+        entry = part.entry
+        if entry.name not in known:
+            blocks = calibrate(part.stored.segment).blocks
+            entry = replace(entry, calibration=replace(entry.calibration, blocks=blocks))
+        entries.append(entry)
+    return tuple(entries)
 
 
 def _with_words(storage: Storage, manifest: Manifest) -> tuple[SegmentEntry, ...]:
@@ -139,7 +190,7 @@ def _with_ranked_lists(storage: Storage, manifest: Manifest) -> Manifest:
     """Move the segment to a folder of its own, with lists of this format and a calibration."""
     (old,) = manifest.segments
     entry = replace(old, name=f"{SEGMENTS}/000002")
-    files = _moved(storage, manifest.files, old.name, entry.name)
+    files = _moved(storage, manifest.files, old.name, entry.name, _REPLACED)
     try:
         files |= rank_lists(storage, entry.name, files, manifest.precision)
     except KeyError as error:
@@ -155,9 +206,13 @@ def _with_ranked_lists(storage: Storage, manifest: Manifest) -> Manifest:
 
 
 def _moved(
-    storage: Storage, files: Mapping[str, FileEntry], old: str, new: str
+    storage: Storage,
+    files: Mapping[str, FileEntry],
+    old: str,
+    new: str,
+    without: Collection[str] = (),
 ) -> dict[str, FileEntry]:
-    """The files with those of one folder in another too, all but the lists to be replaced."""
+    """The files, those of one folder in another, all but the names ``without``."""
     storage.remove_folder(new)  # what an upgrade that was cut short left
     storage.make_folder(new)
     moved = dict[str, FileEntry]()
@@ -165,7 +220,7 @@ def _moved(
         part = name.removeprefix(f"{old}/")
         if part == name:
             moved[name] = entry
-        elif part not in _REPLACED:
+        elif part not in without:
             link_or_copy(storage, storage.path(name), f"{new}/{part}")
             moved[f"{new}/{part}"] = entry
     return moved

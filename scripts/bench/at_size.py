@@ -18,7 +18,7 @@ from tamis.eval.provenance import provenance
 from tamis.index import reference
 from tamis.index.errors import InputError
 from tamis.index.files.system import memory_bytes
-from tamis.scripts.bench.contenders import EXACT, start
+from tamis.scripts.bench.contenders import EXACT, WINDOWS, start
 from tamis.scripts.bench.loops import scores_of
 from tamis.scripts.bench.made_vectors import (
     SEED,
@@ -163,8 +163,8 @@ def cheapest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for kind, k, level in _levels(rows):
         there = [row for row in rows if (row["kind"], row["k"]) == (kind, k)]
-        for engine in dict.fromkeys(row["engine"] for row in there):
-            good = [row for row in there if row["engine"] == engine and row["recall"] >= level]
+        for engine in dict.fromkeys(map(_engine, there)):
+            good = [row for row in there if _engine(row) == engine and row["recall"] >= level]
             best = min(good, key=lambda row: float(row["us"]), default=None)
             found.append(
                 {
@@ -178,6 +178,12 @@ def cheapest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _engine(row: dict[str, Any]) -> str:
+    """Whose cell it is; a collection's search without its blocks counts apart."""
+    windows = ", windows" if row["setting"].startswith(WINDOWS) else ""
+    return f"{row['engine']}{windows}"
 
 
 def _levels(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int, float]]:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import product
 from multiprocessing import get_context
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 EXACT = "exact"
+WINDOWS = "windows "  # before a setting of ours: without blocks
 SINDI_WINDOW = 60_000
 SINDI_FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -85,17 +87,37 @@ class Tamis:
             sample = SparseVectors.concatenate(last)
             Index.build(folder, open_vectors(vectors), calibration=sample)
         self.index = Index.open(folder, verify="lazy")
+        self.windows = _without_blocks(self.index)
         self.size_bytes = self.index.manifest.size_bytes
 
     def settings(self, k: int) -> Sequence[str]:
-        """Exact and each recall."""
-        return [EXACT, *(f"recall={recall}" for recall in RECALLS)]
+        """Exact and each recall; in a collection with blocks also without them."""
+        asked = [EXACT, *(f"recall={recall}" for recall in RECALLS)]
+        if self.windows is self.index:
+            return asked
+        return [*asked, *(f"{WINDOWS}{setting}" for setting in asked)]
 
     def answer(self, queries: SparseVectors, k: int, setting: str) -> list[NDArray[Any]]:
         """The numbers of each query's best documents."""
-        exact = setting == EXACT
-        recall = None if exact else float(setting.removeprefix("recall="))
-        return list(self.index.search(queries, k, recall=recall, exact=exact).docs)
+        index = self.windows if setting.startswith(WINDOWS) else self.index
+        how = setting.removeprefix(WINDOWS)
+        recall = None if how == EXACT else float(how.removeprefix("recall="))
+        return list(index.search(queries, k, recall=recall, exact=how == EXACT).docs)
+
+
+def _without_blocks(index: Index) -> Index:
+    """The same collection, searched by windows alone; the very same where it has no blocks."""
+    if not any(part.entry.calibration.blocks for part in index.parts):
+        return index
+    tables = [replace(part.entry.calibration, blocks=()) for part in index.parts]
+    entries = [
+        replace(part.entry, calibration=table)
+        for part, table in zip(index.parts, tables, strict=True)
+    ]
+    parts = [replace(part, entry=entry) for part, entry in zip(index.parts, entries, strict=True)]
+    other = index.again()
+    other.parts = tuple(parts)
+    return other
 
 
 class Sindi:

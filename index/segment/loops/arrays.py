@@ -11,6 +11,8 @@ GROUPS = 1024  # of the documents of a window, to find good sums without looking
 CACHE_LINE_BYTES = 64
 BUCKET_BITS = 5  # sums are counted in buckets of 2 ** 5 units
 SUM_LIMIT = 65_535  # a sum is two bytes
+BLOCK = 8  # documents that share a summary
+BUCKETS = 128  # of a block's entries, by term
 MAX_QUERY_TERMS = 8192  # each term may lose a unit or two of SUM_LIMIT to rounding
 
 POSTING = np.dtype([("place", "<u2"), ("image", "u1")])  # 3 bytes, packed
@@ -45,6 +47,20 @@ class Records(NamedTuple):
     scales: Any  # [vocab_size] float32
 
 
+class Blocks(NamedTuple):
+    """Documents in blocks of `BLOCK` like ones, each with a summary and its entries by term.
+
+    The entries of bucket ``b`` of block ``i`` begin ``starts[i * (BUCKETS + 1) + b]`` after
+    ``bases[i]`` and end where the next bucket's begin.
+    """
+
+    lists: Any  # `Lists` of the summaries, whose documents are the blocks
+    members: Any  # [documents] int32, the documents of block 0, of block 1, ...
+    bases: Any  # [blocks + 1] int64
+    starts: Any  # [blocks * (BUCKETS + 1)] uint16
+    entries: Any  # [nnz] packed {term, place, image}; place 0 to BLOCK - 1 in the block
+
+
 class Scratch(NamedTuple):
     """What one running query writes on. ``sums`` and ``dense`` are all zero between queries."""
 
@@ -52,8 +68,8 @@ class Scratch(NamedTuple):
     best: Any  # [GROUPS] uint16, the best sum of each group of a window
     hot: Any  # [WINDOW + 1] uint16, places whose sums have become good enough
     buckets: Any  # [SUM_LIMIT / 2 ** BUCKET_BITS + 1] int64
-    docs: Any  # [documents] int32, candidates
-    marks: Any  # [documents] uint16, their sums
+    docs: Any  # [documents + 1] int32, candidates
+    marks: Any  # [documents + 1] uint16, their sums
     dense: Any  # [vocab_size] float64, the query by term
     cuts: Any  # [MAX_QUERY_TERMS] uint8, the least image to read of each chosen term
     units: Any  # [MAX_QUERY_TERMS] uint32, what an image step of each adds
@@ -71,6 +87,7 @@ class Knobs(NamedTuple):
 
     cut: Any  # float or [queries] float64
     slack: Any  # float or [queries] float64
+    blocks: Any = False  # or [queries] bool, whether to search by blocks
 
 
 def new_scratch(documents: int, vocab_size: int) -> Scratch:
@@ -80,8 +97,8 @@ def new_scratch(documents: int, vocab_size: int) -> Scratch:
         best=np.empty(GROUPS, np.uint16),
         hot=np.empty(WINDOW + 1, np.uint16),
         buckets=np.zeros((SUM_LIMIT >> BUCKET_BITS) + 1, np.int64),
-        docs=np.empty(documents, np.int32),
-        marks=np.empty(documents, np.uint16),
+        docs=np.empty(documents + 1, np.int32),
+        marks=np.empty(documents + 1, np.uint16),
         dense=np.zeros(vocab_size, np.float64),
         cuts=np.empty(MAX_QUERY_TERMS, np.uint8),
         units=np.empty(MAX_QUERY_TERMS, np.uint32),

@@ -55,6 +55,31 @@ def find_candidates(lists, terms, reach, documents, allowed, scratch):
 
 
 @compiled
+def find_reaching(lists, terms, least, scratch):
+    """Collect the documents whose sums reach ``least`` units, or 1 where it is less.
+
+    Args and candidates as of `find_candidates`, their sums in ``scratch.marks``.
+
+    Returns:
+        ``(candidates, postings)``: how many there are, and how many postings were read.
+    """
+    for j in range(terms.size):
+        scratch.rare_ends[j] = lists.rare_starts[terms[j]]
+    found, read, enough = 0, 0, np.uint16(min(max(least, 1), SUM_LIMIT))
+    for window in range(lists.bases.size - 1):
+        first_doc = window * WINDOW
+        postings, hot = _add_common(lists, window, terms, enough, scratch)
+        more, hot = _add_rare(lists, first_doc, terms, enough, hot, scratch)
+        for i in range(hot):
+            place = np.int64(scratch.hot[i])
+            scratch.docs[found], scratch.marks[found] = first_doc + place, scratch.sums[place]
+            found += 1
+        _clear(lists, first_doc, terms, postings + more, scratch)
+        read += postings + more
+    return found, read
+
+
+@compiled
 def _add_common(lists, window, terms, least, scratch):
     """Add the common terms' postings of a window: how many there are, how many documents are hot.
 

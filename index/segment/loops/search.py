@@ -108,7 +108,7 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
             )
         if ahead >= _AHEAD_DOCUMENTS:
             doc = candidates[ahead - _AHEAD_DOCUMENTS]
-            score = _dot(records, doc, dense)
+            score = dot(records, doc, dense)
             if score > 0.0:
                 kept = offer(best_docs, best_scores, kept, doc, np.float32(score))
     sort_best(best_docs, best_scores, kept)
@@ -117,7 +117,8 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
 
 
 @compiled
-def _dot(records, doc, dense):
+def dot(records, doc, dense):
+    """The score of a document, summed in float64 over rising terms."""
     score = 0.0
     # unsigned indices: no test for negative ones
     for at in range(np.uint64(records.starts[doc]), np.uint64(records.starts[doc + 1])):

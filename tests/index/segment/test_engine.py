@@ -17,7 +17,7 @@ from tamis.index import (
 )
 from tamis.index.files.storage import Storage
 from tamis.index.segment import builder
-from tamis.index.segment.builder import COMMON, _checked_slices
+from tamis.index.segment.lists import COMMON, _checked_slices
 from tamis.index.segment.loops.arrays import (
     IMAGE_MAX,
     LEVEL_IMAGES,

@@ -39,6 +39,7 @@ def test_every_byte_belongs_to_one_part():
     files = {
         "segments/000001/lists.ranked": entry(5),
         "segments/000002/lists.starts": entry(7),
+        "segments/000002/blocks.lists.ranked": entry(9),
         "segments/000001/documents.bytes": entry(40),
         "dictionary/000003.text": entry(3),
         "dictionary/000001.text": entry(1),
@@ -49,6 +50,7 @@ def test_every_byte_belongs_to_one_part():
         ("documents", 40),
         ("lists", 12),
         ("other", 11),
+        ("blocks", 9),
         ("dictionary", 4),
         ("query", 2),
     ]

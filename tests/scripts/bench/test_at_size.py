@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tamis.index import InputError, SparseVectors
+from tamis.index.segment import blocks, calibration
 from tamis.retriever import Passage
 from tamis.scripts.bench import at_size, composed, made_vectors
 from tamis.scripts.bench.at_size import _done, cheapest, recall_by_score
@@ -263,3 +264,26 @@ def test_an_engine_that_fails_says_why(tmp_path):
     with pytest.raises(RuntimeError, match=r"Tamis: InputError: .*expected vectors, found none"):
         process.took()
     process.end()
+
+
+def test_a_collection_with_blocks_is_measured_without_them_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "FROM_DOCUMENTS", 1)
+    write_vectors(tmp_path / "documents", [drawn(300)])
+    write_vectors(tmp_path / "short", [drawn(5, seed=4)])
+    monkeypatch.setattr(calibration, "SMALL", 1)
+    monkeypatch.setattr(calibration, "FEWEST", 1)
+    monkeypatch.setattr(calibration, "WINDOW_COST", 10**9)
+    monkeypatch.setattr(calibration, "WINDOW", 64)
+    engine = Tamis(tmp_path / "documents", tmp_path)
+    assert engine.settings(10)[0] == "exact"
+    assert engine.settings(10)[5] == "windows exact"
+    asked = open_vectors(tmp_path / "short")
+    ways = [engine.answer(asked, 10, setting) for setting in ("exact", "windows exact")]
+    assert np.array_equal(*ways)
+    assert engine.index.parts[0].entry.calibration.blocks
+    assert not engine.windows.parts[0].entry.calibration.blocks
+    rows = [
+        {"engine": "tamis", "kind": "short", "k": 10, "setting": setting, "us": 1.0, "recall": 1.0}
+        for setting in ("exact", "windows exact")
+    ]
+    assert {row["engine"] for row in cheapest(rows)} == {"tamis", "tamis, windows"}
