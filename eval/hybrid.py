@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tamis.eval.ranker import Feedback, FeedbackRanker, Ranker, System
 from tamis.index.errors import InputError
-from tamis.retriever.fusion import rrf, weighted_sum
+from tamis.retriever.fusion.rankings import rrf, weighted_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class ByRank:
     k: int = 60
 
     def __call__(self, rankings: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """See `tamis.retriever.fusion.rrf`."""
+        """See `tamis.retriever.fusion.rankings.rrf`."""
         return rrf(rankings, k=self.k)
 
     def settings(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class ByScore:
     weights: tuple[float, ...] = (0.5, 0.5)
 
     def __call__(self, rankings: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """See `tamis.retriever.fusion.weighted_sum`."""
+        """See `tamis.retriever.fusion.rankings.weighted_sum`."""
         return weighted_sum(rankings, self.weights)
 
     def settings(self) -> dict[str, Any]:

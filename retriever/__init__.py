@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.editor import Editor, create_index
+    from tamis.retriever.fusion.several_indexes import search_several
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_query_encoder
     from tamis.retriever.rerank.block_reranker import BlockReranker
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MODULES = {  # by which names they give
     "corpus.passages": ["read_passages"],
     "editor": ["Editor", "create_index"],
+    "fusion.several_indexes": ["search_several"],
     "indexing": ["index_corpus"],
     "models.encoder": ["SparseEncoder", "load_encoder", "load_query_encoder"],
     "rerank.block_reranker": ["BlockReranker"],
@@ -56,6 +58,7 @@ __all__ = [
     "load_query_encoder",
     "read_passages",
     "reranked",
+    "search_several",
 ]
 
 

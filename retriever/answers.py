@@ -219,7 +219,7 @@ def search_answer(
 ) -> SearchAnswer:
     """The answer that a result becomes; ``cursor`` and ``partial`` are those of `SearchAnswer`."""
     began = perf_counter()
-    hits = tuple(_hit_answer(searcher, hit, shown) for hit in result.hits)
+    hits = tuple(hit_answer(searcher, hit, shown) for hit in result.hits)
     took_ms = result.times.total_ms + _ms_since(began)
     counts = result.counts
     return SearchAnswer(
@@ -240,7 +240,8 @@ def search_answer(
     )
 
 
-def _hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
+def hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
+    """What is shown of a hit."""
     check_for_interrupts()
     return HitAnswer(
         id=hit.doc_id,

@@ -14,17 +14,18 @@ from tamis.scripts.filters import (
     parse_sort,
     parse_vector,
 )
+from tamis.scripts.hits import explanation, facet_line, heading, styled
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
 from tamis.scripts.progress import START_UP, say_if_first_use
 
 if TYPE_CHECKING:
-    from tamis.index.matches import Count
-    from tamis.retriever.answers import HitAnswer, SearchAnswer
-    from tamis.retriever.highlights import Span
+    from collections.abc import Mapping
+
+    from tamis.retriever.answers import SearchAnswer
     from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.searcher import Searcher
-    from tamis.retriever.types import MatchedTerm, Understood
+    from tamis.retriever.types import Understood
 
 
 _OF_ONE_QUERY = [
@@ -34,7 +35,13 @@ _OF_ONE_QUERY = [
 UNGROUPED = "none"
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")]
-QueryArgument = Annotated[str | None, typer.Argument(metavar="TEXT", help="What to search for.")]
+QueryArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[DIR]... TEXT",
+        help="What to search for; before it further indexes, whose hits become one list.",
+    ),
+]
 HitsOption = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")]
 ExactOption = Annotated[bool, typer.Option("--exact", help="Precisely the exhaustive top k.")]
 RecallOption = Annotated[
@@ -149,22 +156,36 @@ def search(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Search an index. With --json, prints what the REST API answers to the same search."""
+    """Search an index, or several as one. With --json, prints what the REST API answers."""
     from tamis.index.files.system import usable_cores
     from tamis.retriever.answers import search_answers
     from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.search_options import SearchOptions
     from tamis.retriever.searcher import Searcher
+    from tamis.scripts.search_several import search_indexes
+    from tamis.scripts.serve import named_folders
 
     _check_options(context, out, device)
-    if query is not None:
-        _check_text(query)
-    asked = parse_vector(vector) if vector is not None else query
+    *others, text = query or [""]
+    for other in others:
+        if not Path(other.partition("=")[2] or other).is_dir():
+            raise typer.BadParameter(
+                f"expected the folder of an index before the text, found {other!r}; put a text of "
+                "several words in quotes"
+            )
+    if query:
+        _check_text(text)
+    asked = parse_vector(vector) if vector is not None else text if query else None
     is_listing = asked is None and any([filter, facets, sort])
     if asked is None and batch is None and not is_listing:
         raise typer.BadParameter("give a TEXT, --vector JSON, --batch FILE or --filter JSON")
     reranker = LazyReranker() if rerank is not None else None
-    searcher = Searcher.open(folder, reranker=reranker, encoder=encoder)
+    folders = named_folders([str(folder), *others]) if others else {"": folder}
+    searchers = {
+        name: Searcher.open(one, reranker=reranker, encoder=encoder)
+        for name, one in folders.items()
+    }
+    searcher = next(iter(searchers.values()))
     options = SearchOptions(
         k=k,
         exact=exact,
@@ -173,7 +194,7 @@ def search(
         explain=explain,
         rerank=rerank,
         filter=parse_filter(filter),
-        group_by=None if batch or is_listing or sort else _grouping(searcher, group_by),
+        group_by=None if batch or is_listing or sort else _grouping(searchers, group_by),
         group_size=group_size,
         offset=offset,
         syntax=syntax,
@@ -184,8 +205,10 @@ def search(
         typos=typos,
         threads=threads or usable_cores(),
     )
-    _get_ready(searcher, reranker)
-    if batch is None:
+    _get_ready(searchers, reranker)
+    if others:
+        search_indexes(searchers, text, options, as_json=json)
+    elif batch is None:
         (answer,) = search_answers(searcher, [asked], options, highlight=not json)
         print_json(answer) if json else _print(answer, explain)
     elif out is not None:
@@ -194,11 +217,12 @@ def search(
         typer.echo(search_batch(searcher, batch, out, options, device))
 
 
-def _get_ready(searcher: "Searcher", reranker: "LazyReranker | None") -> None:
+def _get_ready(searchers: "Mapping[str, Searcher]", reranker: "LazyReranker | None") -> None:
     """Load what the search needs, which is told apart from the search itself."""
-    if not searcher.collection.index.spares_loops:
+    if not all(one.collection.index.spares_loops for one in searchers.values()):
         say_if_first_use()
-    searcher.warm_up()
+    for one in searchers.values():
+        one.warm_up()
     if reranker is not None:
         reranker.loaded()
     START_UP.over()
@@ -217,12 +241,13 @@ def _check_options(context: typer.Context, out: Path | None, device: str) -> Non
         refuse_beside(context, "device", ["recall", "threads"], "a GPU searches exactly")
 
 
-def _grouping(searcher: "Searcher", asked: str | None) -> str | None:
+def _grouping(searchers: "Mapping[str, Searcher]", asked: str | None) -> str | None:
     """The field to group by: as asked, or the document where documents became passages."""
     from tamis.retriever.corpus.chunking import PARENT
 
     if asked is None:
-        return PARENT if searcher.collection.settings.chunk is not None else None
+        settings = [one.collection.settings for one in searchers.values()]
+        return PARENT if all(one.chunk is not None for one in settings) else None
     return None if asked == UNGROUPED else asked
 
 
@@ -241,12 +266,12 @@ def _check_text(query: str) -> None:
 
 def _print(answer: "SearchAnswer", explain: bool) -> None:
     for hit in answer.hits:
-        typer.echo(_heading(hit))
-        typer.echo(f"      {_styled(hit.highlights.get('text', ()))}")
+        typer.echo(heading(hit))
+        typer.echo(f"      {styled(hit.highlights.get('text', ()))}")
         if explain:
-            typer.echo(aligned(_explanation(hit.matched_terms), indent=6))
+            typer.echo(aligned(explanation(hit.matched_terms), indent=6))
         for passage in hit.passages[1:]:
-            text = _styled(passage.highlights.get("text", ()))
+            text = styled(passage.highlights.get("text", ()))
             typer.echo(f"      {passage.score:.4f}  {passage.id}  {text}")
         typer.echo()
     times = answer.timings
@@ -266,7 +291,7 @@ def _print(answer: "SearchAnswer", explain: bool) -> None:
     if answer.understood is not None:
         typer.echo("\n".join(_understood(answer.understood)))
     for field, counts in (answer.facets or {}).items():
-        typer.echo(f"{field}: {_facet(counts)}")
+        typer.echo(f"{field}: {facet_line(counts)}")
         if more := (answer.facets_cut or {}).get(field):
             typer.echo(f"  and {more:,} further values")
     if answer.awaiting:
@@ -293,53 +318,3 @@ def _understood(understood: "Understood") -> list[str]:
     return [f"{what}: {', '.join(words)}" for what, words in said.items() if words] + list(
         understood.notes
     )
-
-
-def _facet(counts: "tuple[Count, ...]") -> str:
-    return ", ".join(f"{_value(one.value)} {one.count:,}" for one in counts)
-
-
-def _value(value: object) -> str:
-    """A value of a facet; of a range, its limits."""
-    if isinstance(value, tuple):
-        return "..".join("" if limit is None else str(limit) for limit in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _heading(hit: "HitAnswer") -> str:
-    name = typer.style(hit.id, bold=True)
-    return f"{hit.rank:4}  {hit.score:.4f}  {name}  {_styled(hit.highlights.get('title', ()))}"
-
-
-def _styled(spans: "tuple[Span, ...]") -> str:
-    """The spans on one line, matched words in colour where the output is a terminal."""
-    text = "".join(
-        typer.style(span.text, fg=typer.colors.GREEN, bold=True) if span.match else span.text
-        for span in spans
-    )
-    return " ".join(text.split())
-
-
-def _explanation(terms: "tuple[MatchedTerm, ...]") -> list[tuple[str, ...]]:
-    rows = [
-        (
-            term.term,
-            f"{term.query_weight:.4f}",
-            f"{term.doc_weight:.4f}",
-            f"{term.contribution:.4f}",
-            _kind(term),
-        )
-        for term in terms
-    ]
-    total = sum(term.contribution for term in terms)
-    return [
-        ("term", "query", "document", "contribution", ""),
-        *rows,
-        ("sum", "", "", f"{total:.4f}", ""),
-    ]
-
-
-def _kind(term: "MatchedTerm") -> str:
-    if term.expansion:
-        return "expansion: not in the document's text"
-    return "word" if term.term.startswith("=") else "term"

@@ -39,6 +39,9 @@ WINGS = {  # what each wing may use of its own room: those below it
         "words",
     },
     "retriever/first_stage": {"corpus", "search_options", "types", "words"},
+    "retriever/fusion": {
+        *("answers", "corpus", "first_stage", "search_options", "searcher", "types")
+    },
     "retriever/rerank": {"models", "types"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"search_options", "searcher", "types"},

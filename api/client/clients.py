@@ -65,6 +65,7 @@ class _Operations:
 
     info = _Method(exchanges.info)
     search = _Method(exchanges.search)
+    search_indexes = _Method(exchanges.search_indexes)
     search_batch = _Method(exchanges.search_batch)
     explain = _Method(exchanges.explain)
     list_documents = _Method(exchanges.list_documents)

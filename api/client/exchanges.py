@@ -16,6 +16,7 @@ from tamis.api.messages import answers, write_answers
 from tamis.api.messages.rerank_answers import RerankAnswer
 from tamis.index.errors import InputError
 from tamis.retriever.answers import ExplainAnswer, SearchAnswer
+from tamis.retriever.fusion.several_indexes import SeveralAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,6 +97,15 @@ def search(
     """The best documents for a text or weights by term; without one, all that a filter admits."""
     body = dict(options) if query is None else {"query": query, **options}
     return _sent("POST", _of(index, "search"), SearchAnswer, body)
+
+
+def search_indexes(
+    indexes: Sequence[str], query: Query | None = None, **options: Unpack[Option]
+) -> Exchange[SeveralAnswer]:
+    """The best documents of several indexes; not with every option, which the service tells."""
+    body = {"indexes": indexes, **options}
+    sent = body if query is None else {**body, "query": query}
+    return _sent("POST", "/v1/search", SeveralAnswer, sent)
 
 
 def search_batch(

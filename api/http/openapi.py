@@ -86,9 +86,10 @@ def _schemas(table: Sequence[Operation], limits: Limits) -> dict[str, Any]:
     types += [kind for operation in table for kind in (operation.takes, operation.gives)]
     kinds = dict.fromkeys(kind for kind in types if kind not in (None, str))
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
-    for name in ("SearchRequest", "BatchRequest"):
+    for name in ("SearchRequest", "BatchRequest", "SeveralRequest"):
         schemas[name]["properties"]["k"]["maximum"] = limits.k
-    schemas["SearchRequest"]["properties"]["offset"]["maximum"] = limits.offset
+    for name in ("SearchRequest", "SeveralRequest"):
+        schemas[name]["properties"]["offset"]["maximum"] = limits.offset
     schemas["BatchRequest"]["properties"]["queries"]["maxItems"] = limits.batch
     schemas["EncodeRequest"]["properties"]["texts"]["maxItems"] = limits.batch
     schemas["RerankRequest"]["properties"]["documents"]["maxItems"] = limits.rerank

@@ -32,6 +32,7 @@ Factor = Annotated[float, Meta(ge=0, le=1e6)]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
 Field = Annotated[str, Meta(min_length=1, max_length=256)]
 Filter = dict[str, Any]
+MOST_INDEXES = 32  # in one search
 MOST_SHOWN = 80  # characters of a faulty value
 _PLACE = re.compile(r" - at (?:`key` in )?`(?P<path>\$[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
@@ -166,6 +167,20 @@ class SearchRequest(_Options, frozen=True, kw_only=True):
     ] = None
 
 
+class SeveralRequest(_Options, frozen=True, kw_only=True):
+    """One query to several indexes, whose hits become one list."""
+
+    indexes: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(min_length=1, max_length=MOST_INDEXES, description="Names or aliases, each once."),
+    ]
+    query: Annotated[
+        Query | None,
+        Meta(description="May be left out beside a filter or facets: finds all, unscored."),
+    ] = None
+    offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
+
+
 class BatchRequest(_Options, frozen=True, kw_only=True):
     """Many queries with the same options."""
 
@@ -241,7 +256,7 @@ def plain(query: Query) -> str | Mapping[str, float]:
     return query if isinstance(query, str) else query.vector
 
 
-def search_options(asked: SearchRequest | BatchRequest) -> SearchOptions:
+def search_options(asked: SearchRequest | BatchRequest | SeveralRequest) -> SearchOptions:
     """How to search for a request; which page of the hits, and what of them is shown, is apart."""
     options = {
         name: getattr(asked, name)
@@ -251,7 +266,7 @@ def search_options(asked: SearchRequest | BatchRequest) -> SearchOptions:
     return SearchOptions(**{**options, "rerank": asked.rerank and asked.rerank.depth})
 
 
-def check_asked(asked: SearchRequest) -> None:
+def check_asked(asked: SearchRequest | SeveralRequest) -> None:
     """Refuse a search for nothing at all, which a forgotten query would be."""
     if asked.query is None and asked.filter is None and not (asked.facets or asked.sort):
         raise RequestError(

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tamis.api.operations import documents, indexes, searching, snapshots, status, tasks, words
+from tamis.api.operations import (
+    documents,
+    indexes,
+    searching,
+    several,
+    snapshots,
+    status,
+    tasks,
+    words,
+)
 
 if TYPE_CHECKING:
     from tamis.api.operations.operation import Operation
@@ -13,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
     *indexes.OPERATIONS,
     *searching.OPERATIONS,
+    *several.OPERATIONS,
     *words.OPERATIONS,
     *documents.OPERATIONS,
     *snapshots.OPERATIONS,

@@ -61,7 +61,7 @@ class Counting:
                 that needs scores stands beside an order without them.
         """
         self._collection, self._options = collection, options
-        self._facets = _all(options.facets, Facet, "facets")
+        self._facets = facets_of(options)
         self._keys = _all(options.sort, SortKey, "sort")
         for field in [*(one.field for one in self._facets), *(key.field for key in self._keys)]:
             collection.index.check_declared(field)
@@ -147,6 +147,15 @@ class Counting:
                 'an index without words; ask for the count "filter"'
             )
         return words is None or self._options.count == "filter"
+
+
+def facets_of(options: SearchOptions) -> tuple[Facet, ...]:
+    """The fields to count the values of.
+
+    Raises:
+        InputError: something else is listed, or a field twice.
+    """
+    return _all(options.facets, Facet, "facets")
 
 
 def _scores(index: Index, vectors: SparseVectors, docs: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -32,6 +32,7 @@ QUERY = {
 BODIES = {
     "create_index": {"encoder": None},
     "search": {"query": "owls", "k": 1, "explain": True, "highlight": True},
+    "search_indexes": {"indexes": ["birds"], "query": "owls", "explain": True, "highlight": True},
     "search_batch": {"queries": ["owls", {"vector": {"=owl": 1.0}}]},
     "explain": {"query": "owls", "id": "owl"},
     "encode": {"texts": ["owls"], "index": "birds"},
@@ -138,7 +139,7 @@ def test_every_answer_is_what_openapi_says_for_whoever_may_ask(server):
 
 
 def test_an_operation_that_changes_something_asks_for_the_right_to():
-    harmless = {"search", "search_batch", "explain", "encode", "rerank"}
+    harmless = {"search", "search_indexes", "search_batch", "explain", "encode", "rerank"}
     for operation in OPERATIONS:
         if operation.method != "GET" and operation.name not in harmless:
             assert operation.access in ("write", "all"), operation.name

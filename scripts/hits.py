@@ -1,0 +1,64 @@
+"""How hits and counts are printed, one place for all commands that search."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from tamis.index.matches import Count
+    from tamis.retriever.answers import HitAnswer
+    from tamis.retriever.highlights import Span
+    from tamis.retriever.types import MatchedTerm
+
+
+def facet_line(counts: "tuple[Count, ...]") -> str:
+    """The values of a field and how many documents have each."""
+    return ", ".join(f"{_value(one.value)} {one.count:,}" for one in counts)
+
+
+def _value(value: object) -> str:
+    """A value of a facet; of a range, its limits."""
+    if isinstance(value, tuple):
+        return "..".join("" if limit is None else str(limit) for limit in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def heading(hit: "HitAnswer") -> str:
+    """The first line of a hit: rank, score, id, title."""
+    name = typer.style(hit.id, bold=True)
+    return f"{hit.rank:4}  {hit.score:.4f}  {name}  {styled(hit.highlights.get('title', ()))}"
+
+
+def styled(spans: "tuple[Span, ...]") -> str:
+    """The spans on one line, matched words in colour where the output is a terminal."""
+    text = "".join(
+        typer.style(span.text, fg=typer.colors.GREEN, bold=True) if span.match else span.text
+        for span in spans
+    )
+    return " ".join(text.split())
+
+
+def explanation(terms: "tuple[MatchedTerm, ...]") -> list[tuple[str, ...]]:
+    """The terms of a hit as rows of a table, with their sum."""
+    rows = [
+        (
+            term.term,
+            f"{term.query_weight:.4f}",
+            f"{term.doc_weight:.4f}",
+            f"{term.contribution:.4f}",
+            _kind(term),
+        )
+        for term in terms
+    ]
+    total = sum(term.contribution for term in terms)
+    return [
+        ("term", "query", "document", "contribution", ""),
+        *rows,
+        ("sum", "", "", f"{total:.4f}", ""),
+    ]
+
+
+def _kind(term: "MatchedTerm") -> str:
+    if term.expansion:
+        return "expansion: not in the document's text"
+    return "word" if term.term.startswith("=") else "term"
