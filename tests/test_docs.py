@@ -44,6 +44,44 @@ def test_the_tutorial_runs_in_the_order_of_its_page(tmp_path):
     assert "atlas#2" in everything
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        (
+            "search-over-http",
+            (
+                '"id":"b1"',
+                '"relation":"exact"',
+                '"to":"heron"',
+                '"suggestions":',
+                '"code":"invalid_value"',
+            ),
+        ),
+        ("write-over-http", ('"written":3', '"year":2013', '"deleted":1', '"kind":"snapshot"')),
+    ],
+)
+def test_the_examples_over_http_run_in_the_order_of_their_page(page, told, tmp_path):
+    blocks = BLOCK.findall((DOCS / "pages" / "how-to" / f"{page}.md").read_text())
+    assert {language for language, _ in blocks} == {"bash"}
+    script = "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + "".join(
+        code for _, code in blocks
+    )
+    done = run("bash", script, tmp_path)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    for part in told:
+        assert part in done.stdout, part
+
+
+def test_the_example_of_pyterrier_runs(tmp_path):
+    pytest.importorskip("pyterrier", reason="python-terrier is not installed")
+    page = (DOCS / "pages" / "how-to" / "integrations.md").read_text()
+    ((_, code),) = BLOCK.findall(page)
+    done = run("python", code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"all\s+1\.0\s+1\.0", done.stdout)
+
+
 def test_the_configuration_of_a_training_is_one_that_train_reads(tmp_path):
     page = (DOCS / "pages" / "how-to" / "fine-tune.md").read_text()
     (shown,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)

@@ -58,6 +58,14 @@ def test_links_lead_to_files_that_exist(target):
     assert (ROOT / target).exists(), target
 
 
+def test_it_is_short_and_shows_one_small_picture():
+    assert len(README.splitlines()) <= 150
+    (picture,) = (ROOT / target for target in LINK.findall(README) if target.endswith(".png"))
+    assert picture.stat().st_size < 150_000
+    pictures = [*(ROOT / "scripts").rglob("*.png"), *(ROOT / "eval").rglob("*.png")]
+    assert sum(one.stat().st_size for one in pictures) < 400_000
+
+
 def test_the_two_commands_are_there_and_executable():
     for command in ("scripts/dev/demo", "scripts/dev/test", "scripts/dev/setup", ".ci/run"):
         assert os.access(ROOT / command, os.X_OK), command

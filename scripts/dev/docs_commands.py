@@ -1,7 +1,9 @@
-"""Fills the reference page of commands with their own help, when the site is built."""
+"""Fills the reference page of commands from the commands themselves, when the site is built."""
 
 from __future__ import annotations
 
+import re
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PLACE = "::: commands"
-WIDTH = 78  # characters of a line of help
+BRACES = str.maketrans("", "", "{}")  # which typer puts around what is required
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401  what mkdocs passes on
-    """Put the help of all commands in the place that a page leaves for them."""
+    """Describe all commands in the place that a page leaves for them."""
     if PLACE not in markdown:
         return markdown
     return markdown.replace(PLACE, "\n".join(_sections()))
@@ -24,14 +26,41 @@ def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401  what mkdo
 
 def _sections() -> Iterator[str]:
     group: Any = typer.main.get_command(command_line())
-    for name, command in group.commands.items():
+    for name, command in sorted(group.commands.items()):
         for full_name, one in [(name, command), *_within(name, command)]:
-            context = one.make_context(
-                f"tamis {full_name}", [], resilient_parsing=True, max_content_width=WIDTH,
-                terminal_width=WIDTH,
-            )  # fmt: skip
-            yield f"## tamis {full_name}\n\n```text\n{one.get_help(context)}\n```\n"
+            yield "\n".join(_section(full_name, one))
 
 
 def _within(name: str, command: Any) -> list[tuple[str, Any]]:  # noqa: ANN401  typer's click
     return [(f"{name} {one}", inner) for one, inner in getattr(command, "commands", {}).items()]
+
+
+def _section(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401
+    context = command.make_context(f"tamis {name}", [], resilient_parsing=True)
+    usage = " ".join(command.collect_usage_pieces(context)).translate(BRACES)
+    yield f"## tamis {name}\n\n```text\ntamis {name} {usage}\n```\n"
+    yield from (_paragraph(one) for one in re.split(r"\n\s*\n", command.help or ""))
+    for title, kind in (("Argument", "argument"), ("Option", "option")):
+        records = [
+            param.get_help_record(context)
+            for param in command.params
+            if param.param_type_name == kind
+        ]
+        rows = [
+            f"| `{_cell(names)}` | {escape(_cell(text), quote=False)} |"
+            for names, text in filter(None, records)
+        ]
+        if rows:
+            yield "\n".join([f"| {title} | |", "| --- | --- |", *rows, ""])
+
+
+def _paragraph(text: str) -> str:
+    """Text stays text; an example, which is indented or marked, keeps its lines."""
+    lines = [line.strip() for line in text.replace("\b", "").strip().splitlines()]
+    if lines and all(line.startswith(("tamis ", "$ ")) for line in lines):
+        return "```text\n" + "\n".join(lines) + "\n```\n"
+    return escape(" ".join(lines), quote=False) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", r"\|")
