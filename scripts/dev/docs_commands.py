@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PLACE = "::: commands"
+BLOCK = "\b"  # before lines that help leaves as they are
 BRACES = str.maketrans("", "", "{}")  # which typer puts around what is required
 
 
@@ -40,6 +41,8 @@ def _section(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401
     usage = " ".join(command.collect_usage_pieces(context)).translate(BRACES)
     yield f"## tamis {name}\n\n```text\ntamis {name} {usage}\n```\n"
     yield from (_paragraph(one) for one in re.split(r"\n\s*\n", command.help or ""))
+    if command.epilog:
+        yield f"For example\n\n```text\n{command.epilog.rpartition(BLOCK)[2].strip()}\n```\n"
     for title, kind in (("Argument", "argument"), ("Option", "option")):
         records = [
             param.get_help_record(context)
