@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import uvicorn
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
 from tamis.api import create_app
 from tamis.api.http.server import address_of, listen
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 CORPUS = ROOT / "eval" / "sample" / "squadshifts-new-wiki" / "corpus.jsonl.gz"
 PICTURE = ROOT / "scripts" / "docs" / "pages" / "assets" / "page.png"
 QUERY = "software that protects a computer from viruses"
-VIEW = {"width": 1080, "height": 640}
+VIEW = ViewportSize(width=1080, height=640)
 COLOURS = 64
 QUIET_MS = 8.0
 
