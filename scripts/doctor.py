@@ -94,6 +94,7 @@ def warm_up() -> float:
 
     began = perf_counter()
     load_loops()
+    _use_few_terms()
     _use_many_terms()
     note_all_kept()
     return (perf_counter() - began) * 1000
@@ -118,6 +119,17 @@ def load_loops() -> None:
         searcher.search(["drum sieve"], 2, exact=True)
 
 
+def _use_few_terms() -> None:
+    """Search by blocks where a term takes two bytes."""
+    from tempfile import TemporaryDirectory
+
+    from tamis.index import Index, SparseVectors
+
+    with TemporaryDirectory() as folder:
+        Index.build(f"{folder}/index", SparseVectors.from_dicts([{0: 1.0}], 1))
+        _use_blocks(f"{folder}/index")
+
+
 def _use_many_terms() -> None:
     """Build and search where a term takes four bytes, not two, and loops are others."""
     from tempfile import TemporaryDirectory
@@ -125,11 +137,32 @@ def _use_many_terms() -> None:
     from tamis.index import Index, SparseVectors
 
     terms, query = TWO_BYTES + 1, {0: 1.0, TWO_BYTES: 2.0}
-    vectors = SparseVectors.from_dicts([dict.fromkeys(range(terms), 1.0), query], terms)
+    vectors = SparseVectors.from_dicts([dict.fromkeys(range(0, terms, 2), 1.0), query], terms)
     with TemporaryDirectory() as folder:
         index = Index.build(f"{folder}/index", vectors)
         index.search(vectors.rows(1, 2), 2)
         index.search(vectors.rows(1, 2), 2, exact=True)
+        _use_blocks(f"{folder}/index")
+
+
+def _use_blocks(path: str) -> None:
+    """Write and search blocks of the one segment of an index, which does not learn of them."""
+    from tamis.index import SparseVectors
+    from tamis.index.files.storage import Storage
+    from tamis.index.generations.manifest import read_current
+    from tamis.index.segment.blocks import add_blocks
+    from tamis.index.segment.loops.arrays import Knobs
+    from tamis.index.segment.segment import Segment
+
+    storage = Storage(path)
+    manifest = read_current(storage)
+    (entry,) = manifest.segments
+    given = (storage, entry.name)
+    before = Segment(*given, manifest.files, entry.documents, manifest.precision)
+    files = manifest.files | add_blocks(*given, manifest.files, before.records)
+    segment = Segment(*given, files, entry.documents, manifest.precision)
+    query = SparseVectors.from_dicts([{0: 1.0}], segment.vocab_size)
+    segment.search(query, 1, Knobs(0.0, 1.0, blocks=True))
 
 
 def _examine_extra(name: str, extra: Extra) -> dict[str, Any]:

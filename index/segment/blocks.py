@@ -37,12 +37,9 @@ def write_blocks(
 ) -> dict[str, FileEntry]:
     """Write the blocks of a segment; the files written.
 
-    None for a segment of fewer than `FROM_DOCUMENTS`, where reading lists takes no longer, nor
-    where the documents of a block would have more than `MOST_ENTRIES`.
+    None where the documents of a block would have more than `MOST_ENTRIES`.
     """
     documents = records.starts.size - 1
-    if not is_large(documents):
-        return {}
     members = order_documents(records, steps.size)
     firsts = np.arange(0, documents, BLOCK)
     sizes = np.add.reduceat(np.diff(records.starts)[members], firsts)
@@ -56,7 +53,7 @@ def write_blocks(
 
 
 def is_large(documents: int) -> bool:
-    """Whether a segment of so many documents has blocks."""
+    """Whether a segment of so many documents has blocks: in a smaller one lists take no longer."""
     return documents >= FROM_DOCUMENTS
 
 

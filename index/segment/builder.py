@@ -13,7 +13,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.files.array_file import create_array, map_array, seal, write_arrays
-from tamis.index.segment.blocks import write_blocks
+from tamis.index.segment.blocks import is_large, write_blocks
 from tamis.index.segment.lists import write_common, write_lists
 from tamis.index.segment.loops.arrays import Records
 from tamis.index.segment.measured_terms import MeasuredTerms
@@ -74,7 +74,9 @@ def write_segment(
     local = batches() if terms is None else _renumbered(batches(), terms)
     records = _write_records(storage, folder, local, starts, steps, precision, files)
     files |= write_lists(storage, f"{folder}/lists.", records, frequencies, steps)
-    return files | write_blocks(storage, folder, records, steps)
+    if is_large(starts.size - 1):
+        files |= write_blocks(storage, folder, records, steps)
+    return files
 
 
 def _measure(batches: Iterable[SparseVectors]) -> tuple[NDArray[np.int64], MeasuredTerms]:

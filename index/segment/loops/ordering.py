@@ -1,8 +1,8 @@
 """An order in which documents with like vectors are near: balanced two-means, again and again.
 
 A range of documents is split where their products with one direction fall below the median; the
-direction leads from the mean of one half of a sample to the mean of the other. It comes from the
-vectors alone, and is the same however many threads work on the halves.
+direction leads from the mean of one half of a sample to the mean of the other. Weights are squared
+first. The order comes from the vectors alone, and is the same however many threads work on it.
 """
 
 import numpy as np
@@ -80,8 +80,14 @@ def _learn(records, sample, products, direction):
 def _add(records, doc, factor, direction):
     for at in range(np.uint64(records.starts[doc]), np.uint64(records.starts[doc + 1])):
         entry = records.entries[at]
-        weight = records.scales[entry.term] * entry.impact
-        direction[entry.term] += np.float32(factor * weight)
+        direction[entry.term] += np.float32(factor) * _square(entry, records.scales)
+
+
+@compiled
+def _square(entry, scales):
+    """The square of a weight: what is alike in strong terms is found by the same queries."""
+    weight = scales[entry.term] * np.float32(entry.impact)
+    return weight * weight
 
 
 @compiled
@@ -98,7 +104,7 @@ def _multiply(records, docs, direction, products):
         start, stop = records.starts[docs[i]], records.starts[docs[i] + 1]
         for at in range(np.uint64(start), np.uint64(stop)):
             entry = records.entries[at]
-            total += direction[entry.term] * records.scales[entry.term] * np.float32(entry.impact)
+            total += direction[entry.term] * _square(entry, records.scales)
         products[i] = total
 
 

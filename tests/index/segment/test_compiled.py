@@ -62,21 +62,22 @@ import sys
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from tamis.index import Index, SparseVectors
-from tamis.index.segment.loops import search as loops
-from tamis.scripts.doctor import warm_up
+from tamis.index.segment.loops import block_search, search as loops
+from tamis.scripts.doctor import _use_blocks, warm_up
 
 warm_up()
-before = len(loops.search.signatures)
+before = len(loops.search.signatures), len(block_search.search_blocks.signatures)
 rng = np.random.default_rng(3)
 for vocab_size in (91, 70_001):  # terms that nearly all documents hold, and windows of them
     terms = [sorted(rng.choice(60, 40, replace=False).tolist()) + [vocab_size - 1]] * 301
     rows = [dict(zip(row, rng.random(41).tolist(), strict=True)) for row in terms]
-    rows.append(dict.fromkeys(range(vocab_size), 1.0))  # else a segment numbers its few terms
+    rows.append(dict.fromkeys(range(0, vocab_size, 2), 1.0))  # else it numbers its few terms
     vectors = SparseVectors.from_dicts(rows, vocab_size)
     index = Index.build(f"{sys.argv[1]}/{vocab_size}", vectors)
     assert index.parts[0].stored.segment._lists.postings.size
     index.search(vectors.rows(0, 5), 3)
-print(before, len(loops.search.signatures))
+    _use_blocks(f"{sys.argv[1]}/{vocab_size}")
+print(*before, len(loops.search.signatures), len(block_search.search_blocks.signatures))
 """
 
 
@@ -87,4 +88,4 @@ def test_after_warming_no_index_of_words_compiles_a_search(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["2", "2"]  # terms of two bytes, and of four
+    assert done.stdout.split() == ["2"] * 4  # terms of two bytes, and of four
