@@ -13,7 +13,7 @@ from tamis.scripts.progress import START_UP, progress_on_terminal
 def assemble(
     pieces: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR...", help="Pieces of `tamis index --piece`, or their folder."),
+        typer.Argument(metavar="DIR", help="Pieces of `tamis index --piece`, or their folder."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new, or empty.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes that write segments.")] = 1,

@@ -14,7 +14,7 @@ def delete(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID...", help="Ids of documents; - reads one a line."),
+        typer.Argument(metavar="ID", help="Ids of documents; - reads one a line."),
     ] = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
     every: Annotated[bool, typer.Option("--all", help="Every document.")] = False,

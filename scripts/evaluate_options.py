@@ -12,7 +12,7 @@ BASELINES = "bm25, lucene, dense, hybrid, hybrid-sum, dense+prf"
 Datasets = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="DATASET...",
+        metavar="DATASET",
         help="BEIR or MS MARCO folders, names in --data, or ir_datasets ids; NAME:SPLIT.",
         show_default=False,
     ),

@@ -10,7 +10,7 @@ EXAMPLES = {
     "suggest": 'tamis suggest planets "rings of sat"',
     "synonyms": "tamis synonyms planets --rules synonyms.txt",
     "serve": "tamis serve planets --port 8080",
-    "eval": "tamis eval scifact --data datasets --baseline bm25 --measures nDCG@10,Recall@100",
+    "eval": "tamis eval scifact --data datasets --baseline bm25 --measures nDCG@10,R@100",
     "encode": "tamis encode corpus.jsonl --out vectors.safetensors",
     "train": "tamis train scripts/recipes/training/tiny.toml --resume",
     "rerank": "tamis rerank bm25.trec --dataset scifact --out reranked.trec --depth 50",

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from tamis.retriever.types import MatchedTerm
 
 
+MOST_TERMS = 30  # of a hit that are listed unless all are asked for
+
+
 def facet_line(counts: "tuple[Count, ...]") -> str:
     """The values of a field and how many documents have each."""
     return ", ".join(f"{_value(one.value)} {one.count:,}" for one in counts)
@@ -38,8 +41,16 @@ def styled(spans: "tuple[Span, ...]") -> str:
     return " ".join(text.split())
 
 
-def explanation(terms: "tuple[MatchedTerm, ...]") -> list[tuple[str, ...]]:
-    """The terms of a hit as rows of a table, with their sum."""
+def explanation(
+    terms: "tuple[MatchedTerm, ...]", most: int | None = MOST_TERMS
+) -> list[tuple[str, ...]]:
+    """The terms of a hit as rows of a table, with their sum.
+
+    Args:
+        terms: largest contribution first.
+        most: how many have a row; the rest share one. None: all have.
+    """
+    rest = terms[most:] if most is not None else ()
     rows = [
         (
             term.term,
@@ -48,8 +59,11 @@ def explanation(terms: "tuple[MatchedTerm, ...]") -> list[tuple[str, ...]]:
             f"{term.contribution:.4f}",
             _kind(term),
         )
-        for term in terms
+        for term in terms[: len(terms) - len(rest)]
     ]
+    if rest:
+        shared = sum(term.contribution for term in rest)
+        rows.append((f"{len(rest)} more", "", "", f"{shared:.4f}", "listed by --explain all"))
     total = sum(term.contribution for term in terms)
     return [
         ("term", "query", "document", "contribution", ""),

@@ -49,13 +49,34 @@ def print_json_line(document: Any) -> None:  # noqa: ANN401  anything JSON can h
     sys.stdout.flush()
 
 
+EXPLAIN_ALL = "explain_all"  # the parameter that `--explain all` sets
+
+
 class Command(TyperCommand):
     """A command that says each warning of this package once, as ``tamis: note: ...``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  typer's click
+        """Read the options; a flag that may be followed by a word of its own among them."""
+        whole = {one.name: one.opts[0] for one in self.params if one.name == EXPLAIN_ALL}
+        if whole:
+            args = _joined(args, ["--explain", "all"], whole[EXPLAIN_ALL])
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  typer brings its own click, or uses the other
         """Run it; its options are read by now, so that help does not wait for imports."""
         with warnings_said():
             return super().invoke(ctx)
+
+
+def _joined(args: list[str], pair: list[str], one: str) -> list[str]:
+    """Arguments with ``one`` in place of each such pair; what follows ``--`` is text."""
+    end = args.index("--") if "--" in args else len(args)
+    at, found = 0, []
+    while at < len(args):
+        is_pair = args[at : at + 2] == pair and at + 2 <= end
+        found.append(one if is_pair else args[at])
+        at += 2 if is_pair else 1
+    return found
 
 
 @contextmanager

@@ -79,7 +79,9 @@ def progress_on_terminal(
         return
     START_UP.over()
     with _bars(unit) as bars:
-        yield _Steps(bars, count()).report
+        steps = _Steps(bars, count())
+        yield steps.report
+        steps.finish()
 
 
 def say_if_first_use() -> None:
@@ -99,25 +101,30 @@ def say_compiling(time: str) -> None:
 
 
 class _Steps:
+    """One line: the step that is done now, and at the end the last one."""
+
     def __init__(self, bars: Progress, expected: int | None) -> None:
         self._bars = bars
         self._expected = expected
-        self._tasks: dict[str, TaskID] = {}
+        self._step: str | None = None
+        self._task: TaskID | None = None
 
     def report(self, step: str, done: int, total: int | None) -> None:
         """Show that ``done`` of ``total`` are done in this step."""
-        if step not in self._tasks:
-            self._finish_steps()
-            self._tasks[step] = self._bars.add_task(step, total=total or self._expected)
-        task = self._tasks[step]
+        if self._task is None:
+            self._task = self._bars.add_task(step, total=total or self._expected)
+        elif step != self._step:
+            self._bars.reset(self._task, total=total or self._expected, description=step)
+        self._step = step
         if total is not None:
-            self._bars.update(task, total=total)
-        self._bars.update(task, completed=done)
+            self._bars.update(self._task, total=total)
+        self._bars.update(self._task, completed=done)
 
-    def _finish_steps(self) -> None:
+    def finish(self) -> None:
+        """Let the line end with what was done, also where nobody knew how much there was."""
         for bar in self._bars.tasks:
-            if not bar.finished:
-                self._bars.update(bar.id, total=max(bar.completed, 1), completed=bar.completed)
+            if bar.total is None:
+                self._bars.update(bar.id, total=max(bar.completed, 1))
 
 
 def _bars(unit: str) -> Progress:

@@ -14,7 +14,7 @@ from tamis.scripts.filters import (
     parse_sort,
     parse_vector,
 )
-from tamis.scripts.hits import explanation, facet_line, heading, styled
+from tamis.scripts.hits import MOST_TERMS, explanation, facet_line, heading, styled
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
 from tamis.scripts.progress import START_UP, say_if_first_use
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
 
 _OF_ONE_QUERY = [
-    *("query", "vector", "explain", "rerank", "group_by", "group_size", "offset", "json"),
+    *(
+        "query",
+        "vector",
+        "explain",
+        "explain_all",
+        "rerank",
+        "group_by",
+        "group_size",
+        "offset",
+        "json",
+    ),
     *("count", "facets", "sort", "min_score", "syntax", "typos"),
 ]
 UNGROUPED = "none"
@@ -57,8 +67,13 @@ LexicalWeightOption = Annotated[
     ),
 ]
 ExplainOption = Annotated[
-    bool, typer.Option("--explain", help="Show the terms that make up each score.")
+    bool,
+    typer.Option(
+        "--explain",
+        help=f"Show the terms that make up each score, {MOST_TERMS} a hit; `--explain all`: each.",
+    ),
 ]
+ExplainAllOption = Annotated[bool, typer.Option("--explain-all", hidden=True, help="All terms.")]
 RerankOption = Annotated[
     int | None,
     typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
@@ -138,6 +153,7 @@ def search(
     recall: RecallOption = 0.99,
     lexical_weight: LexicalWeightOption = None,
     explain: ExplainOption = False,
+    explain_all: ExplainAllOption = False,
     rerank: RerankOption = None,
     filter: FilterOption = None,  # noqa: A002  the option's name
     group_by: GroupByOption = None,
@@ -191,7 +207,7 @@ def search(
         exact=exact,
         recall=recall,
         lexical_weight=lexical_weight,
-        explain=explain,
+        explain=explain or explain_all,
         rerank=rerank,
         filter=parse_filter(filter),
         group_by=None if batch or is_listing or sort else _grouping(searchers, group_by),
@@ -206,11 +222,12 @@ def search(
         threads=threads or usable_cores(),
     )
     _get_ready(searchers, reranker)
+    most_terms = None if explain_all else MOST_TERMS
     if others:
-        search_indexes(searchers, text, options, as_json=json)
+        search_indexes(searchers, text, options, most_terms=most_terms, as_json=json)
     elif batch is None:
         (answer,) = search_answers(searcher, [asked], options, highlight=not json)
-        print_json(answer) if json else _print(answer, explain)
+        print_json(answer) if json else _print(answer, options.explain, most_terms)
     elif out is not None:
         from tamis.scripts.search_batch import search_batch
 
@@ -264,12 +281,12 @@ def _check_text(query: str) -> None:
         raise InputError("expected a query with some text, found a blank one; add words")
 
 
-def _print(answer: "SearchAnswer", explain: bool) -> None:
+def _print(answer: "SearchAnswer", explain: bool, most_terms: int | None) -> None:
     for hit in answer.hits:
         typer.echo(heading(hit))
         typer.echo(f"      {styled(hit.highlights.get('text', ()))}")
         if explain:
-            typer.echo(aligned(explanation(hit.matched_terms), indent=6))
+            typer.echo(aligned(explanation(hit.matched_terms, most_terms), indent=6))
         for passage in hit.passages[1:]:
             text = styled(passage.highlights.get("text", ()))
             typer.echo(f"      {passage.score:.4f}  {passage.id}  {text}")

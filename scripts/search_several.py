@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def search_indexes(
-    searchers: "Mapping[str, Searcher]", text: str, options: "SearchOptions", *, as_json: bool
-) -> None:
+    searchers: "Mapping[str, Searcher]", text: str, options: "SearchOptions", *,
+    most_terms: int | None, as_json: bool,
+) -> None:  # fmt: skip
     """Search, and print what was found, or what the REST API answers to the same search.
 
     Raises:
@@ -37,15 +38,15 @@ def search_indexes(
         )
     shown = Shown(options.explain, highlight=not as_json)
     answer = search_several(searchers, text, options, shown)
-    print_json(answer) if as_json else _print(answer, options.explain)
+    print_json(answer) if as_json else _print(answer, options.explain, most_terms)
 
 
-def _print(answer: "SeveralAnswer", explain: bool) -> None:
+def _print(answer: "SeveralAnswer", explain: bool, most_terms: int | None) -> None:
     for hit in answer.hits:
         typer.echo(f"{heading(hit)}  in {hit.index}")
         typer.echo(f"      {styled(hit.highlights.get('text', ()))}")
         if explain:
-            typer.echo(aligned(explanation(hit.matched_terms), indent=6))
+            typer.echo(aligned(explanation(hit.matched_terms, most_terms), indent=6))
         typer.echo()
     found = f"{len(answer.hits)} hits" if answer.hits else "no document shares a term"
     if answer.total is not None:

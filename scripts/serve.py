@@ -33,7 +33,7 @@ PortOption = Annotated[
 ]
 IndexesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INDEX...", help="Folders of `tamis index`, or NAME=FOLDER."),
+    typer.Argument(metavar="INDEX", help="Folders of `tamis index`, or NAME=FOLDER."),
 ]
 DataOption = Annotated[
     Path | None,

@@ -41,7 +41,7 @@ def head(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the fused SPLADE head against PyTorch; needs a CUDA device."""
+    """Measure the fused SPLADE head against PyTorch, on a GPU."""
     if json and out is not None:
         raise typer.BadParameter("give --json or --out, one of the two")
     require("encode", "gpu")
@@ -72,7 +72,10 @@ def encode(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the encoder against sentence-transformers' on the same model and texts."""
+    """Measure the encoder against sentence-transformers.
+
+    Both have the same model and texts.
+    """
     require("encode", "eval", "hybrid")
     import torch
 
@@ -107,7 +110,10 @@ def agreement(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how far vectors of a device and the processor differ; exit 1 beyond the bounds."""
+    """Compare a device's vectors with the processor's.
+
+    Exits with 1 where they differ beyond the bounds.
+    """
     require("encode", "eval")
     import torch
 
@@ -143,7 +149,10 @@ def vectors(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Encode texts and their sentence windows, to measure searches with; goes on where it was."""
+    """Encode texts and sentence windows to measure searches with.
+
+    Goes on where it was.
+    """
     require("encode")
     import torch
 
@@ -172,7 +181,10 @@ def gate(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare composed vectors with real ones before figures of them count; exit 1 where unlike."""
+    """Compare composed vectors with real ones.
+
+    Figures of composed vectors count where they are alike; exits with 1 where not.
+    """
     require("eval")
     from tamis.scripts.bench.gate import measure_gate
 
@@ -234,7 +246,10 @@ def search(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the index against the peers that are installed, behind a correctness gate."""
+    """Measure the index against the peers that are installed.
+
+    Behind a gate of correctness.
+    """
     require("eval")
     if device == "cuda":
         require("encode", "gpu")
@@ -307,16 +322,14 @@ def _tell(line: str) -> None:
 
 
 def precision(
-    datasets: Annotated[
-        list[str], typer.Argument(metavar="DATASET...", help="As for `tamis eval`.")
-    ],
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET", help="As for `tamis eval`.")],
     encoder: Annotated[
         str, typer.Option(help="Of documents and queries, by name or folder.")
     ] = "default",
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure how well the index ranks with weights stored as u8, u16 and f32."""
+    """Measure ranking with weights stored as u8, u16 and f32."""
     require("encode", "eval")
     from tamis.scripts.bench.precision import PRECISIONS, measure_precision
 
@@ -336,7 +349,7 @@ def rerank(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure block attention against PyTorch's own kernels; needs a CUDA device."""
+    """Measure block attention against PyTorch's, on a GPU."""
     require("encode", "gpu")
     _require_cuda()
     from tamis.scripts.bench.rerank import bench_rerank
@@ -367,7 +380,7 @@ def serve(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure a server under load on this machine, against the library call and a peer."""
+    """Measure a server under load, against the call and a peer."""
     require("serve", "eval")
     from tamis.scripts.bench.serve import measure_serve
 

@@ -37,6 +37,25 @@ def test_search_shows_rank_score_title_and_snippet(tamis, index):
     assert shown[-1].startswith("2 hits; ")
 
 
+def test_many_terms_are_listed_only_where_all_are_asked_for(tamis, tmp_path):
+    words = " ".join(f"word{number}" for number in range(40))
+    index_corpus([Passage("many", words)], tmp_path / "many", encoder=None)
+    brief, whole = (
+        [line.split() for line in tamis("search", tmp_path / "many", *asked).stdout.splitlines()]
+        for asked in ([words, "--explain"], ["--explain", "all", words])
+    )
+    listed = [
+        [line for line in lines if line and line[0].startswith("=")] for lines in (brief, whole)
+    ]
+    assert list(map(len, listed)) == [30, 40]
+    assert [line for line in listed[1] if line in listed[0]] == listed[0]
+    (rest,) = [line for line in brief if line[1:2] == ["more"]]
+    assert rest[0] == "10"
+    assert float(rest[2]) == pytest.approx(sum(float(line[3]) for line in listed[1][30:]), abs=0.01)
+    sums = [[line for line in lines if line[:1] == ["sum"]] for lines in (brief, whole)]
+    assert sums[0] == sums[1]
+
+
 def test_search_explains_every_term_and_their_sum(tamis, index):
     shown = tamis("search", index, "hunting owls", "--explain", "-k", "1").stdout.splitlines()
     rows = [line.split() for line in shown[2:6]]

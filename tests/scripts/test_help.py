@@ -46,6 +46,17 @@ def test_every_parameter_is_explained(name):
     assert unexplained == []
 
 
+@pytest.mark.parametrize("name", ["", "bench", *sorted(COMMANDS)])
+def test_no_line_of_help_is_cut_or_wider_than_80_columns(name):
+    arguments = [*name.split(), "--help"]
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(command_line(), arguments).stdout
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    usage = [line for line in lines if line.endswith(("...", "…")) and "Usage:" not in line]
+    assert usage == []
+    assert "...]..." not in lines[0]
+
+
 def refusal(tamis, *arguments):
     result = tamis(*arguments)
     assert result.exit_code == 2

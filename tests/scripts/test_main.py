@@ -205,6 +205,20 @@ def test_a_slow_start_is_told_on_a_terminal(monkeypatch, capsys, terminal, quiet
     assert capsys.readouterr().err == said
 
 
+def test_the_steps_of_long_work_are_one_line_in_the_end(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress.progress_on_terminal() as report:
+        for done in (1, 2, 3):
+            report("reading", done, None)
+        for done in (1, 2):
+            report("indexing", done, 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "\x1b[1A" not in said  # nor a line above, which was drawn again
+    assert "indexing" in said
+    assert "2/2" in said
+
+
 def test_a_start_is_told_apart_from_the_work(tamis, corpus, tmp_path):
     made = tamis("index", corpus, "--out", tmp_path / "birds", "--encoder", "bm25")
     assert re.search(r"3 documents in [0-9.]+ s .*; start-up [0-9.]+ s before$", made.stdout, re.M)
