@@ -11,6 +11,7 @@ import orjson
 
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.matches import Count
+from tamis.retriever.first_stage.boosts import Boosts
 from tamis.retriever.highlights import Span, highlight
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tamis.retriever.search_options import Syntax, Typos
     from tamis.retriever.searcher import Query, Searcher
-    from tamis.retriever.types import Hit, SearchResult
+    from tamis.retriever.types import Boost, Hit, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +187,13 @@ def explain_answer(
     lexical_weight: float | None = None,
     syntax: "Syntax" = "plain",
     typos: "Typos" = "off",
+    boosts: "Sequence[Mapping[str, Any] | Boost]" = (),
 ) -> ExplainAnswer:
     """Why document number ``doc`` has its score."""
     began = perf_counter()
+    added = Boosts(searcher.collection.index, SearchOptions(boosts=boosts)) if boosts else None
     queries = searcher.read([query], lexical_weight, syntax, typos)
-    matched = searcher.explain(queries.vectors, 0, doc)
+    matched = searcher.explain(queries.vectors, 0, doc, added)
     present = {term.term for term in matched}
     asked = by_weight(searcher, queries.vectors.to_dicts()[0])
     return ExplainAnswer(

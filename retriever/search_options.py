@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tamis.index.matches import Facet, SortKey
-    from tamis.retriever.types import Seen
+    from tamis.retriever.types import Boost, Seen
 
 Syntax = Literal["plain", "operators"]
 Typos = Literal["auto", "off"]
@@ -53,6 +53,9 @@ class SearchOptions:
             ``{"field": "price", "ranges": [[0, 10], [10, None]]}``; ``limit`` gives more values.
         sort: declared fields to order these documents by in place of scores: names, or
             ``{"field": "price", "order": "desc"}``. Those without a value come last.
+        boosts: what values of fields add to scores, such as ``{"field": "published", "recency":
+            {"half_life_days": 30}, "weight": 2}``; see `tamis.retriever.first_stage.boosts`. A
+            reranker orders what they found by its own scores.
         min_score: leave out hits of lower scores. Scores compare within one query only: no bound
             suits all queries.
         typos: ``auto`` takes words of a text that no document has as typing errors of others, see
@@ -76,6 +79,7 @@ class SearchOptions:
     count: Literal["words", "filter"] | None = None
     facets: Sequence[str | Mapping[str, Any] | Facet] = ()
     sort: Sequence[str | Mapping[str, Any] | SortKey] = ()
+    boosts: Sequence[Mapping[str, Any] | Boost] = ()
     min_score: float | None = None
     typos: Typos = "off"
     seen: Seen | None = None
@@ -98,6 +102,7 @@ class Option(TypedDict, total=False):
     count: Literal["words", "filter"] | None
     facets: Sequence[str | Mapping[str, Any] | Facet]
     sort: Sequence[str | Mapping[str, Any] | SortKey]
+    boosts: Sequence[Mapping[str, Any] | Boost]
     min_score: float | None
     typos: Typos
     seen: Seen | None

@@ -30,6 +30,7 @@ from tamis.retriever.types import (
     MatchedTerm,
     SearchResult,
     StageTimes,
+    Understood,
     content_of,
 )
 from tamis.retriever.vocabulary import Numbers, Vocabulary, Words, word_name
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from tamis.index.files.storage import Storage
     from tamis.index.index import Index
+    from tamis.retriever.first_stage.boosts import Boosts
     from tamis.retriever.models.encoder import QueryEncoder
     from tamis.retriever.rerank.reranker import Reranker
     from tamis.retriever.search_options import Option, Syntax, Typos
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     FirstStage = Callable[[list[SearchResult]], None]
     Query = str | Mapping[str, float] | None
 
+CUT = "boosts looked at the 10,000 best by score alone; others may be missing"
 CHECKED_BYTES = 16 << 10  # of documents that are read between two looks at who waits
 
 
@@ -192,7 +195,7 @@ class Searcher:
         share_ms = 1000 / max(len(queries), 1)
         times = StageTimes((encoded - began) * share_ms, (perf_counter() - encoded) * share_ms, 0)
         results = [
-            self._result(asked, query, one, options.explain, times, of_one)
+            self._result(asked, query, one, options.explain, times, of_one, retrieval.boosts)
             for query, (one, of_one) in enumerate(zip(found, counts, strict=True))
         ]
         page = Page(self.collection, options, retrieval.groups)
@@ -280,8 +283,13 @@ class Searcher:
                 rows.append(self._encode_weights(query))
         return EncodedQueries.concatenate(rows)
 
-    def explain(self, vectors: SparseVectors, query: int, doc: int) -> tuple[MatchedTerm, ...]:
-        """Why a document matches row ``query`` of ``vectors``, largest contribution first."""
+    def explain(
+        self, vectors: SparseVectors, query: int, doc: int, boosts: Boosts | None = None
+    ) -> tuple[MatchedTerm, ...]:
+        """Why a document matches row ``query`` of ``vectors``, largest contribution first.
+
+        What boosts add counts as a term each, unless the document matches nothing.
+        """
         terms, weights = vectors.row(query)
         doc_weights = self.collection.weights_of(doc, terms)
         matched = np.flatnonzero(doc_weights)
@@ -299,6 +307,8 @@ class Searcher:
             )
             for at in matched
         ]
+        if found and boosts is not None:
+            found += boosts.explained(doc)
         return tuple(sorted(found, key=lambda term: (-term.contribution, term.term)))
 
     @property
@@ -384,6 +394,7 @@ class Searcher:
         explain: bool,
         times: StageTimes,
         counts: Counts | None,
+        boosts: Boosts | None,
     ) -> SearchResult:
         """The documents of one query, fetched."""
         began = perf_counter()
@@ -397,7 +408,7 @@ class Searcher:
             if explain or grown_bytes > CHECKED_BYTES:
                 check_for_interrupts(grown_bytes)
                 grown_bytes = 0
-            matched_terms = self.explain(asked.vectors, query, doc) if explain else ()
+            matched_terms = self.explain(asked.vectors, query, doc, boosts) if explain else ()
             doc_id, rank = self.collection.doc_id(doc), len(hits) + 1
             hits.append(Hit(doc_id, score, rank, document, matched_terms, value))
         check_for_interrupts(grown_bytes)
@@ -410,10 +421,18 @@ class Searcher:
             self.collection.generation,
             unknown,
             cut,
-            understood=asked.read[query].understood,
+            understood=_noted(asked.read[query], boosts),
             corrections=asked.read[query].corrections,
             counts=counts,
         )
+
+
+def _noted(read: ReadQuery, boosts: Boosts | None) -> Understood | None:
+    """What a query was taken to mean, with a note where boosts may have missed a document."""
+    if boosts is None or not boosts.is_cut:
+        return read.understood
+    found = read.understood or Understood(read.text)
+    return replace(found, notes=(*found.notes, CUT))
 
 
 def _knows(encoder: QueryEncoder | None, word: str) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from tamis.index.segment.identifiers import hashes_of
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Counted = Literal["words", "filter"]
 Relation = Literal["exact", "at_least"]
 _HASH = np.dtype("<u8")
+_Above = Annotated[float, Meta(gt=0, le=1e18)]
 
 
 class Heading(NamedTuple):
@@ -164,6 +167,36 @@ class Seen:
 
 
 NOTHING_SEEN = Seen()
+
+
+class Recency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newer, the more.
+
+    Attributes:
+        half_life_days: age at which the boost is half of what it is at first.
+        origin: the date that ages count from; null for now.
+    """
+
+    half_life_days: _Above
+    origin: str | None = None
+
+
+class Boost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a field adds to scores; just one of recency, saturation and log says how.
+
+    Attributes:
+        field: a declared field: a date for recency, else an integer or float.
+        weight: what it adds at most.
+        recency: the newer, the more.
+        saturation: the number at which half of the weight is added.
+        log: the number from which on the whole weight is added.
+    """
+
+    field: str
+    weight: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    recency: Recency | None = None
+    saturation: _Above | None = None
+    log: _Above | None = None
 
 
 Replacement = TypedDict("Replacement", {"from": str, "to": str})

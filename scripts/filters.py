@@ -43,6 +43,11 @@ def parse_facet(text: str) -> str | dict[str, Any]:
     return _parsed("--facet", text, '{"field": "price", "ranges": [[0, 10]]}')
 
 
+def parse_boost(text: str) -> dict[str, Any]:
+    """What JSON says that a field adds to scores."""
+    return _parsed("--boost", text, '{"field": "published", "recency": {"half_life_days": 30}}')
+
+
 def parse_sort(text: str) -> dict[str, str]:
     """A field to order by, as ``price`` or ``price:desc``."""
     field, _, order = text.rpartition(":")

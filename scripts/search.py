@@ -9,6 +9,7 @@ from tamis.scripts.corpus import OwnEncoderOption
 from tamis.scripts.filters import (
     FilterOption,
     VectorOption,
+    parse_boost,
     parse_facet,
     parse_filter,
     parse_sort,
@@ -40,7 +41,7 @@ _OF_ONE_QUERY = [
         "offset",
         "json",
     ),
-    *("count", "facets", "sort", "min_score", "syntax", "typos"),
+    *("count", "facets", "sort", "boosts", "min_score", "syntax", "typos"),
 ]
 UNGROUPED = "none"
 
@@ -123,6 +124,15 @@ SortOption = Annotated[
         metavar="FIELD", help="Order by a field, as price or price:desc, in place of scores."
     ),
 ]
+BoostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--boost",
+        metavar="JSON",
+        help='Add to scores by a field: {"field": "published", "recency": {"half_life_days": 30}, '
+        '"weight": 2}; saturation and log take numbers. May be given several times.',
+    ),
+]
 MinScoreOption = Annotated[
     float | None,
     typer.Option(help="Leave out hits of lower scores, which compare within one query only."),
@@ -163,6 +173,7 @@ def search(
     count: CountOption = None,
     facets: FacetOption = None,
     sort: SortOption = None,
+    boosts: BoostOption = None,
     min_score: MinScoreOption = None,
     typos: TyposOption = "auto",
     encoder: OwnEncoderOption = None,
@@ -217,6 +228,7 @@ def search(
         count=count,
         facets=[parse_facet(one) for one in facets or ()],
         sort=[parse_sort(one) for one in sort or ()],
+        boosts=[parse_boost(one) for one in boosts or ()],
         min_score=min_score,
         typos=typos,
         threads=threads or usable_cores(),

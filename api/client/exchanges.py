@@ -79,6 +79,7 @@ class Option(TypedDict, total=False):
     count: Literal["words", "filter"]
     facets: Sequence[str | Mapping[str, Any]]
     sort: Sequence[str | Mapping[str, Any]]
+    boosts: Sequence[Mapping[str, Any]]
     min_score: float
     filter: Mapping[str, Any]
     fields: Sequence[str]

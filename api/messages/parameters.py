@@ -37,6 +37,9 @@ class SearchParameters(PlainOptions, frozen=True, kw_only=True):
     sort: Annotated[str | None, Meta(description=f"Fields to order by, as price:desc. {_LIST}")] = (
         None
     )
+    boosts: Annotated[
+        str | None, Meta(description="What fields add to scores, as a JSON list.")
+    ] = None
     rerank: Annotated[Count | None, Meta(description="Depth to rerank.")] = None
 
 
@@ -115,7 +118,8 @@ def as_search(asked: SearchParameters | ListParameters) -> SearchRequest:
         given["filter"] = _parsed_filter(asked.filter)
     if asked.fields is not None:
         given["fields"] = _names(asked.fields)
-    given["facets"] = _facets(given.get("facets") or "")
+    given["facets"] = _listed("facets", given.get("facets") or "")
+    given["boosts"] = _listed("boosts", given.get("boosts") or "")
     given["sort"] = [sort_key(name) for name in _names(asked.sort or "")]
     if given.get("rerank") is not None:
         given["rerank"] = {"depth": given["rerank"]}
@@ -135,14 +139,14 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _facets(text: str) -> list[Any]:
+def _listed(what: str, text: str) -> list[Any]:
     if not text.startswith("["):
         return _names(text)
     try:
         return msgspec.convert(parse_json(text), list[Any])
     except (msgspec.MsgspecError, InputError) as error:
         raise RequestError(
-            422, "invalid_value", f"expected facets as a JSON list, found another ({error})"
+            422, "invalid_value", f"expected {what} as a JSON list, found another ({error})"
         ) from error
 
 

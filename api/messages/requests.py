@@ -17,8 +17,10 @@ from tamis.index.errors import InputError
 from tamis.index.files.strict_json import BYTE_ORDER_MARK, parse_json
 from tamis.index.matches import Facet, SortKey  # noqa: TC001  msgspec reads them at run time
 from tamis.index.segment.filters import JOINS
+from tamis.retriever.first_stage.boosts import MOST_BOOSTS
 from tamis.retriever.first_stage.counting import MOST_FIELDS
 from tamis.retriever.search_options import SearchOptions
+from tamis.retriever.types import Boost  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -147,6 +149,18 @@ class _Options(PlainOptions, frozen=True, kw_only=True):
             examples=[[{"field": "price", "order": "asc"}]],
         ),
     ] = ()
+    boosts: Annotated[
+        tuple[Boost, ...],
+        Meta(
+            max_length=MOST_BOOSTS,
+            description="What values of declared fields add to scores: weight times a number from "
+            "0 to 1, by recency, saturation or log. Explained as the terms boost:FIELD.",
+            examples=[
+                [{"field": "published", "recency": {"half_life_days": 30}, "weight": 2}],
+                [{"field": "sales", "saturation": 100}, {"field": "likes", "log": 10000}],
+            ],
+        ),
+    ] = ()
     fields: Annotated[
         Annotated[list[Field], Meta(max_length=256)] | None,
         Meta(description="Fields of documents to give; null for all."),
@@ -195,6 +209,7 @@ class ExplainRequest(Struct, forbid_unknown_fields=True, frozen=True):
     lexical_weight: Factor | None = None
     syntax: Literal["plain", "operators"] = "plain"
     typos: Literal["auto", "off"] = "off"
+    boosts: Annotated[tuple[Boost, ...], Meta(max_length=MOST_BOOSTS)] = ()
 
 
 class EncodeRequest(Struct, forbid_unknown_fields=True, frozen=True):

@@ -99,7 +99,7 @@ class Search:
         options = self._options
         if options.rerank or options.filter is not None or options.group_by or options.seen:
             return None
-        if options.count or options.facets or options.sort:
+        if options.count or options.facets or options.sort or options.boosts:
             return None
         if isinstance(self._asked, requests.BatchRequest):
             return None
@@ -240,7 +240,7 @@ async def explain(service: Service, request: Request) -> Response:
     return await service.answer(
         request,
         lambda: explain_answer(
-            searcher, query, doc, asked.lexical_weight, asked.syntax, asked.typos
+            searcher, query, doc, asked.lexical_weight, asked.syntax, asked.typos, asked.boosts
         ),
     )
 

@@ -107,8 +107,8 @@ class Counting:
         ]
 
     def _refuse_scores(self, what: str) -> None:
-        for name in ("group_by", "rerank", "min_score"):
-            if getattr(self._options, name) is not None:
+        for name in ("group_by", "rerank", "min_score", "boosts"):
+            if getattr(self._options, name) not in (None, (), []):
                 raise InputError(
                     f"expected a search by score for {name}, found one with {what}; leave {name} "
                     "out, or search by score"

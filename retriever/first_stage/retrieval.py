@@ -19,6 +19,7 @@ import numpy as np
 
 from tamis.index.errors import InputError
 from tamis.index.index import MAX_K
+from tamis.retriever.first_stage.boosts import Boosts
 from tamis.retriever.first_stage.constraints import Constraints
 from tamis.retriever.first_stage.grouping import GROWTH, Groups
 
@@ -84,6 +85,7 @@ class Retrieval:
         if options.group_by is not None:
             self.groups = Groups(collection, options.group_by, options.group_size)
         self._whole = self._index = collection.index
+        self.boosts = Boosts(collection.index, options) if options.boosts else None
         self._changed = False  # since the first page
         if options.seen is not None:
             self._changed = options.seen.generation != collection.generation
@@ -121,6 +123,11 @@ class Retrieval:
         if self._constraints:
             row = self._exact(vectors, self._index, depth)
             return [self._found(self._listed(vectors, row, depth))]
+        if self.boosts is not None:
+            exact = options.exact or options.seen is not None
+            queries = [vectors.rows(query, query + 1) for query in range(len(vectors))]
+            boosted = [(one, self._row(one, self._index, depth, exact=exact)) for one in queries]
+            return [self._found(self._listed(*each, depth)) for each in boosted]
         top = self._index.search(
             vectors,
             depth,
@@ -183,8 +190,17 @@ class Retrieval:
 
     def _exact(self, vectors: SparseVectors, index: Index, depth: int) -> Row:
         """The best so many documents of one query, or all there are."""
-        row = index.search(vectors, depth, exact=True, where=self._options.filter).row(0)
+        row = self._row(vectors, index, depth, exact=True)
         return self._read(vectors, index, row, depth) if self._constraints.reads_texts else row
+
+    def _row(self, vectors: SparseVectors, index: Index, depth: int, *, exact: bool) -> Row:
+        """The best so many documents of one query, by score and boosts."""
+        recall, where = self._options.recall, self._options.filter
+
+        def search(depth: int) -> Row:
+            return index.search(vectors, depth, recall=recall, exact=exact, where=where).row(0)
+
+        return search(depth) if self.boosts is None else self.boosts.best(search, depth)
 
     def _read(self, vectors: SparseVectors, index: Index, row: Row, depth: int) -> Row:
         """As `_exact`, of the documents whose texts do: it goes on until there are enough."""
@@ -199,7 +215,7 @@ class Retrieval:
                 docs, scores = map(np.concatenate, zip(*accepted, strict=True))
                 return docs, scores
             index, asked = index.without(docs.astype(np.int64)), min(asked * GROWTH, MAX_K)
-            row = index.search(vectors, asked, exact=True, where=self._options.filter).row(0)
+            row = self._row(vectors, index, asked, exact=True)
 
     def _found(self, row: Row) -> Found:
         """What is fetched of a list: the page, but all of it where it is reranked first."""
