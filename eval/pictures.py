@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 COLOURS = ("#0b6e99", "#c2571a", "#4d7c2a", "#8a3f8f", "#a8862b", "#5b6470", "#b3364f", "#2f8f83")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 WIDTH, HEIGHT = 6.4, 4.0  # inches
+PLACES = tuple(  # of a label, points right of and above its own: near ones first
+    (side * right, up)
+    for reach in (4, 14, 24, 34, 46, 58)
+    for up in (reach, -reach - 3)
+    for side, right in ((1, 6), (-1, 6))
+)
 ENDINGS = ("png", "svg")
 
 
@@ -53,7 +59,8 @@ def trade_off(points: Sequence[Point], cost: str, worth: str, title: str) -> Any
     _line(axes, frontier(points), "#888888")
     for number, own in enumerate(_by_system(points)):
         _markers(axes, own, number)
-    axes.legend(fontsize=8, frameon=False)
+    texts = [f"{point.system} {point.note}".rstrip() for point in points]
+    _label(figure, axes, points, texts)
     return figure
 
 
@@ -63,7 +70,8 @@ def curves(points: Sequence[Point], cost: str, worth: str, title: str) -> Any:  
     for number, own in enumerate(_by_system(points)):
         _line(axes, own, COLOURS[number % len(COLOURS)])
         _markers(axes, own, number)
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    _label(figure, axes, points, [point.note for point in points])
     return figure
 
 
@@ -83,7 +91,7 @@ def _by_system(points: Sequence[Point]) -> list[list[Point]]:
 
 
 def _markers(axes: Any, points: Sequence[Point], number: int) -> None:  # noqa: ANN401
-    """The points of the system of this number, with their notes."""
+    """The points of the system of this number."""
     axes.scatter(
         [point.cost for point in points],
         [point.worth for point in points],
@@ -93,10 +101,43 @@ def _markers(axes: Any, points: Sequence[Point], number: int) -> None:  # noqa: 
         label=points[0].system,
         zorder=2,
     )
-    for point in points:
-        axes.annotate(
-            point.note, (point.cost, point.worth), (5, 4), textcoords="offset points", size=7
-        )
+
+
+def _label(figure: Any, axes: Any, points: Sequence[Point], texts: Sequence[str]) -> None:  # noqa: ANN401
+    """A text beside each point: at the nearest of `PLACES` where it covers no point and no text."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()  # the layout gives points their places
+    at = axes.transData.transform([(point.cost, point.worth) for point in points])
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in at]
+    for point, text in zip(points, texts, strict=True):
+        if text:
+            taken.append(_place(axes, point, text, taken))
+
+
+def _place(axes: Any, point: Point, text: str, taken: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Write a text beside a point; the box that it fills."""
+    from matplotlib.text import Text
+
+    label = axes.annotate(
+        text, (point.cost, point.worth), (0, 0), textcoords="offset points", size=7,
+        arrowprops={"arrowstyle": "-", "color": "#aaaaaa", "linewidth": 0.5, "shrinkB": 4},
+    )  # fmt: skip
+    label.set_in_layout(False)
+    label.arrow_patch.set_zorder(0.5)  # under the markers
+
+    def put(right: float, up: float) -> Any:  # noqa: ANN401
+        label.set_position((right, up))
+        label.set_horizontalalignment("left" if right > 0 else "right")
+        label.get_window_extent()  # moves the text to where its position is now
+        return Text.get_window_extent(label)
+
+    def faults(place: tuple[float, float]) -> int:
+        box = put(*place)
+        is_inside = axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max)
+        return sum(bool(box.overlaps(other)) for other in taken) + (not is_inside)
+
+    return put(*min(PLACES, key=faults))  # the first of the best
 
 
 def _line(axes: Any, points: Sequence[Point], colour: str) -> None:  # noqa: ANN401
@@ -157,21 +198,42 @@ def wins_and_losses(
     return figure
 
 
-def histogram(counts: Mapping[str, Sequence[float]], label: str, title: str) -> Any:  # noqa: ANN401
-    """Distributions of several systems or sides over common bins, as shares.
+def histograms(counts: Mapping[str, Mapping[str, Sequence[float]]], label: str) -> Any:  # noqa: ANN401
+    """Distributions of several systems side by side, over common bins, as shares.
 
     Args:
-        counts: name -> one number for each item.
-        label: of the horizontal axis, with its unit.
-        title: above the picture.
+        counts: system -> name -> one number for each item.
+        label: of the horizontal axes, with its unit.
     """
-    figure, axes = _figure(title)
-    held_by = {name: np.asarray(of, np.float64) for name, of in counts.items() if len(of)}
-    top = max(float(np.quantile(np.concatenate([*held_by.values(), [0.0]]), 0.995)), 1.0)
+    from matplotlib.figure import Figure
+
+    columns = min(len(counts), 2)
+    rows = -(-len(counts) // columns)
+    size = (WIDTH * columns * 0.75, HEIGHT * rows * 0.75)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
+    every = [np.asarray(of, np.float64) for names in counts.values() for of in names.values()]
+    top = max(float(np.quantile(np.concatenate([*every, [0.0]]), 0.995)), 1.0)
     bins = np.linspace(0, top, min(int(top), 40) + 1)
-    for number, (name, values) in enumerate(held_by.items()):
+    for axes, (system, names) in zip(panels, counts.items(), strict=False):
+        _dress(axes, system)
+        _histogram(axes, names, bins)
+        axes.set_xlabel(label)
+        axes.set_ylabel("share, %")
+        axes.tick_params(labelbottom=True, labelleft=True)
+    for axes in panels[len(counts) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _histogram(axes: Any, names: Mapping[str, Sequence[float]], bins: Any) -> None:  # noqa: ANN401
+    """The distributions of one system, what is beyond the last bin in it."""
+    for number, (name, of) in enumerate(names.items()):
+        values = np.asarray(of, np.float64)
+        if not values.size:
+            continue
         axes.hist(
-            np.minimum(values, top),
+            np.minimum(values, bins[-1]),
             bins=bins,
             weights=np.full(values.size, 100 / values.size),
             histtype="stepfilled",
@@ -179,10 +241,7 @@ def histogram(counts: Mapping[str, Sequence[float]], label: str, title: str) -> 
             color=COLOURS[number % len(COLOURS)],
             label=f"{name} (mean {values.mean():.1f})",
         )
-    axes.set_xlabel(label)
-    axes.set_ylabel("share, %")
-    axes.legend(fontsize=8, frameon=False)
-    return figure
+        axes.legend(fontsize=8, frameon=False)
 
 
 def write(figure: Any, path: Path) -> list[Path]:  # noqa: ANN401
@@ -228,9 +287,14 @@ def _figure(title: str) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
+    _dress(axes, title)
+    return figure, axes
+
+
+def _dress(axes: Any, title: str) -> None:  # noqa: ANN401
+    """A title, a quiet grid, and no more lines than needed."""
     axes.set_title(title, fontsize=10, loc="left")
     axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    return figure, axes

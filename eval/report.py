@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tamis.eval.evaluate import Evaluation
     from tamis.eval.failures import Failure, ShownDocument
 
+FEWEST_COMPARED = 3  # systems that a picture of cost and worth is drawn of
 _STYLE = """
 :root { --ground:#fbfaf8; --sheet:#fff; --ink:#1c1b19; --quiet:#635f58; --line:#e2ded6;
   --accent:#0f766e; --bad:#a8201a; }
@@ -210,7 +211,10 @@ def _gallery(drawn: Sequence[Any], first_number: int) -> str:
 
 
 def cost_pictures(results: Results, measure: str) -> list[Any]:
-    """The measure against latency, index size and active terms, where two systems have them."""
+    """The measure against latency, index size and active terms, where three systems have them.
+
+    Two dots are no picture: the tables say it shorter.
+    """
     found = []
     for label, cost_of in (
         ("latency, p50 ms", _latency),
@@ -218,7 +222,7 @@ def cost_pictures(results: Results, measure: str) -> list[Any]:
         ("active terms of a document", _terms),
     ):
         points = _points(results, measure, cost_of)
-        if len({point.system for point in points}) > 1:
+        if len({point.system for point in points}) >= FEWEST_COMPARED:
             found.append(pictures.trade_off(points, label, measure, f"{measure} against cost"))
     return found
 
@@ -238,9 +242,13 @@ def dataset_pictures(
             ours, theirs = ([of.values[measure][q] for q in queries] for of in (own, against))
             names = (f"{system} on {dataset}", str(baseline))
             found.append(pictures.wins_and_losses(ours, theirs, names, measure))
-        if own.distributions:
-            title = f"{system} on {dataset}"
-            found.append(pictures.histogram(own.distributions, "active terms", title))
+    counts = {
+        system: own.distributions
+        for system in results.systems
+        if (own := results.get(dataset, system)) is not None and own.distributions
+    }
+    if counts:
+        found.append(pictures.histograms(counts, "active terms"))
     return found
 
 

@@ -8,14 +8,16 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.text import Text
 
 from tamis.eval import pictures
 from tamis.eval.datasets import load_dataset
 from tamis.eval.evaluate import Options
 from tamis.eval.pictures import Point, frontier
-from tamis.eval.report import write_report
+from tamis.eval.report import cost_pictures, write_report
 from tamis.eval.specs import Bm25Spec, TamisSpec, build_systems
 from tamis.eval.suite import evaluate_all
+from tamis.eval.tables import Results
 
 
 class Tags(HTMLParser):
@@ -78,7 +80,7 @@ def test_the_report_is_one_page_that_loads_nothing(evaluations, tmp_path):
         "sha256",
     ):
         assert expected in tags.text, expected  # fmt: skip
-    assert len(re.findall("<svg", page)) >= 4
+    assert len(re.findall("<svg", page)) == 2  # wins and losses, histograms
     ids = re.findall(r'\sid="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
     assert 'name="viewport"' in page
@@ -124,6 +126,31 @@ def test_a_trade_off_shows_plain_numbers_on_its_axis(costs):
     assert all(re.fullmatch(r"[\d,.]+", text) for text in shown)
 
 
-def test_a_histogram_survives_equal_and_empty_counts():
+def test_histograms_stand_side_by_side_over_common_bins_and_survive_any_counts():
     for counts in ({"a": [0, 0]}, {"a": [3], "b": []}, {"a": list(range(900))}):
-        assert "<svg" in pictures.svg(pictures.histogram(counts, "terms", "title"))
+        systems = {"one": counts, "two": {"a": [7.0]}, "three": {"a": [1.0, 2.0]}}
+        figure = pictures.histograms(systems, "terms")
+        assert "<svg" in pictures.svg(figure)
+        shown = [axes for axes in figure.axes if axes.get_visible()]
+        assert [axes.get_title(loc="left") for axes in shown] == list(systems)
+        assert len({axes.get_xlim() for axes in shown}) == 1
+        places = [axes.get_position() for axes in shown]
+        assert places[0].x1 <= places[1].x0
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.001, 0.1])
+def test_labels_of_points_cover_no_other_label_and_no_point(gap):
+    points = [Point(f"system {n}", 10 + n * gap, 0.5 + n * gap / 10) for n in range(7)]
+    figure = pictures.trade_off(points, "ms", "nDCG@10", "title")
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [point.system for point in points]
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number])
+        at = axes.transData.transform([(point.cost, point.worth) for point in points])
+        assert not any(box.contains(*place) for place in at)
+
+
+def test_two_systems_give_no_picture_of_two_dots(evaluations):
+    assert cost_pictures(Results(evaluations), "nDCG@10") == []
