@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from msgspec import structs
 
 from tamis.index.errors import InputError, MismatchError
@@ -36,20 +35,24 @@ from tamis.retriever.corpus.chunking import (
 from tamis.retriever.corpus.fields import check_fields, checked
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.models.own_encoder import check_own, own_encoder
-from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
+from tamis.retriever.recorded import (
+    averages_of,
+    collection_settings,
+    lexical_settings,
+    with_averages,
+    write_query_side,
+)
 from tamis.retriever.renewal import renew
+from tamis.retriever.types import content_of
 from tamis.retriever.vocabulary import Numbers, Vocabulary, parse_word
 from tamis.retriever.words.analysis import (
     SAME_ANALYSIS,
     analysed_otherwise,
     warn_of_other_analysis,
 )
-from tamis.retriever.words.lexical import (
-    Analyzer,
-    LexicalConfig,
-    WordCounter,
-    saturate,
-)
+from tamis.retriever.words.bm25f import Averages, LengthSums, RecordCounter, weigh
+from tamis.retriever.words.fields import check_texts
+from tamis.retriever.words.lexical import Analyzer, LexicalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from tamis.index.writing.durability import Wait
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
+    from tamis.retriever.words.fields import TextField
 
 
 def create_index(
@@ -103,7 +107,7 @@ def create_index(
     words = DictionaryWriter(learned).dictionary() if lexical else None
     made = None
     if lexical is not None and words is not None:  # the length is measured on the first documents
-        made = lexical_settings(lexical, words, average_length=0.0, words_cut=0)
+        made = lexical_settings(lexical, words, Averages(0.0), words_cut=0)
     storage.make_folder()
     create_collection(
         path,
@@ -119,7 +123,7 @@ PASSAGES = (  # what may be done about long documents in an index that is there
     "how documents are divided is settled when an index is made: `tamis index --chunk 200:40` "
     "makes one of passages"
 )
-ENCODED = ("title", "text", "vector")  # of a document, which a patch cannot change
+ENCODED = {"title", "text", "vector"}  # of a document, which a patch cannot change
 REMEMBERED_CHUNKS = 1 << 17  # at most 18 MB; four times as many spare 2 % of the chunks of a text
 
 
@@ -128,9 +132,13 @@ def patch_documents(
 ) -> list[str]:
     """`Editor.patch`, which needs no encoder."""
     of_passages = (PARENT, NUMBER) if Chunking.of(writer.settings) is not None else ()
+    names = writer.settings.text_fields
+    searched = {name.split(".")[0] for name in names} if names else {"title", "text"}
     taken: dict[str, Mapping[str, Any]] = {}
     for doc_id, change in changes.items():
-        refused = sorted({*ENCODED, *of_passages} & set(change))
+        refused = sorted(
+            key for key in change if key in of_passages or key.split(".")[0] in searched | ENCODED
+        )
         if refused:
             raise InputError(
                 f"expected changes of fields that are not searched, found {', '.join(refused)} for "
@@ -194,6 +202,11 @@ class Editor:
             writer.abandon()
             raise
 
+    @property
+    def text_fields(self) -> tuple[TextField, ...]:
+        """The fields that are searched; none where title and text are one."""
+        return self._lexical.fields if self._lexical is not None else ()
+
     def put(
         self,
         passages: Iterable[Passage],
@@ -247,6 +260,7 @@ class Editor:
         """
         check_wait(wait)
         passages = [checked(passage, self.writer.index.columns) for passage in passages]
+        records = self._records(passages)
         for of_one in weights:
             for term in of_one:
                 self._check_term(term)
@@ -255,9 +269,7 @@ class Editor:
             vectors = SparseVectors.from_dicts(rows, self.writer.vocab_size)
             ids = [passage.doc_id for passage in passages]
             gone = [old for doc_id in ids for old in present_chunks(doc_id, self.writer.has)]
-            place = self.writer.stage(
-                [passage.record() for passage in passages], vectors, gone, given=True
-            )
+            place = self.writer.stage(records, vectors, gone, given=True)
         self.writer.wait(place, wait)
 
     def _check_term(self, name: str) -> None:
@@ -366,10 +378,10 @@ class Editor:
         if recorded is not None:
             warn_of_other_analysis(recorded)
         self._lexical = LexicalConfig.of(recorded) if recorded is not None else None
-        self._counter: WordCounter | None = None
+        self._counter: RecordCounter | None = None
         if self._lexical is not None and self.writer.dictionary is not None:
             analyzer, words = Analyzer(self._lexical), self.writer.dictionary
-            self._counter = WordCounter(analyzer, words, REMEMBERED_CHUNKS)
+            self._counter = RecordCounter(analyzer, words, REMEMBERED_CHUNKS)
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
         if self.encoder is None and self._counter is None:
@@ -381,18 +393,28 @@ class Editor:
         self._refuse_other_analysis()
         parents = [passage.doc_id for passage in chunk] if self._chunking is not None else []
         chunk = [checked(passage, self.writer.index.columns) for passage in self._divided(chunk)]
-        texts = [passage.content for passage in chunk]
+        records = self._records(chunk)
+        texts = [content_of(record, self.writer.settings.text_fields) for record in records]
         source, cut = chunk[0].file or str(self.writer.index.path), count_cut(self.encoder, texts)
         warn_of_cut(self.encoder, source, cut, len(texts), PASSAGES)
         with short_switch_interval():
             learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
         with self.writer.words_held(), short_switch_interval():
-            vectors = self._joined(texts, learned)
+            vectors = self._joined(records, texts, learned)
             gone = [old for parent in parents for old in present_chunks(parent, self.writer.has)]
-            place = self.writer.stage(
-                [passage.record() for passage in chunk], vectors, gone, given=False
-            )
+            place = self.writer.stage(records, vectors, gone, given=False)
         self.writer.wait(place, wait)
+
+    def _records(self, passages: Iterable[Passage]) -> list[dict[str, Any]]:
+        """Documents as they are stored, whose searched fields hold texts."""
+        found = []
+        for passage in passages:
+            found.append(passage.record())
+            try:
+                check_texts(found[-1], self.writer.settings.text_fields)
+            except InputError as error:
+                raise InputError(f"{passage.place}{error}") from None
+        return found
 
     def _refuse_other_analysis(self) -> None:
         """Refuse texts whose words would be spelled otherwise than those that are there."""
@@ -407,24 +429,33 @@ class Editor:
             return documents
         return chunked(documents, self._chunking, counter_of(self.encoder))
 
-    def _joined(self, texts: Sequence[str], learned: SparseVectors | None) -> SparseVectors:
+    def _joined(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        texts: Sequence[str],
+        learned: SparseVectors | None,
+    ) -> SparseVectors:
         """Both channels of documents; their new words join the dictionary."""
-        counts = self._counter.count(texts) if self._counter is not None else None
-        vocab_size = self.writer.vocab_size
-        joined = learned.over(vocab_size) if learned is not None else None
-        if counts is not None and self._lexical is not None:
-            words = saturate(counts, self._average_length(counts), self._lexical).over(vocab_size)
-            joined = words if joined is None else SparseVectors.join(joined, words, vocab_size)
-        assert joined is not None
-        return joined
+        counter, config = self._counter, self._lexical
+        if counter is None or config is None:
+            assert learned is not None
+            return learned.over(self.writer.vocab_size)
+        counts = counter.count(records, texts)
+        averages, vocab_size = self._averages(counts, counter), self.writer.vocab_size
+        words = weigh(counts, averages, config, counter.terms).over(vocab_size)
+        return words if learned is None else SparseVectors.join(learned, words, vocab_size)
 
-    def _average_length(self, counts: SparseVectors) -> float:
-        """The collection's; measured on these documents where it has none yet."""
+    def _averages(self, counts: SparseVectors, counter: RecordCounter) -> Averages:
+        """The collection's mean lengths; measured on these documents where it has none yet."""
         recorded = self.writer.settings.lexical
         assert recorded is not None
-        average = recorded.average_length
-        if average == 0 and counts.nnz:
-            average = float(counts.weights.sum(dtype=np.float64)) / counts.rows_from(0)
-            lexical = structs.replace(recorded, average_length=average)
+        averages = averages_of(recorded)
+        if not counts.nnz or all((averages.length, *averages.fields)):
+            return averages
+        sums = LengthSums(len(averages.fields))
+        sums.take(counts, counter.terms)
+        found = averages.filled(sums.averages)
+        if found != averages:
+            lexical = with_averages(recorded, found)
             self.writer.change_settings(structs.replace(self.writer.settings, lexical=lexical))
-        return average
+        return found

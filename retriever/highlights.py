@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.vocabulary import parse_piece, parse_word
+from tamis.retriever.words.fields import TITLE_AND_TEXT, field_key, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ class _Match:
 
 
 def highlight(searcher: Searcher, hit: Hit) -> dict[str, tuple[Span, ...]]:
-    """The title and the best stretch of the text of a hit, matched words marked.
+    """The title and the best stretch of each searched field of a hit, matched words marked.
 
     Args:
         searcher: that found the hit.
@@ -53,11 +54,11 @@ def highlight(searcher: Searcher, hit: Hit) -> dict[str, tuple[Span, ...]]:
     """
     finder = _MatchFinder(searcher, hit)
     found = {}
-    for name in ("title", "text"):
+    for name in searcher.collection.settings.text_fields or TITLE_AND_TEXT:
         check_for_interrupts()
-        text = hit.document.get(name)
-        if isinstance(text, str) and text.strip():
-            found[name] = _snippet(text, finder.matches(text[:LONGEST_TEXT]))
+        text = " ".join(texts_of(hit.document, name))
+        if text.strip():
+            found[name] = _snippet(text, finder.matches(text[:LONGEST_TEXT], name))
     return found
 
 
@@ -80,10 +81,10 @@ class _MatchFinder:
         tokenizer = getattr(searcher.encoder, "tokenizer", None)
         self._backend = tokenizer.backend if tokenizer is not None else None
 
-    def matches(self, text: str) -> list[_Match]:
-        """Matched stretches of a text, in order, none touching another."""
+    def matches(self, text: str, field: str) -> list[_Match]:
+        """Matched stretches of a field's text, in order, none touching another."""
         found: list[tuple[int, int, float]] = []
-        for start, stop, worth in sorted((*self._by_stem(text), *self._by_piece(text))):
+        for start, stop, worth in sorted((*self._by_stem(text, field), *self._by_piece(text))):
             if found and start <= found[-1][1]:
                 first, last, most = found[-1]
                 found[-1] = first, max(stop, last), max(worth, most)
@@ -91,21 +92,27 @@ class _MatchFinder:
                 found.append((start, stop, worth))
         return [_Match(at, to, text[at:to].casefold(), worth) for at, to, worth in found]
 
-    def _by_stem(self, text: str) -> Iterator[tuple[int, int, float]]:
+    def _by_stem(self, text: str, field: str) -> Iterator[tuple[int, int, float]]:
         """Words with a matched stem; of a word with many (scripts without spaces), those parts."""
         if self._analyzer is None or not self._stems:
             return
+        key = field_key(field, "")
+        worths = {
+            stem.removeprefix(key): worth
+            for stem, worth in sorted(self._stems.items(), key=lambda one: one[1])
+            if not stem.startswith(":") or stem.startswith(key)
+        }
         for word in _WORD.finditer(text):
             stems_of = _stems_of if len(word[0]) <= LONGEST_KNOWN else _stems_of.__wrapped__
             stems = stems_of(self._analyzer, word[0])
-            found = [stem for stem in stems if stem in self._stems]
+            found = [stem for stem in stems if stem in worths]
             parts = [
-                (word.start() + part.start(), word.start() + part.end(), self._stems[stem])
+                (word.start() + part.start(), word.start() + part.end(), worths[stem])
                 for stem in (found if len(stems) > 1 else ())
                 for part in re.finditer(re.escape(stem), word[0], re.IGNORECASE)
             ]
             if found:
-                yield from parts or [(*word.span(), max(self._stems[stem] for stem in found))]
+                yield from parts or [(*word.span(), max(worths[stem] for stem in found))]
 
     def _by_piece(self, text: str) -> Iterator[tuple[int, int, float]]:
         """Words of which matched word pieces cover at least half."""

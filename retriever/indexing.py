@@ -17,29 +17,32 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tamis.index import Collection, InputError, SparseVectors
 from tamis.index.files.progress import Progress, silent
 from tamis.index.segment.calibration import Sample
 from tamis.index.writing.collection_build import CollectionBuild
-from tamis.retriever.corpus.advice import count_cut, warn_of_cut, warn_of_language
+from tamis.retriever.corpus.advice import (
+    count_cut,
+    warn_of_cut,
+    warn_of_empty_fields,
+    warn_of_language,
+)
 from tamis.retriever.corpus.chunking import Chunking, chunked, counter_of
 from tamis.retriever.corpus.faults import Fault, refuse
-from tamis.retriever.corpus.fields import typed
+from tamis.retriever.corpus.fields import typed, with_texts
 from tamis.retriever.corpus.pseudo_queries import pseudo_queries
 from tamis.retriever.corpus.sampling import Spread
 from tamis.retriever.memory import MemoryBound
-from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
+from tamis.retriever.recorded import (
+    averages_of,
+    collection_settings,
+    lexical_settings,
+    write_query_side,
+)
 from tamis.retriever.types import content_of
 from tamis.retriever.words.analysis import analysis_versions
-from tamis.retriever.words.lexical import (
-    Analyzer,
-    LexicalConfig,
-    LexicalQueries,
-    WordCounter,
-    saturate,
-)
+from tamis.retriever.words.bm25f import FieldTerms, LengthSums, RecordCounter, weigh
+from tamis.retriever.words.lexical import Analyzer, LexicalConfig, LexicalQueries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -147,17 +150,24 @@ class IndexingJob:
         self.source = source
         self.progress = progress
         self.learned_terms = encoder.description.vocab_size if encoder else 0
+        self.text_fields = [one.name for one in lexical.fields] if lexical else []
 
     def plan(self, fields: FieldTypes, chunking: Chunking | None) -> dict[str, Any]:
         """What a build that goes on must find unchanged."""
         return {
             "encoder": asdict(self.encoder.description) if self.encoder else None,
-            "lexical": {**asdict(self.lexical), **analysis_versions()} if self.lexical else None,
+            "lexical": self._lexical_plan(),
             "corpus": self.source,
             "fields": dict(fields),
             "chunk": asdict(chunking) if chunking else None,
             "chunk_documents": CHUNK_DOCUMENTS,
         }
+
+    def _lexical_plan(self) -> dict[str, Any] | None:
+        if self.lexical is None:
+            return None
+        fields = [asdict(one) for one in self.lexical.fields]
+        return {**asdict(self.lexical), **analysis_versions(), "fields": fields}
 
     def read(
         self,
@@ -169,32 +179,41 @@ class IndexingJob:
         fault: Fault,
     ) -> None:
         """Store documents and word counts."""
-        columns, passages = typed(passages, fields, fault)
+        columns, passages = typed(with_texts(passages, self.text_fields, fault), fields, fault)
         words = _Words(build, self, memory) if self.lexical is not None else None
         sample, cut = Spread[str](LANGUAGE_SAMPLE), 0
         with build.texts(columns) as texts:
             for number, chunk in enumerate(_chunks(passages)):
-                for passage in chunk:
-                    texts.append(passage.doc_id, passage.record(), passage.place)
-                    sample.take(passage.content)
-                contents = [passage.content for passage in chunk]
+                records = [passage.record() for passage in chunk]
+                contents = [content_of(record, self.text_fields) for record in records]
+                for passage, record, content in zip(chunk, records, contents, strict=True):
+                    texts.append(passage.doc_id, record, passage.place)
+                    sample.take(content)
                 cut += count_cut(self.encoder, contents)
-                terms = words.count(number, contents) if words is not None else self.learned_terms
+                terms = self.learned_terms
+                if words is not None:
+                    terms = words.count(number, records, contents)
                 memory.check(len(texts), terms)
                 self.progress("read", len(texts), None)
         if not len(texts):
             raise InputError(f"{self.source}: expected documents, found none; check the corpus")
         made = None
         if words is not None:
-            found, average = words.dictionary.dictionary(), words.total / max(words.documents, 1)
-            made = lexical_settings(words.analyzer.config, found, average, words.analyzer.words_cut)
+            found, averages = words.dictionary.dictionary(), words.sums.averages
+            made = lexical_settings(
+                words.analyzer.config, found, averages, words.analyzer.words_cut
+            )
         settings = collection_settings(
             self.encoder, made, self.source, columns, chunking, truncated=cut
         )
         if words is None:
             build.store(texts, None, settings)
         else:
-            build.store(texts, words.dictionary, settings, words.total, words.documents)
+            sums = words.sums
+            build.store(
+                texts, words.dictionary, settings, sums.words, sums.documents, sums.of_fields
+            )
+            warn_of_empty_fields(self.source, self.text_fields, sums.averages.fields)
         warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
         remedy = "--chunk 200:40 makes passages of them"
         warn_of_cut(self.encoder, self.source, cut, len(texts), remedy)
@@ -206,7 +225,7 @@ class IndexingJob:
         documents, learned = build.documents, build.learned
         for number, rows in enumerate(_spans(len(documents))):
             if number not in learned:
-                texts = [content_of(documents[doc]) for doc in rows]
+                texts = [content_of(documents[doc], self.text_fields) for doc in rows]
                 count = _Count(self.progress, rows.start, len(documents))
                 learned.put(number, self.encoder.encode_documents(texts, progress=count))
             self.progress("encode", rows.stop, len(documents))
@@ -255,21 +274,21 @@ class IndexingJob:
         counts, made = build.counts("words"), build.settings.lexical
         assert self.lexical is not None
         assert made is not None
+        assert build.dictionary is not None
+        averages, terms = averages_of(made), FieldTerms.of(self.lexical.fields, build.dictionary)
         for number in range(len(_spans(len(build.documents)))):
-            yield saturate(counts[number], made.average_length, self.lexical).over(vocab_size)
+            yield weigh(counts[number], averages, self.lexical, terms).over(vocab_size)
 
     def joined(self, build: CollectionBuild, vocab_size: int) -> Iterator[SparseVectors]:
         """The vectors of both channels, chunk by chunk."""
-        documents, made = build.documents, build.settings.lexical
-        learned = build.learned
-        words = build.counts("words") if self.lexical is not None else None
+        documents, learned = build.documents, build.learned
+        words = self._words_of(build, vocab_size) if self.lexical is not None else None
         for number, rows in enumerate(_spans(len(documents))):
             chunk = SparseVectors.empty(vocab_size, len(rows))
             if self.encoder is not None:
                 chunk = SparseVectors.join(chunk, learned[number], vocab_size)
-            if self.lexical is not None and words is not None and made is not None:
-                weighed = saturate(words[number], made.average_length, self.lexical)
-                chunk = SparseVectors.join(chunk, weighed, vocab_size)
+            if words is not None:
+                chunk = SparseVectors.join(chunk, next(words), vocab_size)
             yield chunk
             self.progress("build", rows.stop, len(documents))
 
@@ -289,22 +308,21 @@ class IndexingJob:
 
 
 class _Words:
-    """The words of a corpus while it is read: ``total`` of them in ``documents`` that have any."""
+    """The words of a corpus while it is read, and in ``sums`` the lengths of its documents."""
 
     def __init__(self, build: CollectionBuild, job: IndexingJob, memory: MemoryBound) -> None:
         assert job.lexical is not None
         self.dictionary = build.new_dictionary(job.learned_terms)
         self.analyzer = Analyzer(job.lexical)
         remembered = memory.remembered_chunks
-        self._counter = WordCounter(self.analyzer, self.dictionary, remembered)
+        self._counter = RecordCounter(self.analyzer, self.dictionary, remembered)
         self._kept = build.batches("words")
-        self.total = self.documents = 0
+        self.sums = LengthSums(len(job.text_fields))
 
-    def count(self, number: int, texts: Sequence[str]) -> int:
+    def count(self, number: int, records: Sequence[dict[str, Any]], contents: Sequence[str]) -> int:
         """Keep the counts of a chunk; the terms of both channels so far."""
-        counts = self._counter.count(texts)
-        self.total += int(counts.weights.sum(dtype=np.float64))
-        self.documents += counts.rows_from(0)
+        counts = self._counter.count(records, contents)
+        self.sums.take(counts, self._counter.terms)
         self._kept.put(number, counts)
         return self.dictionary.vocab_size
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from tamis.index.collection import QUERY_SIDE
 from tamis.index.generations.settings import (
     ChunkSettings,
     CollectionSettings,
     EncoderSettings,
     LexicalSettings,
+    TextFieldSettings,
 )
 from tamis.retriever.models.inference_free import TableQueryEncoder
 from tamis.retriever.words.analysis import stemmer_version, unicode_version
+from tamis.retriever.words.bm25f import Averages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,25 +67,44 @@ def collection_settings(
 
 
 def lexical_settings(
-    config: LexicalConfig, dictionary: Dictionary, average_length: float, words_cut: int
+    config: LexicalConfig, dictionary: Dictionary, averages: Averages, words_cut: int
 ) -> LexicalSettings:
     """What a collection records of its words when they are made.
 
     Args:
         config: how words are made and weighed.
         dictionary: the words.
-        average_length: words of a document, by which their counts were weighed.
+        averages: by which their counts were weighed.
         words_cut: words too long to be kept whole.
     """
+    of_fields = averages.fields or (0.0,) * len(config.fields)
     return LexicalSettings(
-        **asdict(config),
+        **{name: value for name, value in asdict(config).items() if name != "fields"},
+        fields=[
+            TextFieldSettings(name=one.name, weight=one.weight, b=one.b, average_length=length)
+            for one, length in zip(config.fields, of_fields, strict=True)
+        ],
         stemmer=stemmer_version(),
         unicode=unicode_version(),
-        average_length=average_length,
+        average_length=averages.length,
         words=len(dictionary),
         words_cut=words_cut,
         fingerprint=dictionary.fingerprint,
     )
+
+
+def averages_of(made: LexicalSettings) -> Averages:
+    """The mean lengths that a collection records."""
+    return Averages(made.average_length, tuple(one.average_length for one in made.fields))
+
+
+def with_averages(made: LexicalSettings, averages: Averages) -> LexicalSettings:
+    """What a collection records, with other mean lengths."""
+    fields = [
+        structs.replace(one, average_length=length)
+        for one, length in zip(made.fields, averages.fields, strict=True)
+    ]
+    return structs.replace(made, average_length=averages.length, fields=fields)
 
 
 def write_query_side(storage: Storage, encoder: Encoder | None) -> dict[str, FileEntry]:

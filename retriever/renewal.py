@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,7 +24,8 @@ from tamis.retriever.origins import Recognition
 from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.types import content_of
 from tamis.retriever.words.analysis import may_differ
-from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, saturate
+from tamis.retriever.words.bm25f import LengthSums, RecordCounter, weigh
+from tamis.retriever.words.lexical import Analyzer, LexicalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,13 +106,13 @@ class Renewal(msgspec.Struct, frozen=True):
         counting = _Counting(self.made, words, storage)
         counting.take_all(rows.told_to(progress))
         found, config = counting.words.dictionary(), counting.config
-        average, vocab_size = counting.average_length, max(found.vocab_size, 1)
-        recorded = lexical_settings(config, found, average, counting.analyzer.words_cut)
+        averages, vocab_size = counting.sums.averages, max(found.vocab_size, 1)
+        recorded = lexical_settings(config, found, averages, counting.analyzer.words_cut)
 
         def batches() -> Iterator[SparseVectors]:
             learned = _chunks(batch.below(words.first_term) for batch in rows.batches())
             for number, kept in enumerate(learned):
-                weighed = saturate(counting.counts(number), average, config)
+                weighed = weigh(counting.counts(number), averages, config, counting.terms)
                 both = SparseVectors.join(weighed, counting.brought(number), vocab_size)
                 left = kept if words.first_term else SparseVectors.empty(1, len(kept))
                 yield SparseVectors.join(left, both, vocab_size)
@@ -124,6 +125,8 @@ class _Counting:
 
     Attributes:
         words: those that documents hold.
+        sums: of the lengths of documents.
+        terms: which words of fields stand for which words.
         origins: of the vectors, chunk by chunk.
     """
 
@@ -132,38 +135,35 @@ class _Counting:
         self.analyzer = Analyzer(self.config)
         self.words = DictionaryWriter(present.first_term)
         self.origins = [np.zeros(0, np.uint8)]
-        self._counter = WordCounter(self.analyzer, self.words)
+        self._counter = RecordCounter(self.analyzer, self.words)
+        self._names = [one.name for one in self.config.fields]
+        self.sums, self.terms = LengthSums(len(self._names)), self._counter.terms
         self._recognition = Recognition(made, present)
         self._present = present
         self._storage = storage
-        self._total = self._documents = 0
-
-    @property
-    def average_length(self) -> float:
-        """Words of a document that has any; 0 without words."""
-        return self._total / max(self._documents, 1)
 
     def take_all(self, rows: Rows) -> None:
         """Take all documents; their vectors are read where not all are made of texts."""
-        origins, texts = rows.origins(), map(content_of, map(orjson.loads, rows.records()))
+        origins, records = rows.origins(), map(orjson.loads, rows.records())
         vectors = _chunks(rows.batches()) if origins.any() else None
         for number, first in enumerate(range(0, rows.count, CHUNK_DOCUMENTS)):
             of_these = origins[first : first + CHUNK_DOCUMENTS]
-            chunk = list(islice(texts, len(of_these)))
+            chunk = list(islice(records, len(of_these)))
             self._take(number, chunk, of_these, next(vectors) if vectors is not None else None)
 
     def _take(
         self,
         number: int,
-        texts: list[str],
+        records: list[dict[str, Any]],
         origins: NDArray[np.uint8],
         vectors: SparseVectors | None,
     ) -> None:
+        texts = [content_of(record, self._names) for record in records]
         given = self._recognition.given(texts, origins, vectors)
-        counted = ("" if brought else text for text, brought in zip(texts, given, strict=True))
-        counts = self._counter.count(counted)
-        self._total += int(counts.weights.sum(dtype=np.float64))
-        self._documents += counts.rows_from(0)
+        for at in np.flatnonzero(given).tolist():
+            records[at], texts[at] = {}, ""
+        counts = self._counter.count(records, texts)
+        self.sums.take(counts, self.terms)
         self._storage.write(_name("counts", number), counts.to_bytes())
         if vectors is not None and given.any():
             words = np.repeat(given, np.diff(vectors.offsets))

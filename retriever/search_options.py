@@ -60,6 +60,8 @@ class SearchOptions:
             suits all queries.
         typos: ``auto`` takes words of a text that no document has as typing errors of others, see
             `tamis.retriever.words.typing_errors`, and `SearchResult` says which; ``off`` does not.
+        text_boosts: searched fields in which the words of a query count again, and how many times:
+            ``{"title": 3}`` adds three times their weight where a title holds them.
         seen: what earlier pages gave (`SearchResult.seen`): this one holds the best of all other
             documents, or groups, whatever has come, gone or changed since.
     """
@@ -82,6 +84,7 @@ class SearchOptions:
     boosts: Sequence[Mapping[str, Any] | Boost] = ()
     min_score: float | None = None
     typos: Typos = "off"
+    text_boosts: Mapping[str, float] | None = None
     seen: Seen | None = None
 
 
@@ -105,4 +108,5 @@ class Option(TypedDict, total=False):
     boosts: Sequence[Mapping[str, Any] | Boost]
     min_score: float | None
     typos: Typos
+    text_boosts: Mapping[str, float] | None
     seen: Seen | None

@@ -15,6 +15,7 @@ from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.first_stage.completion import Suggestion, suggestions
 from tamis.retriever.first_stage.counting import Counting
+from tamis.retriever.first_stage.explanation import by_field
 from tamis.retriever.first_stage.page import Page
 from tamis.retriever.first_stage.queries import EncodedQueries, check_weights, without_blank
 from tamis.retriever.first_stage.query_words import lexical_queries
@@ -34,10 +35,8 @@ from tamis.retriever.types import (
     content_of,
 )
 from tamis.retriever.vocabulary import Numbers, Vocabulary, Words, word_name
-from tamis.retriever.words.lexical import (
-    LexicalQueries,
-    check_lexical_weight,
-)
+from tamis.retriever.words.fields import check_boosts
+from tamis.retriever.words.lexical import LexicalQueries, check_lexical_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -185,7 +184,9 @@ class Searcher:
         is_listing = not isinstance(queries, str) and any(query is None for query in queries)
         counting = Counting(self.collection, options, is_listing=is_listing)
         began = perf_counter()
-        asked = self.read(queries, options.lexical_weight, options.syntax, options.typos)
+        asked = self.read(
+            queries, options.lexical_weight, options.syntax, options.typos, options.text_boosts
+        )
         encoded = perf_counter()
         if counting.is_asked:
             found, counts = counting.find(retrieval, asked, self._words(queries, asked, options))
@@ -255,12 +256,15 @@ class Searcher:
         lexical_weight: float | None = None,
         syntax: Syntax = "plain",
         typos: Typos = "off",
+        text_boosts: Mapping[str, float] | None = None,
     ) -> EncodedQueries:
         """The query vectors, what of the queries they leave out, and what else they ask for.
 
         Raises:
             InputError: a weight is out of range, or the queries are one string.
         """
+        if text_boosts:
+            check_boosts(text_boosts, self.collection.settings.text_fields)
         if lexical_weight is not None:
             check_lexical_weight(lexical_weight)
         if isinstance(queries, str):
@@ -268,7 +272,7 @@ class Searcher:
         texts = [query for query in queries if isinstance(query, str)]
         reader = self._reader
         read = [reader.read(one, syntax, typos) if reader else read_as_text(one) for one in texts]
-        of_texts = self._encode_texts(read, lexical_weight)
+        of_texts = self._encode_texts(read, lexical_weight, text_boosts or {})
         if len(texts) == len(queries):
             return of_texts
         row, rows = 0, []
@@ -280,7 +284,7 @@ class Searcher:
                 nothing = SparseVectors.empty(self.collection.index.vocab_size, 1)
                 rows.append(EncodedQueries.of(nothing, [()]))
             else:
-                rows.append(self._encode_weights(query))
+                rows.append(self._encode_weights(query, text_boosts or {}))
         return EncodedQueries.concatenate(rows)
 
     def explain(
@@ -295,8 +299,9 @@ class Searcher:
         matched = np.flatnonzero(doc_weights)
         vocabulary, learned = self.vocabulary, self._learned
         written: set[int] = set()
+        document, fields = self.collection.document(doc), self.collection.settings.text_fields
         if learned.ranges:
-            written = learned.terms_of(content_of(self.collection.document(doc)))
+            written = learned.terms_of(content_of(document, fields))
         found = [
             MatchedTerm(
                 term=vocabulary.name(int(terms[at])),
@@ -307,6 +312,9 @@ class Searcher:
             )
             for at in matched
         ]
+        if self.lexical is not None:
+            analyzer = self.lexical.analyzer
+            found = by_field(found, document, self.collection.settings, analyzer)
         if found and boosts is not None:
             found += boosts.explained(doc)
         return tuple(sorted(found, key=lambda term: (-term.contribution, term.term)))
@@ -349,7 +357,10 @@ class Searcher:
         return self.encoder.vocabulary if self.encoder is not None else Vocabulary(())
 
     def _encode_texts(
-        self, read: Sequence[ReadQuery], lexical_weight: float | None
+        self,
+        read: Sequence[ReadQuery],
+        lexical_weight: float | None,
+        text_boosts: Mapping[str, float],
     ) -> EncodedQueries:
         vocab_size, texts = self.collection.index.vocab_size, [one.text for one in read]
         if texts and not self.reads_texts:
@@ -364,6 +375,7 @@ class Searcher:
             return EncodedQueries.of(vectors.over(vocab_size), [()] * len(texts), read)
         added = [one.added for one in read]
         words, unknown_words = self.lexical.encode_known(texts, lexical_weight, added)
+        words = self.lexical.boosted(words, text_boosts)
         unknown = [tuple(map(word_name, of_text)) for of_text in unknown_words]
         if learned is None:
             return EncodedQueries.of(words.over(vocab_size), unknown, read)
@@ -375,7 +387,9 @@ class Searcher:
             return None
         return without_blank(self.encoder.encode_queries(texts), texts)
 
-    def _encode_weights(self, weights: Mapping[str, float]) -> EncodedQueries:
+    def _encode_weights(
+        self, weights: Mapping[str, float], text_boosts: Mapping[str, float]
+    ) -> EncodedQueries:
         index, vocabulary = self.collection.index, self.vocabulary
         check_weights(weights)
         terms = {name: vocabulary.term(name) for name in weights}
@@ -384,7 +398,10 @@ class Searcher:
         held = index.holds(np.fromiter(named.values(), np.int32, len(named)))
         known = {name for name, is_held in zip(named, held.tolist(), strict=True) if is_held}
         unknown = tuple(name for name in weights if name not in known)
-        return EncodedQueries.of(SparseVectors.from_dicts([by_term], index.vocab_size), [unknown])
+        vectors = SparseVectors.from_dicts([by_term], index.vocab_size)
+        if self.lexical is not None:
+            vectors = self.lexical.boosted(vectors, text_boosts)
+        return EncodedQueries.of(vectors, [unknown])
 
     def _result(
         self,

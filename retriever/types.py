@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from tamis.index.segment.identifiers import hashes_of
+from tamis.retriever.words.fields import field_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,6 +86,8 @@ class MatchedTerm:
         doc_weight: its weight in the document.
         contribution: their product; the contributions of a hit sum to its score.
         expansion: the document's text does not hold the term; the encoder added it.
+        fields: of a word in an index with searched fields, what of the contribution comes from
+            each; None for other terms.
     """
 
     term: str
@@ -92,6 +95,7 @@ class MatchedTerm:
     doc_weight: float
     contribution: float
     expansion: bool
+    fields: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +311,14 @@ class SearchResult:
         return self.seen_before.after(self.hits, self.generation)
 
 
-def content_of(record: Mapping[str, Any]) -> str:
-    """The text of a stored document that is encoded and searched: title and text."""
+def content_of(record: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
+    """The text of a stored document that is encoded and searched.
+
+    Args:
+        record: the document.
+        fields: that are searched, in their order; without any, title and text are.
+    """
+    if fields:
+        return " ".join(filter(None, field_texts(record, fields)))
     title, text = record.get("title") or "", record.get("text") or ""
     return f"{title} {text}" if title else text

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tamis.index.errors import InputError
+from tamis.retriever.words.fields import is_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,16 +144,19 @@ class Numbers:
 
 
 def word_name(word: str) -> str:
-    """How a word of the lexical channel is printed: ``=word``."""
-    return f"={word}"
+    """How a word of the lexical channel is printed: ``=word``, in one field ``=title:word``."""
+    return f"={word.removeprefix(':')}"
 
 
 def parse_word(name: str) -> str | None:
     """The word that `word_name` printed; None for what `piece_name` printed.
 
-    Words never begin with ``=``, so ``==`` always begins a word piece.
+    A word in a field comes as its key. Words never begin with ``=``, so ``==`` always begins a
+    word piece.
     """
-    return name[1:] if name[:1] == "=" and name[1:2] not in ("", "=") else None
+    if name[:1] != "=" or name[1:2] in ("", "="):
+        return None
+    return f":{name[1:]}" if is_key(name[1:]) else name[1:]
 
 
 def piece_name(piece: str) -> str:

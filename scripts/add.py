@@ -18,6 +18,7 @@ from tamis.scripts.corpus import (
     reading_of,
     say_skipped,
     skipped,
+    text_fields_of,
 )
 from tamis.scripts.output import JsonOption, print_json
 from tamis.scripts.progress import progress_on_terminal
@@ -45,12 +46,19 @@ def add(
     from tamis.scripts.info import read_info
 
     began = perf_counter()
-    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
+    if text_fields_of(text_field):
+        raise typer.BadParameter(
+            "--text-field names one field: an index keeps those it was made of"
+        )
     own = own_encoder(collection, recorded_encoder(collection), encoder, device)
     with (
         Editor.open(collection, own) as editor,
         progress_on_terminal(lambda: count_passages(corpus)) as progress,
     ):
+        searched = editor.text_fields
+        reading = reading_of(
+            id_field, title_field, text_field, skip_bad=skip_bad, searched=searched
+        )
         written = editor.put(read_passages(corpus, **reading), wait="searchable", progress=progress)
     took_s, found = perf_counter() - began, read_info(collection)
     say_skipped(reading)

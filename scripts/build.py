@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from tamis.index.segment.quantize import Precision
     from tamis.index.segment.values import ColumnType
+    from tamis.retriever.words.fields import TextField
     from tamis.retriever.words.lexical import LexicalConfig
 
 WORDS_ALONE = "bm25"
@@ -26,6 +27,7 @@ class TextSettings(NamedTuple):
         chunk: how documents are divided, as ``--chunk``.
         precision: how weights are stored, as ``--precision``.
         reading: under which names a corpus holds what.
+        searched: the text fields of the lexical channel; none where title and text are one.
     """
 
     language: str | None = "english"
@@ -33,6 +35,7 @@ class TextSettings(NamedTuple):
     chunk: str | None = None
     precision: Precision = "f32"
     reading: Reading = Reading()
+    searched: tuple[TextField, ...] = ()
 
 
 def index_corpus_of(
@@ -73,7 +76,7 @@ def index_options(
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
     return {
         "encoder": model,
-        "lexical": _lexical_config(settings.language),
+        "lexical": _lexical_config(settings.language, settings.searched),
         "source": corpus,
         "fields": declared(settings.fields),
         "chunking": chunking_of(settings.chunk, corpus, model),
@@ -84,10 +87,10 @@ def index_options(
     }
 
 
-def _lexical_config(language: str | None) -> LexicalConfig | None:
+def _lexical_config(language: str | None, searched: tuple[TextField, ...]) -> LexicalConfig | None:
     from tamis.retriever.words.lexical import LexicalConfig
 
-    return None if language is None else LexicalConfig(language=language)
+    return None if language is None else LexicalConfig(language=language, fields=searched)
 
 
 def declared(fields: str | None) -> dict[str, ColumnType | None]:

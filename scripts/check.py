@@ -44,6 +44,7 @@ def print_check(
             id_field=reading.get("id_field"),
             title_field=reading.get("title_field"),
             text_field=reading.get("text_field"),
+            searched=reading.get("searched", ()),
             fields=declared,
             progress=progress,
         )

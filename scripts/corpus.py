@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tamis.index.errors import InputError
     from tamis.index.files.lines import Fault
     from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.corpus.faults import Faults
     from tamis.retriever.models.encoder import Encoder
+    from tamis.retriever.words.fields import TextField
 
 corpus_argument = typer.Argument(metavar="CORPUS", help="What to read; - is standard input.")
 EncoderOption = Annotated[
@@ -42,6 +45,15 @@ TextFieldOption = Annotated[
     str | None,
     typer.Option(help="Field of the text; by default text, contents, body, segment or passage."),
 ]
+SearchedFieldsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD|FIELD[:WEIGHT],...",
+        help="Field of the text; by default text, contents, body, segment or passage. A list such "
+        "as title:3,text,brand: the fields that are searched, by their names in the index, and "
+        "how much a word counts in each; by default title and text are one.",
+    ),
+]
 ChunkOption = Annotated[
     str | None,
     typer.Option(
@@ -72,19 +84,37 @@ class Reading(TypedDict, total=False):
     id_field: str | None
     title_field: str | None
     text_field: str | None
+    searched: "Sequence[str]"
     fault: "Fault"
 
 
+def text_fields_of(text_field: str | None) -> "tuple[TextField, ...]":
+    """The searched fields that ``--text-field`` lists; none where it names that of the text."""
+    from tamis.retriever.words.fields import parse_text_fields
+
+    is_list = text_field is not None and ("," in text_field or ":" in text_field)
+    return parse_text_fields(text_field) if text_field is not None and is_list else ()
+
+
 def reading_of(
-    id_field: str | None, title_field: str | None, text_field: str | None, *, skip_bad: bool
+    id_field: str | None,
+    title_field: str | None,
+    text_field: str | None,
+    *,
+    skip_bad: bool,
+    searched: "Sequence[TextField]" = (),
 ) -> Reading:
-    """How to read a corpus; what is faulty is counted with ``skip_bad``, and ends it without."""
+    """How to read a corpus; what is faulty is counted with ``skip_bad``, and ends it without.
+
+    ``text_field`` names that of the text, unless it lists the ``searched`` fields.
+    """
     from tamis.retriever.corpus.faults import Faults
 
     return Reading(
         id_field=id_field,
         title_field=title_field,
-        text_field=text_field,
+        text_field=None if text_fields_of(text_field) else text_field,
+        searched=[one.name for one in searched],
         fault=Faults() if skip_bad else _refuse,
     )
 

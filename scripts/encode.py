@@ -18,6 +18,7 @@ from tamis.scripts.corpus import (
     count_passages,
     reading_of,
     say_skipped,
+    text_fields_of,
 )
 from tamis.scripts.output import JsonOption, in_a_folder, print_json
 from tamis.scripts.progress import progress_on_terminal
@@ -59,6 +60,8 @@ def encode(
 
     if out.suffix != ".safetensors":
         raise typer.BadParameter(f"expected a file ending in .safetensors, found {out}")
+    if text_fields_of(text_field):
+        raise typer.BadParameter("--text-field names one field: only `tamis index` takes several")
     if encoder == WORDS_ALONE:
         raise InputError(
             "expected an encoder with vectors of its own, found 'bm25'; words are weighed "

@@ -10,14 +10,15 @@ from tamis.scripts.corpus import (
     DeviceOption,
     EncoderOption,
     IdFieldOption,
+    SearchedFieldsOption,
     SkipBadOption,
-    TextFieldOption,
     TitleFieldOption,
     chunking_of,
     corpus_argument,
     count_passages,
     reading_of,
     say_skipped,
+    text_fields_of,
 )
 from tamis.scripts.output import JsonOption, aligned, human_bytes, print_json
 from tamis.scripts.progress import progress_on_terminal
@@ -34,7 +35,7 @@ def estimate(
     sample: Annotated[int, typer.Option(min=1, help="Most documents to index for it.")] = 16_384,
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
-    text_field: TextFieldOption = None,
+    text_field: SearchedFieldsOption = None,
     skip_bad: SkipBadOption = False,
     device: DeviceOption = None,
     json: JsonOption = False,
@@ -49,13 +50,14 @@ def estimate(
     from tamis.retriever.words.lexical import LexicalConfig
     from tamis.scripts.build import WORDS_ALONE
 
-    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
+    searched = text_fields_of(text_field)
+    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad, searched=searched)
     model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
     with progress_on_terminal(lambda: count_passages(corpus)) as progress:
         found = estimate_corpus(
             read_passages(corpus, **reading),
             encoder=model,
-            lexical=LexicalConfig(language=language) if lexical else None,
+            lexical=LexicalConfig(language=language, fields=searched) if lexical else None,
             chunking=chunking_of(chunk, corpus, model),
             sample=sample,
             progress=progress,

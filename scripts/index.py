@@ -21,13 +21,14 @@ from tamis.scripts.corpus import (
     EncoderOption,
     IdFieldOption,
     Reading,
+    SearchedFieldsOption,
     SkipBadOption,
-    TextFieldOption,
     TitleFieldOption,
     corpus_argument,
     reading_of,
     say_skipped,
     skipped,
+    text_fields_of,
 )
 from tamis.scripts.keys import (
     BITS,
@@ -132,7 +133,7 @@ def index(
     language: LanguageOption = "english",
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
-    text_field: TextFieldOption = None,
+    text_field: SearchedFieldsOption = None,
     fields: FieldsOption = None,
     chunk: ChunkOption = None,
     precision: PrecisionOption = "f32",
@@ -157,7 +158,10 @@ def index(
     folder of JSON or Parquet files, or - for JSON lines on standard input.
     """
     _check_options(context, corpus, fields, chunk)
-    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad)
+    searched = text_fields_of(text_field)
+    if searched and not lexical:
+        raise typer.BadParameter("text fields weigh words: leave out --no-lexical")
+    reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad, searched=searched)
     if check and corpus is not None:
         print_check(corpus, reading, declared(fields), _chunk_refusal(chunk, encoder), json)
         return
@@ -173,7 +177,7 @@ def index(
             _index_vectors(vectors, out, spelled_by, vocab_size, fields, precision, resume=resume)
         elif corpus is not None:
             words = language if lexical else None
-            settings = TextSettings(words, fields, chunk, precision, reading)
+            settings = TextSettings(words, fields, chunk, precision, reading, searched)
             if piece is not None:
                 options = index_options(corpus, encoder, settings, memory, device, resume=resume)
                 print_piece(corpus, piece, out, settings.reading, options, json)

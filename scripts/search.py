@@ -41,7 +41,7 @@ _OF_ONE_QUERY = [
         "offset",
         "json",
     ),
-    *("count", "facets", "sort", "boosts", "min_score", "syntax", "typos"),
+    *("count", "facets", "sort", "boosts", "min_score", "syntax", "typos", "text_boosts"),
 ]
 UNGROUPED = "none"
 
@@ -100,6 +100,13 @@ TyposOption = Annotated[
     typer.Option(
         help="auto: words that no document has are taken as typing errors of others, and told; off "
         "in a --batch."
+    ),
+]
+TextBoostsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD[:TIMES],...",
+        help="Searched fields in which the words count again, and how many times, as title:3.",
     ),
 ]
 OffsetOption = Annotated[int, typer.Option(min=0, help="How many hits to pass over.")]
@@ -176,6 +183,7 @@ def search(
     boosts: BoostOption = None,
     min_score: MinScoreOption = None,
     typos: TyposOption = "auto",
+    text_boosts: TextBoostsOption = None,
     encoder: OwnEncoderOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
@@ -189,6 +197,7 @@ def search(
     from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.search_options import SearchOptions
     from tamis.retriever.searcher import Searcher
+    from tamis.retriever.words.fields import parse_weights
     from tamis.scripts.search_several import search_indexes
     from tamis.scripts.serve import named_folders
 
@@ -231,6 +240,7 @@ def search(
         boosts=[parse_boost(one) for one in boosts or ()],
         min_score=min_score,
         typos=typos,
+        text_boosts=dict(parse_weights(text_boosts)) if text_boosts else None,
         threads=threads or usable_cores(),
     )
     _get_ready(searchers, reranker)

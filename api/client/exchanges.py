@@ -82,6 +82,7 @@ class Option(TypedDict, total=False):
     boosts: Sequence[Mapping[str, Any]]
     min_score: float
     filter: Mapping[str, Any]
+    text_boosts: Mapping[str, float]
     fields: Sequence[str]
     rerank: Mapping[str, int]
     timeout_ms: int

@@ -53,6 +53,8 @@ def identity(asked: SearchRequest, index: str) -> int:
     """
     apart = ("k", "offset", "cursor", "timeout_ms", "explain", "highlight", "fields", "facets")
     kept = [(name, getattr(asked, name)) for name in asked.__struct_fields__ if name not in apart]
+    if isinstance(asked.fields, dict):  # which are boosts
+        kept.append(("fields", asked.fields))
     return xxhash.xxh3_64_intdigest(msgspec.msgpack.encode([index, kept]))
 
 

@@ -17,9 +17,10 @@ from tamis.index.errors import InputError
 from tamis.index.files.strict_json import parse_json
 from tamis.index.segment.identifiers import check_id
 from tamis.retriever.corpus.passages import Keys, passage_of
+from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tamis.api.limits import Limits
     from tamis.retriever.types import Passage
@@ -229,13 +230,15 @@ class Lines:
         return self._number, line
 
 
-def read_line(number: int, line: bytes | None, limits: Limits) -> Document | LineFault | None:
-    """The document of a line; None for a blank one."""
+def read_line(
+    number: int, line: bytes | None, limits: Limits, fields: Sequence[str] = ()
+) -> Document | LineFault | None:
+    """The document of a line; None for a blank one. ``fields`` are those that are searched."""
     row = _parsed(number, line, limits)
     if row is None or isinstance(row, LineFault):
         return row
     try:
-        return read_document(number, row, limits)
+        return read_document(number, row, limits, fields)
     except RequestError as error:
         return LineFault(number, _id_of(row), error.code, error.detail)
 
@@ -272,8 +275,13 @@ def _parsed(number: int, line: bytes | None, limits: Limits) -> Any:  # noqa: AN
     return found if found is not None else []  # null is no object, and no blank line
 
 
-def read_document(number: int, row: Any, limits: Limits) -> Document:  # noqa: ANN401  any JSON
-    """The document of a JSON value.
+def read_document(
+    number: int,
+    row: Any,  # noqa: ANN401  any JSON
+    limits: Limits,
+    fields: Sequence[str] = (),
+) -> Document:
+    """The document of a JSON value; ``fields`` are those that are searched.
 
     Raises:
         RequestError: 422 when it is none.
@@ -284,21 +292,22 @@ def read_document(number: int, row: Any, limits: Limits) -> Document:  # noqa: A
     weights = row.pop(VECTOR, None)
     if weights is not None:
         _check_weights(weights, limits)
-    return Document(number, _passage(row, blank=weights is not None), weights)
+    return Document(number, _passage(row, fields, blank=weights is not None), weights)
 
 
-def _passage(row: Mapping[str, Any], *, blank: bool) -> Passage:
+def _passage(row: Mapping[str, Any], fields: Sequence[str], *, blank: bool) -> Passage:
     """The passage of a JSON object; with a vector, its text may be blank or left out."""
-    _, text_key = Keys().pick(key for key, value in row.items() if value is not None)
+    keys = Keys(searched=tuple(fields))
+    _, text_key = keys.pick(key for key, value in row.items() if value is not None)
     try:
-        passage = passage_of({**row, "text": ""} if blank and text_key is None else row)
+        passage = passage_of({**row, "text": ""} if blank and text_key is None else row, keys)
     except InputError as error:
         raise RequestError(422, "invalid_value", str(error)) from None
     try:
         check_id(passage.doc_id)
     except InputError as error:
         raise of_error(error) from None
-    if not blank and not passage.content.strip():
+    if not blank and not content_of(passage.record(), fields).strip():
         raise RequestError(
             422, "invalid_value", "expected a document with some text, found a blank one"
         )

@@ -33,6 +33,7 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Factor = Annotated[float, Meta(ge=0, le=1e6)]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
 Field = Annotated[str, Meta(min_length=1, max_length=256)]
+TextBoosts = Annotated[dict[Field, Factor], Meta(max_length=64)]
 Filter = dict[str, Any]
 MOST_INDEXES = 32  # in one search
 MOST_SHOWN = 80  # characters of a faulty value
@@ -161,9 +162,20 @@ class _Options(PlainOptions, frozen=True, kw_only=True):
             ],
         ),
     ] = ()
+    text_boosts: Annotated[
+        TextBoosts | None,
+        Meta(
+            description="Searched fields in which the words of the query count again, and how many "
+            "times.",
+            examples=[{"title": 3}],
+        ),
+    ] = None
     fields: Annotated[
-        Annotated[list[Field], Meta(max_length=256)] | None,
-        Meta(description="Fields of documents to give; null for all."),
+        Annotated[list[Field], Meta(max_length=256)] | TextBoosts | None,
+        Meta(
+            description="A list: fields of documents to give, null for all. An object: all are "
+            "given, and it is taken as text_boosts."
+        ),
     ] = None
 
 
@@ -210,6 +222,7 @@ class ExplainRequest(Struct, forbid_unknown_fields=True, frozen=True):
     syntax: Literal["plain", "operators"] = "plain"
     typos: Literal["auto", "off"] = "off"
     boosts: Annotated[tuple[Boost, ...], Meta(max_length=MOST_BOOSTS)] = ()
+    text_boosts: TextBoosts | None = None
 
 
 class EncodeRequest(Struct, forbid_unknown_fields=True, frozen=True):
@@ -278,7 +291,16 @@ def search_options(asked: SearchRequest | BatchRequest | SeveralRequest) -> Sear
         for name in SearchOptions.__slots__
         if name in asked.__struct_fields__
     }
-    return SearchOptions(**{**options, "rerank": asked.rerank and asked.rerank.depth})
+    options["rerank"] = asked.rerank and asked.rerank.depth
+    if isinstance(asked.fields, dict):
+        if asked.text_boosts is not None:
+            raise RequestError(
+                422,
+                "invalid_value",
+                "expected boosts once, found them in text_boosts and in fields; leave one out",
+            )
+        options["text_boosts"] = asked.fields
+    return SearchOptions(**options)
 
 
 def check_asked(asked: SearchRequest | SeveralRequest) -> None:

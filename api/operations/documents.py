@@ -60,7 +60,8 @@ async def put_document(service: Service, request: Request) -> Response:
     index = service.library.living(request.path_params["name"])
     wait, doc_id = read_parameters(request, WaitParameters).wait, request.path_params["id"]
     body = await read_body(request, service.limits.line_bytes, service.limits.idle_s)
-    document = read_document(1, _with_id(body, doc_id), service.limits)
+    fields = index.searcher.collection.settings.text_fields
+    document = read_document(1, _with_id(body, doc_id), service.limits, fields)
 
     def put() -> write_answers.WriteAnswer:
         with index.writes() as writes:

@@ -80,7 +80,7 @@ class Search:
         self._searcher = searcher
         self._queries = [None if query is None else requests.plain(query) for query in queries]
         self._asked, self._request = asked, request
-        fields = None if asked.fields is None else tuple(asked.fields)
+        fields = tuple(asked.fields) if isinstance(asked.fields, list) else None
         self._shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
         if seen is not None:
             options = replace(options, seen=seen)
@@ -240,7 +240,14 @@ async def explain(service: Service, request: Request) -> Response:
     return await service.answer(
         request,
         lambda: explain_answer(
-            searcher, query, doc, asked.lexical_weight, asked.syntax, asked.typos, asked.boosts
+            searcher,
+            query,
+            doc,
+            asked.lexical_weight,
+            asked.syntax,
+            asked.typos,
+            asked.boosts,
+            asked.text_boosts,
         ),
     )
 

@@ -112,8 +112,9 @@ class Ingestion:
 
     def _write_all(self, lines: Sequence[tuple[int, bytes | None]]) -> None:
         documents = []
+        fields = self._index.searcher.collection.settings.text_fields
         for number, line in lines:
-            found = read_line(number, line, self._service.limits)
+            found = read_line(number, line, self._service.limits, fields)
             if isinstance(found, Document):
                 documents.append(found)
             elif found is not None:

@@ -37,6 +37,22 @@ class EncoderSettings(msgspec.Struct, frozen=True, kw_only=True):
     arithmetic: str | None = None
 
 
+class TextFieldSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A field whose words are searched.
+
+    Attributes:
+        name: of the field.
+        weight: how often a word of it counts for one.
+        b: how much of its length is discounted; None takes that of all words.
+        average_length: its words in a document that has any there; 0 before there is one.
+    """
+
+    name: str
+    weight: float
+    b: float | None = None
+    average_length: float = 0.0
+
+
 class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the words of the lexical channel were made and weighed.
 
@@ -54,6 +70,8 @@ class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
         words: how many the dictionary held when the collection was made.
         words_cut: words too long to be kept whole.
         fingerprint: of the dictionary's first ``words`` words.
+        fields: that are searched, in the order they are read in; without any, title and text as
+            one.
     """
 
     language: str
@@ -69,6 +87,7 @@ class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
     words: int
     words_cut: int = 0
     fingerprint: str
+    fields: list[TextFieldSettings] = []
 
 
 class ChunkSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,3 +134,8 @@ class CollectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     chunk: ChunkSettings | None = None
     truncated: int = 0
     query_words: QueryWords | None = None
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Names of the fields that are searched; none where title and text are one."""
+        return tuple(one.name for one in self.lexical.fields) if self.lexical is not None else ()

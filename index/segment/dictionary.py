@@ -153,6 +153,10 @@ class Dictionary:
             )
         return self._words.word(ordinal)
 
+    def words_from(self, words: int) -> list[str]:
+        """The words after the first ``words`` ones, in order."""
+        return [self._words.word(ordinal) for ordinal in range(words, len(self))]
+
     def document_frequency(self, terms: ArrayLike) -> NDArray[np.int64]:
         """How many documents of the generation hold each term, ``[terms]`` int64.
 

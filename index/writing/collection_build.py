@@ -58,6 +58,8 @@ class StoredTexts(msgspec.Struct, frozen=True):
         settings: of the collection.
         words: how many the documents hold together.
         with_words: how many documents hold any.
+        of_fields: for each searched field, how many words it holds, and how many documents hold
+            any there.
     """
 
     documents: int
@@ -65,6 +67,7 @@ class StoredTexts(msgspec.Struct, frozen=True):
     settings: CollectionSettings
     words: int = 0
     with_words: int = 0
+    of_fields: list[tuple[int, int]] = []
 
 
 class CollectionBuild:
@@ -134,12 +137,13 @@ class CollectionBuild:
         settings: CollectionSettings,
         words: int = 0,
         with_words: int = 0,
+        of_fields: Sequence[tuple[int, int]] = (),
     ) -> None:
         """All documents have been taken, and this is recorded of them, see `StoredTexts`."""
         files = texts.files
         if dictionary is not None:
             files |= write_dictionary(self.storage, 1, dictionary.arrays())
-        self.stored = StoredTexts(len(texts), files, settings, words, with_words)
+        self.stored = StoredTexts(len(texts), files, settings, words, with_words, list(of_fields))
         self.storage.replace(STORED, msgspec.json.encode(self.stored))
 
     @staticmethod
@@ -179,6 +183,11 @@ class CollectionBuild:
     def words(self) -> int:
         """How many words the stored documents hold together."""
         return self._stored.words
+
+    @property
+    def of_fields(self) -> list[tuple[int, int]]:
+        """For each searched field, its words, and the documents that hold any there."""
+        return self._stored.of_fields
 
     @property
     def dictionary(self) -> Dictionary | None:

@@ -31,6 +31,7 @@ from tamis.retriever.indexing import IndexingJob, passages_of
 from tamis.retriever.memory import MemoryBound
 from tamis.retriever.models.lazy_encoder import LazyEncoder
 from tamis.retriever.recorded import write_query_side
+from tamis.retriever.words.bm25f import LengthSums, with_averages
 from tamis.retriever.words.lexical import LexicalConfig
 
 if TYPE_CHECKING:
@@ -311,12 +312,14 @@ def _settings(
     pieces: Sequence[CollectionBuild], dictionary: Dictionary | None
 ) -> CollectionSettings:
     """What is recorded of the collection: as of one that was built whole."""
-    made, words = pieces[0].settings, sum(piece.words for piece in pieces)
+    made = pieces[0].settings
     lexical = made.lexical
     if lexical is not None and dictionary is not None:
+        sums = LengthSums(len(lexical.fields))
+        for piece in pieces:
+            sums.add(piece.words, piece.with_words, piece.of_fields)
         lexical = msgspec.structs.replace(
-            lexical,
-            average_length=words / max(sum(piece.with_words for piece in pieces), 1),
+            with_averages(lexical, sums.averages),
             words=len(dictionary),
             words_cut=sum(one.settings.lexical.words_cut for one in pieces if one.settings.lexical),
             fingerprint=dictionary.fingerprint,

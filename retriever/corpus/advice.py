@@ -42,6 +42,17 @@ def warn_of_cut(
         )
 
 
+def warn_of_empty_fields(source: str, names: Sequence[str], lengths: Sequence[float]) -> None:
+    """Warn (CorpusWarning) of searched fields in which no document has words."""
+    for name in (name for name, length in zip(names, lengths, strict=False) if not length):
+        warnings.warn(
+            f"{source}: no document has words in the text field {name!r}; correct its name, if "
+            "later documents are not to have any either",
+            CorpusWarning,
+            stacklevel=3,
+        )
+
+
 def warn_of_language(
     encoder: Encoder | None, lexical: LexicalConfig | None, source: str, texts: Sequence[str]
 ) -> None:

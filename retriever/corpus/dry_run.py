@@ -15,10 +15,18 @@ import xxhash
 from tamis.index.errors import InputError
 from tamis.retriever.corpus.faults import SHOWN, Faults
 from tamis.retriever.corpus.fields import SAMPLE as TYPED
-from tamis.retriever.corpus.fields import checked, common_kind, inferred, kind_of, leaves
+from tamis.retriever.corpus.fields import (
+    checked,
+    common_kind,
+    inferred,
+    kind_of,
+    leaves,
+    with_texts,
+)
 from tamis.retriever.corpus.languages import languages_of
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.corpus.sampling import Spread
+from tamis.retriever.types import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,6 +103,7 @@ def check_corpus(
     id_field: str | None = None,
     title_field: str | None = None,
     text_field: str | None = None,
+    searched: Sequence[str] = (),
     fields: Mapping[str, ColumnType | None] = {},
     progress: Progress | None = None,
 ) -> CorpusReport:
@@ -105,6 +114,7 @@ def check_corpus(
         id_field: as for `read_passages`.
         title_field: as for `read_passages`.
         text_field: as for `read_passages`.
+        searched: as for `read_passages`.
         fields: to filter by, as for `index_corpus`; a value of another type is a fault.
         progress: told of each step, and may stop the work; see `Progress`.
 
@@ -112,14 +122,16 @@ def check_corpus(
         InputError: there is no such corpus, or a file that cannot be read further: damaged
             compression, a line of more than 64 MiB.
     """
-    check = _Check()
+    check = _Check(searched)
     passages = read_passages(
         source,
         id_field=id_field,
         title_field=title_field,
         text_field=text_field,
+        searched=searched,
         fault=check.faults,
     )
+    passages = with_texts(passages, searched, check.faults)
     for number, passage in enumerate(check.declared(passages, fields), start=1):
         check.take(passage)
         if progress is not None and number % 1000 == 0:
@@ -130,7 +142,8 @@ def check_corpus(
 class _Check:
     """Counts what passes by; some 100 bytes a document."""
 
-    def __init__(self) -> None:
+    def __init__(self, searched: Sequence[str]) -> None:
+        self._searched = searched
         self._ids: list[str] = []
         self._id_hashes, self._text_hashes = array("Q"), array("Q")
         self._lengths = array("q")
@@ -166,7 +179,7 @@ class _Check:
 
     def take(self, passage: Passage) -> None:
         """Count a passage."""
-        content = passage.content
+        content = content_of(passage.record(), self._searched)
         words = content.split()
         self._ids.append(passage.doc_id)
         file = self._files.setdefault(passage.file, len(self._files))

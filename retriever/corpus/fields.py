@@ -26,9 +26,10 @@ from tamis.index.segment.values import (
     value_in,
 )
 from tamis.retriever.corpus.faults import Fault, refuse
+from tamis.retriever.words.fields import check_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tamis.retriever.types import Passage
 
@@ -75,6 +76,26 @@ def check_fields(fields: FieldTypes) -> None:
                 f"expected fields beside {', '.join(_OWN)}, found {name!r}; "
                 "store the value under another name to filter by it"
             )
+
+
+def with_texts(
+    passages: Iterable[Passage], names: Sequence[str], fault: Fault = refuse
+) -> Iterator[Passage]:
+    """The passages whose searched fields hold texts.
+
+    Args:
+        passages: a corpus.
+        names: of the fields.
+        fault: told of a passage that holds something else there, which is then left out.
+    """
+    for passage in passages:
+        try:
+            if names:
+                check_texts(passage.record(), names)
+        except InputError as error:
+            fault(InputError(f"{passage.place}{error}"))
+        else:
+            yield passage
 
 
 def typed(

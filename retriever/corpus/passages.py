@@ -31,10 +31,10 @@ from tamis.retriever.corpus.sites import PAGES, Site
 from tamis.retriever.corpus.tables import csv_rows, parquet_count, parquet_rows, tsv_rows
 from tamis.retriever.corpus.texts import HTML, TEXT_FILES, read_page, read_text_file
 from tamis.retriever.corpus.web_pages import WebPage
-from tamis.retriever.types import Passage
+from tamis.retriever.types import Passage, content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from tamis.index.files.lines import Fault, Rows
 
@@ -54,11 +54,28 @@ _ABOUT = ("readme", "license", "licence", "source", "notice")  # files beside th
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Under which names a record holds what; None tries the usual ones."""
+    """Under which names a record holds what; None tries the usual ones.
+
+    Attributes:
+        doc_id: of the id.
+        title: of the title.
+        text: of the text.
+        searched: fields that are searched; where there are any, a record needs no text.
+    """
 
     doc_id: str | None = None
     title: str | None = None
     text: str | None = None
+    searched: tuple[str, ...] = ()
+
+    @property
+    def are_named(self) -> bool:
+        """Whether a record has its id, title or text under a name that was given."""
+        return any([self.doc_id, self.title, self.text])
+
+    def has_text(self, names: Container[str]) -> bool:
+        """Whether one of these names is of a field that is searched."""
+        return any(name in names or name.partition(".")[0] in names for name in self.searched)
 
     def pick(self, names: Iterable[str]) -> tuple[str | None, str | None]:
         """The name of the id and of the text among these names; None where there is none."""
@@ -80,10 +97,14 @@ class Keys:
         doc_id, text = self.pick(columns)
         if doc_id is None:
             raise self._missing(place, "an id", self.doc_id, ID_KEYS, "--id-field", columns)
-        if text is None:
-            raise self._missing(
-                f"{name}: ", "a text", self.text, TEXT_KEYS, "--text-field", columns
-            )
+        if text is None and not self.has_text(columns):
+            raise self._missing(place, "a text", self.text, TEXT_KEYS, "--text-field", columns)
+        for one in set(self.searched) - {"_id", "title", "text"}:
+            if one not in columns:
+                raise InputError(
+                    f"{name}: expected a column for the text field {one!r}, found "
+                    f"{', '.join(columns)}; correct --text-field"
+                )
         if self.title is not None and self.title not in columns:
             raise self._missing(place, "a title", self.title, (), "--title-field", columns)
 
@@ -117,6 +138,7 @@ def read_passages(
     id_field: str | None = None,
     title_field: str | None = None,
     text_field: str | None = None,
+    searched: Sequence[str] = (),
     fault: Fault = refuse,
     share: Share = WHOLE,
 ) -> Iterator[Passage]:
@@ -135,6 +157,7 @@ def read_passages(
         title_field: where the title is; None tries ``title``.
         text_field: where the text is; None tries ``text``, ``contents``, ``body``, ``segment``,
             ``passage``.
+        searched: names of text fields, as `LexicalConfig.fields`; with them a record needs no text.
         fault: told of each passage that is faulty, which is then left out; raises by default.
         share: what to read of it.
 
@@ -145,8 +168,8 @@ def read_passages(
     Warns:
         CorpusWarning: a folder holds files that are not read; how many of each ending.
     """
-    keys = Keys(id_field, title_field, text_field)
-    return _with_text(read_documents(source, keys, fault, share), fault)
+    keys = Keys(id_field, title_field, text_field, tuple(searched))
+    return _with_text(read_documents(source, keys, fault, share), searched, fault)
 
 
 def read_documents(
@@ -168,7 +191,7 @@ def read_documents(
         warnings.warn(f"{source}: {unread}", CorpusWarning, stacklevel=3)
     if files[0].suffix.lower() not in TEXT_FILES:
         return _from_files(files, keys, fault, share)
-    if keys != Keys():
+    if keys.are_named:
         raise InputError(
             f"{source}: expected records to name the fields of, found text files; "
             "their names are the ids, leave the options out"
@@ -176,9 +199,11 @@ def read_documents(
     return _from_text_files(Path(source), files, fault, share)
 
 
-def _with_text(documents: Iterator[Passage], fault: Fault) -> Iterator[Passage]:
+def _with_text(
+    documents: Iterator[Passage], searched: Sequence[str], fault: Fault
+) -> Iterator[Passage]:
     for one in documents:
-        if one.content.strip():
+        if content_of(one.record(), searched).strip():
             yield one
         else:
             fault(
@@ -305,7 +330,7 @@ def _rows(path: Path, kind: str, keys: Keys, fault: Fault, wanted: range) -> Row
 
 def _names(cells: Sequence[str], keys: Keys) -> bool:
     """Whether these cells are the header of a table: told so by an option, or by usual names."""
-    return keys != Keys() or None not in keys.pick(cells)
+    return keys.are_named or None not in keys.pick(cells)
 
 
 def _from_rows(name: str, rows: Rows, keys: Keys, fault: Fault) -> Iterator[Passage]:
@@ -328,8 +353,9 @@ def passage_of(
             and line where there are such.
     """
     place = f"{file}:{line}: " if file else ""
-    id_key, text_key = keys.pick(key for key, value in row.items() if value is not None)
-    if id_key is None or text_key is None:
+    there = {key for key, value in row.items() if value is not None}
+    id_key, text_key = keys.pick(there)
+    if id_key is None or (text_key is None and not keys.has_text(there)):
         raise keys.missing(place, row)
     title_key = keys.title or TITLE_KEY
     doc_id, title = row[id_key], row.get(title_key)
@@ -337,7 +363,7 @@ def passage_of(
     known = {id_key, text_key, title_key, "_id", "title", "text"}
     return Passage(
         _string(place, id_key, str(doc_id) if is_whole else doc_id),
-        _string(place, text_key, row[text_key]),
+        "" if text_key is None else _string(place, text_key, row[text_key]),
         "" if title is None else _string(place, title_key, title),
         {key: value for key, value in row.items() if key not in known},
         line,

@@ -33,8 +33,12 @@ class Suggestion:
     documents: int
 
 
-def beginning_so(prefix: str, lexical: LexicalQueries, forms: WrittenForms) -> NDArray[np.int64]:
+def beginning_so(
+    prefix: str, lexical: LexicalQueries, forms: WrittenForms, key: str = ""
+) -> NDArray[np.int64]:
     """The terms of all words that begin so, those in most documents first.
+
+    With a ``key``, as `field_key` begins, the terms of words in its field.
 
     The index has stems, which may be shorter than what was typed of a word: ``runni`` begins
     ``running``, whose stem is ``run``. Such stems count where documents write them so.
@@ -42,9 +46,9 @@ def beginning_so(prefix: str, lexical: LexicalQueries, forms: WrittenForms) -> N
     typed, dictionary = lexical.analyzer.spelled(prefix), lexical.dictionary
     shorter = {*lexical.analyzer.words_of(typed), *(typed[:-cut] for cut in range(1, ENDING + 1))}
     begins = lexical.analyzer.folded(typed)
-    terms = set(dictionary.beginning(begins).tolist()) if begins else set()
+    terms = set(dictionary.beginning(key + begins).tolist()) if begins else set()
     for stem in shorter:
-        term = dictionary.lookup(stem)
+        term = dictionary.lookup(key + stem)
         if term >= 0 and term not in terms and _written_so(typed, term, lexical, forms):
             terms.add(term)
     found = np.array(sorted(terms), np.int64)

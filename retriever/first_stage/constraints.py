@@ -9,25 +9,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from tamis.index.interrupts import check_for_interrupts
+from tamis.retriever.words.fields import TITLE_AND_TEXT, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from tamis.index.collection import Collection
     from tamis.index.index import Index
-    from tamis.retriever.words.phrases import Phrase
+    from tamis.retriever.words.phrases import AnyWord, Phrase
 
     Terms = NDArray[np.int32]
 
-TEXTS = ("title", "text")  # of a stored document, in which a phrase may stand
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """What is looked up in a stored document.
+
+    Attributes:
+        said: a phrase, or words of which one will do.
+        fields: it stands in one text of one of these.
+    """
+
+    said: Phrase | AnyWord
+    fields: Sequence[str] = TITLE_AND_TEXT
+
+    def stands_in(self, record: Mapping[str, Any]) -> bool:
+        """Whether a document holds it."""
+        return any(
+            self.said.stands_in(text) for name in self.fields for text in texts_of(record, name)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +55,14 @@ class Constraints:
     Attributes:
         must: a document holds at least one of each of these terms; one without terms admits none.
         must_not: it holds none of these.
-        phrases: it holds each of these in its title or its text.
+        phrases: it holds each of these in one of its fields.
         not_phrases: and none of these.
     """
 
     must: tuple[Terms, ...] = ()
     must_not: tuple[Terms, ...] = ()
-    phrases: tuple[Phrase, ...] = ()
-    not_phrases: tuple[Phrase, ...] = ()
+    phrases: tuple[Looked, ...] = ()
+    not_phrases: tuple[Looked, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.must or self.must_not or self.phrases or self.not_phrases)
@@ -76,14 +94,9 @@ class Constraints:
     def _accepts(self, record: bytes) -> bool:
         check_for_interrupts()
         stored = orjson.loads(record)
-        texts = [text for name in TEXTS if isinstance(text := stored.get(name), str)]
-        return all(_in_one(phrase, texts) for phrase in self.phrases) and not any(
-            _in_one(phrase, texts) for phrase in self.not_phrases
+        return all(phrase.stands_in(stored) for phrase in self.phrases) and not any(
+            phrase.stands_in(stored) for phrase in self.not_phrases
         )
-
-
-def _in_one(phrase: Phrase, texts: Iterable[str]) -> bool:
-    return any(phrase.stands_in(text) for text in texts)
 
 
 def _both(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:

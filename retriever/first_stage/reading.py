@@ -17,10 +17,11 @@ from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.segment.alike import distances
 from tamis.retriever.first_stage.completion import beginning_so
-from tamis.retriever.first_stage.constraints import Constraints
+from tamis.retriever.first_stage.constraints import Constraints, Looked
 from tamis.retriever.types import Prefix, Understood
+from tamis.retriever.words.fields import TITLE_AND_TEXT, field_key, main_field
 from tamis.retriever.words.lexical import idf
-from tamis.retriever.words.phrases import Phrase, phrase_of
+from tamis.retriever.words.phrases import AnyWord, phrase_of
 from tamis.retriever.words.syntax import Clause, ParsedQuery, looks_used, parse
 from tamis.retriever.words.typing_errors import is_known, meant
 
@@ -104,10 +105,10 @@ class QueryReader:
         Raises:
             InputError: more than `MOST_CLAUSES` operators.
         """
-        own = self.lexical.own
-        if syntax == "plain" and typos == "off" and own is None and not looks_used(text):
+        own, fields = self.lexical.own, self.fields
+        if syntax == "plain" and typos == "off" and own is None and not looks_used(text, fields):
             return ReadQuery(text)
-        parsed, told = parse(text) if syntax == "operators" else _plain(text), _Told()
+        parsed, told = parse(text, fields) if syntax == "operators" else _plain(text), _Told()
         _check_clauses(parsed)
         if typos == "auto":
             self._unhyphenated(parsed.clauses, told)
@@ -117,7 +118,7 @@ class QueryReader:
         prefixes = self._prefixes(parsed, told)
         if own is not None:
             self._means_too(own, ranked, told)
-        notes = (PLAIN_SYNTAX,) if syntax == "plain" and looks_used(text) else parsed.notes
+        notes = (PLAIN_SYNTAX,) if syntax == "plain" and looks_used(text, fields) else parsed.notes
         notes += (MANY_ERRORS,) if told.looked_up > MOST_LOOKED_UP else ()
         understood = None
         if notes or told.also or told.left_out or not parsed.is_plain:
@@ -126,6 +127,16 @@ class QueryReader:
             understood = _understood(parsed, ranked, prefixes, also, left_out, notes)
         constraints, corrections = self._constraints(parsed), tuple(told.corrections.values())
         return ReadQuery(ranked, constraints, told.added, understood, corrections)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the searched fields; none where title and text are one."""
+        return tuple(one.name for one in self.lexical.analyzer.config.fields)
+
+    def _key(self, field: str) -> str:
+        """How the terms of a field's words begin; as words do for all fields, or the main one."""
+        main = main_field(self.lexical.analyzer.config.fields)
+        return "" if field in ("", main) else field_key(field, "")
 
     def _means_too(self, own: OwnWords, text: str, told: _Told) -> None:
         """Add what words of the query also mean by the collection's own rules."""
@@ -142,7 +153,7 @@ class QueryReader:
 
     def _corrected(self, clause: Clause, told: _Told) -> Clause:
         """The clause with its typing errors corrected, which are written down."""
-        if clause.kind != "word" or clause.sign or not _PLAIN_WORD.fullmatch(clause.text):
+        if clause.is_operator or not _PLAIN_WORD.fullmatch(clause.text):
             return clause
         if (found := _HYPHENATED.fullmatch(clause.text)) is not None and found[1] in told.also:
             return clause
@@ -179,8 +190,8 @@ class QueryReader:
     def _unhyphenated(self, clauses: Iterable[Clause], told: _Told) -> None:
         """Add words that a hyphen divides as one where documents have it: ``e-mail``, ``email``."""
         for clause in clauses:
-            found = _HYPHENATED.fullmatch(clause.text) if clause.kind == "word" else None
-            if found is None or clause.sign:
+            found = None if clause.is_operator else _HYPHENATED.fullmatch(clause.text)
+            if found is None:
                 continue
             joined = found[1].replace("-", "")
             weights = self._weights(self.lexical.analyzer.words_of(joined))
@@ -205,9 +216,9 @@ class QueryReader:
         for clause in parsed.clauses:
             if clause.kind != "prefix":
                 continue
-            terms = beginning_so(clause.text, self.lexical, self.forms)
+            terms = beginning_so(clause.text, self.lexical, self.forms, self._key(clause.field))
             ranked = terms[:MOST_RANKED] if clause.sign != "-" else terms[:0]
-            found.append(Prefix(clause.text, terms.size, ranked.size))
+            found.append(Prefix(clause.spelled[:-1], terms.size, ranked.size))
             documents = int(self.lexical.dictionary.document_frequency(ranked).sum())
             documents = min(documents, self.lexical.documents)
             weight = float(idf(np.array([documents]), self.lexical.documents)[0])
@@ -215,29 +226,39 @@ class QueryReader:
         return tuple(found)
 
     def _constraints(self, parsed: ParsedQuery) -> Constraints:
-        lexical = self.lexical
         must: list[Terms] = []
         must_not: list[Terms] = []
-        phrases: list[Phrase] = []
-        not_phrases: list[Phrase] = []
+        phrases: list[Looked] = []
+        not_phrases: list[Looked] = []
         for clause in parsed.clauses:
-            if clause.kind != "phrase" and not clause.sign:
+            if clause.kind != "phrase" and not (clause.sign or clause.field):
                 continue
-            if clause.kind == "prefix":
-                held = beginning_so(clause.text, lexical, self.forms)[:MOST_HELD]
-                (must_not if clause.sign == "-" else must).append(held.astype(np.int32))
-                continue
-            words = _single_word(clause, lexical)
-            if words is None:
-                phrase = phrase_of(clause.text, lexical.analyzer)
-                if clause.sign == "-":
-                    not_phrases.append(phrase)
-                else:
-                    phrases.append(phrase)
-                    must += [_terms(any_of, lexical) for any_of in phrase.index_words]
+            lists, looked = self._asked(clause)
+            if clause.sign != "-":
+                must += lists
+                phrases += looked
+            elif looked:
+                not_phrases += looked
             else:
-                (must_not if clause.sign == "-" else must).append(_terms(words, lexical))
+                must_not += lists
         return Constraints(tuple(must), tuple(must_not), tuple(phrases), tuple(not_phrases))
+
+    def _asked(self, clause: Clause) -> tuple[list[Terms], list[Looked]]:
+        """The terms of which a document holds one each, and what is looked up in its fields."""
+        lexical, key = self.lexical, self._key(clause.field)
+        fields = (clause.field,) if clause.field else self.fields or TITLE_AND_TEXT
+        if clause.kind == "prefix":
+            held = beginning_so(clause.text, lexical, self.forms, key)[:MOST_HELD].astype(np.int32)
+        elif (words := _single_word(clause, lexical)) is not None:
+            held = _terms(words, lexical, key)
+        else:
+            phrase = phrase_of(clause.text, lexical.analyzer)
+            lists = [_terms(any_of, lexical, key) for any_of in phrase.index_words]
+            return lists, [Looked(phrase, fields)]
+        if not clause.field or key:
+            return [held], []
+        any_word = AnyWord(map(lexical.dictionary.word, held.tolist()), lexical.analyzer)
+        return [held], [Looked(any_word, fields)]  # words of the main field are not stored apart
 
 
 def read_as_text(text: str) -> ReadQuery:
@@ -248,7 +269,7 @@ def read_as_text(text: str) -> ReadQuery:
 
 
 def _check_clauses(parsed: ParsedQuery) -> None:
-    operators = sum(clause.kind != "word" or clause.sign != "" for clause in parsed.clauses)
+    operators = sum(clause.is_operator for clause in parsed.clauses)
     if operators > MOST_CLAUSES:
         raise InputError(
             f"expected at most {MOST_CLAUSES} phrases, signs and prefixes in a query, found "
@@ -268,12 +289,22 @@ def _understood(
     left_out: tuple[str, ...],
     notes: tuple[str, ...],
 ) -> Understood:
-    def signed(sign: str) -> tuple[str, ...]:
-        return tuple(clause.spelled for clause in parsed.clauses if clause.sign == sign)
-
-    phrases = (one.text for one in parsed.clauses if one.kind == "phrase" and one.sign != "-")
+    must = (one for one in parsed.clauses if one.sign == "+" or (one.field and not one.sign))
+    must_not = (one for one in parsed.clauses if one.sign == "-")
+    phrases = (
+        one.text
+        for one in parsed.clauses
+        if one.kind == "phrase" and one.sign != "-" and not one.field
+    )
     return Understood(
-        text, tuple(phrases), signed("+"), signed("-"), prefixes, also, left_out, notes
+        text,
+        tuple(phrases),
+        tuple(one.spelled for one in must),
+        tuple(one.spelled for one in must_not),
+        prefixes,
+        also,
+        left_out,
+        notes,
     )
 
 
@@ -289,7 +320,7 @@ def _single_word(clause: Clause, lexical: LexicalQueries) -> list[str] | None:
     return words if is_one else None
 
 
-def _terms(words: Iterable[str], lexical: LexicalQueries) -> Terms:
-    """The terms of words, without those that no document has."""
-    found = lexical.dictionary.lookup_many(list(words))
+def _terms(words: Iterable[str], lexical: LexicalQueries, key: str = "") -> Terms:
+    """The terms of words, without those that no document has; with a ``key``, in its field."""
+    found = lexical.dictionary.lookup_many([key + word for word in words])
     return np.asarray(found[found >= 0], np.int32)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tamis.retriever.types import content_of
+from tamis.retriever.words.fields import split_key
 
 if TYPE_CHECKING:
     from tamis.index.collection import Collection
@@ -29,10 +30,11 @@ class WrittenForms:
     def of(self, term: int) -> list[str]:
         """How a word is spelled there, most frequent first; the stem itself where it is in none."""
         assert self.collection.dictionary is not None
-        stem = self.collection.dictionary.word(term)
+        _, stem = split_key(self.collection.dictionary.word(term))
+        fields = self.collection.settings.text_fields
         begins, found = stem[:ALIKE], Counter[str]()
         for doc in self.collection.index.some_docs_holding(term, READ):
-            text = content_of(self.collection.document(doc))[:LONGEST_READ]
+            text = content_of(self.collection.document(doc), fields)[:LONGEST_READ]
             found.update(
                 word
                 for word in _WORD.findall(self.analyzer.spelled(text))

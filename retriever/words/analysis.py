@@ -40,6 +40,7 @@ from tamis.retriever.words.characters import (
     normalize,
     pairs,
 )
+from tamis.retriever.words.fields import TextField, check_text_fields
 from tamis.retriever.words.stop_words import (
     ELIDED,
     QUESTION_WORDS,
@@ -88,6 +89,8 @@ class LexicalConfig:
         b: how much of a document's length is discounted, 0 to 1.
         weight: factor on the words of a query that does not say its own.
         analyzer: version of the rules by which a text gives its words.
+        fields: of documents, that are read as their text, in this order; none reads title and text
+            as one.
 
     Raises:
         InputError: the language is unknown, or a number is out of range.
@@ -100,8 +103,10 @@ class LexicalConfig:
     b: float = 0.4
     weight: float = 1.0
     analyzer: int = ANALYZER_VERSION
+    fields: tuple[TextField, ...] = ()
 
     def __post_init__(self) -> None:
+        check_text_fields(self.fields)
         if self.language not in languages():
             raise InputError(
                 f"expected language to be one of {', '.join(languages())}, "
@@ -134,8 +139,9 @@ class LexicalConfig:
                 f"expected words of analyser version {VERSIONS[0]} to {VERSIONS[-1]}, found "
                 f"version {made.analyzer}; build the collection with `tamis index`, or update tamis"
             )
-        names = LexicalConfig.__dataclass_fields__
-        return LexicalConfig(**{name: getattr(made, name) for name in names})
+        names = [name for name in LexicalConfig.__dataclass_fields__ if name != "fields"]
+        fields = tuple(TextField(one.name, one.weight, one.b) for one in made.fields)
+        return LexicalConfig(**{name: getattr(made, name) for name in names}, fields=fields)
 
 
 SAME_ANALYSIS = (

@@ -32,6 +32,7 @@ from tamis.retriever.words.analysis import (
     languages,
     warn_of_other_analysis,
 )
+from tamis.retriever.words.fields import check_boosts, field_key, main_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,17 +78,22 @@ class WordCounter:
         analyzer: Analyzer,
         dictionary: DictionaryWriter,
         remembered_chunks: int = REMEMBERED_CHUNKS,
+        prefix: str = "",
     ) -> None:
+        """Count words under their names in the dictionary: ``prefix`` and the word."""
         self._analyzer = analyzer
         self._dictionary = dictionary
-        self._seen = _SeenChunks(analyzer, dictionary)
+        self._seen = _SeenChunks(analyzer, dictionary, prefix)
         self._remembered_chunks = remembered_chunks
 
     def count(self, texts: Iterable[str]) -> SparseVectors:
-        """How often each word occurs in each text, ``[texts]``, weights being whole numbers.
+        """As `tally`; each text adds one to the document frequency of each of its words."""
+        counted = self.tally(texts)
+        self._dictionary.count_documents(counted.terms)
+        return counted
 
-        Each text adds one to the document frequency of each of its words.
-        """
+    def tally(self, texts: Iterable[str]) -> SparseVectors:
+        """How often each word occurs in each text, ``[texts]``, weights being whole numbers."""
         chunks = array("q")
         ends = [0]
         ordinal_of = self._seen.__getitem__
@@ -96,7 +102,6 @@ class WordCounter:
             ends.append(len(chunks))
         counted = _count(*self._seen.expand(chunks, ends), self._dictionary.vocab_size)
         self._seen.forget_beyond(self._remembered_chunks)
-        self._dictionary.count_documents(counted.terms)
         return counted
 
     def forget(self) -> None:
@@ -107,16 +112,19 @@ class WordCounter:
 class _SeenChunks(dict[str, int]):
     """Chunk -> its ordinal in a list of term ids, made when the chunk is first asked for."""
 
-    def __init__(self, analyzer: Analyzer, dictionary: DictionaryWriter) -> None:
+    def __init__(self, analyzer: Analyzer, dictionary: DictionaryWriter, prefix: str) -> None:
         super().__init__()
-        self._analyzer = analyzer
+        self._analyzer, self._prefix = analyzer, prefix
         self._dictionary = dictionary
         self._terms = array("q")  # of all chunks, one after another
         self._ends = array("q", [0])
 
     def __missing__(self, chunk: str) -> int:
         ordinal = len(self._ends) - 1
-        self._terms.extend(map(self._dictionary.add_word, self._analyzer.words_of(chunk)))
+        words = self._analyzer.words_of(chunk)
+        if self._prefix:
+            words = tuple(self._prefix + word for word in words)
+        self._terms.extend(map(self._dictionary.add_word, words))
         self._ends.append(len(self._terms))
         if len(chunk) <= LONGEST_REMEMBERED:
             self[chunk] = ordinal
@@ -296,6 +304,38 @@ class LexicalQueries:
         if any(added):
             vectors = _with_added(vectors, added, factor)
         return vectors, _unknown(words, frequency)
+
+    def boosted(self, words: SparseVectors, boosts: Mapping[str, float]) -> SparseVectors:
+        """Queries whose words count again, so many times, where searched fields hold them.
+
+        ``=title:word`` gets the weight of ``=word`` times the boost of ``title``. Those of the main
+        field are not stored apart: its boost is added to the word itself.
+
+        Raises:
+            InputError: a field is not searched, or a boost is negative or not finite.
+        """
+        if not boosts:
+            return words
+        fields = self.analyzer.config.fields
+        check_boosts(boosts, [one.name for one in fields])
+        main, dictionary = main_field(fields), self.dictionary
+        apart = {field_key(name, ""): boost for name, boost in boosts.items() if name != main}
+        rows = words.to_dicts()
+        for row in rows:
+            first = dictionary.first_term
+            of_words = {dictionary.word(term): row[term] for term in row if term >= first}
+            for key, boost in apart.items():
+                terms = dictionary.lookup_many([key + word for word in of_words])
+                held = (dictionary.document_frequency(terms) > 0).tolist()
+                for term, weight, is_held in zip(
+                    terms.tolist(), of_words.values(), held, strict=True
+                ):
+                    if is_held and boost:
+                        row[term] = row.get(term, 0.0) + boost * weight
+            if main is not None and main in boosts:
+                for word, weight in of_words.items():
+                    row[dictionary.lookup(word)] = weight * (1 + boosts[main])
+        return SparseVectors.from_dicts(rows, words.vocab_size)
 
 
 def _with_added(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from tamis.retriever.words.characters import marks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tamis.retriever.words.analysis import Analyzer
 
 KEPT_PHRASES = 1 << 10
@@ -83,6 +85,17 @@ class Phrase:
 
     def _is_unspaced(self, character: str) -> bool:
         return not character.isascii() and self._analyzer.is_unspaced(character)
+
+
+class AnyWord:
+    """Words of an index of which a text holds one."""
+
+    def __init__(self, words: Iterable[str], analyzer: Analyzer) -> None:
+        self._words, self._analyzer = frozenset(words), analyzer
+
+    def stands_in(self, text: str) -> bool:
+        """Whether a text holds one."""
+        return not self._words.isdisjoint(self._analyzer.analyze(text))
 
 
 @lru_cache(KEPT_PHRASES)

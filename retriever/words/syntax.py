@@ -2,7 +2,9 @@
 
 - ``"new york"``: the words stand in a document just so, one after the other;
 - ``+word``, ``-word``: a document holds the word, or must not; either stands before quotes too;
-- ``jack*``: all words that begin so.
+- ``jack*``: all words that begin so;
+- ``brand:acme``, ``title:"new york"``, ``brand:ac*``: the same in one searched field of the index,
+  where a document holds it.
 
 A sign counts at the beginning of a word alone, so that ``covid-19`` and ``C++`` are plain words. A
 query is what people type: what is no operator after all is text, and a note says so.
@@ -12,12 +14,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from tamis.retriever.words.fields import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Sign = Literal["", "+", "-"]
 Kind = Literal["word", "phrase", "prefix"]
 
-_TOKEN = re.compile(r'(?P<sign>[+-]?)(?:"(?P<straight>[^"]*)"|“(?P<curly>[^”]*)”)|(?P<word>\S+)')
+_IN_FIELD = re.compile(rf"({NAME}):(\w.*)")
 _SIGNED = re.compile(r"(?P<sign>[+-])(?P<rest>\w.*)")
 _PREFIX = re.compile(r"\w+\*")
 _OPENED = re.compile(r'[+-]?["“]')
@@ -35,16 +43,24 @@ class Clause:
         sign: ``+`` must hold, ``-`` must not, none may.
         kind: what it is; a phrase must hold, whatever its sign.
         text: its words, without the operators.
+        field: that it stands in, and must; empty where it may stand in any.
     """
 
     sign: Sign
     kind: Kind
     text: str
+    field: str = ""
 
     @property
     def spelled(self) -> str:
         """As it is typed, without the sign."""
-        return {"word": self.text, "phrase": f'"{self.text}"', "prefix": f"{self.text}*"}[self.kind]
+        said = {"word": self.text, "phrase": f'"{self.text}"', "prefix": f"{self.text}*"}[self.kind]
+        return f"{self.field}:{said}" if self.field else said
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is more than a word to rank by."""
+        return self.kind != "word" or self.sign != "" or self.field != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +80,17 @@ class ParsedQuery:
     @property
     def is_plain(self) -> bool:
         """Whether it is words alone."""
-        return not self.notes and all(
-            clause.kind == "word" and not clause.sign for clause in self.clauses
-        )
+        return not self.notes and not any(clause.is_operator for clause in self.clauses)
 
 
-def parse(text: str) -> ParsedQuery:
-    """The clauses of a query."""
+def parse(text: str, fields: Sequence[str] = ()) -> ParsedQuery:
+    """The clauses of a query; ``fields`` are those that its index searches."""
     clauses: list[Clause] = []
     notes: dict[str, None] = {}  # each once, in order
-    for token in _TOKEN.finditer(text):
-        clause = _phrase(token) if token["word"] is None else _word(token["word"])
+    for token in _token(tuple(fields)).finditer(text):
+        clause = _phrase(token) if token["word"] is None else _word(token["word"], fields)
+        if fields and clause.kind == "word" and not clause.field and _IN_FIELD.match(clause.text):
+            notes[_no_field(clause.text, fields)] = None
         if not re.search(r"\w", clause.text) and clause.kind == "phrase":
             notes[EMPTY] = None
             continue
@@ -86,22 +102,40 @@ def parse(text: str) -> ParsedQuery:
     return ParsedQuery(tuple(clauses), tuple(notes))
 
 
-def looks_used(text: str) -> bool:
+def looks_used(text: str, fields: Sequence[str] = ()) -> bool:
     """Whether a text would mean something else with operators than without."""
-    return _MARKED.search(text) is not None and not parse(text).is_plain
+    if _MARKED.search(text) is not None:
+        return not parse(text, fields).is_plain
+    return ":" in text and any(clause.field for clause in parse(text, fields).clauses)
+
+
+def _no_field(word: str, fields: Sequence[str]) -> str:
+    name = word.partition(":")[0]
+    return f"{name}: is read as text: the searched fields are {', '.join(fields)}"
+
+
+@lru_cache(64)
+def _token(fields: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds words and phrases, the latter also in fields."""
+    names = "|".join(map(re.escape, fields))
+    field = rf"(?:(?P<field>{names}):)?" if fields else "(?P<field>)"
+    quotes = r'(?:"(?P<straight>[^"]*)"|“(?P<curly>[^”]*)”)'
+    return re.compile(rf"(?P<sign>[+-]?){field}{quotes}|(?P<word>\S+)")
 
 
 def _phrase(token: re.Match[str]) -> Clause:
     inside = token["straight"] if token["straight"] is not None else token["curly"]
-    return Clause(_sign(token["sign"]), "phrase", " ".join(inside.split()))
+    return Clause(_sign(token["sign"]), "phrase", " ".join(inside.split()), token["field"] or "")
 
 
-def _word(word: str) -> Clause:
+def _word(word: str, fields: Sequence[str]) -> Clause:
     signed = _SIGNED.fullmatch(word)
     sign, rest = (_sign(signed["sign"]), signed["rest"]) if signed else (_sign(""), word)
+    found = _IN_FIELD.fullmatch(rest)
+    field, rest = found.groups() if found is not None and found[1] in fields else ("", rest)
     if _PREFIX.fullmatch(rest):
-        return Clause(sign, "prefix", rest[:-1])
-    return Clause(sign, "word", rest)
+        return Clause(sign, "prefix", rest[:-1], field)
+    return Clause(sign, "word", rest, field)
 
 
 def _sign(sign: str) -> Sign:

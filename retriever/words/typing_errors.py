@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from tamis.retriever.words.fields import split_key
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from tamis.index.segment.dictionary import Dictionary
@@ -60,7 +63,8 @@ def meant(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[int] | 
 def _nearest(stem: str, edits: int, dictionary: Dictionary) -> list[tuple[int, int]]:
     """How many documents hold each word within so many edits, and its term."""
     terms, _ = dictionary.near(stem, edits)
-    return _counted(terms, dictionary)
+    in_fields = [split_key(dictionary.word(term))[0] != "" for term in terms.tolist()]
+    return _counted(terms[~np.array(in_fields, np.bool_)], dictionary)
 
 
 def _by_ending(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[tuple[int, int]]:

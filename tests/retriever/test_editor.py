@@ -243,10 +243,10 @@ def test_an_editor_remembers_a_bounded_number_of_chunks_and_none_at_rest(tmp_pat
     with Editor.open(tmp_path / "c") as editor:
         for n in range(30):
             editor.put([Passage(f"a{n}", f"one two three four {n} x{n}")])
-            assert len(editor._counter._seen) <= 40
-        assert editor._counter._seen
+            assert len(editor._counter._counters[0]._seen) <= 40
+        assert editor._counter._counters[0]._seen
         editor.forget_words()
-        assert not editor._counter._seen
+        assert not editor._counter._counters[0]._seen
         editor.put([Passage("b", "one more")], wait="searchable")
     assert searched_words(tmp_path / "c", "one more")[0] == "b"
 

@@ -26,6 +26,7 @@ from tamis.retriever.words.analysis import (
     may_differ,
     warn_of_other_analysis,
 )
+from tamis.retriever.words.bm25f import Averages
 
 PLAIN = Analyzer(LexicalConfig("none"))
 ENGLISH = Analyzer(LexicalConfig())
@@ -303,7 +304,7 @@ def test_numbers_out_of_range_are_refused(numbers):
 
 def recorded(config):
     """What a collection without a word records of its words."""
-    return lexical_settings(config, DictionaryWriter().dictionary(), 0.0, 0)
+    return lexical_settings(config, DictionaryWriter().dictionary(), Averages(0.0), 0)
 
 
 def test_settings_survive_a_manifest():

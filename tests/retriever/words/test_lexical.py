@@ -19,6 +19,7 @@ from tamis.index.errors import InputError, MismatchError
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.recorded import lexical_settings
+from tamis.retriever.words.bm25f import Averages
 from tamis.retriever.words.lexical import (
     Analyzer,
     LexicalConfig,
@@ -271,7 +272,7 @@ def test_words_without_an_average_length_are_refused():
 
 def test_the_query_side_opens_from_a_manifest():
     _, queries = built(TEXTS, LexicalConfig("none", weight=0.25))
-    settings = lexical_settings(queries.analyzer.config, queries.dictionary, 3.0, 0)
+    settings = lexical_settings(queries.analyzer.config, queries.dictionary, Averages(3.0), 0)
     again = LexicalQueries.from_settings(settings, queries.dictionary, len(TEXTS))
 
     assert again.encode(["coffee tea"]).to_dicts() == queries.encode(["coffee tea"]).to_dicts()
@@ -283,7 +284,7 @@ def test_the_query_side_opens_from_a_manifest():
 
 
 def test_collections_that_are_analysed_alike_remember_their_queries_words_once():
-    settings = lexical_settings(LexicalConfig(k1=1.2), built(TEXTS)[1].dictionary, 2.0, 0)
+    settings = lexical_settings(LexicalConfig(k1=1.2), built(TEXTS)[1].dictionary, Averages(2.0), 0)
     other = structs.replace(settings, k1=0.5)
     of = [
         LexicalQueries.from_settings(one, built(TEXTS)[1].dictionary, len(TEXTS)).analyzer
