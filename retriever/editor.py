@@ -35,13 +35,7 @@ from tamis.retriever.corpus.chunking import (
 from tamis.retriever.corpus.fields import check_fields, checked
 from tamis.retriever.indexing import CHUNK_DOCUMENTS
 from tamis.retriever.models.own_encoder import check_own, own_encoder
-from tamis.retriever.recorded import (
-    averages_of,
-    collection_settings,
-    lexical_settings,
-    with_averages,
-    write_query_side,
-)
+from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.renewal import renew
 from tamis.retriever.types import content_of
 from tamis.retriever.vocabulary import Numbers, Vocabulary, parse_word
@@ -50,7 +44,14 @@ from tamis.retriever.words.analysis import (
     analysed_otherwise,
     warn_of_other_analysis,
 )
-from tamis.retriever.words.bm25f import Averages, LengthSums, RecordCounter, weigh
+from tamis.retriever.words.bm25f import (
+    Averages,
+    LengthSums,
+    RecordCounter,
+    averages_of,
+    weigh,
+    with_averages,
+)
 from tamis.retriever.words.fields import check_texts
 from tamis.retriever.words.lexical import Analyzer, LexicalConfig
 

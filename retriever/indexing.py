@@ -33,15 +33,10 @@ from tamis.retriever.corpus.fields import typed, with_texts
 from tamis.retriever.corpus.pseudo_queries import pseudo_queries
 from tamis.retriever.corpus.sampling import Spread
 from tamis.retriever.memory import MemoryBound
-from tamis.retriever.recorded import (
-    averages_of,
-    collection_settings,
-    lexical_settings,
-    write_query_side,
-)
+from tamis.retriever.recorded import collection_settings, lexical_settings, write_query_side
 from tamis.retriever.types import content_of
 from tamis.retriever.words.analysis import analysis_versions
-from tamis.retriever.words.bm25f import FieldTerms, LengthSums, RecordCounter, weigh
+from tamis.retriever.words.bm25f import FieldTerms, LengthSums, RecordCounter, averages_of, weigh
 from tamis.retriever.words.lexical import Analyzer, LexicalConfig, LexicalQueries
 
 if TYPE_CHECKING:

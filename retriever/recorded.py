@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from tamis.index.collection import QUERY_SIDE
 from tamis.index.generations.settings import (
     ChunkSettings,
@@ -17,7 +15,6 @@ from tamis.index.generations.settings import (
 )
 from tamis.retriever.models.inference_free import TableQueryEncoder
 from tamis.retriever.words.analysis import stemmer_version, unicode_version
-from tamis.retriever.words.bm25f import Averages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     from tamis.index.segment.values import ColumnType
     from tamis.retriever.corpus.chunking import Chunking
     from tamis.retriever.models.encoder import Encoder
+    from tamis.retriever.words.bm25f import Averages
     from tamis.retriever.words.lexical import LexicalConfig
 
 
@@ -91,20 +89,6 @@ def lexical_settings(
         words_cut=words_cut,
         fingerprint=dictionary.fingerprint,
     )
-
-
-def averages_of(made: LexicalSettings) -> Averages:
-    """The mean lengths that a collection records."""
-    return Averages(made.average_length, tuple(one.average_length for one in made.fields))
-
-
-def with_averages(made: LexicalSettings, averages: Averages) -> LexicalSettings:
-    """What a collection records, with other mean lengths."""
-    fields = [
-        structs.replace(one, average_length=length)
-        for one, length in zip(made.fields, averages.fields, strict=True)
-    ]
-    return structs.replace(made, average_length=averages.length, fields=fields)
 
 
 def write_query_side(storage: Storage, encoder: Encoder | None) -> dict[str, FileEntry]:

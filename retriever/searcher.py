@@ -228,7 +228,7 @@ class Searcher:
         """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
         assert self.reranker is not None
         return [
-            reranked(self.reranker, read.text, result, depth)
+            reranked(self.reranker, read.text, result, depth, self.collection.settings.text_fields)
             for read, result in zip(asked.read, found, strict=True)
         ]
 

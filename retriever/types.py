@@ -95,7 +95,7 @@ class MatchedTerm:
     doc_weight: float
     contribution: float
     expansion: bool
-    fields: Mapping[str, float] | None = None
+    fields: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ class Numbers:
 
 def word_name(word: str) -> str:
     """How a word of the lexical channel is printed: ``=word``, in one field ``=title:word``."""
-    return f"={word.removeprefix(':')}"
+    return f"={word[1:] if word[:1] == ':' and is_key(word[1:]) else word}"
 
 
 def parse_word(name: str) -> str | None:

@@ -75,4 +75,5 @@ def explanation(
 def _kind(term: "MatchedTerm") -> str:
     if term.expansion:
         return "expansion: not in the document's text"
-    return "word" if term.term.startswith("=") else "term"
+    of_fields = ", ".join(f"{name} {part:.4f}" for name, part in (term.fields or {}).items())
+    return of_fields or ("word" if term.term.startswith("=") else "term")

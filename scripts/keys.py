@@ -45,7 +45,8 @@ def store_keys(folder: Path, budget_mib: int, bits: int = BITS, device: str | No
 
     collection = Collection.open(folder)
     reranker = BlockReranker.from_pretrained(device=device, conditioning="none")
-    texts = (content_of(collection.document(doc)) for doc in collection.index.live_docs().tolist())
+    fields, docs = collection.settings.text_fields, collection.index.live_docs().tolist()
+    texts = (content_of(collection.document(doc), fields) for doc in docs)
     keys = folder / KEYS_FOLDER
     store = DocumentStore.build(reranker, texts, keys, budget_bytes=budget_mib << 20, bits=bits)
     each = store.size_bytes / max(len(store), 1)

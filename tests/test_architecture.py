@@ -38,7 +38,7 @@ WINGS = {  # what each wing may use of its own room: those below it
         "vocabulary",
         "words",
     },
-    "retriever/first_stage": {"corpus", "search_options", "types", "words"},
+    "retriever/first_stage": {"corpus", "search_options", "types", "vocabulary", "words"},
     "retriever/fusion": {
         *("answers", "corpus", "first_stage", "search_options", "searcher", "types")
     },

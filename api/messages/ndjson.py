@@ -18,6 +18,7 @@ from tamis.index.files.strict_json import parse_json
 from tamis.index.segment.identifiers import check_id
 from tamis.retriever.corpus.passages import Keys, passage_of
 from tamis.retriever.types import content_of
+from tamis.retriever.words.fields import check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -301,6 +302,7 @@ def _passage(row: Mapping[str, Any], fields: Sequence[str], *, blank: bool) -> P
     _, text_key = keys.pick(key for key, value in row.items() if value is not None)
     try:
         passage = passage_of({**row, "text": ""} if blank and text_key is None else row, keys)
+        check_texts(passage.record(), fields)
     except InputError as error:
         raise RequestError(422, "invalid_value", str(error)) from None
     try:

@@ -36,7 +36,12 @@ class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
         ),
     ] = "default"
     lexical: Annotated[
-        LexicalConfig | None, Meta(description="Of the words; null for learned terms alone.")
+        LexicalConfig | None,
+        Meta(
+            description="Of the words, with the fields that are searched; null for learned terms "
+            "alone.",
+            examples=[{"fields": [{"name": "title", "weight": 3}, {"name": "text"}]}],
+        ),
     ] = msgspec.field(default_factory=LexicalConfig)
     fields: Annotated[
         dict[Field, ColumnType],

@@ -35,7 +35,7 @@ from tamis.index.segment.documents import Documents
 from tamis.index.vectors import SparseVectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tamis.index.generations.manifest import SegmentEntry

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tamis.retriever.recorded import averages_of
 from tamis.retriever.vocabulary import parse_word
-from tamis.retriever.words.bm25f import shares
+from tamis.retriever.words.bm25f import averages_of, shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -119,7 +119,9 @@ def check_first_stage(scores: Sequence[float]) -> None:
         )
 
 
-def reranked(reranker: Reranker, query: str, found: SearchResult, depth: int) -> SearchResult:
+def reranked(
+    reranker: Reranker, query: str, found: SearchResult, depth: int, fields: Sequence[str] = ()
+) -> SearchResult:
     """A result with its first ``depth`` hits in the reranker's order, the others below them.
 
     Scores become the reranker's; matched terms stay those of the first stage, and sum to its score.
@@ -129,12 +131,13 @@ def reranked(reranker: Reranker, query: str, found: SearchResult, depth: int) ->
         query: the text that was searched for.
         found: the first stage's hits.
         depth: how many to score; see `with_others_below` for the others.
+        fields: that are searched, see `content_of`.
     """
     began = perf_counter()
     head = found.hits[:depth]
     first_stage = [hit.score for hit in head]
     best = reranker.score(
-        query, [content_of(hit.document) for hit in head], first_stage=first_stage
+        query, [content_of(hit.document, fields) for hit in head], first_stage=first_stage
     )
     scores = with_others_below(best, len(found.hits))
     order = np.argsort(-scores, kind="stable").tolist()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import structs
 
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.words.fields import field_key, field_texts, main_field, split_key
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tamis.index.generations.settings import LexicalSettings
     from tamis.index.segment.dictionary import Dictionary, DictionaryWriter
     from tamis.retriever.words.analysis import Analyzer, LexicalConfig
     from tamis.retriever.words.fields import TextField
@@ -52,6 +54,20 @@ class Averages:
         """These, and others where these are 0."""
         fields = zip(self.fields, measured.fields, strict=True)
         return Averages(self.length or measured.length, tuple(own or new for own, new in fields))
+
+
+def averages_of(made: LexicalSettings) -> Averages:
+    """The mean lengths that a collection records."""
+    return Averages(made.average_length, tuple(one.average_length for one in made.fields))
+
+
+def with_averages(made: LexicalSettings, averages: Averages) -> LexicalSettings:
+    """What a collection records, with other mean lengths."""
+    fields = [
+        structs.replace(one, average_length=length)
+        for one, length in zip(made.fields, averages.fields, strict=True)
+    ]
+    return structs.replace(made, average_length=averages.length, fields=fields)
 
 
 class FieldTerms:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from letter_encoder import Letters
 
@@ -17,6 +17,7 @@ from tamis.retriever.vocabulary import (
     word_name,
 )
 from tamis.retriever.words.analysis import Analyzer, LexicalConfig
+from tamis.retriever.words.fields import is_key
 
 
 class Latents:
@@ -71,6 +72,7 @@ def test_a_vocabulary_without_ranges_is_empty():
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_words_and_word_pieces_print_apart_and_parse_back(piece, word):
     word = word.lstrip("=") or "tea"
+    assume(not is_key(word))  # in no word a colon comes after a letter, but in those of fields
     assert (parse_word(word_name(word)), parse_piece(word_name(word))) == (word, None)
     assert (parse_word(piece_name(piece)), parse_piece(piece_name(piece))) == (None, piece)
     assert word_name(word) != piece_name(piece)

@@ -257,3 +257,25 @@ def test_long_documents_are_divided_grouped_and_deleted_whole(tamis, tmp_path):
     assert all(passage["id"] in shown for passage in hits[1]["passages"])
     assert document(tamis("delete", tmp_path / "i", "long", "--json"))["documents"] == 1
     assert tamis("index", *arguments[:-1], "12:7", "--out", tmp_path / "j").exit_code == 2
+
+
+def test_fields_are_searched_with_weights(tamis, tmp_path):
+    rows = [
+        {"_id": "a", "title": "red lamp", "about": "for desks", "brand": "acme"},
+        {"_id": "b", "title": "shade", "about": "for an acme lamp", "brand": ["lux", "best"]},
+    ]
+    corpus, folder = lines(tmp_path, *rows), tmp_path / "fields"
+    fields = ["--text-field", "title:3,about,brand"]
+    command = ["index", corpus, "--out", folder, "--encoder", "bm25"]
+    assert tamis(*command, *fields, "--check").exit_code == 0
+    document(tamis(*command, *fields, "--json"))
+    assert ids(tamis, folder, "brand:acme") == ["a"]
+    assert ids(tamis, folder, "acme") != []
+    found = document(tamis("search", folder, "acme", "--text-boosts", "brand:9", "--json"))
+    assert found["hits"][0]["id"] == "a"
+    more = lines(tmp_path, {"_id": "c", "brand": "acme"})
+    assert document(tamis("add", folder, more, "--json"))["written"] == 1
+    assert set(ids(tamis, folder, "brand:acme")) == {"a", "c"}
+    assert "brand 0." in tamis("search", folder, "brand:lux", "--explain").output
+    assert tamis("add", folder, more, *fields).exit_code == 2
+    assert tamis(*command[:3], tmp_path / "x", *command[4:], "--text-field", "a,a").exit_code == 2
