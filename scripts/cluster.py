@@ -207,6 +207,7 @@ def _index_piece(
         reading.get("title_field"),
         reading.get("text_field"),
         skip_bad=skipping,
+        searched=settings.searched,
     )
     resume = (Path(folder) / PLAN).exists()
     own_settings = settings._replace(reading=own)

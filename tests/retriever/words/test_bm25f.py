@@ -9,6 +9,8 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
+from tamis.retriever.builds.pieces import assemble, index_piece
+from tamis.retriever.corpus.shares import Share
 from tamis.retriever.first_stage.query_words import lexical_queries
 from tamis.retriever.renewal import upgrade_index
 from tamis.retriever.words.analysis import Analyzer
@@ -166,6 +168,17 @@ def test_words_that_are_published_first_are_those_of_the_whole_build(tmp_path, m
         )
         assert found[0].hits
         assert [hit.score for hit in found[0].hits] == [hit.score for hit in expected[0].hits]
+
+
+def test_pieces_that_are_assembled_score_as_one_build(tmp_path, collection):
+    passages = list(documents())
+    for number, share in enumerate((passages[:25], passages[25:]), 1):
+        place = tmp_path / "pieces" / str(number)
+        index_piece(share, place, Share(number, 2), encoder=None, lexical=CONFIG)
+    whole = assemble([tmp_path / "pieces"], tmp_path / "whole")
+    assert whole.settings.lexical.fields == collection.settings.lexical.fields
+    for query in ("wa wx", "wb wc", {"=brand:wa": 1.0}):
+        assert scores(whole, query) == pytest.approx(scores(collection, query), rel=1e-6)
 
 
 def test_the_encoder_reads_the_fields_in_their_order(tmp_path):
