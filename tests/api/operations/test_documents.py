@@ -282,7 +282,7 @@ def test_an_index_at_rest_remembers_nothing_of_the_texts_it_was_given(open_home,
         home.create()
         living = home.client.app.state.service.library.living("birds")
         end = time.monotonic() + 20
-        while living._editor._counter._seen:
+        while living._editor._counter._counters[0]._seen:
             assert time.monotonic() < end
             time.sleep(0.02)
         home.add([{"_id": "late", "text": "Owls again."}])
