@@ -16,6 +16,7 @@ except ImportError as error:
         "expected python-terrier, found none; install it with: pip install 'tamis[pyterrier]'"
     ) from error
 
+from tamis.index.errors import InputError
 from tamis.retriever.integrations.found import check_options, text_of
 from tamis.retriever.searcher import Searcher
 
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from tamis.retriever.types import SearchResult
 
 
+TOKS = "query_toks"
+
+
 class TamisRetriever(pt.Transformer):
     """Answers a frame of ``qid`` and ``query`` with ``docno``, ``score``, ``rank``, title and text.
+
+    Where the frame has ``query_toks``, weights by term as learned encoders of PyTerrier give them,
+    these are searched in place of the texts, as they are.
 
     Further columns of the queries are kept. Ranks begin at 0, as PyTerrier's do.
     """
@@ -53,10 +60,11 @@ class TamisRetriever(pt.Transformer):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """The results of all queries, query by query, best first."""
-        pt.validate.query_frame(inp, extra_columns=["query"])
+        column = TOKS if TOKS in inp.columns else "query"
+        pt.validate.query_frame(inp, extra_columns=[column])
         queries = inp.to_dict(orient="records")
-        texts = [str(query["query"]) for query in queries]
-        found = self.searcher.search(texts, self.k, **self.options) if texts else []
+        asked = [_weights(query) if column == TOKS else str(query[column]) for query in queries]
+        found = self.searcher.search(asked, self.k, **self.options) if asked else []
         rows = [
             {**query, **row}
             for query, result in zip(queries, found, strict=True)
@@ -64,6 +72,17 @@ class TamisRetriever(pt.Transformer):
         ]
         columns = [*inp.columns, "docno", "score", "rank", "title", "text"]
         return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+
+
+def _weights(query: dict[str, Any]) -> dict[str, float]:
+    """The weights by term that a query is given as."""
+    toks = query[TOKS]
+    if not isinstance(toks, dict):
+        raise InputError(
+            f"expected weights by term in {TOKS} of query {query['qid']!r}, found "
+            f"{str(toks)[:80]!r}; drop the column to search for the text"
+        )
+    return {str(term): float(weight) for term, weight in toks.items()}
 
 
 def _rows(result: SearchResult) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ pytest.importorskip("pyterrier", reason="python-terrier is not installed")
 
 import pandas as pd
 
+from tamis.index import InputError
 from tamis.retriever.integrations.pyterrier import TamisRetriever
 
 QUERIES = pd.DataFrame(
@@ -50,3 +51,14 @@ def test_it_is_measured_as_a_ranking_that_the_framework_holds_itself(planets):
     both = (ours + held)(QUERIES)  # scores are summed document by document
     assert both["score"].tolist() == (2 * ours(QUERIES)["score"]).tolist()
     assert pt.inspect.transformer_inputs(ours) == [["qid", "query"]]
+
+
+def test_weights_of_an_encoder_are_searched_in_place_of_the_text(planets, truth):
+    queries = QUERIES.iloc[:1].assign(query="venus", query_toks=[{"=planet": 2.0, "=red": 0.5}])
+    found = TamisRetriever.open(planets, exact=True)(queries)
+    expected = truth({"=planet": 2.0, "=red": 0.5}, exact=True)
+    assert list(zip(found["docno"], found["score"], strict=True)) == expected
+    nothing = TamisRetriever.open(planets)(queries.assign(query_toks=[{}]))
+    assert len(nothing) == 0
+    with pytest.raises(InputError, match="expected weights by term in query_toks of query '1'"):
+        TamisRetriever.open(planets)(queries.assign(query_toks=["red"]))
