@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def export(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     to: Annotated[
-        Literal["anserini", "csr", "ciff", "seismic", "opensearch", "qdrant"],
+        Literal["anserini", "bmp", "csr", "ciff", "seismic", "opensearch", "qdrant"],
         typer.Option(
             "--to",
             "--format",
             help="JSON vectors of Anserini, a CSR matrix and its ids, inverted lists, or documents "
-            "with vectors for another engine.",
+            "with vectors for another engine; bmp is for --queries, its documents are ciff.",
         ),
     ],
     out: Annotated[
@@ -38,6 +38,20 @@ def export(
         float | None,
         typer.Option(min=0.001, help="Multiply weights and round them: Lucene needs impacts."),
     ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the vectors of the queries of this file, as queries.jsonl, in place of "
+            "the documents': anserini, bmp, csr or seismic."
+        ),
+    ] = None,
+    terms: Annotated[
+        Path | None,
+        typer.Option(
+            callback=in_a_folder,
+            help="Write also what each term stands for, a line each, term 0 first.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write the vectors of the current generation, deleted documents left out.
@@ -46,7 +60,13 @@ def export(
     `tamis index --vectors FILE`.
     """
     from tamis.index import Index
+    from tamis.scripts.export_queries import export_queries, write_terms
 
+    if terms is not None:
+        write_terms(collection, terms)
+    if queries is not None:
+        export_queries(collection, queries, to, out, scale, as_json=json)
+        return
     began = perf_counter()
     index = Index.open(collection, verify="lazy")
     _write(index, to, out, scale)
@@ -62,6 +82,10 @@ def _write(index: "Index", to: str, out: Path, scale: float | None) -> None:
     from tamis.index import InputError
     from tamis.index.exchange.interchange import JSON_ENDINGS, write_json_vectors
 
+    if to == "bmp":
+        raise InputError(
+            "expected --queries with bmp, found none; BMP reads documents as --to ciff --scale 10"
+        )
     if to in ("csr", "ciff"):
         _write_matrix(index, to, out, scale)
         return

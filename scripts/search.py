@@ -49,8 +49,8 @@ FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of
 QueryArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[DIR]... TEXT",
-        help="What to search for; before it further indexes, whose hits become one list.",
+        metavar="TEXT",
+        help="What to search for. Further indexes may stand before it: `A B TEXT` gives one list.",
     ),
 ]
 HitsOption = Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many hits.")]
