@@ -229,7 +229,7 @@ def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float)
     disk = (index.size_bytes - once_bytes - of_terms_bytes) * factor + once_bytes
     disk += words * BYTES_A_WORD + (words + learned) * BYTES_A_TERM_ON_DISK
     disk += common * BYTES_A_COMMON_TERM_ON_DISK
-    disk += expected_bytes(documents, entries * factor, words + learned)
+    disk += expected_bytes(documents, entries * factor)
     memory = builds.memory_bytes + documents * BYTES_A_DOCUMENT + (words + learned) * BYTES_A_TERM
     memory += min(words * CHUNKS_A_WORD, REMEMBERED_CHUNKS) * BYTES_A_CHUNK
     memory += common * BYTES_A_COMMON_TERM

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.index.files import system
-from tamis.index.files.array_file import create_array, map_array, seal, write_arrays
+from tamis.index.files.array_file import map_array, write_arrays
 from tamis.index.segment.lists import open_lists, write_lists
-from tamis.index.segment.loops.arrays import BLOCK, BUCKETS, POSTING, Blocks, Records
+from tamis.index.segment.loops.arrays import BLOCK, POSTING, Blocks, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from tamis.index.files.storage import Storage
 
 PART = "blocks"  # what its files begin with, and the manifest calls it
-FROM_DOCUMENTS = 1_000_000  # of a segment that has blocks
-MOST_ENTRIES = 65_535  # of a block: places in it are two bytes
+FROM_DOCUMENTS = 4_000_000  # of a segment that has blocks
 SUMMARY_SHARE = 0.65  # entries of summaries to those of their documents, on real vectors
 _BLOCKS_A_TASK = 8_192
 _RANGES_A_CORE = 4  # that are ordered side by side
@@ -35,20 +34,10 @@ _RANGES_A_CORE = 4  # that are ordered side by side
 def write_blocks(
     storage: Storage, folder: str, records: Records, steps: NDArray[np.float32]
 ) -> dict[str, FileEntry]:
-    """Write the blocks of a segment; the files written.
-
-    None where the documents of a block would have more than `MOST_ENTRIES`.
-    """
-    documents = records.starts.size - 1
+    """Write the blocks of a segment; the files written."""
     members = order_documents(records, steps.size)
-    firsts = np.arange(0, documents, BLOCK)
-    sizes = np.add.reduceat(np.diff(records.starts)[members], firsts)
-    if sizes.max() > MOST_ENTRIES:
-        return {}
-    bases = np.concatenate([[0], np.cumsum(sizes)])
     prefix = f"{folder}/{PART}."
-    files = write_arrays(storage, prefix, {"members": members, "bases": bases})
-    files |= _write_entries(storage, prefix, records, steps, members, bases)
+    files = write_arrays(storage, prefix, {"members": members})
     return files | _write_summaries(storage, folder, prefix, records, steps, members)
 
 
@@ -57,12 +46,11 @@ def is_large(documents: int) -> bool:
     return documents >= FROM_DOCUMENTS
 
 
-def expected_bytes(documents: int, entries: float, vocab_size: int) -> float:
-    """Bytes of the blocks of a segment of so many documents, entries and terms."""
+def expected_bytes(documents: int, entries: float) -> float:
+    """Bytes of the blocks of a segment of so many documents and entries."""
     if not is_large(documents):
         return 0.0
-    of_entry = _block_entry(vocab_size).itemsize + SUMMARY_SHARE * POSTING.itemsize
-    return entries * of_entry + documents * (4 + (8 + 2 * (BUCKETS + 1)) / BLOCK)
+    return entries * SUMMARY_SHARE * POSTING.itemsize + documents * 4
 
 
 def order_documents(records: Records, vocab_size: int) -> NDArray[np.int32]:
@@ -91,9 +79,7 @@ def order_documents(records: Records, vocab_size: int) -> NDArray[np.int32]:
 
 def open_blocks(mapped: Callable[[str], NDArray[Any]], steps: NDArray[np.float32]) -> Blocks:
     """The blocks of a segment whose files ``mapped`` gives by their names."""
-    entries = mapped(f"{PART}.entries").view(_block_entry(steps.size))
-    members, bases, starts = (mapped(f"{PART}.{name}") for name in ("members", "bases", "starts"))
-    return Blocks(open_lists(mapped, f"{PART}.lists.", steps), members, bases, starts, entries)
+    return Blocks(open_lists(mapped, f"{PART}.lists.", steps), mapped(f"{PART}.members"))
 
 
 def has_blocks(folder: str, files: Mapping[str, FileEntry]) -> bool:
@@ -111,31 +97,6 @@ def add_blocks(
 
 def _term_type(vocab_size: int) -> str:
     return "<u2" if vocab_size <= 1 << 16 else "<u4"
-
-
-def _block_entry(vocab_size: int) -> np.dtype[Any]:
-    """The packed type of one entry of a block: a term, a document's place in it, an image."""
-    return np.dtype([("term", _term_type(vocab_size)), ("place", "u1"), ("image", "u1")])
-
-
-def _write_entries(
-    storage: Storage,
-    prefix: str,
-    records: Records,
-    steps: NDArray[np.float32],
-    members: NDArray[np.int32],
-    bases: NDArray[np.int64],
-) -> dict[str, FileEntry]:
-    from tamis.index.segment.loops.summaries import fill_blocks
-
-    names = f"{prefix}starts", f"{prefix}entries"
-    starts = create_array(storage, names[0], np.uint16, ((bases.size - 1) * (BUCKETS + 1),))
-    entries = create_array(storage, names[1], _block_entry(steps.size), (int(bases[-1]),))
-    _for_blocks(
-        bases.size - 1,
-        lambda *span: fill_blocks(records, steps, members, *span, bases, starts, entries),
-    )
-    return {names[0]: seal(storage, names[0], starts), names[1]: seal(storage, names[1], entries)}
 
 
 def _write_summaries(

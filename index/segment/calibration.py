@@ -36,8 +36,6 @@ LONG = 16  # a query of more terms is long
 POSTINGS_A_DOCUMENT = 200  # scoring one document in full takes as long as reading so many
 CUTS = (0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
 SLACKS = (0.975, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65)
-BLOCK_CUTS = (0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
-BLOCK_SLACKS = (0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4)
 WINDOW_COST, SLICE_COST = 600, 65  # postings that take as long as a window, and a term in it
 _ONE_SIDED_95 = 1.645  # standard errors taken from a mean for its lower 95 % bound
 _TIED = 100  # documents scored for each wanted one, as a rule: ties, which knobs cannot thin out
@@ -83,7 +81,7 @@ class Calibration:
             index that is searched exactly.
         queries: how many stood in the samples.
         rows: short queries first, then by k and by recall, both rising.
-        blocks: rows of searches by blocks, where these are cheaper; a recall of 1 is exact search.
+        blocks: where exact search is cheaper by blocks: rows of recall 1.
     """
 
     source: Literal["queries", "sentences", "documents", "none"] = "none"
@@ -150,10 +148,9 @@ def calibrate(segment: Segment, sample: Sample | None = None) -> Calibration:
         counted += sum(len(each.queries) for each in samples)
         for k in SAMPLES if samples else ():
             measured = _measured(segment, samples, k)
-            found = _rows_for(measured, k, long)
-            rows += found
+            rows += _rows_for(measured, k, long)
             if segment.has_blocks:
-                blocks += _block_rows(measured, found, k, long)
+                blocks += _block_rows(measured, k, long)
     return Calibration(_source(sample), counted, tuple(rows), tuple(blocks))
 
 
@@ -169,10 +166,6 @@ class _Trial:
     cost: float
     recall: float  # the lowest of the samples
     bound: float  # and of their lower bounds
-
-    def reaches(self, recall: float) -> bool:
-        """Whether it may be taken for this recall; all of it takes an exact search."""
-        return self.knobs.cut == 0.0 or (recall < 1.0 and self.bound >= recall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,29 +190,10 @@ def _measured(segment: Segment, samples: Sequence[Sample], k: int) -> _Measured:
 def _rows_for(measured: _Measured, k: int, long: bool) -> list[Row]:
     if max(truth.work for truth in measured.truths) > _TIED * k:
         return []
-    return _cheapest(list(_trials(measured, CUTS, SLACKS, blocks=False)), RECALLS, k, long)
-
-
-def _block_rows(measured: _Measured, rows: Sequence[Row], k: int, long: bool) -> list[Row]:
-    """The rows of searches by blocks that cost less than others of the same recall do."""
-    exact = _try(measured, Knobs(0.0, 1.0, blocks=True))
-    trials = [exact, *_trials(measured, BLOCK_CUTS, BLOCK_SLACKS, blocks=True)]
-    windows = -(-measured.segment.documents // WINDOW)
-    spared = (windows - windows / BLOCK) * (WINDOW_COST + SLICE_COST * measured.terms)
-    of_all = max(truth.cost for truth in measured.truths)
-    costs = {row.recall: row.cost for row in rows}
-    return [
-        row
-        for row in _cheapest(trials, (*RECALLS, 1.0), k, long)
-        if row.cost < _WORTH * (costs.get(row.recall, of_all) + spared)
-    ]
-
-
-def _cheapest(trials: Sequence[_Trial], recalls: Sequence[float], k: int, long: bool) -> list[Row]:
-    """For each recall the row of the cheapest trial that reaches it."""
+    trials = list(_trials(measured))
     rows = []
-    for recall in recalls:
-        good = [trial for trial in trials if trial.reaches(recall)]
+    for recall in RECALLS:
+        good = [trial for trial in trials if trial.bound >= recall]
         if good:
             best = min(good, key=lambda trial: trial.cost)
             cut, slack, _ = best.knobs
@@ -227,14 +201,22 @@ def _cheapest(trials: Sequence[_Trial], recalls: Sequence[float], k: int, long: 
     return rows
 
 
-def _trials(
-    measured: _Measured, cuts: Sequence[float], slacks: Sequence[float], blocks: bool
-) -> Iterator[_Trial]:
+def _block_rows(measured: _Measured, k: int, long: bool) -> list[Row]:
+    """The row of exact search by blocks, if it costs less than by windows."""
+    trial = _try(measured, Knobs(0.0, 1.0, blocks=True))
+    windows = -(-measured.segment.documents // WINDOW)
+    spared = (windows - windows / BLOCK) * (WINDOW_COST + SLICE_COST * measured.terms)
+    if trial.cost >= _WORTH * (max(truth.cost for truth in measured.truths) + spared):
+        return []
+    return [Row(long, k, 1.0, 0.0, 1.0, 1.0, round(trial.cost))]
+
+
+def _trials(measured: _Measured) -> Iterator[_Trial]:
     """Measure the grid, but for what costs more than knobs that reach every recall."""
     limit = _WORTH * max(truth.cost for truth in measured.truths)
-    for cut in cuts:
-        for slack in slacks:
-            trial = _try(measured, Knobs(cut, slack, blocks))
+    for cut in CUTS:
+        for slack in SLACKS:
+            trial = _try(measured, Knobs(cut, slack))
             if trial.cost >= limit:
                 break
             yield trial

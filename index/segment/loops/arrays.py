@@ -12,7 +12,6 @@ CACHE_LINE_BYTES = 64
 BUCKET_BITS = 5  # sums are counted in buckets of 2 ** 5 units
 SUM_LIMIT = 65_535  # a sum is two bytes
 BLOCK = 8  # documents that share a summary
-BUCKETS = 128  # of a block's entries, by term
 MAX_QUERY_TERMS = 8192  # each term may lose a unit or two of SUM_LIMIT to rounding
 
 POSTING = np.dtype([("place", "<u2"), ("image", "u1")])  # 3 bytes, packed
@@ -48,17 +47,10 @@ class Records(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Documents in blocks of `BLOCK` like ones, each with a summary and its entries by term.
-
-    The entries of bucket ``b`` of block ``i`` begin ``starts[i * (BUCKETS + 1) + b]`` after
-    ``bases[i]`` and end where the next bucket's begin.
-    """
+    """Documents in blocks of `BLOCK` like ones, each with a summary."""
 
     lists: Any  # `Lists` of the summaries, whose documents are the blocks
     members: Any  # [documents] int32, the documents of block 0, of block 1, ...
-    bases: Any  # [blocks + 1] int64
-    starts: Any  # [blocks * (BUCKETS + 1)] uint16
-    entries: Any  # [nnz] packed {term, place, image}; place 0 to BLOCK - 1 in the block
 
 
 class Scratch(NamedTuple):

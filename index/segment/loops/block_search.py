@@ -1,17 +1,16 @@
 """Search by blocks: whole blocks are judged by their summaries, and opened by falling bound.
 
 The lists of the summaries are those of a collection whose documents are the blocks, so that
-`find_candidates` finds the blocks worth opening. An opened block tells a bound of each of its
-documents; what may be among the best is scored from its record. No document scores more than its
-block's bound, so an exact search stops where bounds fall below the k-th score.
+`find_candidates` finds the blocks worth opening; the documents of an opened block are scored. None
+scores more than its block's bound, so an exact search stops where bounds fall below the k-th score.
 """
 
 import numpy as np
 
-from tamis.index.segment.loops.arrays import BLOCK, BUCKET_BITS, BUCKETS, IMAGE_MAX, SUM_LIMIT
+from tamis.index.segment.loops.arrays import BLOCK, BUCKET_BITS, IMAGE_MAX, SUM_LIMIT
 from tamis.index.segment.loops.candidates import find_candidates, find_reaching
 from tamis.index.segment.loops.compiled import compiled
-from tamis.index.segment.loops.prefetch import prefetch_item
+from tamis.index.segment.loops.prefetch import prefetch_item, prefetch_range
 from tamis.index.segment.loops.query import (
     choose_for_exact,
     choose_images,
@@ -20,16 +19,12 @@ from tamis.index.segment.loops.query import (
     scale_query,
 )
 from tamis.index.segment.loops.search import dot
-from tamis.index.segment.loops.summaries import bucket_of
 from tamis.index.segment.loops.topk import offer, sort_best
 
-SEED_CUT, SEED_SLACK = 0.2, 0.95  # of the search that gives an exact one its first threshold
+SEED_CUT, SEED_SLACK = 0.3, 0.95  # of the search that gives an exact one its first threshold
 _MORE_FROM = 250_000  # documents from which an exact search leaves more unread than by windows
-ENTRY_COST = 2  # postings of a list that take as long as one entry of a block
-_AHEAD_STARTS, _AHEAD_ENTRIES = 4, 2  # blocks whose places, and entries, begin to load
-_ROUNDING = 1e-6  # of a score: more than single precision rounds
-WIDTH = BUCKETS + 1  # of the starts of one block
-_UNITS = 2  # the same of a sum, in units
+_AHEAD_STARTS, _AHEAD_RECORDS = 2, 1  # blocks whose records' places, and records, begin to load
+_UNITS = 2  # of a sum: more than single precision rounds
 
 
 @compiled
@@ -49,7 +44,7 @@ def search_blocks(
         docs: ``[rows, k]`` int32, written.
         scores: ``[rows, k]`` float32, written.
         work: ``[rows]`` int64, written: documents scored in full.
-        postings: ``[rows]`` int64, written: postings read, and entries of blocks at `ENTRY_COST`.
+        postings: ``[rows]`` int64, written: postings read.
     """
     offsets = queries[0]
     for row in range(offsets.size - 1):
@@ -78,7 +73,7 @@ def search_blocks(
 
 @compiled
 def _find_some(query, reach, blocks, records, allowed, scratch, best):
-    """Open the blocks whose sums are near the largest; `_open`'s counts."""
+    """Open the blocks whose sums are near the largest; `_open`'s counts, and postings read."""
     (terms, weights), (depth, cut, slack), lists = query, reach, blocks.lists
     held = np.empty(terms.size, np.int64)
     least = cut * largest_contribution(terms, weights, lists.steps)
@@ -87,17 +82,17 @@ def _find_some(query, reach, blocks, records, allowed, scratch, best):
         return 0, 0, 0
     chosen = held[:count]
     factor = _scale(query, lists.steps, chosen, scratch)
-    size, nothing = blocks.bases.size - 1, np.empty(0, np.bool_)
+    size, nothing = (blocks.members.size + BLOCK - 1) // BLOCK, np.empty(0, np.bool_)
     found, _, read = find_candidates(
         lists, terms[chosen], (depth, slack, 0), size, nothing, scratch
     )
-    kept, done, more = _open(query, found, rest, factor, blocks, records, allowed, scratch, best)
-    return kept, done, read + more
+    kept, scored = _open(found, rest, factor, blocks, records, allowed, scratch, best)
+    return kept, scored, read
 
 
 @compiled
 def _find_all(query, least_score, blocks, records, allowed, scratch, best):
-    """Open all blocks that may hold a document of this score or a better one."""
+    """Open all blocks that may hold a document of this score or a better one; the same."""
     (terms, weights), lists = query, blocks.lists
     held, documents = np.empty(terms.size, np.int64), records.starts.size - 1
     share = safe_rest(best[0].size, documents) * max(1.0, documents / _MORE_FROM) ** 0.25
@@ -110,8 +105,8 @@ def _find_all(query, least_score, blocks, records, allowed, scratch, best):
     factor = _scale(query, lists.steps, chosen, scratch)
     least = np.int64((least_score - rest) * factor) - _UNITS
     found, read = find_reaching(lists, terms[chosen], least, scratch)
-    kept, done, more = _open(query, found, rest, factor, blocks, records, allowed, scratch, best)
-    return kept, done, read + more
+    kept, scored = _open(found, rest, factor, blocks, records, allowed, scratch, best)
+    return kept, scored, read
 
 
 @compiled
@@ -126,11 +121,10 @@ def _scale(query, steps, chosen, scratch):
 
 
 @compiled
-def _open(query, found, rest, factor, blocks, records, allowed, scratch, best):
-    """Open blocks by falling sums until no further one can hold a document of the best.
+def _open(found, rest, factor, blocks, records, allowed, scratch, best):
+    """Score the documents of blocks by falling sums until none further can be among the best.
 
     Args:
-        query: terms int32 and weights float32.
         found: how many candidates stand in ``scratch.docs``, their sums in ``scratch.marks``.
         rest: the most that unread postings add to a score.
         factor: units of a sum for each of a score.
@@ -141,76 +135,44 @@ def _open(query, found, rest, factor, blocks, records, allowed, scratch, best):
         best: documents and scores, ``[k]`` each, written.
 
     Returns:
-        ``(kept, scored, read)``: results, documents scored in full, entries at their cost.
+        ``(kept, scored)``: results, and documents scored in full.
     """
-    (terms, weights), (docs, scores) = query, best
-    members, held = blocks.members, (blocks.bases, blocks.starts, blocks.entries)
-    size, bounds, reach = blocks.bases.size - 1, np.empty(BLOCK), np.empty(terms.size)
-    buckets = scratch.begins[: terms.size]
-    for j in range(terms.size):
-        buckets[j] = bucket_of(terms[j])
-        reach[j] = np.float64(weights[j]) * blocks.lists.steps[terms[j]]
+    docs, scores = best
+    size = (blocks.members.size + BLOCK - 1) // BLOCK
     _sort_by_sum(scratch, found, size)
-    kept, scored, read = 0, 0, 0
+    candidates, kept, scored = scratch.docs[size : size + found], 0, 0
     for ahead in range(found + _AHEAD_STARTS):
-        _load_ahead(held, members, scratch.docs[size : size + found], ahead, buckets)
+        _load_ahead(candidates, ahead, blocks.members, records)
         if ahead < _AHEAD_STARTS:
             continue
-        at = size + ahead - _AHEAD_STARTS
-        bound = np.int64(scratch.marks[at]) | ((1 << BUCKET_BITS) - 1)  # of all that follow, too
-        full = kept == docs.size
-        if full and bound + rest * factor + _UNITS < np.float64(scores[0]) * factor:
+        at = ahead - _AHEAD_STARTS
+        # a bucket's largest sum: of all that follow, too
+        bound = np.int64(scratch.marks[size + at]) | ((1 << BUCKET_BITS) - 1)
+        if kept == docs.size and bound + rest * factor + _UNITS < np.float64(scores[0]) * factor:
             break
-        block = scratch.docs[at]
-        read += _bound_documents(held, block, terms, reach, buckets, bounds)
-        first = np.int64(block) * BLOCK
-        for place in range(min(BLOCK, members.size - first)):
-            least = scores[0] * (1.0 - _ROUNDING) if kept == docs.size else 0.0
-            doc = members[first + place]
-            if bounds[place] > 0.0 and bounds[place] >= least and _is_allowed(allowed, doc):
+        first = np.int64(candidates[at]) * BLOCK
+        for doc in blocks.members[first : first + BLOCK]:
+            if allowed.size == 0 or allowed[doc]:
                 score = np.float32(dot(records, doc, scratch.dense))
                 scored += 1
                 if score > 0.0:
                     kept = offer(docs, scores, kept, doc, score)
-    return kept, scored, read * ENTRY_COST
+    return kept, scored
 
 
 @compiled
-def _is_allowed(allowed, doc):
-    return allowed.size == 0 or allowed[doc]
-
-
-@compiled
-def _load_ahead(held, members, candidates, ahead, buckets):
-    """Begin to load what is read of the next blocks."""
-    bases, starts, entries = held
+def _load_ahead(candidates, ahead, members, records):
+    """Begin to load what is read of the next blocks: first where records begin, then records."""
     if ahead < candidates.size:
-        block = np.int64(candidates[ahead])
-        prefetch_item(bases, block)
-        prefetch_item(members, block * BLOCK)
-        for bucket in buckets:
-            prefetch_item(starts, block * WIDTH + bucket)
-    at = ahead - _AHEAD_STARTS + _AHEAD_ENTRIES
+        first = np.int64(candidates[ahead]) * BLOCK
+        for doc in members[first : first + BLOCK]:
+            prefetch_item(records.starts, doc)
+    at = ahead - _AHEAD_STARTS + _AHEAD_RECORDS
     if 0 <= at < candidates.size:
-        block = np.int64(candidates[at])
-        for bucket in buckets:
-            prefetch_item(entries, bases[block] + starts[block * WIDTH + bucket])
-            prefetch_item(entries, bases[block] + starts[block * WIDTH + bucket + 1])
-
-
-@compiled
-def _bound_documents(held, block, terms, reach, buckets, bounds):
-    """The most that each document of a block may score; how many entries were read."""
-    bases, starts, entries = held
-    base, row, read = bases[block], np.int64(block) * WIDTH, 0
-    bounds[:] = 0.0
-    for j in range(terms.size):
-        first, last = starts[row + buckets[j]], starts[row + buckets[j] + 1]
-        for at in range(np.uint64(base + first), np.uint64(base + last)):
-            if entries[at].term == terms[j]:
-                bounds[entries[at].place] += reach[j] * entries[at].image
-        read += np.int64(last) - np.int64(first)
-    return read
+        first = np.int64(candidates[at]) * BLOCK
+        for doc in members[first : first + BLOCK]:
+            start, stop = records.starts[doc], records.starts[doc + 1]
+            prefetch_range(records.entries, start, stop, records.entries.itemsize)
 
 
 @compiled

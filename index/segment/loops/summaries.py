@@ -1,20 +1,12 @@
-"""Blocks of documents: their summary vectors, and their entries by term.
+"""Summary vectors of blocks of documents.
 
 A block is a run of `BLOCK` documents of an order. Its summary holds for each term the largest
 image among its documents.
 """
 
-import numpy as np
-
-from tamis.index.segment.loops.arrays import BLOCK, BUCKETS
+from tamis.index.segment.loops.arrays import BLOCK
 from tamis.index.segment.loops.compiled import compiled
-from tamis.index.segment.loops.lists import HASH_FACTOR, HASH_SHIFT, image_of
-
-
-@compiled
-def bucket_of(term):
-    """In which bucket of a block a term's entries stand."""
-    return (np.int64(term) * HASH_FACTOR >> HASH_SHIFT) & (BUCKETS - 1)
+from tamis.index.segment.loops.lists import image_of
 
 
 @compiled
@@ -66,43 +58,3 @@ def fill_summaries(records, steps, order, first, last, places, starts, summaries
                     end += 1
                 elif image > summaries[place].impact:
                     summaries[place].impact = image
-
-
-@compiled
-def fill_blocks(records, steps, order, first, last, bases, starts, entries):
-    """Write the entries of the blocks from ``first`` to ``last``: by bucket, term and place.
-
-    Args:
-        records: `Records`.
-        steps: ``[vocab_size]`` float32.
-        order: ``[documents]`` int32, blocks one after the other.
-        first: the first block.
-        last: the one after the last.
-        bases: ``[blocks + 1]`` int64, where each block's entries begin.
-        starts: ``[blocks * (BUCKETS + 1)]`` uint16, written: where each bucket begins from there.
-        entries: packed {term, place, image}, written.
-    """
-    ends = np.empty(BUCKETS + 1, np.int64)
-    for block in range(first, last):
-        docs, ends[:] = order[block * BLOCK : (block + 1) * BLOCK], 0
-        for doc in docs:
-            for at in range(records.starts[doc], records.starts[doc + 1]):
-                ends[bucket_of(records.entries[at].term) + 1] += 1
-        for bucket in range(BUCKETS):
-            ends[bucket + 1] += ends[bucket]
-        for bucket in range(BUCKETS + 1):
-            starts[block * (BUCKETS + 1) + bucket] = ends[bucket]
-        for place in range(docs.size):
-            for at in range(records.starts[docs[place]], records.starts[docs[place] + 1]):
-                entry = records.entries[at]
-                bucket = bucket_of(entry.term)
-                begin = bases[block] + starts[block * (BUCKETS + 1) + bucket]
-                to = bases[block] + ends[bucket]
-                while to > begin and entries[to - 1].term > entry.term:
-                    entries[to].term = entries[to - 1].term
-                    entries[to].place = entries[to - 1].place
-                    entries[to].image = entries[to - 1].image
-                    to -= 1
-                image = image_of(entry, records.scales[entry.term], steps[entry.term])
-                entries[to].term, entries[to].place, entries[to].image = entry.term, place, image
-                ends[bucket] += 1

@@ -9,6 +9,7 @@ from tamis.index.segment import blocks, calibration
 from tamis.retriever import Passage
 from tamis.scripts.bench import at_size, composed, made_vectors
 from tamis.scripts.bench.at_size import _done, cheapest, recall_by_score
+from tamis.scripts.bench.block_counts import count_blocks
 from tamis.scripts.bench.composed import Recipe, World
 from tamis.scripts.bench.contenders import Process, Tamis
 from tamis.scripts.bench.gate import _agreement, _counts, _fitted, _order, _postings
@@ -287,3 +288,15 @@ def test_a_collection_with_blocks_is_measured_without_them_too(tmp_path, monkeyp
         for setting in ("exact", "windows exact")
     ]
     assert {row["engine"] for row in cheapest(rows)} == {"tamis", "tamis, windows"}
+
+
+def test_one_block_of_all_documents_is_counted_as_one():
+    documents, asked = drawn(190), drawn(4, seed=9)
+    rows = {row["size"]: row for row in count_blocks(documents, {"short": asked}, 5)}
+    for size in (8, 64):
+        assert rows[size]["blocks"] == -(-190 // size)
+        assert 5 / size <= rows[size]["exact"] <= rows[size]["blocks"]
+        assert rows[size]["for_0.95"] <= rows[size]["for_0.99"] <= rows[size]["exact"] * 4
+    assert rows[1024]["blocks"] == rows[1024]["exact"] == rows[1024]["for_0.99"] == 1
+    distinct = np.unique(documents.terms).size
+    assert rows[1024]["entries_a_document"] == round(distinct / 190, 1)
