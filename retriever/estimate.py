@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from time import perf_counter
@@ -50,6 +50,7 @@ BYTES_A_VECTOR_ENTRY = 8  # of the chunks kept while building
 BYTES_A_WORD = 29  # of the dictionary on disk
 BYTES_A_TERM_ON_DISK = 20
 BYTES_A_COMMON_TERM_ON_DISK = 32
+JOINED_S_A_WORD = 3e-6  # of a piece: into one dictionary, and looked up there
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class Estimate:
         entries_a_document: terms with a weight, both channels together.
         words: distinct words.
         truncated: documents that the encoder will not read to their end.
+        piece_memory_bytes: of each worker, where the corpus is indexed in pieces.
+        piece_time_s: of each worker, the writing of its segment included; all work at once, each
+            on a machine like this one.
+        joining_time_s: of one process that makes the words of all pieces one dictionary.
     """
 
     documents: int
@@ -79,6 +84,9 @@ class Estimate:
     entries_a_document: float
     words: int
     truncated: int
+    piece_memory_bytes: int
+    piece_time_s: float
+    joining_time_s: float
 
 
 def estimate(
@@ -88,6 +96,8 @@ def estimate(
     lexical: LexicalConfig | None = LexicalConfig(),  # noqa: B008  frozen
     chunking: Chunking | None = None,
     sample: int = SAMPLE,
+    documents: int | None = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Estimate:
     """Index a sample in a temporary folder, and reckon from it.
@@ -100,10 +110,12 @@ def estimate(
         lexical: settings of the lexical channel; None for learned terms alone.
         chunking: as for `index_corpus`; passages are then what is counted and sampled.
         sample: how many documents to index at most; fewer where that takes two seconds or more.
+        documents: reckon for so many like those of the corpus; None for the corpus itself.
+        workers: how many pieces the corpus is indexed in, all at once.
         progress: told of each step, and may stop the work; see `Progress`.
 
     Raises:
-        InputError: the corpus is faulty or empty.
+        InputError: the corpus is faulty or empty, or holds more than ``documents``.
     """
     if chunking is not None:
         passages = chunked(passages, chunking, counter_of(encoder))
@@ -117,10 +129,25 @@ def estimate(
         spread, began = Spread["Passage"](sample), perf_counter()
         for passage in chain(head, stream):
             spread.take(passage)
-        read_s = perf_counter() - began
+        read_s = (perf_counter() - began) / spread.count
+        count = spread.count if documents is None else documents
+        if count < spread.count:
+            raise InputError(
+                f"expected at least the {spread.count:,} documents of the corpus, found {count:,}; "
+                "reckon for as many or more"
+            )
         with builds.measure(spread.kept()) as index:
-            time_s = read_s + builds.time_s(spread.count)
-            return _reckoned(index, spread.count, builds, time_s)
+            whole = _reckoned(index, count, builds, read_s)
+            if workers == 1:
+                return whole
+            piece = _reckoned(index, -(-count // workers), builds, read_s)
+            joining_s = workers * piece.words * JOINED_S_A_WORD
+            return replace(
+                whole,
+                piece_memory_bytes=piece.memory_bytes,
+                piece_time_s=piece.time_s,
+                joining_time_s=joining_s,
+            )
 
 
 class _Builds:
@@ -186,7 +213,7 @@ class _Builds:
             return self._loading_s + took
         smaller, faster = before[0]
         slope = max((took - faster) / (size - smaller), 0)
-        fixed = min(max(self._measured[0][1] - slope * self._measured[0][0], 0), 0.9 * faster)
+        fixed = min(max(self._measured[0][1] - slope * self._measured[0][0], 0), 0.9 * faster, took)
         growth = math.log(max((took - fixed) / (faster - fixed), 1)) / math.log(size / smaller)
         time_s = (
             self._loading_s
@@ -214,7 +241,9 @@ class _Steps:
             self._progress(step, done, total)
 
 
-def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float) -> Estimate:
+def _reckoned(index: Collection, documents: int, builds: _Builds, read_s: float) -> Estimate:
+    """What one process takes for so many documents, each read in ``read_s``."""
+    time_s = read_s * documents + builds.time_s(documents)
     sampled = len(index)
     factor = documents / sampled
     sampled_words = len(index.dictionary) if index.dictionary is not None else 0
@@ -245,4 +274,7 @@ def _reckoned(index: Collection, documents: int, builds: _Builds, time_s: float)
         entries_a_document=entries / sampled,
         words=words,
         truncated=int(index.settings.truncated * factor),
+        piece_memory_bytes=int(memory),
+        piece_time_s=time_s,
+        joining_time_s=0.0,
     )

@@ -33,6 +33,12 @@ def estimate(
     language: Annotated[str, typer.Option(help="As for `tamis index`.")] = "english",
     chunk: ChunkOption = None,
     sample: Annotated[int, typer.Option(min=1, help="Most documents to index for it.")] = 16_384,
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Reckon for so many documents like these.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Pieces to index at once, each on a machine like this one.")
+    ] = 1,
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: SearchedFieldsOption = None,
@@ -60,6 +66,8 @@ def estimate(
             lexical=LexicalConfig(language=language, fields=searched) if lexical else None,
             chunking=chunking_of(chunk, corpus, model),
             sample=sample,
+            documents=documents,
+            workers=workers,
             progress=progress,
         )
     say_skipped(reading)
@@ -72,11 +80,23 @@ def estimate(
         ("disk", f"{human_bytes(found.disk_bytes)}"),
         ("while building", f"{human_bytes(found.build_disk_bytes)} more"),
         ("memory", f"{human_bytes(found.memory_bytes)}"),
-        ("time", f"{found.time_s / 60:,.1f} minutes on this machine, as busy as it is now"),
+        ("time", f"{_hours(found.time_s)} in one process, as busy as this machine is now"),
         ("encoding", _encoding(found.encoded_per_s)),
         ("terms", f"{found.entries_a_document:,.0f} a document, {found.words:,} distinct words"),
     ]
+    if workers > 1:
+        rows[-1:-1] = [
+            (
+                "each worker",
+                f"{human_bytes(found.piece_memory_bytes)} of memory, {_hours(found.piece_time_s)}",
+            ),
+            ("joining words", f"{_hours(found.joining_time_s)}, one process"),
+        ]
     typer.echo(aligned(rows))
+
+
+def _hours(time_s: float) -> str:
+    return f"{time_s / 60:,.1f} minutes" if time_s < 7200 else f"{time_s / 3600:,.1f} hours"
 
 
 def _encoding(encoded_per_s: float) -> str:
