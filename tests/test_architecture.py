@@ -40,7 +40,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     },
     "retriever/first_stage": {"corpus", "search_options", "types", "vocabulary", "words"},
     "retriever/fusion": {
-        *("answers", "corpus", "first_stage", "search_options", "searcher", "types")
+        *("answers", "corpus", "first_stage", "search_options", "searcher", "types", "words")
     },
     "retriever/rerank": {"models", "types"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},

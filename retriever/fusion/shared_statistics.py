@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from tamis.index.segment.dictionary import Dictionary
+from tamis.retriever.words.bm25f import averages_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,14 +93,19 @@ def _why_words_differ(settings: Sequence[CollectionSettings]) -> str | None:
         of_words = msgspec.to_builtins(one.lexical)
         for name in _OF_DOCUMENTS if of_words else ():
             del of_words[name]
+        for field in of_words["fields"] if of_words else ():
+            del field["average_length"]
         made.append(of_words)
     if any(one != made[0] for one in made):
         return "their words are analysed or weighed differently"
-    averages = [one.lexical.average_length for one in settings if one.lexical is not None]
-    there = [average for average in averages if average > 0]
-    if there and max(there) > AVERAGES_WITHIN * min(there):
-        return (
-            f"their documents have {min(there):.0f} to {max(there):.0f} words on average, so that "
-            "words are saturated differently"
-        )
+    averages = [averages_of(one.lexical) for one in settings if one.lexical is not None]
+    what = ["their documents", *(f"their fields {name!r}" for name in settings[0].text_fields)]
+    of_each = zip(*((one.length, *one.fields) for one in averages), strict=True)
+    for holders, of_all in zip(what, of_each, strict=False):
+        there = [average for average in of_all if average > 0]
+        if there and max(there) > AVERAGES_WITHIN * min(there):
+            return (
+                f"{holders} have {min(there):.0f} to {max(there):.0f} words on average, so that "
+                "words are saturated differently"
+            )
     return None

@@ -1,6 +1,7 @@
 """Several indexes searched as one, against one index of all their documents."""
 
 import random
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -9,6 +10,7 @@ from tamis.index import InputError
 from tamis.retriever import Passage, Searcher, SearchOptions, index_corpus, search_several
 from tamis.retriever.answers import Shown
 from tamis.retriever.words.analysis import LexicalConfig
+from tamis.retriever.words.fields import parse_text_fields
 
 WORDS = ["owl", "heron", "kite", "wren", "reed", "night", "field", "river", "song", "nest"]
 COLUMNS = {"year": "integer", "colour": "string"}
@@ -172,3 +174,24 @@ def test_what_ranks_cannot_do_is_refused(unlike, tmp_path):
         several(other, "owl", facets=["year"])
     with pytest.raises(InputError, match="expected at least one index"):
         several({}, "owl")
+
+
+def test_indexes_with_the_same_searched_fields_compare_where_these_are_as_long(tmp_path):
+    config = LexicalConfig(fields=parse_text_fields("title:2,text"))
+
+    def titled(name, title, first):
+        documents = [replace(one, title=title) for one in passages(first, 20)]
+        return build(tmp_path / name, documents, lexical=config)
+
+    pair = {"a": titled("a", "owl reed", 0), "b": titled("b", "kite reed", 20)}
+    both = [replace(one, title="owl reed") for one in passages(0, 20)]
+    both += [replace(one, title="kite reed") for one in passages(20, 20)]
+    whole = build(tmp_path / "whole", both, lexical=config)
+    asked = {"k": 40, "exact": True, "text_boosts": {"title": 1}}
+    found, (expected,) = several(pair, "owl", **asked), whole.search(["owl"], **asked)
+    assert found.merged == "score"
+    assert [hit.score for hit in found.hits] == pytest.approx(
+        [hit.score for hit in expected.hits], 1e-5
+    )
+    longer = {"a": pair["a"], "c": titled("c", "owl owl reed", 40)}
+    assert "their fields 'title' have 2 to 3 words" in several(longer, "owl", k=5).why
