@@ -142,7 +142,10 @@ def _shared(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         app,
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "X-API-Key", "Content-Type", HEADER, "X-Request-ID"],
+        allow_headers=[
+            *("Authorization", "X-API-Key", "Content-Type", "Content-Encoding"),
+            *(HEADER, "X-Request-ID"),
+        ],
         expose_headers=["X-Request-ID", "Retry-After", "Location", REPLAYED],
     )
 

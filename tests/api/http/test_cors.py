@@ -23,7 +23,7 @@ def preflight(client, origin, method="POST"):
     headers = {
         "origin": origin,
         "access-control-request-method": method,
-        "access-control-request-headers": "authorization,content-type,idempotency-key",
+        "access-control-request-headers": "authorization,content-encoding,idempotency-key",
     }
     return client.options(SEARCH, headers=headers)
 
