@@ -12,6 +12,7 @@ import torch
 
 from tamis.index.errors import InputError
 from tamis.retriever.training.device_rows import Flat, Ragged
+from tamis.retriever.training.draws import draw_of
 
 if TYPE_CHECKING:
     from tamis.retriever.training.config import BatchConfig
@@ -92,7 +93,7 @@ class Batches:
 
     def batch(self, number: int) -> Batch:
         """The batch of a step; the same for the same number."""
-        draw = torch.Generator().manual_seed((self._seed << 32) + number)
+        draw = draw_of(self._seed, number)
         while True:
             passages = self._passages(draw)
             flat = self._by_passage.flat(passages)

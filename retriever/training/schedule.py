@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tamis.retriever.training.draws import draw_of
+
 if TYPE_CHECKING:
     from tamis.retriever.training.config import OptimiserConfig, SparsityConfig
 
@@ -39,5 +41,5 @@ def terms_kept(step: int, steps: int, config: SparsityConfig, seed: int) -> int 
     fallen = min(1.0, (share - config.dense_share) / length)
     due = round(config.top_start + (config.top_end - config.top_start) * fallen)
     least = min(config.top_least, due)
-    draw = torch.Generator().manual_seed((seed << 32) + step + 1)
+    draw = draw_of(seed, step + 1)
     return int(torch.randint(least, due + 1, (), generator=draw))
