@@ -398,6 +398,32 @@ class Editor:
         texts = [content_of(record, self.writer.settings.text_fields) for record in records]
         source, cut = chunk[0].file or str(self.writer.index.path), count_cut(self.encoder, texts)
         warn_of_cut(self.encoder, source, cut, len(texts), PASSAGES)
+        self._write(records, texts, parents, wait)
+
+    def put_again(self, records: Sequence[Mapping[str, Any]], *, wait: Wait = "durable") -> None:
+        """Add stored documents of another index as they are; all are one write.
+
+        Args:
+            records: passages where this is a collection of passages; they are not divided again.
+            wait: when to return.
+
+        Raises:
+            InputError: a record is faulty.
+            StoppedError: the disk has failed.
+        """
+        check_wait(wait)
+        self._refuse_other_analysis()
+        names = self.writer.settings.text_fields
+        self._write(records, [content_of(record, names) for record in records], [], wait)
+
+    def _write(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        texts: Sequence[str],
+        parents: Sequence[str],
+        wait: Wait,
+    ) -> None:
+        """Encode texts and store their records, in place of all passages of ``parents``."""
         with short_switch_interval():
             learned = self.encoder.encode_documents(texts) if self.encoder is not None else None
         with self.writer.words_held(), short_switch_interval():

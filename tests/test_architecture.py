@@ -30,6 +30,7 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/corpus": {"models", "types", "words"},
     "retriever/builds": {
         "corpus",
+        "editor",
         "indexing",
         "memory",
         "models",

@@ -1,1 +1,1 @@
-"""Other ways to an index than reading a corpus in one go: vectors, and pieces."""
+"""Other ways to an index than reading a corpus in one go: vectors, pieces, and another index."""

@@ -135,6 +135,16 @@ def test_upgrade_brings_the_golden_index_of_format_1_here(tamis, tmp_path):
     assert document(tamis("verify", tmp_path / "old", "--json"))["ok"]
 
 
+def test_upgrade_encodes_again_into_another_index(tamis, built, tmp_path):
+    arguments = ("--encoder", "default", "--out", tmp_path / "new")
+    first = document(tamis("upgrade", built, *arguments, "--json"))
+    assert (first["encoded"], first["kept"], first["removed"]) == (9, 0, 0)
+    again = tamis("upgrade", built, *arguments)
+    assert again.stdout.endswith("new: 0 documents encoded, 9 kept, 0 removed\n")
+    refused = tamis("upgrade", built, "--encoder", "default")
+    assert (refused.exit_code, "--encoder and --out together" in refused.stderr) == (2, True)
+
+
 def test_an_index_without_a_stemmer_s_version_opens_with_a_warning(tamis, tmp_path):
     with zipfile.ZipFile(GOLDEN.with_name("format-2.zip")) as golden:
         golden.extractall(tmp_path / "old")
