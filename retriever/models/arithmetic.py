@@ -66,22 +66,41 @@ def choose_arithmetic(side: NeuralSide, device: torch.device, asked: str | None)
 
 
 def _checked(side: NeuralSide, device: torch.device, asked: str) -> Arithmetic:
-    found = next((one for one in ARITHMETICS if one == asked), None)
-    if found is None:
-        raise InputError(f"expected {', '.join(ARITHMETICS)} as arithmetic, found {asked!r}")
+    found = checked_name(asked)
     if found != "int8":
         return found
-    if device.type != "cpu" or not multiplies_int8():
-        raise InputError(
-            "expected a processor and a torch that multiply 8-bit whole numbers exactly for int8, "
-            f"found none on {device.type} here; use float32 or bfloat16"
-        )
+    check_int8(device)
     if not runs_in_int8(side):
         raise InputError(
             f"{side.folder}: expected a BERT stored as int8 rows for int8, found another model; "
             "use float32 or bfloat16"
         )
     return found
+
+
+def checked_name(asked: str) -> Arithmetic:
+    """The arithmetic of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = next((one for one in ARITHMETICS if one == asked), None)
+    if found is None:
+        raise InputError(f"expected {', '.join(ARITHMETICS)} as arithmetic, found {asked!r}")
+    return found
+
+
+def check_int8(device: torch.device) -> None:
+    """Refuse a device that has no products of 8-bit whole numbers.
+
+    Raises:
+        InputError: it has none.
+    """
+    if device.type != "cpu" or not multiplies_int8():
+        raise InputError(
+            "expected a processor and a torch that multiply 8-bit whole numbers exactly for int8, "
+            f"found none on {device.type} here; use float32 or bfloat16"
+        )
 
 
 @cache

@@ -288,7 +288,7 @@ class _NeuralEncoder:
         parts, numbers = [SparseVectors.empty(self.model.vocab_size)], []
         windows = _windows(texts, WINDOW_TEXTS if self.model.packs else SORTED_TEXTS)
         with ThreadPoolExecutor(max_workers=TOKENISING) as tokenising:
-            batches = self._batches(_ahead(tokenising, self._ids, windows, TOKENISING))
+            batches = self._batches(ahead(tokenising, self._ids, windows, TOKENISING))
             for batch, rows in self._encoded(batches):
                 check_for_interrupts()
                 parts.append(rows)
@@ -322,7 +322,7 @@ class _NeuralEncoder:
             yield from map(self._encode_batch, batches)
             return
         with ThreadPoolExecutor(count, "encode", torch.set_num_threads, (threads,)) as lanes:
-            yield from _ahead(lanes, self._encode_batch, batches, count)
+            yield from ahead(lanes, self._encode_batch, batches, count)
 
     def _encode_batch(self, batch: _Batch) -> tuple[list[int], SparseVectors]:
         if not any(batch.ids):
@@ -336,7 +336,7 @@ def _windows(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield texts[start : start + size]
 
 
-def _ahead(
+def ahead(
     pool: ThreadPoolExecutor, work: Callable[[_In], _Out], items: Iterable[_In], depth: int
 ) -> Iterator[_Out]:
     """``map`` that keeps ``depth`` results under way beside the one in use."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Attention = Callable[[torch.Tensor], torch.Tensor]
 
+MOST_LANES = 8  # batches at once, each in a thread: beyond, they wait for one another in Python
+
 
 class Linear(NamedTuple):
     """A linear layer: ``matrix`` [N, D] and ``bias`` [N] float32."""
@@ -219,6 +221,16 @@ class Transform(NamedTuple):
             scales[:], bias = 1, np.zeros_like(bias)
         hidden[:] = 0
         return _add(rows, states, bias, self.norm).hidden
+
+
+def rows_for(tokens: int) -> int:
+    """So many tokens, and up to a thirty-second more: one of 32 numbers in each doubling.
+
+    oneDNN makes code for each shape of a product and keeps it for the next of that shape, up to a
+    thousand of them and a gigabyte. Batches rarely have equal numbers of tokens.
+    """
+    step = 1 << max(0, tokens.bit_length() - 6)
+    return -(-tokens // step) * step
 
 
 def attend_in_turn(parts: torch.Tensor, bounds: Sequence[int]) -> torch.Tensor:

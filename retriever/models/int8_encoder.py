@@ -17,7 +17,14 @@ from tamis.index.vectors import SparseVectors
 from tamis.kernels.head.activation import Activation
 from tamis.kernels.head.candidates import RoundedHead, encode_candidates, round_head
 from tamis.kernels.head.cpu import Selection
-from tamis.retriever.models.int8_bert import Int8Bert, Tensors, Transform, attend_in_turn
+from tamis.retriever.models.int8_bert import (
+    MOST_LANES,
+    Int8Bert,
+    Tensors,
+    Transform,
+    attend_in_turn,
+    rows_for,
+)
 from tamis.retriever.models.location import read_object
 from tamis.retriever.models.quantised_weights import SCALE
 from tamis.retriever.models.stored_bert import CONFIG, FILE, WORDS
@@ -30,8 +37,7 @@ if TYPE_CHECKING:
 
     from tamis.retriever.models.sides import NeuralSide
 
-BATCH_TOKENS = 512  # what lies between two products stays near a core's cache
-MOST_LANES = 8  # beyond, they wait for one another in Python
+BATCH_TOKENS = 1024  # what lies between two products stays near a core's cache
 
 
 class Int8Model:
@@ -134,16 +140,6 @@ class Int8Model:
         for layer in self._bert.layers:
             self._bert.run(layer, states, lambda parts: attend_in_turn(parts, bounds))
         return torch.from_numpy(self._transform.run(states))
-
-
-def rows_for(tokens: int) -> int:
-    """So many tokens, and up to a thirty-second more: one of 32 numbers in each doubling.
-
-    oneDNN makes code for each shape of a product and keeps it for the next of that shape, up to a
-    thousand of them and a gigabyte. Batches rarely have equal numbers of tokens.
-    """
-    step = 1 << max(0, tokens.bit_length() - 6)
-    return -(-tokens // step) * step
 
 
 def _head(tensors: Tensors) -> RoundedHead:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from transformers import AttentionInterface
 
 from tamis.kernels.blocks.ops import Ranges, block_attention, cached_ranges, segment_scores
 
@@ -135,6 +134,17 @@ class ForwardPass:
         Raises:
             ScoresReady: this is the scoring layer.
         """
+        k, v, ranges = self.read(layer, q, k, v, scale)
+        return block_attention(q, k, v, ranges, scale)
+
+    def read(
+        self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor, Ranges]:
+        """The keys and values of one layer, and which of them its queries read.
+
+        Raises:
+            ScoresReady: this is the scoring layer.
+        """
         self._keep(layer, k, v)
         if layer == self.reading.scoring_layer:
             self.scores = self._scores(q, k, scale)
@@ -143,13 +153,11 @@ class ForwardPass:
         window = self.reading.windows[layer]
         reads = layer >= self.reading.reads_from
         if self.held is None or not reads or window is not None:
-            ranges = self.layout.ranges(
-                causal=self.reading.causal, query_reads=reads, window=window
-            )
-            return block_attention(q, k, v, ranges, scale)
+            causal = self.reading.causal
+            return k, v, self.layout.ranges(causal=causal, query_reads=reads, window=window)
         prefix = int(self.layout.bounds[1])
         ranges = self._held_ranges(prefix, int(self.held.bounds[-1]), len(k) - prefix)
-        return block_attention(q, *self.held.between(layer, prefix, k, v), ranges, scale)
+        return *self.held.between(layer, prefix, k, v), ranges
 
     def _scores(self, q: torch.Tensor, k: torch.Tensor, scale: float) -> torch.Tensor:
         segments = self.segments
@@ -209,6 +217,8 @@ def use_block_attention(model: Any, *, compiled: bool = False) -> None:  # noqa:
         model: the model.
         compiled: its layers are compiled, and forwards run within `running`.
     """
+    from transformers import AttentionInterface
+
     function: Any = _attend_traced(_operator()) if compiled else attend
     AttentionInterface.register(NAME_COMPILED if compiled else NAME, function)
     model.set_attn_implementation(NAME_COMPILED if compiled else NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +29,91 @@ CAUSAL = {"llama": True, "mistral": True, "qwen3": True, "bert": False, "modernb
 DEPTH = 0.64  # of the scoring layer where nothing says which: layer 20 of 32, as published
 
 
-class Backbone(nn.Module):
-    """A model up to its scoring layer.
+class BlockModel(ABC):
+    """A model up to its scoring layer, however its layers are computed.
+
+    Attributes:
+        reading: how its layers read.
+    """
+
+    reading: Reading
+
+    @property
+    def lanes(self) -> int:
+        """Forwards that are best under way at once, each in a thread of its own."""
+        return 1
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the model runs."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of keys and values."""
+
+    @abstractmethod
+    def run_layers(
+        self,
+        forward_pass: ForwardPass,
+        ids: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> Any:  # noqa: ANN401  a model's output
+        """Run layer after layer until one raises `ScoresReady`; arguments as of `run`."""
+
+    def __call__(
+        self, layout: BlockLayout, segments: NDArray[np.int32] | None = None
+    ) -> torch.Tensor:
+        """See `forward`."""
+        return self.forward(layout, segments)
+
+    def forward(
+        self, layout: BlockLayout, segments: NDArray[np.int32] | None = None
+    ) -> torch.Tensor:
+        """The log mass ``[documents, most signals, heads]`` float32 of a packed batch.
+
+        Args:
+            layout: the batch.
+            segments: what to score, if not documents: single tokens, say; rows as
+                `BlockLayout.segments`.
+        """
+        return self.run(ForwardPass(layout, self.reading, segments=segments))
+
+    def with_held(self, layout: BlockLayout, held: DocumentKeys) -> torch.Tensor:
+        """The same for documents whose keys are known; the layout has one list, without any."""
+        return self.run(ForwardPass(layout, self.reading, held=held))
+
+    def document_keys(self, layout: BlockLayout) -> DocumentKeys:
+        """The keys and values of a batch's documents, in the layers where the query reads them."""
+        kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = {}
+        self.run(ForwardPass(layout, self.reading, kept=kept))
+        lengths = torch.from_numpy(layout.segments[:, 3] - layout.segments[:, 2])
+        bounds = nn.functional.pad(lengths.cumsum(0), (1, 0)).int().numpy()
+        return DocumentKeys(bounds, kept, np.zeros(len(bounds) - 1, bool))
+
+    def run(
+        self,
+        forward_pass: ForwardPass,
+        ids: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The log mass of one forward.
+
+        Args:
+            forward_pass: what it reads and scores.
+            ids: ``[tokens]`` where the model runs; None for the layout's.
+            positions: the same.
+        """
+        try:
+            self.run_layers(forward_pass, ids, positions)
+        except ScoresReady as ready:
+            return ready.scores
+        raise AssertionError("the scoring layer never ran")
+
+
+class Backbone(BlockModel, nn.Module):
+    """A Hugging Face model as it is.
 
     Attributes:
         model: the Hugging Face model, unforked.
@@ -73,6 +157,12 @@ class Backbone(nn.Module):
         device: torch.device = self.model.device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights, keys and values."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
     def use_float8(self) -> None:
         """Round the linear layers below the scoring layer; see `tamis.retriever.rerank.float8`.
 
@@ -97,18 +187,6 @@ class Backbone(nn.Module):
         for layer in _layers(self.model):
             layer.compile(dynamic=True)
 
-    def forward(
-        self, layout: BlockLayout, segments: NDArray[np.int32] | None = None
-    ) -> torch.Tensor:
-        """The log mass ``[documents, most signals, heads]`` float32 of a packed batch.
-
-        Args:
-            layout: the batch.
-            segments: what to score, if not documents: single tokens, say; rows as
-                `BlockLayout.segments`.
-        """
-        return self.run(ForwardPass(layout, self.reading, segments=segments))
-
     def to_the_end(self, layout: BlockLayout) -> tuple[torch.Tensor, torch.Tensor]:
         """What `forward` gives, and the last hidden states ``[tokens, D]``: no layer is left out.
 
@@ -116,47 +194,17 @@ class Backbone(nn.Module):
         `load_reranker` does not load.
         """
         forward_pass = ForwardPass(layout, self.reading, to_the_end=True)
-        states: torch.Tensor = self._forward(forward_pass).last_hidden_state[0]
+        states: torch.Tensor = self.run_layers(forward_pass).last_hidden_state[0]
         assert forward_pass.scores is not None
         return forward_pass.scores, states
 
-    def with_held(self, layout: BlockLayout, held: DocumentKeys) -> torch.Tensor:
-        """The same for documents whose keys are known; the layout has one list, without any."""
-        return self.run(ForwardPass(layout, self.reading, held=held))
-
-    def document_keys(self, layout: BlockLayout) -> DocumentKeys:
-        """The keys and values of a batch's documents, in the layers where the query reads them."""
-        kept: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = {}
-        self.run(ForwardPass(layout, self.reading, kept=kept))
-        lengths = torch.from_numpy(layout.segments[:, 3] - layout.segments[:, 2])
-        bounds = nn.functional.pad(lengths.cumsum(0), (1, 0)).int().numpy()
-        return DocumentKeys(bounds, kept, np.zeros(len(bounds) - 1, bool))
-
-    def run(
-        self,
-        forward_pass: ForwardPass,
-        ids: torch.Tensor | None = None,
-        positions: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """The log mass of one forward.
-
-        Args:
-            forward_pass: what it reads and scores.
-            ids: ``[tokens]`` where the model runs; None for the layout's.
-            positions: the same.
-        """
-        try:
-            self._forward(forward_pass, ids, positions)
-        except ScoresReady as ready:
-            return ready.scores
-        raise AssertionError("the scoring layer never ran")
-
-    def _forward(
+    def run_layers(
         self,
         forward_pass: ForwardPass,
         ids: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
     ) -> Any:  # noqa: ANN401  a model's output
+        """See `BlockModel`; the model's output, where no layer raises."""
         layout = forward_pass.layout
         ids = torch.from_numpy(layout.ids).to(self.device) if ids is None else ids
         if positions is None:

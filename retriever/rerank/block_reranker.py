@@ -7,6 +7,7 @@ middle layer. Nothing is generated.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,14 @@ import torch
 
 from tamis.index.errors import FormatError, InputError
 from tamis.index.interrupts import check_for_interrupts
+from tamis.retriever.models.encoder import ahead, choose_device
 from tamis.retriever.rerank.attention import DocumentKeys
+from tamis.retriever.rerank.backbone import Backbone
+from tamis.retriever.rerank.batches import batches_of
 from tamis.retriever.rerank.cascade import OverStoredKeys
 from tamis.retriever.rerank.held_documents import HeldQueries
-from tamis.retriever.rerank.layout import Block, BlockLayout
-from tamis.retriever.rerank.loading import LoadedReranker, load_reranker
+from tamis.retriever.rerank.layout import BlockLayout
+from tamis.retriever.rerank.loading import LoadedReranker, load_reranker, usual_dtype
 from tamis.retriever.rerank.readout import SHARE, Readout
 from tamis.retriever.rerank.reranker import (
     KEYS_FOLDER,
@@ -29,15 +33,19 @@ from tamis.retriever.rerank.reranker import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from tamis.retriever.rerank.batches import Batch
+    from tamis.retriever.rerank.layout import Block
     from tamis.retriever.rerank.prompt import Conditioning
     from tamis.retriever.rerank.reranker import Reranker
 
-CPU_TOKENS = 4096  # hidden states stay near the cache
+    _Masses = tuple[torch.Tensor, ...]  # by list, [documents, signals, heads]
+
+CPU_TOKENS = 2048  # hidden states stay near the cache, and each core has a batch
 GPU_TOKENS = 131_072
 
 
@@ -79,7 +87,8 @@ class BlockReranker:
             name_or_path: ``default`` for the bundled one; a folder or hub name of a Llama, Mistral,
                 Qwen3, BERT or ModernBERT, with or without ``reranker.json``.
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
-            dtype: of the weights; None takes bfloat16 where the device multiplies it faster.
+            dtype: of the weights; None takes what the device multiplies fastest, see
+                `load_reranker`.
             conditioning: see the class.
             compiled: fuse the layers with torch.compile: a large model on a GPU runs faster, after
                 a first list that takes half a minute longer.
@@ -90,19 +99,21 @@ class BlockReranker:
             InputError: there is no such model or device, or it cannot multiply as asked.
             FormatError: the model is of no format or architecture that can be read.
         """
-        from tamis.retriever.models.arithmetic import faster_float
-        from tamis.retriever.models.encoder import choose_device
         from tamis.retriever.rerank.float8 import check_products
 
         where = choose_device(device)
-        chosen = dtype or (torch.bfloat16 if where.type == "cuda" else faster_float())
         if products is not None:
             check_products(products, where)
-        parts = load_reranker(name_or_path, where, chosen)
-        if products is not None:
-            parts.backbone.use_float8()
-        if compiled:
-            parts.backbone.compile_layers()
+        in_floats = compiled or products is not None
+        parts = load_reranker(
+            name_or_path, where, dtype or (usual_dtype(where) if in_floats else None)
+        )
+        if in_floats:
+            assert isinstance(parts.backbone, Backbone)
+            if products is not None:
+                parts.backbone.use_float8()
+            if compiled:
+                parts.backbone.compile_layers()
         return BlockReranker(parts, conditioning)
 
     def over(self, folder: Path) -> Reranker:
@@ -285,13 +296,27 @@ class BlockReranker:
             for (query, documents), (texts, _) in zip(lists, places, strict=True)
         ]
         masses: list[list[torch.Tensor]] = [[] for _ in blocks]
-        for batch in self._batches(blocks):
+        for batch, found in self._forwards(batches_of(blocks, self.batch_tokens)):
             check_for_interrupts()
-            layout = BlockLayout.pack([block for _, block in batch], self.parts.prompts.sizes)
-            mass = self.parts.backbone(layout).split(np.diff(layout.documents).tolist())
-            for (number, block), part in zip(batch, mass, strict=True):
+            for (number, block), part in zip(batch, found, strict=True):
                 masses[number].append(part[:, : block.signals])
         return [self._read(parts, block) for parts, block in zip(masses, blocks, strict=True)]
+
+    def _forwards(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, _Masses]]:
+        """Each batch with the log mass of its lists, in order."""
+        lanes = self.parts.backbone.lanes
+        if lanes == 1:
+            yield from map(self._forward, batches)
+            return
+        threads = max(1, torch.get_num_threads() // lanes)
+        with ThreadPoolExecutor(lanes, "rerank", torch.set_num_threads, (threads,)) as pool:
+            yield from ahead(pool, self._forward, batches, lanes)
+
+    @torch.inference_mode()  # of each thread
+    def _forward(self, batch: Batch) -> tuple[Batch, _Masses]:
+        layout = BlockLayout.pack([block for _, block in batch], self.parts.prompts.sizes)
+        mass = self.parts.backbone(layout)
+        return batch, torch.split(mass, np.diff(layout.documents).tolist())
 
     def _build(self, query: str, documents: Sequence[str]) -> Block:
         return self.parts.prompts.build(query, documents, self.conditioning)
@@ -305,34 +330,6 @@ class BlockReranker:
         weights = heads.clamp_min(0) / heads.clamp_min(0).sum()
         shares: list[float] = (mass.softmax(0).mean(1) @ weights).tolist()
         return shares
-
-    def _batches(self, blocks: Sequence[Block]) -> Iterator[list[tuple[int, Block]]]:
-        """Lists by number, cut where they are longer than a batch, joined where several fit."""
-        batch: list[tuple[int, Block]] = []
-        room = self.batch_tokens
-        for number, whole in enumerate(blocks):
-            for block in self._pieces(whole):
-                size = _tokens(block)
-                if batch and size > room:
-                    yield batch
-                    batch, room = [], self.batch_tokens
-                batch.append((number, block))
-                room -= size
-        if batch:
-            yield batch
-
-    def _pieces(self, block: Block) -> Iterator[Block]:
-        frame = len(block.prefix) + len(block.query)
-        piece: list[Sequence[int]] = []
-        size = frame
-        for document in block.documents:
-            if piece and size + len(document) > self.batch_tokens:
-                yield Block(block.prefix, piece, block.query, block.signals)
-                piece, size = [], frame
-            piece.append(document)
-            size += len(document)
-        if piece:
-            yield Block(block.prefix, piece, block.query, block.signals)
 
     def _read(self, masses: list[torch.Tensor], block: Block) -> torch.Tensor:
         if not block.documents:
@@ -383,10 +380,6 @@ def _finite(scores: torch.Tensor) -> torch.Tensor:
             "model's weights are damaged, or overflow in this dtype: try dtype=torch.float32"
         )
     return scores.float()
-
-
-def _tokens(block: Block) -> int:
-    return len(block.prefix) + len(block.query) + sum(map(len, block.documents))
 
 
 def _with_documents(block: Block, places: Sequence[int]) -> Block:

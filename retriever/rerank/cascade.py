@@ -108,7 +108,7 @@ class Cascade:
         pieces = []
         if len(at):
             backbone = self.reranker.parts.backbone
-            pieces.append(self.store.keys(at, backbone.device, backbone.model.dtype))
+            pieces.append(self.store.keys(at, backbone.device, backbone.dtype))
         for start in range(0, len(missing), TEXTS_AT_ONCE):
             check_for_interrupts()
             pieces.append(self.reranker.document_keys(missing[start : start + TEXTS_AT_ONCE]))

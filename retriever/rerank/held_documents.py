@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tamis.retriever.rerank.attention import DocumentKeys, Held
-    from tamis.retriever.rerank.backbone import Backbone
+    from tamis.retriever.rerank.backbone import BlockModel
     from tamis.retriever.rerank.layout import BlockLayout
 
 STEP = 16  # queries are filled up to a multiple of so many tokens, to share a graph
@@ -88,7 +88,7 @@ class HeldQueries:
         blank: ``[documents]`` bool, as `DocumentKeys`.
     """
 
-    def __init__(self, backbone: Backbone, held: DocumentKeys, longest_query: int) -> None:
+    def __init__(self, backbone: BlockModel, held: DocumentKeys, longest_query: int) -> None:
         """Take documents; the first query copies their keys, which may then be let go.
 
         Args:
@@ -105,7 +105,7 @@ class HeldQueries:
 
     @torch.inference_mode()
     def __call__(self, layout: BlockLayout) -> torch.Tensor:
-        """What `Backbone.with_held` gives; the prefix is as long in every call.
+        """What `BlockModel.with_held` gives; the prefix is as long in every call.
 
         Args:
             layout: one list, without documents.
@@ -143,7 +143,7 @@ class HeldQueries:
 class _Forward:
     """One forward whose inputs stay where they are; recorded, where the model runs on CUDA."""
 
-    def __init__(self, backbone: Backbone, held: RoomyKeys, layout: BlockLayout) -> None:
+    def __init__(self, backbone: BlockModel, held: RoomyKeys, layout: BlockLayout) -> None:
         self._backbone = backbone
         segments = held_segments(layout, held)
         device = backbone.device

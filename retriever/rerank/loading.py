@@ -8,26 +8,35 @@ embedding matrix from the bundled encoder.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import torch
 import xxhash
-from safetensors.numpy import load_file
-from transformers import AutoConfig, AutoModel
 
 from tamis.index.errors import FormatError, MismatchError
+from tamis.retriever.models.arithmetic import (
+    Arithmetic,
+    check_int8,
+    checked_name,
+    faster_float,
+    fastest,
+)
+from tamis.retriever.models.encoder import ARITHMETIC_VARIABLE
 from tamis.retriever.models.hugging_face_format import TOKENIZER_FILES
 from tamis.retriever.models.inventory import CONFIG
 from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_object
 from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
+from tamis.retriever.models.tensor_files import load_arrays
 from tamis.retriever.models.tokenizer import Tokenizer
-from tamis.retriever.models.weights import fill, load_model, reading
 from tamis.retriever.rerank.backbone import (
     CAUSAL,
     Backbone,
+    BlockModel,
     check_architecture,
     check_positions,
     default_scoring_layer,
@@ -96,27 +105,33 @@ class LoadedReranker:
             and tokenizer.
     """
 
-    backbone: Backbone
+    backbone: BlockModel
     prompts: PromptBuilder
     settings: RerankerSettings
     fingerprint: str
 
 
-def load_reranker(name_or_path: str, device: torch.device, dtype: torch.dtype) -> LoadedReranker:
+def load_reranker(
+    name_or_path: str, device: torch.device, dtype: torch.dtype | None = None
+) -> LoadedReranker:
     """Load a reranker onto a device.
 
     Args:
         name_or_path: ``default`` for the bundled one, a folder, or a hub name.
         device: where it runs.
-        dtype: of its weights.
+        dtype: of its weights; None for what the device multiplies fastest: on a processor that may
+            be int8 for the bundled one, which then runs without transformers. ``TAMIS_ARITHMETIC``
+            overrides it on processors; where int8 is asked for, other rerankers run in floats.
 
     Raises:
+        InputError: ``TAMIS_ARITHMETIC`` names no arithmetic, or one that this processor lacks.
         FormatError: files are missing or damaged, or the architecture is not supported.
         MismatchError: the embedding matrix it belongs to is another.
     """
     folder = BUNDLED_RERANKER if name_or_path == DEFAULT else find_folder(name_or_path)
     settings = read_settings(folder)
-    config = _read_config(folder)
+    in_int8 = dtype is None and device.type == "cpu" and _runs_in_int8(settings)
+    config = SimpleNamespace(**_stated(folder)) if in_int8 else _read_config(folder)
     causal = CAUSAL[config.model_type]
     sizes = settings.sizes or (DECODER_SIZES if causal else ENCODER_SIZES)
     check_positions(config, sizes)
@@ -129,16 +144,46 @@ def load_reranker(name_or_path: str, device: torch.device, dtype: torch.dtype) -
             f"{config.num_hidden_layers - 1}, found {layer}; correct the file"
         )
     config.num_hidden_layers = layer + 1  # later layers never run
-    model = _model(folder, config, settings, dtype)
     tokens = BUNDLED if settings.shared_embeddings else folder
     template = settings.template or (DECODER if causal else ENCODER)
     prompts = PromptBuilder(Tokenizer.load(tokens, sizes.positions).backend, template, sizes)
-    backbone = Backbone(model.to(device).eval(), layer, settings.reads_from)
+    if in_int8:
+        backbone = _int8_backbone(folder, config, settings)
+    else:
+        model = _model(folder, config, settings, dtype or usual_dtype(device))
+        backbone = Backbone(model.to(device).eval(), layer, settings.reads_from)
     return LoadedReranker(backbone, prompts, settings, _fingerprint(folder, tokens))
 
 
-def _read_config(folder: Path) -> Any:  # noqa: ANN401  any Hugging Face configuration
-    """The configuration of a model that can be read; what else a folder may hold is refused."""
+def usual_dtype(device: torch.device) -> torch.dtype:
+    """What a reranker's weights are in where nothing says: what the device multiplies faster."""
+    if device.type != "cpu":
+        return torch.bfloat16
+    asked = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(_asked() or "")
+    return asked or faster_float()
+
+
+def _asked() -> Arithmetic | None:
+    asked = os.environ.get(ARITHMETIC_VARIABLE) or None
+    return None if asked is None else checked_name(asked)
+
+
+def _runs_in_int8(settings: RerankerSettings) -> bool:
+    """Whether a reranker's int8 rows are multiplied as they are: the bundled one's, where it pays.
+
+    Raises:
+        InputError: int8 is asked for, and this processor lacks it.
+    """
+    asked = _asked()
+    if not settings.shared_embeddings or (asked or fastest()) != "int8":
+        return False
+    if asked is not None:
+        check_int8(torch.device("cpu"))
+    return True
+
+
+def _stated(folder: Path) -> dict[str, Any]:
+    """The config.json of a model that can be read; what else a folder may hold is refused."""
     if (folder / "adapter_config.json").is_file():
         raise FormatError(
             f"{folder}: expected a whole model, found a PEFT adapter; merge it into its base with "
@@ -154,6 +199,16 @@ def _read_config(folder: Path) -> Any:  # noqa: ANN401  any Hugging Face configu
                 f"is not run here, and attention alone ranks otherwise; use its base model, or "
                 f"say in {SETTINGS} how to read it"
             )
+    return stated
+
+
+def _read_config(folder: Path) -> Any:  # noqa: ANN401  any Hugging Face configuration
+    """The same as transformers reads it."""
+    _stated(folder)
+    from transformers import AutoConfig
+
+    from tamis.retriever.models.weights import reading
+
     with reading(folder):
         return AutoConfig.from_pretrained(str(folder), local_files_only=True)
 
@@ -214,17 +269,55 @@ def _model(
 ) -> Any:  # noqa: ANN401  any Hugging Face model
     if settings.shared_embeddings:
         return _bundled_model(folder, config, settings.shared_embeddings, dtype)
+    from transformers import AutoModel
+
+    from tamis.retriever.models.weights import load_model
+
     return load_model(AutoModel, folder, dtype, config).model
 
 
-def _bundled_model(folder: Path, config: Any, most: float, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    encoder = load_file(str(BUNDLED / "model.safetensors"))
+def _int8_backbone(folder: Path, config: Any, settings: RerankerSettings) -> BlockModel:  # noqa: ANN401
+    from tamis.retriever.models.int8_bert import Int8Bert, Tensors
+    from tamis.retriever.rerank.int8_backbone import Int8Backbone
+
+    encoder = _shared_encoder(folder, settings.shared_embeddings)
+    shared = {
+        EMBEDDINGS.removeprefix("bert.") + end: encoder[EMBEDDINGS + end] for end in ("", SCALE)
+    }
+    tensors = Tensors(load_arrays(folder / "model.safetensors") | shared, config.layer_norm_eps)
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    try:
+        bert = Int8Bert.of(tensors, layers, heads, faster_float())
+    except KeyError as error:
+        raise FormatError(
+            f"{folder}: expected the weights of the whole model, found none for {error}; "
+            "copy the folder from its source"
+        ) from error
+    return Int8Backbone(bert, settings.reads_from)
+
+
+def _shared_encoder(folder: Path, most: float) -> dict[str, NDArray[Any]]:
+    """The bundled encoder's tensors, if its embedding matrix is near enough.
+
+    Raises:
+        MismatchError: it is not.
+    """
+    encoder = load_arrays(BUNDLED / "model.safetensors")
     found = embedding_distance(encoder, folder)
     if not found <= most:
         raise MismatchError(
             f"{folder}: expected an encoder whose embedding matrix is at most {most} from the one "
             f"it was trained beside, found {found:.3f}; install encoder and reranker of one release"
         )
+    return encoder
+
+
+def _bundled_model(folder: Path, config: Any, most: float, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    from transformers import AutoModel
+
+    from tamis.retriever.models.weights import fill
+
+    encoder = _shared_encoder(folder, most)
     weights = load_quantised(folder / "model.safetensors")
     rows = dequantise_rows(encoder[EMBEDDINGS], encoder[EMBEDDINGS + SCALE])
     weights["embeddings.word_embeddings.weight"] = rows

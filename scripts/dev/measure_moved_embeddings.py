@@ -26,8 +26,10 @@ from tamis.eval.measures import means, parse_measures, per_query
 from tamis.eval.provenance import provenance
 from tamis.eval.run import Run
 from tamis.retriever import Searcher, index_corpus
+from tamis.retriever.models.arithmetic import faster_float
 from tamis.retriever.models.location import BUNDLED
 from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
+from tamis.retriever.rerank.backbone import Backbone
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.loading import (
     BUNDLED_RERANKER,
@@ -61,7 +63,7 @@ def measure(other: Path) -> dict[str, Any]:
     """NDCG@10 by matrix, and how the scores of lists correlate with those of the unmoved one."""
     dataset = load_dataset(DATASET)
     found = first_stage(dataset)
-    reranker = BlockReranker.from_pretrained(device="cpu")
+    reranker = BlockReranker.from_pretrained(device="cpu", dtype=faster_float())
     unmoved = scores(reranker, found, dataset.queries)
     report: dict[str, Any] = {
         "data": f"{DATASET}, {len(found)} queries with candidates, best {DEPTH} of words reranked",
@@ -69,7 +71,9 @@ def measure(other: Path) -> dict[str, Any]:
         "unmoved": {"ndcg": ndcg(dataset, found, unmoved, reranker)},
     }
     for name, matrix in moved(other):
-        weight = reranker.parts.backbone.model.get_input_embeddings().weight
+        backbone = reranker.parts.backbone
+        assert isinstance(backbone, Backbone)
+        weight = backbone.model.get_input_embeddings().weight
         with torch.no_grad():
             weight.copy_(torch.from_numpy(matrix))
         now = scores(reranker, found, dataset.queries)

@@ -14,6 +14,7 @@ from tamis.index.errors import (
     InputError,
     MismatchError,
 )
+from tamis.retriever.rerank.batches import batches_of
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.prompt import PromptBuilder, Template
@@ -79,7 +80,7 @@ def test_a_batch_gives_what_single_lists_give(folder):
 def test_lists_beyond_a_batch_are_split_and_merged(trained):
     whole, split = load(trained), load(trained)
     split.batch_tokens = 60
-    assert len(list(split._pieces(split._build(QUERY, DOCUMENTS)))) > 1
+    assert len(list(batches_of([split._build(QUERY, DOCUMENTS)], 60))) > 1
     np.testing.assert_allclose(
         split.score(QUERY, DOCUMENTS), whole.score(QUERY, DOCUMENTS), atol=1e-5
     )
@@ -91,7 +92,8 @@ def test_split_lists_share_the_attention_of_the_whole_list(room, reads_from, tmp
     split = load(write_reranker(tmp_path, "bert", reads_from=reads_from))
     whole = split.score(QUERY, DOCUMENTS)
     split.batch_tokens = room
-    pieces = list(split._pieces(split._build(QUERY, DOCUMENTS)))
+    batches = list(batches_of([split._build(QUERY, DOCUMENTS)], room))
+    pieces = [block for batch in batches for _, block in batch]
     assert len(pieces) == 5 if room == 1 else 1 < len(pieces) < 5
     found = split.score(QUERY, DOCUMENTS)
     assert found.sum() == pytest.approx(1, abs=1e-5)
