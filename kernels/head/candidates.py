@@ -144,8 +144,8 @@ def _weights(
     """Return one text's terms, rising, and their weights, from the terms that can be there."""
     if not len(terms):
         return terms, torch.empty(0)
-    rows = head.rows[terms].float() * head.scales[terms][:, None]
-    logits = (product(hidden, rows).amax(0) + head.bias[terms]) * logit_scale
+    products = product(hidden, head.rows.index_select(0, terms).float()).amax(0)
+    logits = (products * head.scales[terms] + head.bias[terms]) * logit_scale  # scales are above 0
     above = logits > 0
     terms, weights = terms[above], activation.apply(logits[above])
     if keep.threshold > 0:
