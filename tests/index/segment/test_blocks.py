@@ -6,16 +6,26 @@ import numpy as np
 import pytest
 from vectors_of import random_vectors
 
-from tamis.index import CorruptionError, Index, IndexConfig, SparseVectors, reference
+from tamis.index import (
+    CollectionWriter,
+    CorruptionError,
+    Index,
+    IndexConfig,
+    SparseVectors,
+    reference,
+)
 from tamis.index.files import system
 from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import parts_of, read_current
+from tamis.index.generations.parts import best_of
+from tamis.index.generations.settings import CollectionSettings
 from tamis.index.segment import blocks
 from tamis.index.segment.blocks import order_documents
 from tamis.index.segment.calibration import Calibration, Row, calibrate
 from tamis.index.segment.loops.arrays import BLOCK, IMAGE_MAX, Knobs
 from tamis.index.segment.segment import EXACT
 from tamis.index.upkeep.upgrade import upgrade
+from tamis.index.writing.creation import create_collection
 
 BY_BLOCKS = Knobs(0.0, 1.0, blocks=True)
 TERMS = 97
@@ -254,3 +264,32 @@ def test_an_upgrade_gives_large_segments_blocks(tmp_path, monkeypatch):
     assert np.array_equal(index.search(queries_of(), 10).docs, found.docs)  # the old one still
     upgrade(tmp_path / "index")
     assert read_current(Storage(tmp_path / "index")).generation == generation
+
+
+def test_commits_deletions_and_merges_keep_exact_searches_exact(tmp_path):
+    create_collection(tmp_path / "c", vocab_size=TERMS, settings=CollectionSettings())
+    corpus = random_vectors(90, TERMS, seed=8, weights="ties")
+    queries = queries_of(weights="ties")
+    with CollectionWriter.open(tmp_path / "c", merge=False) as writer:
+        for first in (0, 60):
+            rows = corpus.rows(first, min(first + 60, 90))
+            records = [{"_id": f"d{first + at}"} for at in range(len(rows))]
+            writer.put(records, rows, wait="searchable")
+        gone = [*range(0, 90, 7), 89]
+        writer.delete([f"d{doc}" for doc in gone], wait="searchable")
+        kept = np.setdiff1d(np.arange(90), gone)
+        expected = reference.search(corpus.take(kept), queries, 10)
+        for _ in range(2):
+            index = writer.index
+            found = [
+                (part.first, part.search(queries, 10, BY_BLOCKS, 1, part.live)[0])
+                for part in index.parts
+            ]
+            assert all(part.stored.segment.has_blocks for part in index.parts)
+            assert index.manifest.parts == {"blocks": "nobody"}
+            best = best_of(found, len(queries), 10)
+            assert np.array_equal(best.scores, expected.scores)
+            ids = [index.doc_id(doc) for doc in best.docs[best.docs >= 0].tolist()]
+            assert ids == [f"d{kept[doc]}" for doc in expected.docs[expected.docs >= 0]]
+            writer.optimize()
+        assert len(writer.index.parts) == 1
