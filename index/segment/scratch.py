@@ -21,9 +21,9 @@ def own_scratch(documents: int, vocab_size: int) -> Scratch:
     """
     held: Scratch | None = getattr(_of_thread, "scratch", None)
     if held is not None:
-        if held.docs.size > documents and held.dense.size >= vocab_size:
+        if held.docs.size >= documents and held.dense.size >= vocab_size:
             return held
-        documents = max(held.docs.size - 1, documents + documents // 8)
+        documents = max(held.docs.size, documents + documents // 8)
         vocab_size = max(held.dense.size, vocab_size + vocab_size // 8)
     scratch = _of_thread.scratch = new_scratch(documents, vocab_size)
     return scratch

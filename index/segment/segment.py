@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EXACT = Knobs(cut=0.0, slack=1.0)
 _ALL = np.zeros(0, np.bool_)  # stands for "every document is allowed"
 _FEW = 100  # documents to each allowed one
+_LEAST_ROOM = 2  # documents: candidates among blocks stand there twice
 _ROWS_A_TASK = 16  # queries that a thread takes at a time
 
 
@@ -129,7 +130,7 @@ class Segment:
         blocks, lists, records = self._blocks, self._lists, self._records
 
         def answer(queries: tuple[NDArray[Any], ...], knobs: Knobs, *found: NDArray[Any]) -> None:
-            scratch = own_scratch(self.documents, self.vocab_size)
+            scratch = own_scratch(max(self.documents, _LEAST_ROOM), self.vocab_size)
             if blocks is not None and knobs.blocks[0]:
                 from tamis.index.segment.loops.block_search import search_blocks
 

@@ -60,8 +60,8 @@ class Scratch(NamedTuple):
     best: Any  # [GROUPS] uint16, the best sum of each group of a window
     hot: Any  # [WINDOW + 1] uint16, places whose sums have become good enough
     buckets: Any  # [SUM_LIMIT / 2 ** BUCKET_BITS + 1] int64
-    docs: Any  # [documents + 1] int32, candidates
-    marks: Any  # [documents + 1] uint16, their sums
+    docs: Any  # [documents] int32, candidates
+    marks: Any  # [documents] uint16, their sums
     dense: Any  # [vocab_size] float64, the query by term
     cuts: Any  # [MAX_QUERY_TERMS] uint8, the least image to read of each chosen term
     units: Any  # [MAX_QUERY_TERMS] uint32, what an image step of each adds
@@ -89,8 +89,8 @@ def new_scratch(documents: int, vocab_size: int) -> Scratch:
         best=np.empty(GROUPS, np.uint16),
         hot=np.empty(WINDOW + 1, np.uint16),
         buckets=np.zeros((SUM_LIMIT >> BUCKET_BITS) + 1, np.int64),
-        docs=np.empty(documents + 1, np.int32),
-        marks=np.empty(documents + 1, np.uint16),
+        docs=np.empty(documents, np.int32),
+        marks=np.empty(documents, np.uint16),
         dense=np.zeros(vocab_size, np.float64),
         cuts=np.empty(MAX_QUERY_TERMS, np.uint8),
         units=np.empty(MAX_QUERY_TERMS, np.uint32),
