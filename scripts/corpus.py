@@ -48,7 +48,7 @@ TextFieldOption = Annotated[
 SearchedFieldsOption = Annotated[
     str | None,
     typer.Option(
-        metavar="FIELD|FIELD[:WEIGHT],...",
+        metavar="FIELDS",
         help="Field of the text; by default text, contents, body, segment or passage. A list such "
         "as title:3,text,brand: the fields that are searched, by their names in the index, and "
         "how much a word counts in each; by default title and text are one.",

@@ -105,8 +105,8 @@ TyposOption = Annotated[
 TextBoostsOption = Annotated[
     str | None,
     typer.Option(
-        metavar="FIELD[:TIMES],...",
-        help="Searched fields in which the words count again, and how many times, as title:3.",
+        metavar="FIELD:TIMES",
+        help="Searched fields in which words count again, and how many times: title:3,brand.",
     ),
 ]
 OffsetOption = Annotated[int, typer.Option(min=0, help="How many hits to pass over.")]
