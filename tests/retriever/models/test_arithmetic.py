@@ -133,6 +133,19 @@ def test_a_text_has_one_vector_whatever_its_neighbours():
         np.testing.assert_allclose(alone, row, rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("words", [10_000, 200_000], ids=["10,000 tokens", "1 MB"])
+def test_a_long_text_is_that_of_its_first_tokens_in_int8(words):
+    if not multiplies_int8():
+        assert fastest() != "int8"
+        return
+    encoder = load_encoder(device="cpu", arithmetic="int8")
+    room = encoder.description.max_length - 2  # [CLS] and [SEP]
+    found = encoder.encode_documents(["moon " * words, "moon " * room]).to_scipy().toarray()
+    assert found[1].any()
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-5)
+
+
 def test_loops_between_products_equal_torch():
     rng = np.random.default_rng()
     rows, states = rng.normal(size=(2, 9, 101)).astype(np.float32) * 3
