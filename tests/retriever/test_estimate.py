@@ -23,9 +23,8 @@ def corpus(size):
 def test_encoding_counts_the_same_for_each_document():
     found = estimate(corpus(5000), encoder=SlowEncoder(), sample=256)
     assert found.sampled == 256
-    assert 20 < found.encoded_per_s <= 100
-    assert found.time_s > 5000 / found.encoded_per_s
-    assert found.time_s == pytest.approx(5000 / found.encoded_per_s, rel=0.5)
+    assert 0 < found.encoded_per_s <= 100  # as it sleeps so long, however busy the machine is
+    assert 1 < found.time_s / (5000 / found.encoded_per_s) < 3
 
 
 def test_words_alone_have_no_encoding():
