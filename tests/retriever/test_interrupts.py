@@ -10,6 +10,7 @@ from tamis.index.interrupts import InterruptedWorkError, interruptible
 from tamis.retriever import Passage, Searcher, SearchOptions, index_corpus
 from tamis.retriever.answers import Shown, search_answer
 from tamis.retriever.models.encoder import SparseEncoder, batches_in_order
+from tamis.retriever.rerank.batches import batches_of
 from tamis.retriever.rerank.block_reranker import BlockReranker
 
 TEXTS = [f"owl number{n} " + "in the reeds at night " * 20 for n in range(40)]
@@ -70,7 +71,7 @@ def test_a_reranker_asks_at_each_pass_through_its_model(tmp_path):
     reranker.batch_tokens = 64  # a few documents at once
     alone = reranker.score(query, documents * 5)
     blocks = [reranker.parts.prompts.build(query, documents * 5, "query")]
-    passes = sum(1 for _ in reranker._batches(blocks))
+    passes = sum(1 for _ in batches_of(blocks, reranker.batch_tokens))
     assert passes > 5
     assert asked_by(lambda: reranker.score(query, documents * 5)) >= passes
     assert (reranker.score(query, documents * 5) == alone).all()

@@ -16,8 +16,13 @@ ELSEWHERE = {  # other work in the background, and why it has no row of its own
     "api/serving/service.py: malloc.give_back": "asks for nothing",
     "api/serving/service.py: work": "begins that, and what has rows",
     "api/work/deadlines.py: _fail_when_left": "waits for a client",
-    "index/segment/segment.py: answer": "reads mapped memory",
-    "index/segment/builder.py: work": "computes",
+    "index/segment/segment.py: answer_some": "reads mapped memory",
+    "index/segment/lists.py: work": "computes",
+    "index/segment/blocks.py: halves": "computes",
+    "index/segment/blocks.py: lambda part: bisect(records, part, BLOCK, direction())": "computes",
+    "index/segment/blocks.py: lambda first: work(first, min(first + _BLOCKS_A_TASK, blocks))": (
+        "computes"
+    ),
     "index/writing/background.py: self._run": "does the work of all Repeaters",
     "index/writing/build_process.py: subprocess.Popen": "test_a_build_process_that_cannot_be_had",
     "index/writing/build_worker.py: _serve": "in the build process, which may end at any moment",
