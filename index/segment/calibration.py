@@ -14,6 +14,7 @@ samples. A document is not counted as its own answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -102,12 +103,15 @@ class Calibration:
             `EXACT` where no row covers it.
         """
         covering = [
-            (row.k, row.recall, not by_blocks, row.knobs._replace(blocks=by_blocks))
+            (row.k, row.recall, not by_blocks, row)
             for by_blocks, rows in ((True, self.blocks if blocks else ()), (False, self.rows))
             for row in rows
             if row.long == long and row.k >= k and row.recall >= recall
         ]
-        return min(covering)[-1] if covering else EXACT
+        if not covering:
+            return EXACT
+        _, _, by_windows, row = min(covering, key=itemgetter(0, 1, 2))
+        return row.knobs if by_windows else row.knobs._replace(blocks=True)
 
 
 @dataclass(frozen=True, slots=True)

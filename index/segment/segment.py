@@ -112,6 +112,10 @@ class Segment:
                 *(part[rows] for part in (top.docs, top.scores, top.work, postings)),
             )
 
+        if len(queries) == 1:  # a query alone: the views would take a good part of its time
+            check_for_interrupts()
+            answer(arrays, of_each, top.docs, top.scores, top.work, postings)
+            return top, postings
         tasks = _tasks(of_each.blocks)
         if threads == 1 or len(tasks) == 1:
             for rows in tasks:
