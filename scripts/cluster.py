@@ -30,7 +30,7 @@ from tamis.index.writing.collection_build import CollectionBuild
 from tamis.retriever.builds.pieces import publish, read_pieces, share_words, write_piece
 from tamis.retriever.corpus.passages import STDIN
 from tamis.scripts.build import WORDS_ALONE, TextSettings, index_options
-from tamis.scripts.corpus import count_passages, reading_of
+from tamis.scripts.corpus import count_passages, reading_of, skipped
 from tamis.scripts.extras import require
 from tamis.scripts.pieces import index_piece_of
 from tamis.scripts.progress import START_UP, progress_on_terminal
@@ -201,19 +201,19 @@ def _index_piece(
 ) -> int:
     """Make a piece, or go on with it; how much of it could not be read."""
     reading = settings.reading
-    skipping = "fault" in reading and hasattr(reading["fault"], "count")
     own = reading_of(
         reading.get("id_field"),
         reading.get("title_field"),
         reading.get("text_field"),
-        skip_bad=skipping,
+        skip_bad=skipped(reading) is not None,
         searched=settings.searched,
     )
     resume = (Path(folder) / PLAN).exists()
     own_settings = settings._replace(reading=own)
     options = index_options(corpus, encoder, own_settings, memory, None, resume=resume)
     index_piece_of(corpus, piece, Path(folder), own, options)
-    return int(getattr(own["fault"], "count", 0))
+    left_out = skipped(own)
+    return left_out.count if left_out is not None else 0
 
 
 def _result(ray: Any, task: Any) -> Any:  # noqa: ANN401  Ray has no types of ours
@@ -298,7 +298,7 @@ def _running(cluster: str, encoder: str) -> Iterator[Cluster]:
     require("cluster")
     ray: Any = import_module("ray")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of a change
     try:
         if cluster == AUTO or cluster.isdecimal():
             cores = None if cluster == AUTO else int(cluster)

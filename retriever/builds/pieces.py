@@ -155,8 +155,10 @@ def assemble_in(
             done += sizes[at]
     else:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            location = encoder.location if encoder is not None else None
             tasks = [
-                pool.submit(write_piece, root, precision, at + 1, places[at]) for at in missing
+                pool.submit(_write_elsewhere, root, precision, at + 1, places[at], location)
+                for at in missing
             ]
             for at, task in zip(missing, tasks, strict=True):
                 progress("build", done, total)
@@ -208,6 +210,14 @@ def write_piece(
     if len(piece.documents) >= SMALL:
         sample = job.sample(piece, size)
     assembly.write(number, piece, lambda: job.joined(piece, size), size, sample)
+
+
+def _write_elsewhere(
+    root: str, precision: Precision, number: int, place: str, location: str | None
+) -> None:
+    """`write_piece` in a process of its own, with the encoder that lies at a location."""
+    encoder = LazyEncoder.of(location) if location is not None else None
+    write_piece(root, precision, number, place, encoder)
 
 
 def publish(assembly: Assembly, pieces: int, encoder: Encoder | None) -> None:

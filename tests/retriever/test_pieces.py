@@ -5,6 +5,7 @@ import json
 import pytest
 from letter_encoder import LetterEncoder
 from storages import Killed, Killing, seeded
+from tiny_checkpoints import write_bert
 
 from tamis.index import Collection, FormatError, InputError, LockedError, MismatchError
 from tamis.index.files.lock import FolderLock
@@ -15,6 +16,8 @@ from tamis.retriever import Editor, Passage, Searcher, index_corpus, indexing
 from tamis.retriever.builds.pieces import assemble, index_piece
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.corpus.shares import Share
+from tamis.retriever.models.encoder import load_encoder
+from tamis.retriever.models.lazy_encoder import LazyEncoder
 
 QUERIES = ["cats", "passage 7", "dogs and cats", "title", "zebra", "nothing of this"]
 KINDS = {
@@ -111,6 +114,17 @@ def test_segments_are_written_by_processes_side_by_side(corpus, tmp_path, monkey
     pieces = pieces_of(corpus, tmp_path / "pieces", 3, encoder=None)
     assemble([pieces], tmp_path / "assembled", workers=2)
     assert state(tmp_path / "assembled", None) == state(tmp_path / "whole", None)
+
+
+def test_processes_find_an_encoder_that_was_moved(corpus, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    write_bert(tmp_path / "before")
+    made = load_encoder(str(tmp_path / "before"), device="cpu")
+    pieces = pieces_of(corpus, tmp_path / "pieces", 2, encoder=made)
+    (tmp_path / "before").rename(tmp_path / "after")
+    moved = LazyEncoder.of(str(tmp_path / "after"))
+    with assemble([pieces], tmp_path / "assembled", encoder=moved, workers=2) as collection:
+        assert len(collection) == 30
 
 
 def test_an_assembled_collection_is_written_to_and_optimized_as_another(corpus, tmp_path):
