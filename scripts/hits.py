@@ -5,18 +5,39 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tamis.index.matches import Count
     from tamis.retriever.answers import HitAnswer
     from tamis.retriever.highlights import Span
-    from tamis.retriever.types import MatchedTerm
+    from tamis.retriever.types import MatchedTerm, Total
 
 
 MOST_TERMS = 30  # of a hit that are listed unless all are asked for
 
 
-def facet_line(counts: "tuple[Count, ...]") -> str:
-    """The values of a field and how many documents have each."""
-    return ", ".join(f"{_value(one.value)} {one.count:,}" for one in counts)
+def found(hits: int, total: "Total | None") -> str:
+    """How many hits there are, of how many matches if these were counted."""
+    if hits:
+        said = f"{hits} hit{'s' * (hits > 1)}"
+    elif total is not None and total.count == "filter":
+        said = "no document passes the filter"
+    else:
+        said = "no document shares a term with the query"
+    if total is None:
+        return said
+    least = "" if total.relation == "exact" else "at least "
+    return f"{said} of {least}{total.value:,} matches (by {total.count})"
+
+
+def print_facets(
+    facets: "Mapping[str, tuple[Count, ...]] | None", cut: "Mapping[str, int] | None"
+) -> None:
+    """A line for each field: its values and how many documents have each; what is left out."""
+    for field, counts in (facets or {}).items():
+        typer.echo(f"{field}: {', '.join(f'{_value(one.value)} {one.count:,}' for one in counts)}")
+        if more := (cut or {}).get(field):
+            typer.echo(f"  and {more:,} further values")
 
 
 def _value(value: object) -> str:

@@ -15,7 +15,7 @@ from tamis.scripts.filters import (
     parse_sort,
     parse_vector,
 )
-from tamis.scripts.hits import MOST_TERMS, explanation, facet_line, heading, styled
+from tamis.scripts.hits import MOST_TERMS, explanation, found, heading, print_facets, styled
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
 from tamis.scripts.progress import START_UP, say_if_first_use
@@ -314,14 +314,9 @@ def _print(answer: "SearchAnswer", explain: bool, most_terms: int | None) -> Non
             typer.echo(f"      {passage.score:.4f}  {passage.id}  {text}")
         typer.echo()
     times = answer.timings
-    by_filter = answer.total is not None and answer.total.count == "filter"
-    nothing = "passes the filter" if by_filter else "shares a term with the query"
-    found = f"{len(answer.hits)} hits" if answer.hits else f"no document {nothing}"
-    if answer.total is not None:
-        least = "" if answer.total.relation == "exact" else "at least "
-        found += f" of {least}{answer.total.value:,} matches (by {answer.total.count})"
     typer.echo(
-        f"{found}; {answer.took_ms:.1f} ms: encode {times.encode_ms:.1f}, "
+        f"{found(len(answer.hits), answer.total)}; "
+        f"{answer.took_ms:.1f} ms: encode {times.encode_ms:.1f}, "
         f"retrieve {times.retrieve_ms:.1f}, fetch {times.fetch_ms:.1f}, "
         f"rerank {times.rerank_ms:.1f}; start-up {START_UP.over() * 1000:.0f} ms before"
     )
@@ -329,10 +324,7 @@ def _print(answer: "SearchAnswer", explain: bool, most_terms: int | None) -> Non
         typer.echo(f"showing results for {correction['to']}, no document has {correction['from']}")
     if answer.understood is not None:
         typer.echo("\n".join(_understood(answer.understood)))
-    for field, counts in (answer.facets or {}).items():
-        typer.echo(f"{field}: {facet_line(counts)}")
-        if more := (answer.facets_cut or {}).get(field):
-            typer.echo(f"  and {more:,} further values")
+    print_facets(answer.facets, answer.facets_cut)
     if answer.awaiting:
         typer.echo(f"{answer.awaiting:,} documents are found by words alone until all are encoded")
     if answer.unknown_terms:
@@ -349,7 +341,7 @@ def _understood(understood: "Understood") -> list[str]:
         "without": understood.must_not,
     }
     said |= {
-        f"{one.prefix}*": [f"{one.words:,} words, ranked by {one.used}"]
+        f"{one.prefix}*": [f"{one.words:,} word{'s' * (one.words != 1)}, ranked by {one.used}"]
         for one in understood.prefixes
     }
     said["also"] = [f"{one['to']} for {one['from']}" for one in understood.also]

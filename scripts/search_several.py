@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tamis.scripts.hits import explanation, facet_line, heading, styled
+from tamis.scripts.hits import explanation, found, heading, print_facets, styled
 from tamis.scripts.output import aligned, print_json
 from tamis.scripts.progress import START_UP
 
@@ -48,21 +48,14 @@ def _print(answer: "SeveralAnswer", explain: bool, most_terms: int | None) -> No
         if explain:
             typer.echo(aligned(explanation(hit.matched_terms, most_terms), indent=6))
         typer.echo()
-    found = f"{len(answer.hits)} hits" if answer.hits else "no document shares a term"
-    if answer.total is not None:
-        least = "" if answer.total.relation == "exact" else "at least "
-        found += f" of {least}{answer.total.value:,} matches (by {answer.total.count})"
     how = answer.merged if answer.why is None else f"ranks (RRF), as {answer.why}"
     typer.echo(
-        f"{found}, ordered by {how}; {answer.took_ms:.1f} ms; "
+        f"{found(len(answer.hits), answer.total)}, ordered by {how}; {answer.took_ms:.1f} ms; "
         f"start-up {START_UP.over() * 1000:.0f} ms before"
     )
     for one in answer.indexes:
         typer.echo(f"{one.index}: {one.hits} of the hits{_said(one.corrections)}")
-    for field, counts in (answer.facets or {}).items():
-        typer.echo(f"{field}: {facet_line(counts)}")
-        if more := (answer.facets_cut or {}).get(field):
-            typer.echo(f"  and {more:,} further values")
+    print_facets(answer.facets, answer.facets_cut)
     if answer.unknown_terms:
         typer.echo(f"in no document: {', '.join(answer.unknown_terms)}")
 

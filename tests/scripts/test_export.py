@@ -209,7 +209,7 @@ def test_imported_vectors_are_searched_by_weights(tamis, imported):
     shown = tamis("search", imported, "--vector", '{"3": 2, "1": 0.5}', *where).stdout
     assert "4.5000  7" in shown
     assert "the wall" in shown
-    assert "1 hits" in shown
+    assert "1 hit; " in shown
 
 
 @pytest.mark.parametrize(
