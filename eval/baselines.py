@@ -21,7 +21,7 @@ import xxhash
 
 from tamis.eval.systems import work_folder
 from tamis.index.errors import InputError
-from tamis.retriever.fusion.rankings import rocchio
+from tamis.retriever.fusion import rocchio
 from tamis.retriever.models.location import find_folder, read_optional_json
 
 if TYPE_CHECKING:

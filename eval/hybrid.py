@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tamis.eval.ranker import Feedback, FeedbackRanker, Ranker, System
 from tamis.index.errors import InputError
-from tamis.retriever.fusion.rankings import rrf, weighted_sum
+from tamis.retriever.fusion import rrf, weighted_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ from tamis.index.errors import InputError
 from tamis.index.segment.plain_search import import_loops
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import chunk_id
-from tamis.retriever.fusion.rankings import sparse_rocchio
+from tamis.retriever.fusion import sparse_rocchio
 from tamis.retriever.models.inference_free import TableQueryEncoder
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.words.analysis import analysis_versions

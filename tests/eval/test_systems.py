@@ -18,7 +18,7 @@ from tamis.eval.systems import IndexedSystem, TamisSystem, work_folder
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
 from tamis.retriever.corpus.chunking import Chunking
-from tamis.retriever.fusion.rankings import rrf
+from tamis.retriever.fusion import rrf
 from tamis.retriever.models.description import read_checkpoint
 from tamis.retriever.models.encoder import SparseEncoder, load_query_encoder
 from tamis.retriever.searcher import Searcher

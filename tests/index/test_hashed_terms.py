@@ -27,7 +27,7 @@ from tamis.index.upkeep.verification import examine
 from tamis.index.vectors import MAX_TERMS
 from tamis.index.writing.creation import create_collection
 from tamis.index.writing.writer import CollectionWriter
-from tamis.retriever.fusion.rankings import sparse_rocchio
+from tamis.retriever.fusion import sparse_rocchio
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is told in /proc")
 MORE_BYTES = 3 << 29  # that the tests may ask for; one byte for each number would take 4 << 29

@@ -7,7 +7,7 @@ import pytest
 
 from tamis.index.errors import InputError
 from tamis.index.vectors import SparseVectors
-from tamis.retriever.fusion.rankings import min_max, rocchio, rrf, sparse_rocchio, weighted_sum
+from tamis.retriever.fusion import min_max, rocchio, rrf, sparse_rocchio, weighted_sum
 
 FIRST = {"a": 9.0, "b": 5.0, "c": 1.0}
 SECOND = {"c": 0.9, "d": 0.5}
