@@ -66,6 +66,14 @@ def int8_product_rounded(
     return out
 
 
+def int8_sums(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Return `rows @ matrix.T` as [T, N] int32, for rows [T, D] and matrix [N, D] int8.
+
+    For a matrix that is used once: laying it out for `int8_product` takes longer than a product.
+    """
+    return torch._int_mm(rows, matrix.T)
+
+
 def multiplies_int8() -> bool:
     """Whether oneDNN is there and its products are exact on this processor.
 
@@ -84,9 +92,11 @@ def multiplies_int8() -> bool:
     try:
         packed = pack_int8(matrix.to(torch.int8), torch.ones(PROBE_WIDTH))
         found = int8_product(rows.to(torch.uint8), packed)
+        sums = int8_sums((rows - ZERO).to(torch.int8), matrix.to(torch.int8))
     except (RuntimeError, NotImplementedError):  # a build of torch without these operators
         return False
-    return torch.equal(found.long(), (rows - ZERO) @ matrix.T)
+    truth = (rows - ZERO) @ matrix.T
+    return torch.equal(found.long(), truth) and torch.equal(sums.long(), truth)
 
 
 def _multiply(

@@ -57,7 +57,7 @@ WINGS = {  # what each wing may use of its own room: those below it
         *("serving", "work"),
     },
     "api/work": {"memory", "problems"},
-    "kernels/head": {"int8", "launch", "product", "tuned"},
+    "kernels/head": {"launch", "product", "tuned"},
     "kernels/blocks": {"launch", "tuned"},
     "kernels/search": set(),
 }

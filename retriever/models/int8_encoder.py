@@ -15,7 +15,6 @@ import torch
 from tamis.index.errors import FormatError
 from tamis.index.vectors import SparseVectors
 from tamis.kernels.head.activation import Activation
-from tamis.kernels.head.candidates import RoundedHead, encode_candidates, round_head
 from tamis.kernels.head.cpu import Selection
 from tamis.retriever.models.int8_bert import (
     MOST_LANES,
@@ -25,6 +24,7 @@ from tamis.retriever.models.int8_bert import (
     attend_in_turn,
     rows_for,
 )
+from tamis.retriever.models.int8_head import Int8Head, VocabularyMatrix
 from tamis.retriever.models.location import read_object
 from tamis.retriever.models.quantised_weights import SCALE
 from tamis.retriever.models.stored_bert import CONFIG, FILE, WORDS
@@ -119,13 +119,8 @@ class Int8Model:
         places[:total] = np.arange(total) - np.repeat(bounds[:-1], lengths)
         hidden = self._hidden(tokens, places, bounds.tolist())
         try:
-            rows = encode_candidates(
-                hidden,
-                self._head,
-                bounds.tolist(),
-                self._activation,
-                self.side.logit_scale,
-                self._keep,
+            rows = self._head.encode(
+                hidden, bounds.tolist(), self._activation, self.side.logit_scale, self._keep
             )
         except ValueError as error:
             raise FormatError(f"{self.side.folder}: {error}") from error
@@ -142,10 +137,6 @@ class Int8Model:
         return torch.from_numpy(self._transform.run(states))
 
 
-def _head(tensors: Tensors) -> RoundedHead:
-    arrays = (
-        tensors.array(WORDS),
-        tensors.array(WORDS + SCALE),
-        tensors.array("cls.predictions.bias"),
-    )
-    return round_head(*map(torch.from_numpy, arrays))
+def _head(tensors: Tensors) -> Int8Head:
+    rows, scales = tensors.array(WORDS), tensors.array(WORDS + SCALE)
+    return Int8Head(VocabularyMatrix.of(rows, scales, tensors.array("cls.predictions.bias")))
