@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ FACET_VALUES, MOST_VALUES = 100, 10_000  # of a facet: unless it says otherwise,
 MOST_RANGES = 100
 
 Limit = str | int | float | None
+Ordered = TypeVar("Ordered", bound=tuple[Any, list[Any]])
 
 
 class Facet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,8 +153,7 @@ class Matches:
         for part, marks in zip(self.index.parts, self.marks, strict=True):
             rows += _first_of(part, np.flatnonzero(marks), self.index, keys, k)
         if len(self.marks) > 1:
-            for at, key in reversed(list(enumerate(keys))):
-                rows = _by_value(rows, at, key)
+            rows = in_order(rows, keys)
         return np.array([doc for doc, _ in rows[:k]], np.int64)
 
     def _within(self, field: str, limits: tuple[Limit, Limit]) -> int:
@@ -199,11 +199,43 @@ def _first_of(
         )
 
 
+def values_to_order_by(
+    index: Index, docs: Sequence[int], keys: Sequence[SortKey]
+) -> list[list[Any]]:
+    """For each document its values of fields, as `Matches.first` compares them; None for none.
+
+    Raises:
+        InputError: a field is not declared.
+    """
+    for key in keys:
+        index.check_declared(key.field)
+    held: dict[tuple[int, int], NDArray[Any]] = {}
+    rows: list[list[Any]] = []
+    for doc in docs:
+        part, at = index.locate(doc)
+        row: list[Any] = []
+        for number, key in enumerate(keys):
+            column, place = part.columns(index.columns)[key.field], (part.first, number)
+            if place not in held:
+                held[place] = column.extremes(key.order == "desc")
+            missing = column.missing[at]
+            row.append(None if missing else column.comparable(held[place][at]))
+        rows.append([value.item() if isinstance(value, np.generic) else value for value in row])
+    return rows
+
+
 def _falling(values: NDArray[Any]) -> NDArray[Any]:
     return -values if values.dtype.kind == "f" else ~values  # -(-2**63) would not fit
 
 
-def _by_value(rows: list[_Row], at: int, key: SortKey) -> list[_Row]:
+def in_order(rows: list[Ordered], keys: Sequence[SortKey]) -> list[Ordered]:
+    """Rows, each something and its values to order by, in their order; equal ones as they were."""
+    for at, key in reversed(list(enumerate(keys))):
+        rows = _by_value(rows, at, key)
+    return rows
+
+
+def _by_value(rows: list[Ordered], at: int, key: SortKey) -> list[Ordered]:
     """Rows in the order of one value, those without it last; equal ones as they were."""
     present = [row for row in rows if row[1][at] is not None]
     present.sort(key=lambda row: row[1][at], reverse=key.order == "desc")

@@ -64,6 +64,14 @@ class HitAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardsAnswer:
+    """Of an index in shards, how many were asked, and answered in time."""
+
+    asked: int
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
 class SearchAnswer:
     """The answer to one query.
 
@@ -83,6 +91,7 @@ class SearchAnswer:
         corrections: words of the query that no document has, ``from``, and the words that were
             searched instead, ``to``.
         awaiting: documents that are found by words alone, their learned vectors still to come.
+        shards: how many shards of the index were asked, and answered; null for an index in one.
     """
 
     took_ms: float
@@ -99,6 +108,7 @@ class SearchAnswer:
     facets_cut: dict[str, int] | None = None
     corrections: tuple[Replacement, ...] = ()
     awaiting: int = 0
+    shards: ShardsAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

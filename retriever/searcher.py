@@ -17,7 +17,12 @@ from tamis.retriever.first_stage.completion import Suggestion, suggestions
 from tamis.retriever.first_stage.counting import Counting
 from tamis.retriever.first_stage.explanation import by_field
 from tamis.retriever.first_stage.page import Page
-from tamis.retriever.first_stage.queries import EncodedQueries, check_weights, without_blank
+from tamis.retriever.first_stage.queries import (
+    EncodedQueries,
+    PreparedQuery,
+    check_weights,
+    without_blank,
+)
 from tamis.retriever.first_stage.query_words import lexical_queries
 from tamis.retriever.first_stage.reading import QueryReader, ReadQuery, read_as_text
 from tamis.retriever.first_stage.retrieval import Found, Retrieval
@@ -54,7 +59,7 @@ if TYPE_CHECKING:
     from tamis.retriever.types import Counts
 
     FirstStage = Callable[[list[SearchResult]], None]
-    Query = str | Mapping[str, float] | None
+    Query = str | Mapping[str, float] | PreparedQuery | None
 
 CUT = "boosts looked at the 10,000 best by score alone; others may be missing"
 CHECKED_BYTES = 16 << 10  # of documents that are read between two looks at who waits
@@ -69,18 +74,20 @@ class Searcher:
         collection: what is searched.
         lexical: gives the words of a query; None for a collection without the lexical channel.
         reranker: the second stage, for searches that ask for one.
+        forms: how words are written; None looks into the collection.
     """
 
     encoder: QueryEncoder | None
     collection: Collection
     lexical: LexicalQueries | None = None
     reranker: Reranker | None = None
+    forms: WrittenForms | None = None
     _reader: QueryReader | None = field(init=False, repr=False, compare=False)  # None: no words
 
     def __post_init__(self) -> None:
         reader = None
         if (lexical := self.lexical) is not None:
-            forms = WrittenForms(self.collection, lexical.analyzer)
+            forms = self.forms or WrittenForms(self.collection, lexical.analyzer)
             reader = QueryReader(lexical, forms, partial(_knows, self.encoder))
         object.__setattr__(self, "_reader", reader)
 
@@ -189,7 +196,7 @@ class Searcher:
         )
         encoded = perf_counter()
         if counting.is_asked:
-            found, counts = counting.find(retrieval, asked, self._words(queries, asked, options))
+            found, counts = counting.find(retrieval, asked, self.words_of(queries, asked, options))
         else:
             found = retrieval.find(asked.vectors, [one.constraints for one in asked.read])
             counts = [None] * len(found)
@@ -206,10 +213,10 @@ class Searcher:
             results = self._rerank(asked, results, options.rerank)
         return page.of(results, found)
 
-    def _words(
+    def words_of(
         self, queries: Sequence[Query], asked: EncodedQueries, options: SearchOptions
     ) -> list[NDArray[np.int32] | None]:
-        """The words of each query; None where none can be counted by."""
+        """The words of each query, as terms; None where none can be counted by."""
         first = self.collection.index.first_word
         if first is None:
             return [None] * len(queries)
@@ -218,9 +225,20 @@ class Searcher:
         rows = [asked.vectors.row(query)[0] for query in range(len(queries))]
         words = [terms[terms >= first] for terms in rows]
         return [
-            found if isinstance(query, str) or (query and found.size) else None
+            self._prepared_words(query)
+            if isinstance(query, PreparedQuery)
+            else found
+            if isinstance(query, str) or (query and found.size)
+            else None
             for query, found in zip(queries, words, strict=True)
         ]
+
+    def _prepared_words(self, query: PreparedQuery) -> NDArray[np.int32] | None:
+        """Those words of a query that this collection has."""
+        if query.words is None:
+            return None
+        found = [self.vocabulary.term(word) for word in query.words]
+        return np.array([term for term in found if term is not None], np.int32)
 
     def _rerank(
         self, asked: EncodedQueries, found: Sequence[SearchResult], depth: int
@@ -283,6 +301,8 @@ class Searcher:
             elif query is None:
                 nothing = SparseVectors.empty(self.collection.index.vocab_size, 1)
                 rows.append(EncodedQueries.of(nothing, [()]))
+            elif isinstance(query, PreparedQuery):
+                rows.append(self._encode_prepared(query))
             else:
                 rows.append(self._encode_weights(query, text_boosts or {}))
         return EncodedQueries.concatenate(rows)
@@ -382,8 +402,8 @@ class Searcher:
         return EncodedQueries.of(SparseVectors.join(learned, words, vocab_size), unknown, read)
 
     def _encode_learned(self, texts: Sequence[str]) -> SparseVectors | None:
-        """The learned terms of texts, none of a blank one; None without an encoder."""
-        if self.encoder is None:
+        """The learned terms of texts, none of a blank one; None without an encoder or texts."""
+        if self.encoder is None or not texts:
             return None
         return without_blank(self.encoder.encode_queries(texts), texts)
 
@@ -402,6 +422,13 @@ class Searcher:
         if self.lexical is not None:
             vectors = self.lexical.boosted(vectors, text_boosts)
         return EncodedQueries.of(vectors, [unknown])
+
+    def _encode_prepared(self, query: PreparedQuery) -> EncodedQueries:
+        """What was read elsewhere, over the terms of this collection."""
+        found = self._encode_weights(query.weights, {})
+        if not query.text or self._reader is None:
+            return found
+        return replace(found, read=[ReadQuery(constraints=self._reader.constraints_of(query.text))])
 
     def _result(
         self,

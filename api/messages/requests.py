@@ -119,7 +119,9 @@ class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     ] = None
 
 
-class _Options(PlainOptions, frozen=True, kw_only=True):
+class Options(PlainOptions, frozen=True, kw_only=True):
+    """Options of a search in a body."""
+
     rerank: Annotated[
         Rerank | None, Meta(description="Order the best by a reranker; scores are then its own.")
     ] = None
@@ -179,7 +181,7 @@ class _Options(PlainOptions, frozen=True, kw_only=True):
     ] = None
 
 
-class SearchRequest(_Options, frozen=True, kw_only=True):
+class SearchRequest(Options, frozen=True, kw_only=True):
     """One query: its text, or weights by term; without one, all that the filter admits."""
 
     query: Annotated[
@@ -193,7 +195,7 @@ class SearchRequest(_Options, frozen=True, kw_only=True):
     ] = None
 
 
-class SeveralRequest(_Options, frozen=True, kw_only=True):
+class SeveralRequest(Options, frozen=True, kw_only=True):
     """One query to several indexes, whose hits become one list."""
 
     indexes: Annotated[
@@ -207,7 +209,7 @@ class SeveralRequest(_Options, frozen=True, kw_only=True):
     offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
 
 
-class BatchRequest(_Options, frozen=True, kw_only=True):
+class BatchRequest(Options, frozen=True, kw_only=True):
     """Many queries with the same options."""
 
     queries: Annotated[list[Query], Meta(min_length=1)]
@@ -284,7 +286,7 @@ def plain(query: Query) -> str | Mapping[str, float]:
     return query if isinstance(query, str) else query.vector
 
 
-def search_options(asked: SearchRequest | BatchRequest | SeveralRequest) -> SearchOptions:
+def search_options(asked: Options) -> SearchOptions:
     """How to search for a request; which page of the hits, and what of them is shown, is apart."""
     options = {
         name: getattr(asked, name)

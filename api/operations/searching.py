@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from tamis.api.limits import Limits
     from tamis.api.messages.requests import BatchRequest, SearchRequest
     from tamis.api.operations.grants import Grant
     from tamis.api.serving.service import Service
@@ -59,23 +60,12 @@ class Search:
         Raises:
             RequestError: 422 when something is beyond the limits.
         """
-        limits = service.limits
-        requests.check_at_most("hits (k)", asked.k, limits.k)
-        requests.check_queries(queries, limits)
-        requests.check_filter(asked.filter, limits)
         options, many = requests.search_options(asked), len(queries)
         depth = options.rerank or 0
-        requests.check_at_most("documents to rerank (depth)", depth * many, limits.rerank)
-        if asked.explain or asked.highlight:
-            shown = min(asked.k * (asked.group_size if asked.group_by else 1), MAX_K)
-            what = "hits with matched terms or highlights, of all queries"
-            requests.check_at_most(what, shown * many, limits.explained)
-        if isinstance(asked, requests.BatchRequest):
-            requests.check_at_most("hits of all queries (k)", asked.k * many, limits.batch_hits)
+        check_search(service.limits, queries, asked)
         self._index = f"{searcher.collection.path.name} {searcher.collection.identity}"
         seen = None
         if isinstance(asked, requests.SearchRequest):
-            requests.check_at_most("hits to pass over", asked.offset, limits.offset)
             seen = read_cursor(asked, self._index)
         self._searcher = searcher
         self._queries = [None if query is None else requests.plain(query) for query in queries]
@@ -181,7 +171,28 @@ class Search:
         return Cursor(search, seen.hits, seen.generation, seen.documents).text()
 
 
-def _separated(answers: Sequence[bytes]) -> Iterator[bytes]:
+def check_search(
+    limits: Limits, queries: Sequence[requests.Query | None], asked: SearchRequest | BatchRequest
+) -> None:
+    """Refuse (422) queries or options that are beyond the limits."""
+    many = len(queries)
+    requests.check_at_most("hits (k)", asked.k, limits.k)
+    requests.check_queries(queries, limits)
+    requests.check_filter(asked.filter, limits)
+    depth = asked.rerank.depth if asked.rerank is not None else 0
+    requests.check_at_most("documents to rerank (depth)", depth * many, limits.rerank)
+    if asked.explain or asked.highlight:
+        shown = min(asked.k * (asked.group_size if asked.group_by else 1), MAX_K)
+        what = "hits with matched terms or highlights, of all queries"
+        requests.check_at_most(what, shown * many, limits.explained)
+    if isinstance(asked, requests.BatchRequest):
+        requests.check_at_most("hits of all queries (k)", asked.k * many, limits.batch_hits)
+    else:
+        requests.check_at_most("hits to pass over", asked.offset, limits.offset)
+
+
+def separated(answers: Sequence[bytes]) -> Iterator[bytes]:
+    """Answers as items of a JSON list."""
     for number, answer in enumerate(answers):
         if number:
             yield b","
@@ -226,7 +237,7 @@ async def search_batch(service: Service, request: Request) -> Response:
     requests.check_at_most("queries in a batch", len(asked.queries), service.limits.batch)
     found = await Search(service, searcher, asked.queries, asked, request).answers()
     took_ms = (perf_counter() - began) * 1000
-    return in_parts([b'{"took_ms":%f,"results":[' % took_ms, *_separated(found), b"]}"])
+    return in_parts([b'{"took_ms":%f,"results":[' % took_ms, *separated(found), b"]}"])
 
 
 async def explain(service: Service, request: Request) -> Response:

@@ -9,6 +9,7 @@ from tamis.api.operations import (
     indexes,
     searching,
     several,
+    shards,
     snapshots,
     status,
     tasks,
@@ -27,4 +28,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *documents.OPERATIONS,
     *snapshots.OPERATIONS,
     *tasks.OPERATIONS,
+    *shards.OPERATIONS,
 )

@@ -84,7 +84,6 @@ class Service:
         limits: Limits,
         reranker: Reranker | None = None,
         data: DataFolder | None = None,
-        metrics: Metrics | None = None,
     ) -> None:
         self.reranker = reranker or LazyReranker()
         self.library = Library(searchers, data, self.reranker)
@@ -94,7 +93,7 @@ class Service:
         self.rerankers = Workers("tamis-rerank", 1, limits.reranking, self.memory)
         self.writers = Workers("tamis-write", limits.writers, limits.writing, self.memory)
         self.listening = 0
-        self.metrics = metrics or Metrics()
+        self.metrics = Metrics()
         queues = {"search": self.workers, "rerank": self.rerankers, "write": self.writers}
         self.metrics.report(self.library.searchers, queues, self.memory)
         self.stopping = asyncio.Event()

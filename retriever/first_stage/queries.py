@@ -73,6 +73,21 @@ class EncodedQueries:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """A query that was read elsewhere, with the statistics of more documents than are here.
+
+    Attributes:
+        weights: by term, as they are printed; a term that the collection lacks adds nothing.
+        text: whose quotes and signs say what documents must hold; empty for none.
+        words: documents with one of these terms are counted; None for a query without words.
+    """
+
+    weights: Mapping[str, float]
+    text: str = ""
+    words: tuple[str, ...] | None = None
+
+
 def without_blank(vectors: SparseVectors, texts: Sequence[str]) -> SparseVectors:
     """The vectors of texts, no term in those of blank ones."""
     if all(map(str.strip, texts)):

@@ -128,6 +128,10 @@ class QueryReader:
         constraints, corrections = self._constraints(parsed), tuple(told.corrections.values())
         return ReadQuery(ranked, constraints, told.added, understood, corrections)
 
+    def constraints_of(self, text: str) -> Constraints:
+        """What quotes and signs of a text ask for, which was read as one with operators before."""
+        return self._constraints(parse(text, self.fields))
+
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the searched fields; none where title and text are one."""

@@ -31,10 +31,8 @@ class WrittenForms:
         """How a word is spelled there, most frequent first; the stem itself where it is in none."""
         assert self.collection.dictionary is not None
         _, stem = split_key(self.collection.dictionary.word(term))
-        fields = self.collection.settings.text_fields
         begins, found = stem[:ALIKE], Counter[str]()
-        for doc in self.collection.index.some_docs_holding(term, READ):
-            text = content_of(self.collection.document(doc), fields)[:LONGEST_READ]
+        for text in self.texts_with(term):
             found.update(
                 word
                 for word in _WORD.findall(self.analyzer.spelled(text))
@@ -42,6 +40,14 @@ class WrittenForms:
             )
         written = [(-count, word) for word, count in found.items() if self._has(word, stem)]
         return [word for _, word in sorted(written)] or [stem]
+
+    def texts_with(self, term: int) -> list[str]:
+        """The beginnings of a few documents that hold a word."""
+        fields = self.collection.settings.text_fields
+        return [
+            content_of(self.collection.document(doc), fields)[:LONGEST_READ]
+            for doc in self.collection.index.some_docs_holding(term, READ)
+        ]
 
     def _has(self, word: str, stem: str) -> bool:
         return self.analyzer.folded(word).startswith(stem[:ALIKE]) and (

@@ -272,14 +272,14 @@ def _counted(
                 f"expected at most {MOST_VALUES} values of the field {facet.field!r} in each index "
                 "to add up, found more; count it in one index, or in ranges"
             )
-        values = _added([one.facets[facet.field] for one in counts], facet)
+        values = added_up([one.facets[facet.field] for one in counts], facet)
         of_field[facet.field] = values[: facet.limit] if facet.ranges is None else values
         if facet.ranges is None and len(values) > facet.limit:
             cut[facet.field] = len(values) - facet.limit
     return total, of_field, cut
 
 
-def _added(of_indexes: Sequence[tuple[Count, ...]], facet: Facet) -> tuple[Count, ...]:
+def added_up(of_indexes: Sequence[tuple[Count, ...]], facet: Facet) -> tuple[Count, ...]:
     """The counts of one field: ranges as asked, values by how frequent they are."""
     if facet.ranges is not None:
         return tuple(

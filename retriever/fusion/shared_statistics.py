@@ -77,7 +77,15 @@ def why_scores_differ(
     They do with the same encoder and, where words count, the same analysis and weighing of words
     and average lengths within a factor of 1.1.
     """
-    settings = [one.collection.settings for one in searchers.values()]
+    return why_made_differently(
+        [one.collection.settings for one in searchers.values()], lexical_weight
+    )
+
+
+def why_made_differently(
+    settings: Sequence[CollectionSettings], lexical_weight: float | None = None
+) -> str | None:
+    """Why scores of collections that are made so do not compare; None where they do."""
     if len({one.encoder.fingerprint if one.encoder else None for one in settings}) > 1:
         return "their encoders differ"
     if settings[0].encoder is None and not any(one.lexical for one in settings):
