@@ -32,6 +32,7 @@ class Place(NamedTuple):
 PLACES = {
     "index": Place("index", "index", "Build an index of a corpus."),
     "assemble": Place("assemble", "assemble", "Make an index of pieces of `tamis index --piece`."),
+    "split": Place("split", "split", "Divide an index into shards, each for a server."),
     "add": Place("add", "add", "Add documents to an index, replacing those of the same ids."),
     "patch": Place("patch", "patch", "Change fields of documents; nothing is encoded again."),
     "delete": Place("delete", "delete", "Delete documents by id, those of a filter, or all."),

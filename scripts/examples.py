@@ -3,6 +3,7 @@
 EXAMPLES = {
     "index": "tamis index corpus.jsonl --out planets --fields year:integer --chunk 200:40",
     "assemble": "tamis assemble pieces --out planets --workers 2",
+    "split": "tamis split planets --shards 4 --out planets-shards",
     "add": "tamis add planets more.jsonl",
     "patch": "tamis patch planets prices.jsonl --fields price:float",
     "delete": "tamis delete planets venus pluto",

@@ -19,6 +19,7 @@ EXTRAS = {
         ("fastapi", "prometheus-client", "uvicorn"), "tamis serve: the REST API and the search page"
     ),
     "client": Extra(("httpx",), "tamis.api.client: asking a server from Python"),
+    "broker": Extra(("aiohttp",), "tamis serve --broker and --shards: one index of many servers"),
     "mcp": Extra(("mcp",), "tamis serve --mcp: tools for language models"),
     "eval": Extra(("ir-measures", "matplotlib", "bm25s"), "tamis eval: measures, plots, baselines"),
     "hybrid": Extra(

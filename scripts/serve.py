@@ -81,6 +81,16 @@ LogLevelOption = Annotated[
         help="What goes to standard error as JSON lines, by default warning; info: every request."
     ),
 ]
+BrokerOption = Annotated[
+    Path | None,
+    typer.Option(metavar="MAP", help="Serve the index whose shards a map names, on other servers."),
+]
+ShardsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=64, help="Divide INDEX into so many shards, each served by its own process."
+    ),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option(help="Settings as TOML; TAMIS_SERVE_... and options win.")
 ]
@@ -89,6 +99,8 @@ ConfigOption = Annotated[
 def serve(
     indexes: IndexesArgument = None,
     data: DataOption = None,
+    broker: BrokerOption = None,
+    shards: ShardsOption = None,
     host: ListenHostOption = None,
     port: ListenPortOption = None,
     encoder: EncoderOption = None,
@@ -122,6 +134,9 @@ def serve(
     settings = read_settings(config, flags)
     read_origins(settings.cors_origin)  # before any long work
     folders = named_folders(settings.indexes)
+    if broker is not None or shards is not None:
+        _serve_shards(broker, shards, folders, settings, json)
+        return
     if not folders and settings.data is None:
         raise InputError(
             "expected an index to serve, or --data DIR, found neither; make one with `tamis index`"
@@ -146,6 +161,48 @@ def serve(
         say = partial(_say, names, json)
         opened = partial(_opened, folders, kept, places)
         run_server(opened, door, say, settings, kept, descriptors.backlog)
+
+
+def _serve_shards(
+    broker: Path | None,
+    shards: int | None,
+    folders: "Mapping[str, Path]",
+    settings: "Settings",
+    json: bool,
+) -> None:
+    """Serve a broker: before servers of others, or before those of one index's shards."""
+    from contextlib import ExitStack
+
+    from tamis.api.broker.shard_map import read_shard_map
+    from tamis.api.http import logs
+    from tamis.index.errors import InputError
+    from tamis.scripts.shard_servers import serve_map, shard_servers, split_or_found
+
+    found = [*folders, *(("--data",) if settings.data is not None else ())]
+    if broker is not None and (shards is not None or found):
+        raise InputError(
+            "expected a map of shards alone beside --broker, found an index, --data or --shards "
+            "too; leave them out"
+        )
+    if shards is not None and (len(folders) != 1 or settings.data is not None):
+        raise InputError(
+            f"expected one INDEX to divide beside --shards, found {', '.join(found) or 'none'}; "
+            "give one"
+        )
+    require("serve", "broker", *(("mcp",) if settings.mcp else ()))
+    door = open_door(settings.host, settings.port, settings.api_key_file)
+    with door.listener, ExitStack() as running:
+        logs.start(settings.log_level)
+        if broker is not None:
+            shard_map = read_shard_map(broker)
+        else:
+            compile_elsewhere()
+            ((name, folder),) = folders.items()
+            place, shard_map = split_or_found(folder, shards or 1, name)
+            shard_map = running.enter_context(shard_servers(place, shard_map, settings))
+        serve_map(
+            shard_map, door.listener, door.keys, settings, partial(_say, [shard_map.index], json)
+        )
 
 
 def _data_folder(

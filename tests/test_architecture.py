@@ -46,15 +46,27 @@ WINGS = {  # what each wing may use of its own room: those below it
     "retriever/rerank": {"models", "types"},
     "retriever/training": {"corpus", "gpu_index", "models", "rerank", "vocabulary", "words"},
     "retriever/integrations": {"search_options", "searcher", "types"},
+    "api/broker": {
+        *("body", "limits", "memory", "messages", "operations", "problems", "serving", "work")
+    },
     "api/client": {"messages"},
     "api/messages": {"limits", "problems"},
     "api/serving": {
         *("body", "limits", "malloc", "memory", "messages", "metrics", "problems", "work")
     },
-    "api/operations": {"body", "memory", "messages", "metrics", "problems", "serving", "work"},
+    "api/operations": {
+        "body",
+        "limits",
+        "memory",
+        "messages",
+        "metrics",
+        "problems",
+        "serving",
+        "work",
+    },
     "api/http": {
-        *("body", "limits", "memory", "messages", "metrics", "operations", "problems"),
-        *("serving", "work"),
+        *("body", "broker", "limits", "memory", "messages", "metrics", "operations"),
+        *("problems", "serving", "work"),
     },
     "api/work": {"memory", "problems"},
     "kernels/head": {"launch", "product", "tuned"},

@@ -25,7 +25,6 @@ from tamis.api.http.page import page
 from tamis.api.http.request_log import RequestLog
 from tamis.api.http.routes import Routes
 from tamis.api.limits import Limits
-from tamis.api.metrics import Metrics
 from tamis.api.operations.grants import EVERYTHING, GRANT, check_operation, discreet
 from tamis.api.operations.table import OPERATIONS
 from tamis.api.problems import RequestError
@@ -33,12 +32,13 @@ from tamis.api.serving.service import CLIENT, Service
 from tamis.index.errors import InputError, TamisError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
+    from tamis.api.broker.broker import Broker
     from tamis.api.http.keys import ApiKeys
     from tamis.api.http.model_context import ModelContext
     from tamis.api.operations.grants import Grant
@@ -79,13 +79,40 @@ def create_app(
     Raises:
         InputError: an origin is none, or a key is of an index that is not there.
     """
+    read_origins(origins)  # before anything is opened
+    service = Service(searchers, limits or Limits(), reranker, data)
+    return application(service, OPERATIONS, keys=keys, mcp=mcp, hosts=hosts, origins=origins)
+
+
+def create_broker_app(
+    broker: Broker,
+    *,
+    keys: ApiKeys | None = None,
+    mcp: bool = False,
+    hosts: Collection[str] | None = None,
+    origins: Collection[str] = (),
+) -> FastAPI:
+    """The search service over the shards of a broker; other arguments as of `create_app`."""
+    from tamis.api.broker.table import OPERATIONS as OF_BROKER
+
+    return application(broker, OF_BROKER, keys=keys, mcp=mcp, hosts=hosts, origins=origins)
+
+
+def application(
+    service: Service,
+    operations: Sequence[Operation],
+    *,
+    keys: ApiKeys | None = None,
+    mcp: bool = False,
+    hosts: Collection[str] | None = None,
+    origins: Collection[str] = (),
+) -> FastAPI:
+    """What answers operations with a service; other arguments and errors as of `create_app`."""
     origins = read_origins(origins)
-    metrics = Metrics()
-    service = Service(searchers, limits or Limits(), reranker, data, metrics)
     if isinstance(keys, KeyFile):
         keys.expect(partial(_check_names, service))
         service.watched["the key file"] = keys
-    model_context = _model_context(service, keys) if mcp else None
+    model_context = _model_context(service, operations, keys) if mcp else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -107,14 +134,15 @@ def create_app(
     app.add_route("/", page(), ["GET"], include_in_schema=False)
     if model_context:
         app.router.routes.append(Route("/mcp", model_context, methods=["POST"]))
-    document = describe(OPERATIONS, service.limits, needs_key=keys is not None)
+    document = describe(operations, service.limits, needs_key=keys is not None)
     app.openapi = lambda: document  # type: ignore[method-assign]
     app.add_route("/docs", docs(document), ["GET"], include_in_schema=False)
     _handle_errors(app)
     answer = _answering(service, keys)
     app.layers = lambda rest: _shared(
         RequestLog(
-            HostGuard(Routes(rest, OPERATIONS, answer, service.memory), hosts, origins), metrics
+            HostGuard(Routes(rest, operations, answer, service.memory), hosts, origins),
+            service.metrics,
         ),
         origins,
     )
@@ -192,7 +220,9 @@ def _answering(
     return answer
 
 
-def _model_context(service: Service, keys: ApiKeys | None) -> ModelContext:
+def _model_context(
+    service: Service, operations: Sequence[Operation], keys: ApiKeys | None
+) -> ModelContext:
     from tamis.api.http.model_context import ModelContext
 
     def admit(request: Request) -> Grant:
@@ -200,7 +230,7 @@ def _model_context(service: Service, keys: ApiKeys | None) -> ModelContext:
         assert found is not None
         return found
 
-    return ModelContext(service, OPERATIONS, admit)
+    return ModelContext(service, operations, admit)
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -95,6 +95,8 @@ class InfoAnswer:
         limits: on what requests may ask for.
         indexes: by name.
         awaiting: of each index that has any, documents whose learned vectors are still to come.
+        statistics_age_s: of a broker, seconds since the words of the shard that it looked at
+            longest ago were counted; null for a server of its own indexes.
     """
 
     name: str
@@ -102,6 +104,7 @@ class InfoAnswer:
     limits: dict[str, int]
     indexes: tuple[str, ...]
     awaiting: dict[str, int]
+    statistics_age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

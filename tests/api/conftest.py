@@ -44,8 +44,8 @@ def start():
     """Serve an application on a free port and give its address; ``start.stop(address)`` ends it."""
     running = {}
 
-    def start(app):
-        listener = listen("127.0.0.1", 0, guarded=False)
+    def start(app, port=0):
+        listener = listen("127.0.0.1", port, guarded=False)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
@@ -55,9 +55,9 @@ def start():
         running[address] = server, thread
         return address
 
-    def stop(address):
+    def stop(address, force=True):
         server, thread = running.pop(address)
-        server.should_exit = server.force_exit = True
+        server.should_exit, server.force_exit = True, force
         thread.join()
 
     start.stop = stop

@@ -28,12 +28,14 @@ OWN = {  # where the defaults would not do
 QUERY = {
     "search_by_url": {"q": "owls", "fields": "title", "filter": '{"must": []}'},
     "suggest": {"q": "ow"},
+    "get_texts": {"word": "owl"},
 }
 BODIES = {
     "create_index": {"encoder": None},
     "search": {"query": "owls", "k": 1, "explain": True, "highlight": True},
     "search_indexes": {"indexes": ["birds"], "query": "owls", "explain": True, "highlight": True},
     "search_batch": {"queries": ["owls", {"vector": {"=owl": 1.0}}]},
+    "search_shard": {"weights": {"=owl": 1.0, "=gone": 2.0}, "k": 3},
     "explain": {"query": "owls", "id": "owl"},
     "encode": {"texts": ["owls"], "index": "birds"},
     "rerank": {"query": "owls", "documents": ["an owl", "a sea"], "return_documents": True},
@@ -139,7 +141,8 @@ def test_every_answer_is_what_openapi_says_for_whoever_may_ask(server):
 
 
 def test_an_operation_that_changes_something_asks_for_the_right_to():
-    harmless = {"search", "search_indexes", "search_batch", "explain", "encode", "rerank"}
+    harmless = {"search", "search_indexes", "search_batch", "search_shard"}
+    harmless |= {"explain", "encode", "rerank"}
     for operation in OPERATIONS:
         if operation.method != "GET" and operation.name not in harmless:
             assert operation.access in ("write", "all"), operation.name

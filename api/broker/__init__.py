@@ -1,0 +1,1 @@
+"""A broker: shards on other servers, searched and written as one index."""

@@ -1,0 +1,72 @@
+"""An index in shards, from the command line."""
+
+import json
+import re
+import signal
+import time
+
+import httpx
+import psutil
+import pytest
+
+
+def test_an_index_is_divided_by_the_hashes_of_ids(tamis, index, tmp_path):
+    out = tmp_path / "shards"
+    told = json.loads(tamis("split", index, "--shards", "3", "--out", out, "--json").stdout)
+    documents = json.loads(tamis("info", index, "--json").stdout)["documents"]
+    assert sum(told["documents"]) == documents
+    found = [
+        json.loads(tamis("info", out / f"s{number}" / "indexes" / "birds", "--json").stdout)
+        for number in (1, 2, 3)
+    ]
+    assert [one["documents"] for one in found] == told["documents"]
+    refused = tamis("split", index, "--shards", "3", "--out", out)
+    assert refused.exit_code == 2
+    assert "expected an empty folder" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--broker", "map.toml", "--shards", "2"], "a map of shards alone beside --broker"),
+        (["--shards", "2"], "expected one INDEX to divide beside --shards, found none"),
+        (["--broker", "none.toml"], "expected a map of shards as TOML"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tamis, arguments, said):
+    refused = tamis("serve", *arguments, "--port", "0")
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+
+
+def test_an_address_that_nobody_answers_is_told(tamis, tmp_path):
+    path = tmp_path / "shards.toml"
+    path.write_text(
+        'index = "birds"\n[[shards]]\nname = "a"\naddresses = ["http://127.0.0.1:9"]\n'
+        'hashes = ["0", "f"]\n'
+    )
+    refused = tamis("serve", "--broker", path, "--port", "0")
+    assert refused.exit_code == 2
+    assert "shard a: expected a server that answers" in refused.stderr
+
+
+@pytest.mark.long
+def test_an_index_is_served_in_shards_that_are_started_again(start_tamis, tamis, index):
+    process = start_tamis("serve", index, "--shards", "2", "--port", "0")
+    line = process.stdout.readline()
+    address = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
+    search = f"{address}/v1/indexes/birds/search"
+    body = {"query": "hunting owls at night", "k": 5, "exact": True}
+    found = httpx.post(search, json=body, timeout=60).json()
+    assert (found["shards"], found["partial"]) == ({"asked": 2, "answered": 2}, False)
+    alone = json.loads(tamis("search", index, body["query"], "-k", "5", "--exact", "--json").stdout)
+    assert {hit["id"] for hit in found["hits"]} == {hit["id"] for hit in alone["hits"]}
+    children = psutil.Process(process.pid).children()
+    children[0].kill()
+    end, answered = time.monotonic() + 120, [2]
+    while 1 not in answered or answered[-1] != 2:
+        assert time.monotonic() < end
+        answered.append(httpx.post(search, json=body, timeout=60).json()["shards"]["answered"])
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    assert not [one for one in children if one.is_running()]
