@@ -73,7 +73,10 @@ def index_options(
     from tamis.retriever.memory import parse_bytes
     from tamis.retriever.models.encoder import load_encoder
 
-    model = None if encoder == WORDS_ALONE else load_encoder(encoder, device=device)
+    limit = parse_bytes(memory) if memory else None
+    model = None
+    if encoder != WORDS_ALONE:
+        model = load_encoder(encoder, device=device, memory_bytes=limit)
     return {
         "encoder": model,
         "lexical": _lexical_config(settings.language, settings.searched),
@@ -81,7 +84,7 @@ def index_options(
         "fields": declared(settings.fields),
         "chunking": chunking_of(settings.chunk, corpus, model),
         "precision": settings.precision,
-        "memory_bytes": parse_bytes(memory) if memory else None,
+        "memory_bytes": limit,
         "resume": resume,
         "fault": settings.reading.get("fault", refuse),
     }

@@ -98,7 +98,7 @@ MemoryOption = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Refuse a corpus whose build needs more memory, such as 4GiB; no bound by default.",
+        help="Stay within so much memory, such as 2GiB, or refuse the corpus; no bound by default.",
     ),
 ]
 PieceOption = Annotated[

@@ -16,6 +16,7 @@ import numpy as np
 from tamis.index.errors import InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.models.batch_memory import lanes_within
 from tamis.retriever.models.description import (
     Checkpoint,
     EncoderDescription,
@@ -105,7 +106,11 @@ class Encoder(QueryEncoder, Protocol):
 
 
 def load_encoder(
-    name_or_path: str = "default", *, device: str | None = None, arithmetic: str | None = None
+    name_or_path: str = "default",
+    *,
+    device: str | None = None,
+    arithmetic: str | None = None,
+    memory_bytes: int | None = None,
 ) -> Encoder:
     """Load an encoder by folder or hub name; ``default`` is the bundled one.
 
@@ -114,12 +119,20 @@ def load_encoder(
         device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
         arithmetic: ``float32``, ``bfloat16`` or ``int8``; None takes what the device multiplies
             fastest. ``TAMIS_ARITHMETIC`` says the same for every command.
+        memory_bytes: that the process may take: where they are few, fewer batches are under way at
+            once on a processor. No bound where None.
 
     Raises:
-        InputError: there is no such model, device or arithmetic, or torch is not installed.
+        InputError: there is no such model, device or arithmetic, torch is not installed, or there
+            is no room for a batch.
         FormatError: the model is of no format that can be read.
     """
-    return SparseEncoder(read_checkpoint(name_or_path), device=device, arithmetic=arithmetic)
+    return SparseEncoder(
+        read_checkpoint(name_or_path),
+        device=device,
+        arithmetic=arithmetic,
+        memory_bytes=memory_bytes,
+    )
 
 
 def load_query_encoder(name_or_path: str = "default") -> QueryEncoder:
@@ -162,6 +175,7 @@ class SparseEncoder:
         *,
         device: str | None = None,
         arithmetic: str | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         """Load a model; arguments and errors as of `load_encoder`.
 
@@ -169,6 +183,7 @@ class SparseEncoder:
             files: what `read_checkpoint` found.
             device: such as ``cpu`` or ``cuda:0``; None takes CUDA where there is a device.
             arithmetic: see `load_encoder`.
+            memory_bytes: see `load_encoder`.
         """
         self.files = files
         self.description = files.description
@@ -177,6 +192,7 @@ class SparseEncoder:
         self._asked = arithmetic or os.environ.get(ARITHMETIC_VARIABLE) or None
         self._documents = self._load_side(files.document, self.tokenizer)
         self._queries = self._query_side()
+        self._documents.lanes = lanes_within(memory_bytes, self.document_model)
 
     @staticmethod
     def load(name_or_path: str = "default", *, device: str | None = None) -> SparseEncoder:
@@ -281,6 +297,7 @@ class _NeuralEncoder:
         self.model = model
         self.tokenizer = tokenizer
         self.prompt = prompt
+        self.lanes = model.lanes
 
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None) -> SparseVectors:
         if isinstance(texts, str):
@@ -317,7 +334,7 @@ class _NeuralEncoder:
         """Each batch's numbers and vectors; on a GPU, launches hide behind another's arithmetic."""
         import torch
 
-        count, threads = self.model.lanes, self.model.lane_threads
+        count, threads = self.lanes, self.model.lane_threads
         if count == 1:
             yield from map(self._encode_batch, batches)
             return

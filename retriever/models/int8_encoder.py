@@ -16,6 +16,7 @@ from tamis.index.errors import FormatError
 from tamis.index.vectors import SparseVectors
 from tamis.kernels.head.activation import Activation
 from tamis.kernels.head.cpu import Selection
+from tamis.retriever.models.batch_memory import BYTES_A_NUMBER
 from tamis.retriever.models.int8_bert import (
     MOST_LANES,
     Int8Bert,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tamis.retriever.models.sides import NeuralSide
 
 BATCH_TOKENS = 1024  # what lies between two products stays near a core's cache
+HELD_BYTES = 320 << 20  # loops and their compiler, machine code of products, bounds of terms
 
 
 class Int8Model:
@@ -50,11 +52,14 @@ class Int8Model:
         batch_tokens: that make a good batch.
         lanes: batches that are best under way at once, each in a thread of its own.
         lane_threads: threads of torch in each lane.
+        held_bytes: what the first batch leaves behind.
+        lane_bytes: what a batch under way takes.
     """
 
     arithmetic = "int8"
     packs = True
     batch_tokens = BATCH_TOKENS
+    held_bytes = HELD_BYTES
 
     def __init__(
         self, side: NeuralSide, special_ids: Iterable[int], attention: torch.dtype
@@ -102,6 +107,12 @@ class Int8Model:
     def lane_threads(self) -> int:
         """See the class."""
         return max(1, torch.get_num_threads() // self.lanes)
+
+    @property
+    def lane_bytes(self) -> int:
+        """See the class."""
+        width: int = self._bert.positions.shape[1]
+        return self.batch_tokens * width * BYTES_A_NUMBER
 
     @torch.inference_mode()
     def encode(self, ids: Sequence[Sequence[int]], lane: int = 0) -> SparseVectors:

@@ -75,12 +75,19 @@ class VocabularyMatrix(NamedTuple):
     @staticmethod
     def of(rows: NDArray[np.int8], scales: Floats, bias: Floats) -> VocabularyMatrix:
         """Take rows [V, D] with scales [V] and bias [V]."""
-        norms: Floats = np.linalg.norm(rows.astype(np.float32), axis=1) * scales
-        return VocabularyMatrix(rows, scales, bias, norms)
+        made = VocabularyMatrix(rows, scales, bias, np.empty_like(scales))
+        for some in made.parts():
+            made.norms[some] = made.matrix(some).norm(dim=1).numpy()
+        return made
 
-    def matrix(self) -> torch.Tensor:
-        """[V, D] float32."""
-        return torch.from_numpy(self.rows).float() * torch.from_numpy(self.scales)[:, None]
+    def parts(self) -> Iterator[slice]:
+        """Its terms, some at a time: in float32 all of them would be large."""
+        for start in range(0, len(self.rows), COLUMNS):
+            yield slice(start, start + COLUMNS)
+
+    def matrix(self, some: slice) -> torch.Tensor:
+        """[N, D] float32, some of its rows times their scales."""
+        return torch.from_numpy(self.rows[some]) * torch.from_numpy(self.scales[some])[:, None]
 
 
 class Bound(NamedTuple):
@@ -106,20 +113,23 @@ class Bound(NamedTuple):
     @staticmethod
     def along(space: Space, terms: VocabularyMatrix) -> Bound:
         """The product along a space's directions, and of the distances from it."""
-        matrix = terms.matrix()
-        images = product(matrix, space.directions)
-        bias = torch.from_numpy(terms.bias) + matrix @ space.mean
-        numbers = np.empty((len(images), len(space.directions) + SPREAD), np.float32)
-        nowhere = np.zeros(matrix.shape[1], np.float32)
-        loops.add_distances(matrix.numpy(), nowhere, images.numpy(), numbers)
-        numbers[:, len(space.directions) :] /= SPREAD
-        rounded, scales = np.empty(numbers.shape, np.uint8), np.empty(len(numbers), np.float32)
-        round_rows(numbers, rounded, scales)
-        lost = np.empty_like(scales)
-        loops.rounding_errors(numbers, rounded, scales, lost)
-        signed = torch.from_numpy((rounded.astype(np.int16) - 128).astype(np.int8))
-        norms: Floats = np.linalg.norm(numbers, axis=1)
-        return Bound(space, list(_chunks(signed, torch.from_numpy(scales), bias)), norms, lost)
+        width, nowhere = len(space.directions) + SPREAD, np.zeros(len(space.mean), np.float32)
+        signed = np.empty((len(terms.rows), width), np.int8)
+        scales, bias, norms, lost = (np.empty_like(terms.scales) for _ in range(4))
+        for some in terms.parts():
+            matrix = terms.matrix(some)
+            numbers = np.empty((len(matrix), width), np.float32)
+            images = product(matrix, space.directions).numpy()
+            loops.add_distances(matrix.numpy(), nowhere, images, numbers)
+            numbers[:, len(space.directions) :] /= SPREAD
+            rounded = np.empty(numbers.shape, np.uint8)
+            round_rows(numbers, rounded, scales[some])
+            loops.rounding_errors(numbers, rounded, scales[some], lost[some])
+            signed[some] = (rounded ^ np.uint8(ZERO)).view(np.int8)
+            norms[some] = np.linalg.norm(numbers, axis=1)
+            bias[some] = terms.bias[some] + (matrix @ space.mean).numpy()
+        packed = _chunks(*map(torch.from_numpy, (signed, scales, bias)))
+        return Bound(space, list(packed), norms, lost)
 
     def pooled(
         self, hidden: torch.Tensor, bounds: Sequence[int]

@@ -15,6 +15,7 @@ from torch import nn
 
 from tamis.index.errors import FormatError
 from tamis.index.vectors import SparseVectors
+from tamis.retriever.models.batch_memory import BYTES_A_NUMBER
 from tamis.retriever.models.description import Architecture, NeuralSide
 from tamis.retriever.models.fast_linear import use_fast_products
 from tamis.retriever.models.packing import pack_texts, prepare_packing, run_packed
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
 GPU_BATCH_TOKENS = 65_536
 GPU_LANES = 2
+HELD_BYTES = 64 << 20
 MOST_CPU_LANES = 4  # each holds the activations of a batch
 
 
@@ -89,6 +91,19 @@ class SpladeModel(nn.Module):
     def lane_threads(self) -> int:
         """Threads of torch in each lane."""
         return max(1, torch.get_num_threads() // self.lanes)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the first batch leaves behind."""
+        return HELD_BYTES
+
+    @property
+    def lane_bytes(self) -> int:
+        """What a batch under way takes of this machine's memory."""
+        if self.excluded.device.type != "cpu":
+            return 0
+        config: Any = self.model.config
+        return self.batch_tokens * int(config.hidden_size) * BYTES_A_NUMBER
 
     def forward(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The head's inputs ``[B, S, D]`` for ids and mask ``[B, S]`` (1 token, 0 padding).

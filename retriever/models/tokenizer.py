@@ -19,8 +19,10 @@ from tamis.retriever.models.tokenizer_settings import (
 from tamis.retriever.vocabulary import parse_piece, piece_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+CHARACTERS = 1 << 21  # tokenised together: each takes some 32 bytes until all are done
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,20 @@ class Tokenizer:
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text with the special ids that the model was trained to see around it."""
-        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
+        return [encoding.ids for encoding in self._encodings(texts)]
 
     def bare_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text alone, without special ids around it."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return [encoding.ids for encoding in self._encodings(texts, add_special_tokens=False)]
+
+    def count_ids(self, texts: Sequence[str]) -> list[int]:
+        """How many ids `document_ids` gives of each text."""
+        return [len(encoding) for encoding in self._encodings(texts)]
+
+    def _encodings(self, texts: Sequence[str], **options: bool) -> Iterator[Any]:
+        """What the library makes of each text, of some texts at a time."""
+        for some in _by_length(texts):
+            yield from self.backend.encode_batch_fast(some, **options)
 
     def check_prompt(self, prompt: str, folder: Path) -> None:
         """Refuse a prompt that leaves no room for the text behind it.
@@ -175,7 +185,21 @@ class TokenCounter:
     def __call__(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
         prompted = [self._prompt + text for text in texts]
-        return [len(ids) for ids in self._tokenizer.document_ids(prompted)]
+        return self._tokenizer.count_ids(prompted)
+
+
+def _by_length(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Texts in order, `CHARACTERS` together or one that is longer."""
+    some: list[str] = []
+    room = CHARACTERS
+    for text in texts:
+        if some and len(text) > room:
+            yield some
+            some, room = [], CHARACTERS
+        some.append(text)
+        room -= len(text)
+    if some:
+        yield some
 
 
 def _read_files(folder: Path) -> Any:  # noqa: ANN401  tokenizers has no types

@@ -75,7 +75,7 @@ def test_what_is_kept_is_what_float32_keeps(head, top_n, activation):
     exclude[::50] = True
     keep = Selection(0.01, top_n, exclude)
     bias = torch.from_numpy(head.terms.bias)
-    truth = cpu.encode(hidden, head.terms.matrix(), bias, BOUNDS, activation, 0.7, keep)
+    truth = cpu.encode(hidden, head.terms.matrix(slice(None)), bias, BOUNDS, activation, 0.7, keep)
     found = head.encode(hidden, BOUNDS, activation, 0.7, keep)
     near = (dense_rows(truth) - dense_rows(found)).abs() < 1e-4
     assert near.float().mean() > 0.999, seed  # two terms at the edge may weigh the same
@@ -87,7 +87,7 @@ def test_every_bound_holds(head):
     hidden = states(torch.Generator().manual_seed(3), 60)
     hidden[9] *= 5  # one token makes the steps of all larger
     upper, error, step = head.bound.pooled(hidden, BOUNDS)
-    logits = hidden @ head.terms.matrix().T + torch.from_numpy(head.terms.bias)
+    logits = hidden @ head.terms.matrix(slice(None)).T + torch.from_numpy(head.terms.bias)
     for row, (a, e) in zip(upper, itertools.pairwise(BOUNDS), strict=True):
         if e > a:
             steps = row[:VOCAB].astype(int) + error - FLOOR
@@ -172,7 +172,7 @@ def test_hidden_states_that_are_not_finite_are_refused():
 @pytest.mark.parametrize("hidden", [torch.zeros(60, WIDTH), torch.ones(60, WIDTH)])
 def test_tokens_that_are_all_alike_are_encoded(head, hidden):
     found = head.encode(hidden, BOUNDS, Activation.RELU, 1.0, Selection(0.0, VOCAB, None))
-    logits = (hidden[:1] @ head.terms.matrix().T + torch.from_numpy(head.terms.bias))[0]
+    logits = (hidden[:1] @ head.terms.matrix(slice(None)).T + torch.from_numpy(head.terms.bias))[0]
     truth = np.tile(logits.relu().numpy(), (5, 1))
     truth[1] = 0
     np.testing.assert_allclose(dense_rows(found).numpy(), truth, atol=1e-5)
