@@ -2,8 +2,9 @@
 
 No structure beside the dictionary's own arrays but seven bytes a word, made at the first question:
 its first two bytes; its length, and a bit for each letter that it has. An edit changes one letter,
-so one bit comes and one goes at most; what is further off is never compared. A scan takes less than
-a millisecond for a hundred thousand words, and grows with them.
+so one bit comes and one goes at most, and one alone where the length changes; what is further off
+is never compared. A scan takes less than a millisecond for a hundred thousand words, and grows with
+them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,11 +76,13 @@ class Letters:
 
     def near(self, word: str, edits: int) -> NDArray[np.int64]:
         """The ordinals of all words within so many edits of a word, and of others, rising."""
-        length, bits = len(word), Letters.of(word)
-        lengths = self.lengths.astype(np.int16)
-        found = np.flatnonzero((lengths >= length - edits) & (lengths <= length + edits))
-        apart = np.bitwise_count(self.bits[found] ^ bits)
-        kept: NDArray[np.int64] = found[apart <= 2 * edits]
+        shortest = np.uint8(max(0, len(word) - edits))
+        apart = np.bitwise_count(self.bits ^ Letters.of(word))
+        near = apart <= 2 * edits
+        near &= self.lengths - shortest <= len(word) + edits - shortest  # shorter ones wrap round
+        found = np.flatnonzero(near)
+        longer = np.abs(self.lengths[found].astype(np.int16) - len(word))
+        kept: NDArray[np.int64] = found[apart[found] + longer <= 2 * edits]
         return kept
 
     @staticmethod
@@ -89,37 +92,55 @@ class Letters:
         return np.uint32(np.bitwise_or.reduce(_bits(text)))
 
 
-def distances(word: str, others: Sequence[str], most: int) -> NDArray[np.int64]:
-    """How many edits lie between a word and each of others: ``[others]``, at least exact to most.
+def within_one(word: str, others: Iterable[str]) -> list[bool]:
+    """Whether one edit at most lies between a word and each of others; see `distances`.
+
+    Such a word begins or ends as the other does: two letters in the wrong order lie in one half of
+    it, or beside its middle.
+    """
+    half = (len(word) - 1) // 2
+    begins, ends = word[:half], word[len(word) - half :]
+    return [
+        (other.startswith(begins) or other.endswith(ends)) and _is_within_one(word, other)
+        for other in others
+    ]
+
+
+def _is_within_one(word: str, other: str) -> bool:
+    """Whether two words are the same after an edit of the first letter in which they differ."""
+    pairs = enumerate(zip(word, other, strict=False))
+    at = next((place for place, (one, two) in pairs if one != two), min(len(word), len(other)))
+    word, other = word[at:], other[at:]
+    turned = word[1::-1] + word[2:]
+    return word[1:] in (other, other[1:]) or word == other[1:] or turned == other
+
+
+def distances(word: str, others: Sequence[str]) -> NDArray[np.int16]:
+    """How many edits lie between a word and each of others: ``[others]`` int16.
 
     A letter more, less, another one, or two beside one another in the wrong order is an edit
     (optimal string alignment: no part of a word is edited twice). Source: Boytsov, Indexing
-    methods for approximate dictionary searching, JEA 2011, section 2.
+    methods for approximate dictionary searching, JEA 2011, section 2. A row of the table is made
+    at once for all others: what insertions add within it is a running minimum.
 
     Args:
         word: at least one letter.
         others: to compare with, each at least one letter.
-        most: beyond this the true number may be larger than what is given.
     """
-    letters = np.array(others).view(np.uint32).reshape(len(others), -1)
-    width, far = letters.shape[1], most + 1
-    before: list[NDArray[np.int64]] = []
-    row = [np.full(len(others), min(at, far)) for at in range(width + 1)]
+    letters = np.array(others).view(np.uint32).reshape(len(others), -1).T  # [width, others]
+    inserted = np.arange(len(letters) + 1, dtype=np.int16)[:, None]
+    far = np.int16(len(word))
+    row = np.repeat(inserted, len(others), axis=1)  # [width + 1, others]
+    older, differed = row, np.ones(letters.shape, np.bool_)
     for i, letter in enumerate(map(ord, word), start=1):
-        older, before = before, row
-        row = [np.full(len(others), min(i, far))]
-        for j in range(1, width + 1):
-            if abs(i - j) > most:
-                row.append(np.full(len(others), far))
-                continue
-            other = letters[:, j - 1] != letter
-            least = np.minimum(before[j - 1] + other, np.minimum(before[j], row[-1]) + 1)
-            if i > 1 and j > 1:
-                turned = (letters[:, j - 2] == letter) & (letters[:, j - 1] == ord(word[i - 2]))
-                least = np.where(turned, np.minimum(least, older[j - 2] + 1), least)
-            row.append(least)
+        differs, least = letters != letter, row + 1
+        np.minimum(least[1:], row[:-1] + differs, out=least[1:])
+        if i > 1:
+            turned = older[:-2] + 1 + far * (differs[:-1] | differed[1:])
+            np.minimum(least[2:], turned, out=least[2:])
+        older, row, differed = row, np.minimum.accumulate(least - inserted) + inserted, differs
     sizes = np.fromiter(map(len, others), np.int64, len(others))
-    return np.stack(row)[sizes, np.arange(len(others))]
+    return row[sizes, np.arange(len(others))]
 
 
 def _is_continued(text: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ import numpy as np
 from xxhash import xxh3_128
 
 from tamis.index.errors import CorruptionError, InputError, MismatchError
-from tamis.index.segment.alike import LONGEST, Beginnings, Letters, distances
+from tamis.index.segment.alike import LONGEST, Beginnings, Letters, distances, within_one
 from tamis.index.segment.hash_table import GrowingWords, Words, no_words
 
 if TYPE_CHECKING:
@@ -103,7 +103,17 @@ class Dictionary:
 
     def lookup_many(self, words: Sequence[str]) -> NDArray[np.int32]:
         """The term ids of words, ``[words]`` int32, -1 for each that has none."""
-        return np.fromiter(map(self.lookup, words), np.int32, len(words))
+        find = self._words.find
+        found = (find(word.encode("utf-8", "surrogatepass")) for word in words)
+        ordinals = np.fromiter(found, np.int32, len(words))
+        return np.where(ordinals < 0, ordinals, ordinals + np.int32(self.first_term))
+
+    def is_held(self, word: str) -> bool:
+        """Whether a document of the generation holds a word."""
+        ordinal = self._words.find(word.encode("utf-8", "surrogatepass"))
+        return 0 <= ordinal < self._document_frequency.size and bool(
+            self._document_frequency[ordinal]
+        )
 
     def beginning(self, prefix: str) -> NDArray[np.int64]:
         """The term ids of all words that begin so, rising; none for an empty prefix.
@@ -112,24 +122,20 @@ class Dictionary:
         """
         return self._beginnings.of(prefix.encode("utf-8", "surrogatepass")) + self.first_term
 
-    def near(self, word: str, edits: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The words of the generation within so many edits of a word, as `distances` counts them.
+    def near(self, word: str, edits: int) -> NDArray[np.int64]:
+        """The terms, rising, of the generation's words within so many edits; see `distances`.
 
         Takes five bytes a word of memory from its first call on; words of more than `LONGEST`
         letters are not compared.
-
-        Returns:
-            Term ids, rising, and distances.
         """
         if not 0 < len(word) <= LONGEST:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+            return np.zeros(0, np.int64)
         found = self._letters.near(word, edits) + self.first_term
         found = found[self.document_frequency(found) > 0]
-        if not found.size:
-            return found, found
         words = list(map(self._words.word, (found - self.first_term).tolist()))
-        apart = distances(word, words, edits)
-        return found[apart <= edits], apart[apart <= edits]
+        if edits == 1 or not words:
+            return found[np.array(within_one(word, words), np.bool_)]
+        return found[distances(word, words) <= edits]
 
     @cached_property
     def _beginnings(self) -> Beginnings:

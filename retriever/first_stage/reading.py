@@ -189,7 +189,7 @@ class QueryReader:
     def _closest(self, word: str, terms: Iterable[int]) -> str:
         """Of the ways terms are written, the one nearest to a word; the first of equal ones."""
         written = [one for term in terms for one in self.forms.of(term)]
-        return written[int(distances(word, written, len(word)).argmin())]
+        return written[int(distances(word, written).argmin())] if len(written) > 1 else written[0]
 
     def _unhyphenated(self, clauses: Iterable[Clause], told: _Told) -> None:
         """Add words that a hyphen divides as one where documents have it: ``e-mail``, ``email``."""

@@ -33,12 +33,8 @@ class WrittenForms:
         _, stem = split_key(self.collection.dictionary.word(term))
         begins, found = stem[:ALIKE], Counter[str]()
         for text in self.texts_with(term):
-            found.update(
-                word
-                for word in _WORD.findall(self.analyzer.spelled(text))
-                if word.startswith(begins) or not word.isascii()
-            )
-        written = [(-count, word) for word, count in found.items() if self._has(word, stem)]
+            found.update(_beginning_so(self.analyzer.spelled(text), begins))
+        written = [(-found[word], word) for word in self._stemmed_so(list(found), stem)]
         return [word for _, word in sorted(written)] or [stem]
 
     def texts_with(self, term: int) -> list[str]:
@@ -49,7 +45,25 @@ class WrittenForms:
             for doc in self.collection.index.some_docs_holding(term, READ)
         ]
 
+    def _stemmed_so(self, words: list[str], stem: str) -> list[str]:
+        """Those of the words that give a stem; all at once first, as most do not."""
+        stems = self.analyzer.stems(words)
+        may = [
+            word
+            for word, own in zip(words, stems, strict=True)
+            if own == stem or not (word.isascii() and word.isalpha())
+        ]
+        return [word for word in may if self._has(word, stem)]
+
     def _has(self, word: str, stem: str) -> bool:
         return self.analyzer.folded(word).startswith(stem[:ALIKE]) and (
             stem in self.analyzer.words_of(word)
         )
+
+
+def _beginning_so(text: str, begins: str) -> list[str]:
+    """The words of a text that begin so, and all that may once their marks are gone."""
+    if text.isascii():
+        return re.findall(rf"(?<![^\W_]){re.escape(begins)}[^\W_]*", text)
+    words = _WORD.findall(text)
+    return [word for word in words if word.startswith(begins) or not word.isascii()]

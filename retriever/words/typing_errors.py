@@ -32,9 +32,9 @@ SHORTEST_PART = 2  # letters of each of two words that were written as one
 def is_known(word: str, analyzer: Analyzer, dictionary: Dictionary) -> bool:
     """Whether there is nothing to correct in a word: it is in a document, left out, or a code."""
     stems = analyzer.words_of(word)
-    if len(stems) != 1 or analyzer.sure_words(analyzer.spelled(word)) != stems:
+    if len(stems) != 1 or dictionary.is_held(stems[0]):
         return True
-    return bool(_frequencies(stems, dictionary)[0])
+    return analyzer.sure_words(analyzer.spelled(word)) != stems
 
 
 def meant(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[int] | str:
@@ -62,7 +62,7 @@ def meant(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[int] | 
 
 def _nearest(stem: str, edits: int, dictionary: Dictionary) -> list[tuple[int, int]]:
     """How many documents hold each word within so many edits, and its term."""
-    terms, _ = dictionary.near(stem, edits)
+    terms = dictionary.near(stem, edits)
     in_fields = [split_key(dictionary.word(term))[0] != "" for term in terms.tolist()]
     return _counted(terms[~np.array(in_fields, np.bool_)], dictionary)
 
