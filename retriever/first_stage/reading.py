@@ -157,26 +157,28 @@ class QueryReader:
 
     def _corrected(self, clause: Clause, told: _Told) -> Clause:
         """The clause with its typing errors corrected, which are written down."""
-        if clause.is_operator or not _PLAIN_WORD.fullmatch(clause.text):
+        if clause.kind != "word" or clause.sign or not _PLAIN_WORD.fullmatch(clause.text):
             return clause
         if (found := _HYPHENATED.fullmatch(clause.text)) is not None and found[1] in told.also:
             return clause
-        text = _LETTERS.sub(lambda word: self._meant(word[0], told), clause.text)
+        text = _LETTERS.sub(lambda word: self._meant(word[0], clause.field, told), clause.text)
         return clause if text == clause.text else replace(clause, text=text)
 
-    def _meant(self, word: str, told: _Told) -> str:
-        analyzer, dictionary = self.lexical.analyzer, self.lexical.dictionary
-        if is_known(word, analyzer, dictionary) or self._is_meant(word):
+    def _meant(self, word: str, field: str, told: _Told) -> str:
+        """A word, or what it is an error of; in a field, among the words of that field."""
+        analyzer, dictionary, key = self.lexical.analyzer, self.lexical.dictionary, self._key(field)
+        if is_known(word, analyzer, dictionary, key) or (not field and self._is_meant(word)):
             return word
         check_for_interrupts()
         told.looked_up += 1
         if told.looked_up > MOST_LOOKED_UP:
             return word
-        found = meant(analyzer.spelled(word), analyzer, dictionary)
-        if not found:
+        found = meant(analyzer.spelled(word), analyzer, dictionary, key)
+        if not found or (field and isinstance(found, str)):
             return word
         written = found if isinstance(found, str) else self._closest(analyzer.spelled(word), found)
-        told.corrections[word] = {"from": word, "to": written}
+        of = f"{field}:" if field else ""
+        told.corrections[of + word] = {"from": of + word, "to": of + written}
         return written
 
     def _is_meant(self, word: str) -> bool:

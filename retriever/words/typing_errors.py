@@ -29,45 +29,51 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SHORTEST_PART = 2  # letters of each of two words that were written as one
 
 
-def is_known(word: str, analyzer: Analyzer, dictionary: Dictionary) -> bool:
-    """Whether there is nothing to correct in a word: it is in a document, left out, or a code."""
+def is_known(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "") -> bool:
+    """Whether there is nothing to correct in a word: it is in a document, left out, or a code.
+
+    With a ``key``, as `field_key` begins, it is in the field of a document.
+    """
     stems = analyzer.words_of(word)
-    if len(stems) != 1 or dictionary.is_held(stems[0]):
+    if len(stems) != 1 or dictionary.is_held(key + stems[0]):
         return True
     return analyzer.sure_words(analyzer.spelled(word)) != stems
 
 
-def meant(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[int] | str:
+def meant(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "") -> list[int] | str:
     """The words that one of no document may stand for.
 
     Args:
         word: as `Analyzer.spelled` gives it.
         analyzer: of the collection.
         dictionary: of the collection.
+        key: of a field, as `field_key` begins, where only its words may be meant.
 
     Returns:
         Terms of the collection as near as any, those in most documents, and most first; none where
-        no word is near enough. Two words where a space is missing.
+        no word is near enough. Two words where a space is missing, in no field alone.
     """
     if len(word) < ONE_EDIT:
         return []
     (stem,) = analyzer.words_of(word)
-    near = _nearest(stem, 1, dictionary) + _by_ending(word, analyzer, dictionary)
-    if not near and (parts := _two_words(word, analyzer, dictionary)) is not None:
+    near = _nearest(key, stem, 1, dictionary) + _by_ending(key, word, analyzer, dictionary)
+    if not near and not key and (parts := _two_words(word, analyzer, dictionary)) is not None:
         return parts
     if not near and len(word) >= TWO_EDITS:
-        near = _nearest(stem, 2, dictionary)
+        near = _nearest(key, stem, 2, dictionary)
     return [term for _, term in sorted(set(near), reverse=True)[:MOST_MEANT]]
 
 
-def _nearest(stem: str, edits: int, dictionary: Dictionary) -> list[tuple[int, int]]:
+def _nearest(key: str, stem: str, edits: int, dictionary: Dictionary) -> list[tuple[int, int]]:
     """How many documents hold each word within so many edits, and its term."""
-    terms = dictionary.near(stem, edits)
-    in_fields = [split_key(dictionary.word(term))[0] != "" for term in terms.tolist()]
-    return _counted(terms[~np.array(in_fields, np.bool_)], dictionary)
+    terms, (field, _) = dictionary.near(key + stem, edits), split_key(key + stem)
+    is_there = [split_key(dictionary.word(term))[0] == field for term in terms.tolist()]
+    return _counted(terms[np.array(is_there, np.bool_)], dictionary)
 
 
-def _by_ending(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[tuple[int, int]]:
+def _by_ending(
+    key: str, word: str, analyzer: Analyzer, dictionary: Dictionary
+) -> list[tuple[int, int]]:
     """As `_nearest`, of words that one edit near the end makes.
 
     There a stem tells little: ``televison`` has none near that of ``television``.
@@ -75,7 +81,7 @@ def _by_ending(word: str, analyzer: Analyzer, dictionary: Dictionary) -> list[tu
     if not word.isascii():
         return []
     stems = set(analyzer.stems(list(_edited(word))))
-    return _counted(dictionary.lookup_many(list(stems)), dictionary)
+    return _counted(dictionary.lookup_many([key + stem for stem in stems]), dictionary)
 
 
 def _counted(terms: NDArray[np.integer], dictionary: Dictionary) -> list[tuple[int, int]]:

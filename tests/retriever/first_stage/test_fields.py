@@ -78,6 +78,24 @@ def test_a_field_before_a_word_asks_for_it_there(searcher, query, expected):
         assert ids(searcher, query) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "meant", "expected"),
+    [
+        ("brand:acmee", "brand:acme", {"A1"}),
+        ("brand:Runer lamp", "brand:runner", {"Q1"}),
+        ("title:runer", None, set()),  # no title has runner
+        ("brand:shade", None, set()),  # other fields have it, and no brand is like it
+        ("text:lampp", "text:lamp", {"A1", "A2"}),
+        ("+brand:acmee", None, set()),  # after a sign words are meant as they are
+    ],
+)
+def test_an_error_in_a_field_is_one_of_the_words_there(searcher, query, meant, expected):
+    result = found(searcher, query, typos="auto")
+    told = [] if meant is None else [{"from": query.split()[0], "to": meant}]
+    assert list(result.corrections) == told
+    assert {hit.doc_id[0] + hit.doc_id[-1] for hit in result.hits} == expected
+
+
 def test_the_answer_tells_what_a_field_meant(searcher):
     understood = found(searcher, 'brand:acme -title:desk text:"a lamp" brand:a*').understood
     assert understood.must == ("brand:acme", 'text:"a lamp"', "brand:a*")
