@@ -137,3 +137,10 @@ def open_home(tmp_path):
 def home(open_home):
     with open_home() as home:
         yield home
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory):
+    """One server for all tests of a module, which leave it as it is once it is filled."""
+    with Home(tmp_path_factory.mktemp("home") / "data") as home:
+        yield home
