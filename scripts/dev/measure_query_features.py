@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tamis.retriever import Passage
+    from tamis.retriever.corpus.fields import FieldTypes
 
 DATASET, QUESTIONS, ROUNDS, SEED = "nq-wiki100k", 200, 7, 0
 WORDS, LEAST_LETTERS = 10, 4
 BRANDS, MOST_PRICE = 50, 1000
-FIELDS = {"brand": "string", "price": "float"}
+FIELDS: FieldTypes = {"brand": "string", "price": "float"}
 FACETS = ("brand", {"field": "price", "ranges": [[0, 10], [10, 100], [100, None]]})
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -78,7 +79,8 @@ def with_fields(passages: Iterable[Passage]) -> Iterator[Passage]:
 def features(searcher: Searcher, passages: Sequence[Passage]) -> Iterator[Feature]:
     """All that is timed."""
     draw = random.Random(SEED)
-    texts, one_wrong = [], []
+    texts: list[str] = []
+    one_wrong: list[str] = []
     while len(texts) < QUESTIONS:
         text = ten_words(passages, draw)
         wrong = mistyped(text, [draw.randrange(WORDS)], draw)
