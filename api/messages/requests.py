@@ -207,6 +207,10 @@ class SeveralRequest(Options, frozen=True, kw_only=True):
         Meta(description="May be left out beside a filter or facets: finds all, unscored."),
     ] = None
     offset: Annotated[int, Meta(ge=0, description="How many hits to pass over.")] = 0
+    cursor: Annotated[
+        str | None,
+        Meta(description="Of an answer to the same search: shows the best of what was not shown."),
+    ] = None
 
 
 class BatchRequest(Options, frozen=True, kw_only=True):

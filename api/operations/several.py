@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tamis.api.body import read_body
 from tamis.api.messages import requests
+from tamis.api.messages.cursor import SeveralCursor, identity, read_several
 from tamis.api.messages.requests import SeveralRequest, check_at_most
 from tamis.api.operations.cost import is_long
 from tamis.api.operations.grants import check_index, grant_of
@@ -13,7 +15,7 @@ from tamis.api.operations.operation import IN_BODY, Operation
 from tamis.api.problems import RequestError
 from tamis.index.index import MAX_K
 from tamis.retriever.answers import Shown
-from tamis.retriever.fusion.several_indexes import SeveralAnswer, search_several
+from tamis.retriever.fusion.several_indexes import SeveralAnswer, search_several, seen_with
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,9 +37,19 @@ async def search_indexes(service: Service, request: Request) -> Response:
     shown = Shown(asked.explain, asked.highlight, fields, parsed=False)
     depth, many = options.rerank or 0, len(searchers)
     hits = (options.offset + options.k) * many
+    names = " ".join(f"{name} {one.collection.identity}" for name, one in searchers.items())
+    before = read_several(asked, names)
+
+    def answer() -> SeveralAnswer:
+        found = search_several(searchers, query, options, shown, before)
+        if options.offset or len(found.hits) < options.k:
+            return found
+        seen = seen_with(found, before)
+        return replace(found, cursor=SeveralCursor.of(identity(asked, names), seen).text())
+
     return await service.answer(
         request,
-        lambda: search_several(searchers, query, options, shown),
+        answer,
         service.rerankers if depth else service.workers,
         is_long=is_long(hits=hits, explained=hits if asked.explain else 0, reranked=depth * many),
     )

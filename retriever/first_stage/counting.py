@@ -62,7 +62,7 @@ class Counting:
         """
         self._collection, self._options = collection, options
         self._facets = facets_of(options)
-        self._keys = _all(options.sort, SortKey, "sort")
+        self._keys = sort_keys_of(options)
         for field in [*(one.field for one in self._facets), *(key.field for key in self._keys)]:
             collection.index.check_declared(field)
         if options.min_score is not None and not isfinite(options.min_score):
@@ -156,6 +156,11 @@ def facets_of(options: SearchOptions) -> tuple[Facet, ...]:
         InputError: something else is listed, or a field twice.
     """
     return _all(options.facets, Facet, "facets")
+
+
+def sort_keys_of(options: SearchOptions) -> tuple[SortKey, ...]:
+    """The fields to order by; raises as `facets_of`."""
+    return _all(options.sort, SortKey, "sort")
 
 
 def _scores(index: Index, vectors: SparseVectors, docs: NDArray[np.int32]) -> NDArray[np.float32]:

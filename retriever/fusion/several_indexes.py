@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from tamis.index.errors import InputError, TamisError
-from tamis.index.matches import MOST_VALUES, Count
+from tamis.index.matches import MOST_VALUES, Count, in_order, values_to_order_by
 from tamis.retriever.answers import HitAnswer, hit_answer
 from tamis.retriever.corpus.chunking import PARENT
-from tamis.retriever.first_stage.counting import facets_of
+from tamis.retriever.first_stage.counting import facets_of, sort_keys_of
 from tamis.retriever.fusion.shared_statistics import sharing, why_scores_differ
-from tamis.retriever.types import Replacement, Total, Understood
+from tamis.retriever.types import NOTHING_SEEN, Replacement, Total, Understood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tamis.index.matches import Facet
+    from tamis.index.matches import Facet, SortKey
     from tamis.retriever.answers import Shown
     from tamis.retriever.search_options import SearchOptions
     from tamis.retriever.searcher import Query, Searcher
-    from tamis.retriever.types import Hit, SearchResult
+    from tamis.retriever.types import Hit, SearchResult, Seen
 
 RRF_K = 60  # Cormack, Clarke and Büttcher, SIGIR 2009
-Merged = Literal["score", "rrf", "reranker"]
+Merged = Literal["score", "rrf", "reranker", "sort"]
 
 
 @dataclass(slots=True)
@@ -75,8 +75,8 @@ class SeveralAnswer:
     Attributes:
         took_ms: of all of it, milliseconds.
         merged: what the hits are ordered by: their ``score``, where scores of these indexes
-            compare; reciprocal ranks (``rrf``) where not, which give each index its turn; or the
-            score of the ``reranker``.
+            compare; reciprocal ranks (``rrf``) where not, which give each index its turn; the score
+            of the ``reranker``; or the fields to ``sort`` by.
         why: for ``rrf``, why scores do not compare.
         hits: best first.
         indexes: in the order that they were asked for.
@@ -84,6 +84,7 @@ class SeveralAnswer:
         total: how many documents match in all; null unless it was asked for.
         facets: by field, how many of these have each value, or one in each range.
         facets_cut: by field, how many further values there are, where some are left out.
+        cursor: where the next page goes on; null where there is none, or an offset was asked for.
     """
 
     took_ms: float
@@ -95,17 +96,22 @@ class SeveralAnswer:
     total: Total | None = None
     facets: dict[str, tuple[Count, ...]] | None = None
     facets_cut: dict[str, int] | None = None
+    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    score: float
+    score: float  # in the list
     index: str
     hit: Hit
 
 
 def search_several(
-    searchers: Mapping[str, Searcher], query: Query, options: SearchOptions, shown: Shown
+    searchers: Mapping[str, Searcher],
+    query: Query,
+    options: SearchOptions,
+    shown: Shown,
+    seen: Mapping[str, Seen] | None = None,
 ) -> SeveralAnswer:
     """The best documents of several indexes for one query.
 
@@ -117,6 +123,7 @@ def search_several(
         query: as `Searcher.search` takes it.
         options: how to search each; k and offset are those of the merged list.
         shown: what of each hit.
+        seen: by index, what earlier pages gave (`seen_with`): this one holds the best of the rest.
 
     Raises:
         InputError: an option is of one index alone, or wrong for one of them, which is named.
@@ -125,7 +132,9 @@ def search_several(
     if not searchers:
         raise InputError("expected at least one index to search, found none; name one")
     why = why_scores_differ(searchers, options.lexical_weight)
-    merged: Merged = "reranker" if options.rerank else "score" if why is None else "rrf"
+    merged: Merged = "score" if why is None else "rrf"
+    if options.rerank or options.sort:
+        merged = "reranker" if options.rerank else "sort"
     _check(searchers, options, merged, why)
     if why is None:
         searchers = sharing(searchers)
@@ -137,11 +146,18 @@ def search_several(
         offset=0,
         facets=[msgspec.structs.replace(one, limit=MOST_VALUES) for one in facets],
     )
-    results = {name: _search(name, one, query, each) for name, one in searchers.items()}
-    page = _merged(results, merged)[options.offset : wanted]
+    before = seen or {}
+    results = {
+        name: _search(name, one, query, replace(each, seen=before.get(name)))
+        for name, one in searchers.items()
+    }
+    keys = sort_keys_of(options)
+    ranked = _in_order(searchers, results, keys) if keys else _by_score(results, merged)
+    page = ranked[options.offset : wanted]
+    passed = options.offset + sum(one.hits for one in before.values())
     hits = tuple(
         _answer(searchers[one.index], one, rank, shown)
-        for rank, one in enumerate(page, start=options.offset + 1)
+        for rank, one in enumerate(page, start=passed + 1)
     )
     of_index = Counter(hit.index for hit in hits)
     shares = tuple(
@@ -162,15 +178,26 @@ def search_several(
     )
 
 
+def seen_with(answer: SeveralAnswer, before: Mapping[str, Seen] | None = None) -> dict[str, Seen]:
+    """What a page and those before it gave of each index, for the search of the next page."""
+    found = dict(before or {})
+    for share in answer.indexes:
+        hits = [hit for hit in answer.hits if hit.index == share.index]
+        if hits:
+            ids = [one.id for hit in hits for one in (hit.passages or (hit,))]
+            seen = found.get(share.index, NOTHING_SEEN)
+            started = seen.generation or share.generation
+            found[share.index] = replace(seen.passing(ids, len(hits)), generation=started)
+    return found
+
+
 def _check(
     searchers: Mapping[str, Searcher], options: SearchOptions, merged: Merged, why: str | None
 ) -> None:
     """Refuse what cannot be had of several indexes (InputError)."""
-    if options.sort or options.seen is not None:
-        what = "sort" if options.sort else "cursor"
+    if options.seen is not None:
         raise InputError(
-            f"expected no {what} over several indexes, found one; search one index, or page with "
-            "offset"
+            "expected what was seen by index, found it of one; give search_several its seen"
         )
     if options.group_by not in (None, PARENT):
         raise InputError(
@@ -188,13 +215,15 @@ def _check(
             f"{options.k + options.offset}, found {options.rerank}; hits that are not reranked do "
             "not compare"
         )
-    for facet in facets_of(options):
-        kinds = {one.collection.index.columns.get(facet.field) for one in searchers.values()}
+    asked = [("facets", one.field) for one in facets_of(options)]
+    asked += [("sort", key.field) for key in sort_keys_of(options)]
+    for option, field in asked:
+        kinds = {one.collection.index.columns.get(field) for one in searchers.values()}
         if len(kinds) > 1:
             found = ", ".join(sorted(str(kind or "undeclared") for kind in kinds))
             raise InputError(
-                f"expected the field {facet.field!r} to be of one type in all indexes, found "
-                f"{found}; leave it out of facets"
+                f"expected the field {field!r} to be of one type in all indexes, found {found}; "
+                f"leave it out of {option}"
             )
 
 
@@ -205,7 +234,7 @@ def _search(name: str, searcher: Searcher, query: Query, options: SearchOptions)
         raise type(error)(f"index {name}: {error}") from error
 
 
-def _merged(results: Mapping[str, SearchResult], merged: Merged) -> list[_Ranked]:
+def _by_score(results: Mapping[str, SearchResult], merged: Merged) -> list[_Ranked]:
     """The hits of all, best first; equal ones in the order of the indexes."""
     every = [
         _Ranked(1 / (RRF_K + hit.rank) if merged == "rrf" else hit.score, name, hit)
@@ -213,6 +242,24 @@ def _merged(results: Mapping[str, SearchResult], merged: Merged) -> list[_Ranked
         for hit in result.hits
     ]
     return sorted(every, key=lambda one: -one.score)
+
+
+def _in_order(
+    searchers: Mapping[str, Searcher],
+    results: Mapping[str, SearchResult],
+    keys: Sequence[SortKey],
+) -> list[_Ranked]:
+    """The hits of all by fields; equal ones in the order of the indexes."""
+    rows: list[tuple[_Ranked, list[Any]]] = []
+    for name, result in results.items():
+        collection = searchers[name].collection
+        docs = [collection.doc(hit.doc_id) for hit in result.hits]
+        values = values_to_order_by(
+            collection.index, [doc for doc in docs if doc is not None], keys
+        )
+        ranked = [_Ranked(hit.score, name, hit) for hit in result.hits]
+        rows += zip(ranked, values, strict=True)
+    return [one for one, _ in in_order(rows, keys)]
 
 
 def _answer(searcher: Searcher, found: _Ranked, rank: int, shown: Shown) -> FoundAnswer:

@@ -40,9 +40,9 @@ def test_one_index_gives_what_it_gives_alone(ask, client):
         ({"indexes": []}, 422, "invalid_value", "length >= 1"),
         ({"indexes": ["words", "words"]}, 422, "invalid_value", "each index once, found 'words'"),
         ({"indexes": ["fish"]}, 404, "unknown_index", "words, both"),
-        ({"indexes": ["words"], "cursor": "x"}, 422, "unknown_field", "'cursor'"),
+        ({"indexes": ["words"], "cursor": "x"}, 422, "invalid_cursor", "this very search"),
         ({"indexes": ["words"], "timeout_ms": 5}, 422, "invalid_value", "timeout_ms"),
-        ({"indexes": ["words", "both"], "sort": ["year"]}, 422, "bad_input", "no sort"),
+        ({"indexes": ["words", "both"], "sort": ["year"]}, 422, "bad_input", "'year'"),
         ({"indexes": ["words"], "k": 1001}, 422, "limit_exceeded", "1000"),
         ({"indexes": ["words", "both"], "min_score": 1}, 422, "bad_input", "encoders differ"),
         ({"indexes": ["words"], "query": " "}, 422, "invalid_value", "blank"),
@@ -64,3 +64,23 @@ def test_an_alias_and_its_index_are_one(home):
     found = home.ask("POST", "/v1/search", json={**body, "indexes": ["live"], "facets": ["year"]})
     assert [hit["index"] for hit in found["hits"]] == ["live"]
     assert found["facets"] == {"year": [{"value": 2001, "count": 1}]}
+
+
+def test_pages_go_on_by_cursor(home):
+    home.create()
+    home.create("more", documents=[{"_id": "owlet", "text": "An owl.", "year": 1999}])
+    body = {"indexes": ["birds", "more"], "query": "owl heron kite", "k": 2}
+    every = home.ask("POST", "/v1/search", json={**body, "k": 9})
+    assert (len(every["hits"]), every["cursor"]) == (4, None)
+    first = home.ask("POST", "/v1/search", json=body)
+    second = home.ask("POST", "/v1/search", json={**body, "cursor": first["cursor"]})
+    pages = [*first["hits"], *second["hits"]]
+    assert [(hit["id"], hit["rank"]) for hit in pages] == [
+        (hit["id"], hit["rank"]) for hit in every["hits"]
+    ]
+    for other in ({"query": "owl"}, {"indexes": ["more", "birds"]}, {"offset": 1}):
+        asked = {**body, "cursor": first["cursor"], **other}
+        assert home.ask("POST", "/v1/search", 422, json=asked)["code"] == "invalid_cursor"
+    by_year = home.ask("POST", "/v1/search", json={**body, "sort": ["year"]})
+    assert by_year["merged"] == "sort"
+    assert [hit["id"] for hit in by_year["hits"]] == ["owlet", "owl"]

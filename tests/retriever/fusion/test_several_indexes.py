@@ -9,6 +9,8 @@ import pytest
 from tamis.index import InputError
 from tamis.retriever import Passage, Searcher, SearchOptions, index_corpus, search_several
 from tamis.retriever.answers import Shown
+from tamis.retriever.fusion.several_indexes import seen_with
+from tamis.retriever.types import NOTHING_SEEN
 from tamis.retriever.words.analysis import LexicalConfig
 from tamis.retriever.words.fields import parse_text_fields
 
@@ -44,8 +46,9 @@ def searchers(tmp_path_factory):
 
 
 def several(searchers, query, **options):
-    explain = options.pop("explain", False)
-    return search_several(searchers, query, SearchOptions(**options), Shown(explain=explain))
+    shown = Shown(explain=options.pop("explain", False))
+    seen = options.pop("seen", None) if options.get("seen") is not NOTHING_SEEN else None
+    return search_several(searchers, query, SearchOptions(**options), shown, seen)
 
 
 @pytest.mark.parametrize("query", ["owl heron", "kite river song", "a wren by the night"])
@@ -101,6 +104,49 @@ def test_min_score_holds_over_all(searchers):
     assert [hit.id for hit in found.hits] == [hit.id for hit in every.hits if hit.score >= bound]
 
 
+SORTS = [
+    ["year"],
+    [{"field": "colour", "order": "desc"}, "year"],
+]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("query", ["owl heron", None])
+def test_orders_by_fields_are_those_of_one_index_of_all_documents(searchers, sort, query):
+    parts, whole = searchers
+    found = several(parts, query, k=20, offset=3, sort=sort)
+    (expected,) = whole.search([query], k=20, offset=3, sort=sort)  # a's documents come first there
+    assert found.merged == "sort"
+    assert [hit.id for hit in found.hits] == [hit.doc_id for hit in expected.hits]
+    assert [hit.rank for hit in found.hits] == list(range(4, 24))
+
+
+def test_documents_without_a_value_come_last_of_all(searchers, tmp_path):
+    none = [Passage("x", "owl owl", fields={"year": None}), Passage("y", "owl", fields={"year": 0})]
+    parts = {"none": build(tmp_path / "none", none), "a": searchers[0]["a"]}
+    found = [hit.id for hit in several(parts, "owl", k=60, sort=["year"]).hits]
+    assert (found[0], found[-1]) == ("y", "x")
+
+
+@pytest.mark.parametrize(
+    ("names", "options"), [("abc", {}), ("abc", {"sort": ["year"]}), (("a", "long"), {})]
+)
+def test_pages_after_what_was_seen_are_the_list_in_parts(searchers, unlike, names, options):
+    parts = {name: {**searchers[0], **unlike}[name] for name in names}
+    every = several(parts, "owl heron", k=60, exact=True, **options).hits
+    pages, seen = [], {}
+    while True:
+        page = several(parts, "owl heron", k=7, exact=True, seen=seen, **options)
+        pages += page.hits
+        if not page.hits:
+            break
+        seen = seen_with(page, seen)
+    assert [(hit.index, hit.id) for hit in pages] == [(hit.index, hit.id) for hit in every]
+    assert [hit.rank for hit in pages] == list(range(1, len(every) + 1))
+    assert [hit.score for hit in pages] == pytest.approx([hit.score for hit in every], 1e-5)
+    assert len(every) > 14
+
+
 @pytest.fixture(scope="module")
 def unlike(searchers, tmp_path_factory):
     """Beside a: documents of another length, and words of another analysis."""
@@ -150,7 +196,9 @@ def test_unknown_terms_are_those_of_every_index(unlike):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"sort": ["year"]}, "expected no sort over several indexes"),
+        ({"sort": ["size"]}, "index a: "),
+        ({"sort": ["year"], "min_score": 1.0}, "index a: expected a search by score"),
+        ({"seen": NOTHING_SEEN}, "expected what was seen by index"),
         ({"group_by": "colour"}, "expected groups by 'parent' alone"),
         ({"facets": ["size"]}, "index a: "),
         ({"filter": {"field": "size", "eq": 1}}, "index a: "),
