@@ -12,12 +12,13 @@ from tamis.eval.significance import Comparison, compare, holm
 from tamis.index.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tamis.eval.evaluate import Evaluation
 
 SIGNIFICANT = 0.05
 BETTER, WORSE = "▲", "▼"  # black triangles: significantly above, below the baseline
+SEEN = "†"  # dagger: texts of the collection were trained on
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,13 @@ class Results:
         found = self.get(dataset, system)
         return None if found is None else found.measures.get(measure)
 
-    def averaged_datasets(self, measure: str) -> list[str]:
+    def averaged_datasets(self, measure: str, without: Collection[str] = ()) -> list[str]:
         """The datasets that every system has the measure for and that count in averages."""
         return [
             dataset
             for dataset in self.datasets
-            if all(self.value(dataset, system, measure) is not None for system in self.systems)
+            if dataset not in without
+            and all(self.value(dataset, system, measure) is not None for system in self.systems)
             and all(
                 found.report["protocol"]["averaged"]
                 for system in self.systems
@@ -76,9 +78,9 @@ class Results:
             )
         ]
 
-    def average(self, system: str, measure: str) -> float | None:
+    def average(self, system: str, measure: str, without: Collection[str] = ()) -> float | None:
         """The plain mean over `averaged_datasets`."""
-        values = [self.value(d, system, measure) for d in self.averaged_datasets(measure)]
+        values = [self.value(d, system, measure) for d in self.averaged_datasets(measure, without)]
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
 
@@ -117,11 +119,17 @@ class Results:
 
 
 def comparison_table(
-    results: Results, measure: str, baseline: str | None = None, *, digits: int = 3
+    results: Results,
+    measure: str,
+    baseline: str | None = None,
+    *,
+    digits: int = 3,
+    seen: Collection[str] = (),
 ) -> list[list[str]]:
-    """Datasets down, systems across, an average at the foot; cells are text.
+    """Datasets down, systems across, averages at the foot; cells are text.
 
-    A cell ends in ▲ or ▼ where its system differs significantly from the baseline.
+    A cell ends in ▲ or ▼ where its system differs significantly from the baseline. Datasets among
+    ``seen`` end in `SEEN`, and a second average leaves them out.
     """
     marks = {}
     if baseline is not None and len(results.systems) > 1:
@@ -133,11 +141,14 @@ def comparison_table(
             + marks.get((dataset, system), "")
             for system in results.systems
         ]
-        rows.append([dataset, *cells])
+        rows.append([dataset + SEEN * (dataset in seen), *cells])
     averaged = results.averaged_datasets(measure)
-    if len(averaged) > 1:
-        cells = [_number(results.average(system, measure), digits) for system in results.systems]
-        rows.append([f"average of {len(averaged)}", *cells])
+    apart = results.averaged_datasets(measure, seen)
+    for without, counted in (((), averaged), (seen, apart))[: 1 + (0 < len(apart) < len(averaged))]:
+        if len(averaged) > 1:
+            means = [results.average(system, measure, without) for system in results.systems]
+            name = f"average of {len(counted)}" + f" without {SEEN}" * bool(without)
+            rows.append([name, *(_number(mean, digits) for mean in means)])
     return rows
 
 

@@ -51,6 +51,25 @@ def test_tables_are_drawn_from_the_files(tmp_path):
     assert "0123456789" in lines[-1]
 
 
+def test_a_second_average_leaves_out_what_was_trained_on(tmp_path):
+    for dataset, value in (("medquad", 0.75), ("nq-wiki100k", 0.5), ("a", 0.125), ("b", 0.375)):
+        for system in ("bm25", "tamis"):
+            keep(tmp_path, dataset, system, {"nDCG@10": [value], "Recall@100": [value]})
+    lines = render_tables(tmp_path).splitlines()
+    assert [line.split(" | ")[0][2:] for line in lines[4:10]] == [
+        "a",
+        "b",
+        "medquad†",
+        "nq-wiki100k†",
+        "average of 4",
+        "average of 2 without †",
+    ]
+    assert lines[8].startswith("| average of 4 | **0.438**")
+    assert lines[9].startswith("| average of 2 without † | **0.250**")
+    assert "trained on the training split (medquad" in lines[-1]
+    assert "| 0.438 | 0.438 | 0.250 |" in render_averages(tmp_path).splitlines()[2]
+
+
 def test_no_results_give_no_tables(tmp_path):
     assert render_tables(tmp_path) == ""
 
@@ -81,10 +100,10 @@ def test_averages_leave_unit_tests_out_and_count_what_is_significant(tmp_path):
             values = {"nDCG@10": [value] * 12, "Recall@100": [value / 2] * 12}
             keep(tmp_path, dataset, system, values, averaged=averaged)
     head, _, bm25, tamis = render_averages(tmp_path).splitlines()
-    assert head == "| | nDCG@10 | recall@100 | better than BM25 | worse |"
-    assert bm25.endswith("| 0.250 | 0.125 |  |  |")
+    assert head == "| | nDCG@10 | recall@100 | nDCG@10 apart | better than BM25 | worse |"
+    assert bm25.endswith("| 0.250 | 0.125 | 0.250 |  |  |")
     assert tamis.startswith("| Tamis: learned")
-    assert tamis.endswith("| 0.750 | 0.375 | 2 | 0 |")
+    assert tamis.endswith("| 0.750 | 0.375 | 0.750 | 2 | 0 |")
     assert render_averages(tmp_path / "nothing") == ""
 
 
