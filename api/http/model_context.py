@@ -36,6 +36,7 @@ from tamis.api.memory import HOLDING
 from tamis.api.operations.grants import GRANT, check_operation, discreet, grant_of
 from tamis.api.problems import RequestError
 from tamis.index.errors import TamisError
+from tamis.retriever.types import Boost  # noqa: TC001  msgspec reads it at run time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -74,6 +75,10 @@ class SearchTool(Struct, forbid_unknown_fields=True, frozen=True):
     name: ClassVar[str] = "search"
     query: Annotated[str, Meta(min_length=1, description="What to look for, in plain words.")]
     index: IndexName = UNSET
+    indexes: Annotated[
+        list[str] | UnsetType,
+        Meta(description="Names of several indexes to search at once, in place of index."),
+    ] = UNSET
     k: Annotated[int, Meta(ge=1, le=100, description="How many hits to give.")] = 10
     rerank: Annotated[
         bool, Meta(description=f"Order the best {RERANK_DEPTH} by reading them: slower.")
@@ -87,6 +92,14 @@ class SearchTool(Struct, forbid_unknown_fields=True, frozen=True):
                 {"field": "year", "range": {"gte": 1999, "lt": 2005}},
                 {"must": [{"field": "language", "in": ["en"]}]},
             ],
+        ),
+    ] = UNSET
+    boosts: Annotated[
+        list[Boost] | UnsetType,
+        Meta(
+            description="What fields add to scores: recency of a date, saturation or log of a "
+            "number, each at most its weight.",
+            examples=[[{"field": "published", "recency": {"half_life_days": 30}, "weight": 2}]],
         ),
     ] = UNSET
 
@@ -127,7 +140,8 @@ class ModelContext:
 
         Args:
             service: that answers.
-            operations: of the REST API; `search`, `explain`, `get_document` and `list_indexes`.
+            operations: of the REST API; `search`, `search_indexes`, `explain`, `get_document` and
+                `list_indexes`.
             admit: what a request may do; raises where it may do nothing.
         """
         by_name = {operation.name: operation for operation in operations}
@@ -209,19 +223,35 @@ class _Tool:
     async def answer(self, asked: Arguments) -> dict[str, Any]:
         if isinstance(asked, ListIndexesTool):
             return await self._do("list_indexes")
+        if isinstance(asked, SearchTool):
+            return await self._search(asked)
         name = await self._index(asked.index)
         if isinstance(asked, GetDocumentTool):
             return await self._do("get_document", name=name, id=asked.id)
-        if isinstance(asked, ExplainTool):
-            return await self._do("explain", {"query": asked.query, "id": asked.id}, name=name)
-        body = {"query": asked.query, "k": asked.k, "highlight": True}
+        return await self._do("explain", {"query": asked.query, "id": asked.id}, name=name)
+
+    async def _search(self, asked: SearchTool) -> dict[str, Any]:
+        body: dict[str, Any] = {"query": asked.query, "k": asked.k, "highlight": True}
         if asked.rerank:
             body["rerank"] = {"depth": RERANK_DEPTH}
-        if asked.filter is not UNSET:
-            body["filter"] = asked.filter
-        found = await self._do("search", body, name=name)
+        for name in ("filter", "boosts"):
+            if getattr(asked, name) is not UNSET:
+                body[name] = msgspec.to_builtins(getattr(asked, name))
+        if asked.indexes is not UNSET:
+            if asked.index is not UNSET:
+                raise RequestError(
+                    422, "invalid_value", "expected index or indexes, found both; leave one out"
+                )
+            if asked.rerank:
+                body["rerank"] = {"depth": max(RERANK_DEPTH, asked.k)}  # all hits, to compare them
+            found = await self._do("search_indexes", {**body, "indexes": asked.indexes})
+            where: dict[str, Any] = {"indexes": asked.indexes, "merged": found["merged"]}
+        else:
+            index = await self._index(asked.index)
+            found = await self._do("search", body, name=index)
+            where = {"index": index}
         hits = [_brief(hit) for hit in found["hits"]]
-        return {"index": name, "hits": hits, "unknown_terms": found["unknown_terms"]}
+        return {**where, "hits": hits, "unknown_terms": found["unknown_terms"]}
 
     async def _index(self, given: str | UnsetType) -> str:
         if isinstance(given, str):
@@ -266,7 +296,9 @@ class _Tool:
 
 def _described(kind: type[Arguments]) -> Tool:
     _, schemas = msgspec.json.schema_components((kind,))
-    schema = schemas[kind.__name__]
+    schema = schemas.pop(kind.__name__)
+    if schemas:  # structs within its own
+        schema["$defs"] = schemas
     return Tool(
         name=kind.name,
         description=schema.pop("description"),
@@ -284,6 +316,7 @@ def _brief(hit: Mapping[str, Any]) -> dict[str, Any]:
     snippet = "".join(span["text"] for span in spans)
     return {
         "rank": hit["rank"],
+        **({"index": hit["index"]} if "index" in hit else {}),
         "id": hit["id"],
         "score": hit["score"],
         **({"title": title} if title else {}),

@@ -111,6 +111,25 @@ def test_a_search_is_filtered_by_declared_fields(start, tmp_path):
     assert call(address, "list_indexes")["indexes"][0]["fields"] == {"year": "integer"}
 
 
+def test_several_indexes_are_searched_at_once(address):
+    found = call(address, "search", query="owls hunting", indexes=["words", "both"], k=3)
+    body = {"query": "owls hunting", "k": 3, "indexes": ["words", "both"]}
+    expected = rest(address, "POST", "/search", body)
+    assert (found["merged"], found["indexes"]) == ("rrf", ["words", "both"])
+    assert [(hit["index"], hit["id"]) for hit in found["hits"]] == [
+        (hit["index"], hit["id"]) for hit in expected["hits"]
+    ]
+
+
+def test_a_search_is_boosted_by_declared_fields(start, tmp_path):
+    passages = [Passage(str(size), "an owl", fields={"size": size}) for size in (1, 9, 5)]
+    path = index_corpus(passages, tmp_path / "index", encoder=None, fields={"size": "integer"}).path
+    address = start(create_app({"owls": Searcher.open(path)}, mcp=True))
+    found = call(address, "search", query="owl", boosts=[{"field": "size", "saturation": 3}])
+    assert [hit["id"] for hit in found["hits"]] == ["9", "5", "1"]
+    assert "'age'" in call(address, "search", query="owl", boosts=[{"field": "age", "log": 3}])
+
+
 def test_a_score_is_explained_and_a_document_read(address):
     found = call(address, "explain", query="sieve flour", id="kitchen/sieve", index="words")
     assert {term["term"] for term in found["matched_terms"]} == {"=siev", "=flour"}
@@ -126,6 +145,9 @@ def test_a_score_is_explained_and_a_document_read(address):
     [
         ("search", {"query": "owl"}, "see list_indexes"),
         ("search", {"query": "owl", "index": "none"}, "unknown_index"),
+        ("search", {"query": "owl", "indexes": ["none"]}, "unknown_index"),
+        ("search", {"query": "owl", "index": "words", "indexes": ["both"]}, "leave one out"),
+        ("search", {"query": "owl", "index": "words", "boosts": [{}]}, "`field`"),
         ("search", {"query": "owl", "index": "../words"}, "unknown_index"),
         ("search", {"query": " ", "index": "words"}, "invalid_value"),
         ("search", {"query": "owl", "index": "words", "k": 0}, "invalid_value"),
