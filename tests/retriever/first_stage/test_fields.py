@@ -5,7 +5,10 @@ import json
 import pytest
 
 from tamis.index.errors import InputError
+from tamis.index.exchange.interchange import stored_vectors, write_json_vectors
+from tamis.index.upkeep.snapshot import restore, write_snapshot
 from tamis.retriever import Editor, LexicalConfig, Passage, Searcher, create_index, index_corpus
+from tamis.retriever.builds.importing import import_vectors
 from tamis.retriever.corpus.advice import CorpusWarning
 from tamis.retriever.corpus.passages import read_passages
 from tamis.retriever.highlights import highlight
@@ -212,3 +215,40 @@ def test_records_need_no_text_where_fields_are_searched(tmp_path):
     assert [hit.doc_id for hit in found(searcher, "blue").hits] == ["b"]
     with pytest.raises(InputError, match="expected a text"):
         list(read_passages(corpus, searched=["title"]))
+
+
+ASKED = [
+    ("acme", {}),
+    ("brand:acme lamp", {"syntax": "operators"}),
+    ("acme lamp", {"text_boosts": {"brand": 9, "title": 2}}),
+    ("brand:acmee", {"syntax": "operators", "typos": "auto"}),
+]
+
+
+def scores(searcher, query, **options):
+    (result,) = searcher.search([query], exact=True, **options)
+    return [(hit.doc_id, hit.score) for hit in result.hits]
+
+
+def test_a_restored_collection_answers_in_its_fields_as_before(searcher, tmp_path):
+    write_snapshot(searcher.collection.path, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "restored")
+    restored = Searcher.open(tmp_path / "restored")
+    assert restored.collection.settings.text_fields == searcher.collection.settings.text_fields
+    for query, options in ASKED:
+        assert scores(restored, query, **options) == scores(searcher, query, **options) != []
+    with Editor.open(tmp_path / "restored") as editor:
+        editor.put([Passage("new", "", "Bell", {"brand": "Acme"})])
+        editor.commit()
+    grown = Searcher.open(tmp_path / "restored")
+    assert "new" in dict(scores(grown, "brand:acme", syntax="operators"))
+
+
+def test_vectors_of_fields_score_the_same_once_exported_and_imported(searcher, tmp_path):
+    write_json_vectors(tmp_path / "v.jsonl", stored_vectors(searcher.collection.index))
+    imported = Searcher.open(import_vectors(tmp_path / "v.jsonl", tmp_path / "imported").path)
+    for query, options in (ASKED[0], ASKED[2]):
+        (weights,) = searcher.read([query], **options).vectors.to_dicts()
+        named = {str(term): weight for term, weight in weights.items()}
+        found, expected = scores(imported, named), scores(searcher, query, **options)
+        assert dict(found) == pytest.approx(dict(expected), rel=1e-6)
