@@ -55,6 +55,13 @@ function literal(text, type) {
   return isNumber ? exactNumber(text) : bare(text);
 }
 
+/* A field, its way, the number of that, and a weight; by commas. */
+const parseBoosts = (text) => text.split(",").map((one) => {
+  const [field, way, size, weight = 1] = one.trim().split(/\s+/);
+  if (!["recency", "saturation", "log"].includes(way)) refuse(`expected a boost such as published recency 30 2, found ${one}`);
+  return { field, weight: Number(weight), [way]: way === "recency" ? { half_life_days: Number(size) } : Number(size) };
+});
+
 /* What a filter says beside a further condition; JSON stays JSON. */
 function withClause(text, field, sign, value, fields) {
   const clause = `${quoted(field)} ${sign}${value === "" ? "" : ` ${quoted(value)}`}`;

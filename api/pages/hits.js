@@ -30,7 +30,7 @@ function timesNode(answer, roundTrip) {
 }
 
 /* What the query was taken to mean, where that is more than its words. */
-function understoodNodes({ understood, corrections }) {
+function understoodNodes({ understood, corrections, why }) {
   const lines = corrections.map(({ from, to }) => `Showing results for ${to}: no document has ${from}`);
   if (understood) {
     const said = [["in order", understood.phrases.map((phrase) => `"${phrase}"`)], ["with", understood.must], ["without", understood.must_not],
@@ -39,6 +39,7 @@ function understoodNodes({ understood, corrections }) {
     for (const [what, words] of said) if (words.length) lines.push(`${what}: ${words.join(", ")}`);
     lines.push(...understood.notes);
   }
+  if (why) lines.push(`in turn by rank: ${why}`);
   return lines.map((line) => make("p", { className: "understood", dir: "auto" }, line));
 }
 
@@ -63,6 +64,7 @@ function facetNodes({ facets, facets_cut: cut }, choose) {
 
 /* Milliseconds by stage; the last one marks words and writes the answer. */
 function stageTimes({ timings, took_ms: took }) {
+  if (!timings) return [["answer", took]];
   const known = STAGES.slice(0, -1).map((stage) => [stage, timings[`${stage}_ms`]]);
   const sum = known.reduce((total, [, ms]) => total + ms, 0);
   return [...known, ["answer", Math.max(0, took - sum)]].filter(([stage, ms]) => stage !== "rerank" || ms > 0);
@@ -95,14 +97,17 @@ function hitNode(hit, options) {
   const heading = make("h2", { dir: "auto" }, linked(fields.url, marked.title ? spans(marked.title) : [title || hit.id]));
   const meta = make("div", { className: "meta" },
     make("span", { className: "rank" }, `#${hit.rank}`), make("span", {}, `score ${number(hit.score, 3)}`),
-    make("code", {}, make("bdi", {}, hit.id)), ...chosenFields(fields, options.declared));
+    make("code", {}, make("bdi", {}, keyOf(hit))), ...chosenFields(fields, options.declared));
   const snippet = make("p", { dir: "auto" }, ...(marked.text ? spans(marked.text) : [text || ""]));
   const left = make("div", {}, heading, meta, snippet, wholeDocument(snippet, text || "", fields, marked.text || []), otherPassages(hit));
   const node = make("article", { className: "hit", tabIndex: -1 }, left, termTable(hit, options));
-  node.dataset.id = hit.id;
+  node.dataset.id = keyOf(hit);
   node.setAttribute("aria-label", `Hit ${hit.rank}: ${title || hit.id}`);
   return node;
 }
+
+/* Ids of several indexes may be the same. */
+const keyOf = ({ index, id }) => (index ? `${index}: ${id}` : id);
 
 /* A link only where the address is one of the web: a document may hold any text. */
 function linked(url, nodes) {
@@ -168,7 +173,7 @@ function termTable(hit, { widest, shownTerms, reranked }) {
   if (extra.length) body.append(restRow(extra, widest));
   const sum = terms.reduce((total, term) => total + term.contribution, 0);
   body.append(make("tr", { className: "sum" },
-    make("td", { className: "term" }, reranked ? "first stage" : "score"), make("td"),
+    make("td", { className: "term" }, reranked ? "first stage" : hit.index ? "in its index" : "score"), make("td"),
     make("td", { className: "value" }, number(sum))));
   const caption = make("caption", { className: "visually-hidden" }, "Terms that make up the score");
   return make("table", { className: "terms" }, caption, body);

@@ -1,7 +1,8 @@
 "use strict";
 /* A side: one way to search, its column of hits, and what it says while it waits. */
 
-const CHOICES = ["recall", "weight", "rerank", "filter"];
+const CHOICES = ["recall", "weight", "rerank", "filter", "boost"];
+const ALL = "*"; // stands for all indexes
 const ROOM = { one: 8, two: 4 }; // terms of a hit that are shown at first
 const MOST_FACETS = 8;
 const FACET_VALUES = 10; // a field with more values, such as one of ids, is no facet to choose from
@@ -25,12 +26,15 @@ class Side {
     $("sides").append(this.node);
   }
 
-  get about() { return this.unknown ? undefined : indexes.find((index) => index.name === this.index.value); }
+  get about() { return this.unknown ? undefined : this.all ? everyIndex() : indexes.find((index) => index.name === this.index.value); }
 
-  get path() { return `/v1/indexes/${encodeURIComponent(this.index.value)}`; }
+  get all() { return this.index.value === ALL; }
+
+  get path() { return this.all ? "/v1" : `/v1/indexes/${encodeURIComponent(this.index.value)}`; }
 
   offer() {
     this.index.replaceChildren(...indexes.map((index) => make("option", { value: index.name }, index.name)));
+    if (indexes.length > 1) this.index.append(make("option", { value: ALL }, "all"));
     this.node.querySelector(".for-index").hidden = indexes.length < 2;
   }
 
@@ -62,14 +66,14 @@ class Side {
   read(url, prefix) {
     const choose = (select, value) => { if ([...select.options].some((option) => option.value === value)) select.value = value; };
     const name = url.get(`${prefix}index`) ?? indexes[0]?.name;
-    const found = indexes.find((index) => index.name === name || index.aliases.includes(name));
+    const found = name === ALL && indexes[1] ? everyIndex() : indexes.find((index) => index.name === name || index.aliases.includes(name));
     this.unknown = name === undefined || found ? null : name;
     choose(this.index, found?.name);
     choose(this.recall, url.get(`${prefix}recall`) ?? "");
     choose(this.rerank, url.get(`${prefix}rerank`) ?? "");
     const weight = url.get(`${prefix}weight`) ?? "";
     this.weight.value = Number.isFinite(Number(weight)) ? weight : "";
-    this.filter.value = url.get(`${prefix}filter`) ?? "";
+    for (const text of ["filter", "boost"]) this[text].value = url.get(prefix + text) ?? "";
   }
 
   write(url, prefix) {
@@ -85,6 +89,7 @@ class Side {
       this.hasWeight && this.weight.value !== "" ? `words × ${this.weight.value}` : "",
       this.rerank.value && `rerank ${picked(this.rerank)}`,
       this.hasFilter ? this.filter.value.trim() : "",
+      this.hasFilter ? this.boost.value.trim() : "",
     ].filter(Boolean).join(", ");
   }
 
@@ -100,6 +105,8 @@ class Side {
     body.count = this.about && this.about.lexical ? "words" : "filter";
     if (this.about) body.facets = Object.keys(this.about.fields).slice(0, MOST_FACETS).map((field) => ({ field, limit: FACET_VALUES }));
     if (this.hasFilter && this.filter.value.trim()) body.filter = parseFilter(this.filter.value, this.about.fields);
+    if (this.hasFilter && this.boost.value.trim()) body.boosts = parseBoosts(this.boost.value);
+    if (this.all) body.indexes = indexes.map(({ name }) => name);
     return { path: `${this.path}/search`, body };
   }
 
@@ -122,6 +129,7 @@ class Side {
       const began = performance.now();
       const answer = await ask(path, body, signal);
       const roundTrip = performance.now() - began;
+      if (this.all) Object.assign(answer, ofFirst(answer));
       const unfiltered = answer.hits.length || !body.filter ? null : await this.unfiltered(body, signal);
       this.fill({ query, body, answer, roundTrip, unfiltered });
     } catch (error) {
@@ -174,7 +182,7 @@ class Side {
         const { path, body } = this.request(query, offset);
         const { hits } = await ask(path, body, signal);
         const known = new Set([...this.column.querySelectorAll("article")].map((node) => node.dataset.id));
-        const nodes = this.nodes(hits.filter((hit) => !known.has(hit.id))); // the index may have changed between
+        const nodes = this.nodes(hits.filter((hit) => !known.has(keyOf(hit)))); // the index may have changed between
         this.column.querySelector(".hits").append(...nodes);
         offset += body.k;
         if (hits.length < body.k) button.remove();
@@ -188,4 +196,17 @@ class Side {
     });
     return button;
   }
+}
+
+/* What all indexes are together; their fields may differ, so that there are none. */
+function everyIndex() {
+  const [{ encoder }] = indexes;
+  const documents = indexes.reduce((sum, index) => sum + index.documents, 0);
+  return { name: ALL, documents, encoder, fields: {}, lexical: indexes.every((index) => index.lexical), chunk: indexes.every((index) => index.chunk) };
+}
+
+/* What one index would say of itself, of several: operators mean the same in all of them. */
+function ofFirst({ indexes: shares }) {
+  const corrections = new Map(shares.flatMap((share) => share.corrections).map((one) => [one.from + one.to, one]));
+  return { understood: shares[0].understood, corrections: [...corrections.values()] };
 }

@@ -86,6 +86,30 @@ def test_a_filter_is_built_from_fields_types_and_values(visit):
 FORM = ("[aria-label=Field]", "[aria-label=Condition]", "[aria-label=Value]")
 
 
+def test_all_indexes_are_searched_at_once(visit):
+    page = visit("/?index=*&q=owl&k=50")
+    found = ids(page)
+    assert len({one.partition(": ")[0] for one in found}) > 2
+    assert "in turn by rank" in page.inner_text("#summary")
+    assert hits(page).first.locator(".sum .term").inner_text() == "in its index"
+    page.click("#request-title")
+    assert "/v1/search" in page.inner_text("#requests")
+
+
+def test_a_field_boosts(visit):
+    page = visit("/?index=years&q=owl&k=5&boost=year log 1e9")
+    (first, *_) = ids(page)
+    page.fill(".side:not([hidden]) .boost", "year saturation 1")
+    page.press(".side:not([hidden]) .boost", "Enter")
+    settle(page)
+    assert hits(page).first.locator(".terms .term").first.inner_text() == "boost:year"
+    assert first == "y1999"
+    page.fill(".side:not([hidden]) .boost", "year much 1")
+    page.press(".side:not([hidden]) .boost", "Enter")
+    settle(page)
+    assert "expected a boost such as" in page.inner_text("#state").lower()
+
+
 def test_more_hits_follow_page_by_page(visit):
     page = visit("/?index=years&q=owl&k=5")
     first = ids(page)
