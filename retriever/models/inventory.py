@@ -118,6 +118,37 @@ SPARSE_ENCODER = Inventory(  # config_sentence_transformers.json
     without_effect={"__version__": ABOUT, "requirements": ABOUT},
     bound={"model_type": ("SparseEncoder",), "similarity_fn_name": ("dot",), "truncate_dim": ()},
 )
+DENSE_ENCODER = Inventory(  # config_sentence_transformers.json of a dense encoder
+    read={"prompts": dict[str, Text], "default_prompt_name": str},
+    without_effect={"__version__": ABOUT, "requirements": ABOUT},
+    bound={
+        "model_type": ("SentenceTransformer",),
+        "similarity_fn_name": ("cosine", "dot"),
+        "truncate_dim": (),
+    },
+)
+POOLING = Inventory(
+    read={
+        "pooling_mode": str | list[str],
+        **dict.fromkeys(("pooling_mode_mean_tokens", "pooling_mode_cls_token"), bool),
+    },
+    without_effect={
+        "embedding_dimension": "is the width of the model",
+        "word_embedding_dimension": "is the width of the model",
+    },
+    bound={
+        "include_prompt": (True,),
+        **{
+            f"pooling_mode_{name}": (False,)
+            for name in ("max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+        },
+    },
+)
+NORMALIZE = Inventory(
+    read={},
+    without_effect={},
+    bound=dict.fromkeys(("module_input_name", "module_output_name"), ("sentence_embedding",)),
+)
 MODULES = Inventory(  # rows of modules.json
     read={"path": str, "type": str},
     without_effect={"idx": ABOUT, "name": ABOUT, "kwargs": "names what a call may pass on"},

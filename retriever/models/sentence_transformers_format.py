@@ -43,7 +43,7 @@ def read_sparse_encoder(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSid
     Raises:
         FormatError: it is no sparse encoder, or states what cannot be honoured.
     """
-    modules = _modules(folder)
+    modules = read_modules(folder)
     if modules[0][0] == "Router":
         routes = _routes(modules[0][1])
         document, query = (_side_of(folder, routes[name]) for name in ("document", "query"))
@@ -56,7 +56,7 @@ def read_sparse_encoder(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSid
         )
     about = read_optional_json(folder / ABOUT_FILE)
     SPARSE_ENCODER.check(about, folder / ABOUT_FILE)
-    prompts, top_n = _prompts(about, folder / ABOUT_FILE), about.get("max_active_dims")
+    prompts, top_n = prompts_of(about, folder / ABOUT_FILE), about.get("max_active_dims")
     document = _cut(document, "document_length")
     if isinstance(query, NeuralSide):
         query = _cut(query, "query_length")
@@ -68,8 +68,14 @@ def read_sparse_encoder(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSid
     )
 
 
-def _prompts(about: dict[str, Any], path: Path) -> dict[str, str]:
-    """The prompt of each side; both are always there, and no default prompt stands in for them."""
+def prompts_of(about: dict[str, Any], path: Path) -> dict[str, str]:
+    """The prompt of queries and of documents, by what config_sentence_transformers.json says.
+
+    Both are always there, and no default prompt stands in for them.
+
+    Raises:
+        FormatError: the default prompt is none of those that are named.
+    """
     stated = about.get("prompts") or {}
     default = about.get("default_prompt_name")
     if default and default not in {"query", "document", *stated}:
@@ -94,7 +100,12 @@ def _cut(side: NeuralSide, key: str) -> NeuralSide:
     return cut_at(side, settings.get(key))
 
 
-def _modules(folder: Path) -> Modules:
+def read_modules(folder: Path) -> Modules:
+    """The class and the folder of each module, in their order.
+
+    Raises:
+        FormatError: modules.json is missing, or holds something else.
+    """
     path = folder / "modules.json"
     found = []
     rows = read_json(path)

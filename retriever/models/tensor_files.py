@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -62,6 +64,12 @@ def tensor_kinds(path: Path) -> dict[str, str]:
             return {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  no mapping
     except (OSError, SafetensorError) as error:
         raise _not_safetensors(path, error) from error
+
+
+def file_digest(path: Path) -> bytes:
+    """The hash of a file's bytes, 8 bytes of xxh3."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_64).digest()
 
 
 def _not_safetensors(path: Path, error: Exception) -> FormatError:

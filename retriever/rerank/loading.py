@@ -7,7 +7,6 @@ embedding matrix from the bundled encoder.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -31,7 +30,7 @@ from tamis.retriever.models.hugging_face_format import TOKENIZER_FILES
 from tamis.retriever.models.inventory import CONFIG
 from tamis.retriever.models.location import BUNDLED, DEFAULT, find_folder, read_object
 from tamis.retriever.models.quantised_weights import SCALE, dequantise_rows, load_quantised
-from tamis.retriever.models.tensor_files import load_arrays
+from tamis.retriever.models.tensor_files import file_digest, load_arrays
 from tamis.retriever.models.tokenizer import Tokenizer
 from tamis.retriever.rerank.backbone import (
     CAUSAL,
@@ -356,9 +355,3 @@ def _fingerprint(folder: Path, tokens: Path) -> str:
         if path.is_file():
             digest.update(file_digest(path))
     return digest.hexdigest()
-
-
-def file_digest(path: Path) -> bytes:
-    """The hash of a file's bytes, 8 bytes of xxh3."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, xxhash.xxh3_64).digest()
