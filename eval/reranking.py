@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.retriever.rerank.reranker import KEYS_FOLDER, bind, with_others_below
+from tamis.retriever.rerank.named import NamedRerankers, about_stored
+from tamis.retriever.rerank.reranker import bind, with_others_below
+from tamis.retriever.rerank.text_store import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from tamis.eval.datasets import Dataset
     from tamis.eval.ranker import Ranker, System
+    from tamis.retriever.rerank.named import RerankerName
     from tamis.retriever.rerank.reranker import Reranker
 
 
@@ -127,5 +130,25 @@ def reranked(
     }
     if folder is None:
         return RerankedSystem(base, found, about, depth, name)
-    about["stored_keys"] = (folder / KEYS_FOLDER).is_dir()
+    about["stored_keys"] = (folder / KEYS.folder).is_dir()
     return RerankedSystem(base, bind(found, folder), about, depth, name)
+
+
+def reranked_by_name(
+    base: System, depth: int, name: str, *, folder: Path, reranker: RerankerName
+) -> RerankedSystem:
+    """A system with its best documents ordered by what is stored beside its collection.
+
+    Args:
+        base: the first stage.
+        depth: how many documents of a query are reranked.
+        name: as reports print it.
+        folder: of the collection that the first stage searches.
+        reranker: which one.
+
+    Raises:
+        InputError: nothing is stored for it.
+    """
+    found = NamedRerankers(folder).named(reranker, None)
+    about = {"name": reranker, "fingerprint": about_stored(folder, reranker).fingerprint}
+    return RerankedSystem(base, found, about, depth, name)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tamis.retriever.indexing import index_corpus
     from tamis.retriever.models.encoder import SparseEncoder, load_encoder, load_query_encoder
     from tamis.retriever.rerank.block_reranker import BlockReranker
+    from tamis.retriever.rerank.dense import DenseReranker
     from tamis.retriever.rerank.lazy_reranker import LazyReranker
     from tamis.retriever.rerank.reranker import Reranker, reranked
     from tamis.retriever.search_options import SearchOptions
@@ -28,6 +29,7 @@ _MODULES = {  # by which names they give
     "indexing": ["index_corpus"],
     "models.encoder": ["SparseEncoder", "load_encoder", "load_query_encoder"],
     "rerank.block_reranker": ["BlockReranker"],
+    "rerank.dense": ["DenseReranker"],
     "rerank.lazy_reranker": ["LazyReranker"],
     "rerank.reranker": ["Reranker", "reranked"],
     "search_options": ["SearchOptions"],
@@ -39,6 +41,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BlockReranker",
+    "DenseReranker",
     "Editor",
     "Hit",
     "LazyReranker",

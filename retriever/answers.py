@@ -15,7 +15,15 @@ from tamis.retriever.first_stage.boosts import Boosts
 from tamis.retriever.highlights import Span, highlight
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
-from tamis.retriever.types import MatchedTerm, Replacement, StageTimes, Total, Understood
+from tamis.retriever.types import (
+    MatchedTerm,
+    Replacement,
+    Reranked,
+    ScorePart,
+    StageTimes,
+    Total,
+    Understood,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +59,8 @@ class HitAnswer:
             ``highlight`` was asked for.
         group: the value of the field that the search groups by; null without one.
         passages: where the search groups, the best of this hit's group, itself the first.
+        score_parts: what a reranker's score is the sum of; empty unless ``explain`` was asked for,
+            and the reranker has such parts.
     """
 
     id: str
@@ -61,6 +71,7 @@ class HitAnswer:
     highlights: dict[str, tuple[Span, ...]]
     group: str | int | float | bool | None = None
     passages: tuple[PassageAnswer, ...] = ()
+    score_parts: tuple[ScorePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,8 @@ class SearchAnswer:
             searched instead, ``to``.
         awaiting: documents that are found by words alone, their learned vectors still to come.
         shards: how many shards of the index were asked, and answered; null for an index in one.
+        reranked: how many documents the reranker scored, and for how many of them it had nothing
+            stored; null without one.
     """
 
     took_ms: float
@@ -109,6 +122,7 @@ class SearchAnswer:
     corrections: tuple[Replacement, ...] = ()
     awaiting: int = 0
     shards: ShardsAnswer | None = None
+    reranked: Reranked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +265,7 @@ def search_answer(
         dict(counts.facets_cut) if counts and counts.facets else None,
         result.corrections,
         searcher.collection.index.awaiting,
+        reranked=result.reranked,
     )
 
 
@@ -266,6 +281,7 @@ def hit_answer(searcher: "Searcher", hit: "Hit", shown: Shown) -> HitAnswer:
         highlights=highlight(searcher, hit) if shown.highlight else {},
         group=hit.group,
         passages=tuple(_passage_answer(searcher, passage, shown) for passage in hit.passages),
+        score_parts=hit.score_parts if shown.explain else (),
     )
 
 

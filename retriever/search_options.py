@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tamis.index.matches import Facet, SortKey
+    from tamis.retriever.rerank.named import RerankerName
     from tamis.retriever.types import Boost, Seen
 
 Syntax = Literal["plain", "operators"]
@@ -35,6 +36,8 @@ class SearchOptions:
         threads: how many queries to answer at once.
         rerank: how many of the best documents the reranker scores; None for none. The others
             stand below them; see `tamis.retriever.rerank.reranker.with_others_below`.
+        reranker: which one: ``block``, the searcher's own, reads the documents; ``dense`` adds
+            the scores of dense vectors that are stored beside the collection.
         filter: which documents may be found, by declared fields, such as
             ``{"field": "year", "range": {"gte": 1999}}``; see `tamis.index.segment.filters`. As
             many are found as match it and share a term with the query, up to k.
@@ -73,6 +76,7 @@ class SearchOptions:
     explain: bool = False
     threads: int = 1
     rerank: int | None = None
+    reranker: RerankerName = "block"
     filter: Mapping[str, Any] | None = None
     group_by: str | None = None
     group_size: int = 3
@@ -97,6 +101,7 @@ class Option(TypedDict, total=False):
     explain: bool
     threads: int
     rerank: int | None
+    reranker: RerankerName
     filter: Mapping[str, Any] | None
     group_by: str | None
     group_size: int

@@ -28,6 +28,7 @@ from tamis.retriever.first_stage.reading import QueryReader, ReadQuery, read_as_
 from tamis.retriever.first_stage.retrieval import Found, Retrieval
 from tamis.retriever.first_stage.written_forms import WrittenForms
 from tamis.retriever.models.own_encoder import own_query_encoder
+from tamis.retriever.rerank.named import NamedRerankers
 from tamis.retriever.rerank.reranker import bind, reranked
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.stored import StoredDocument
@@ -83,6 +84,7 @@ class Searcher:
     reranker: Reranker | None = None
     forms: WrittenForms | None = None
     _reader: QueryReader | None = field(init=False, repr=False, compare=False)  # None: no words
+    _named: NamedRerankers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         reader = None
@@ -90,6 +92,7 @@ class Searcher:
             forms = self.forms or WrittenForms(self.collection, lexical.analyzer)
             reader = QueryReader(lexical, forms, partial(_knows, self.encoder))
         object.__setattr__(self, "_reader", reader)
+        object.__setattr__(self, "_named", NamedRerankers(self.collection.path))
 
     @staticmethod
     def open(
@@ -185,8 +188,7 @@ class Searcher:
         first_stage: FirstStage | None = None,
     ) -> list[SearchResult]:
         """The best documents of each query, by options in one record; otherwise as `search`."""
-        if options.rerank is not None:
-            self._check_rerank(queries, options.rerank)
+        reranker = self._reranker(queries, options)
         retrieval = Retrieval(self.collection, options)
         is_listing = not isinstance(queries, str) and any(query is None for query in queries)
         counting = Counting(self.collection, options, is_listing=is_listing)
@@ -207,10 +209,10 @@ class Searcher:
             for query, (one, of_one) in enumerate(zip(found, counts, strict=True))
         ]
         page = Page(self.collection, options, retrieval.groups)
-        if options.rerank is not None:
+        if reranker is not None:
             if first_stage is not None:
                 first_stage(page.of(results, found))
-            results = self._rerank(asked, results, options.rerank)
+            results = self._reranked(reranker, asked, results, options)
         return page.of(results, found)
 
     def words_of(
@@ -240,27 +242,31 @@ class Searcher:
         found = [self.vocabulary.term(word) for word in query.words]
         return np.array([term for term in found if term is not None], np.int32)
 
-    def _rerank(
-        self, asked: EncodedQueries, found: Sequence[SearchResult], depth: int
+    def _reranked(
+        self,
+        reranker: Reranker,
+        asked: EncodedQueries,
+        found: Sequence[SearchResult],
+        options: SearchOptions,
     ) -> list[SearchResult]:
-        """The first ``depth`` hits of each result in the reranker's order, the rest after them."""
-        assert self.reranker is not None
+        """The first hits of each result in the reranker's order, the rest after them."""
+        depth, fields = options.rerank or 0, self.collection.settings.text_fields
         return [
-            reranked(self.reranker, read.text, result, depth, self.collection.settings.text_fields)
+            reranked(reranker, read.text, result, depth, fields, explain=options.explain)
             for read, result in zip(asked.read, found, strict=True)
         ]
 
-    def _check_rerank(self, queries: Sequence[Query], depth: int) -> None:
-        if self.reranker is None:
-            raise InputError(
-                "expected a searcher with a reranker, found none; give Searcher one, such as "
-                "BlockReranker.from_pretrained()"
-            )
+    def _reranker(self, queries: Sequence[Query], options: SearchOptions) -> Reranker | None:
+        """The second stage that a search asks for; None where it asks for none."""
+        depth = options.rerank
+        if depth is None:
+            return None
         if depth < 1 or not all(isinstance(query, str) for query in queries):
             raise InputError(
                 f"expected texts to rerank at least 1 document for, found depth {depth} or a query "
                 "of weights; a reranker reads words"
             )
+        return self._named.named(options.reranker, self.reranker)
 
     def encode(
         self, queries: Sequence[Query], lexical_weight: float | None = None

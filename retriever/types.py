@@ -99,6 +99,37 @@ class MatchedTerm:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorePart:
+    """One of the things that a reranker's score of a hit is the sum of.
+
+    Attributes:
+        name: such as ``first stage`` or ``dense``; of a late interaction, a token of the query.
+        value: what was measured, such as a cosine.
+        contribution: to the score.
+        met: the token of the document that the query's token met best; empty elsewhere.
+    """
+
+    name: str
+    value: float
+    contribution: float
+    met: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What became of a search's second stage.
+
+    Attributes:
+        documents: how many were scored.
+        not_stored: those of them that had to be read, though a store lies beside the collection:
+            it has nothing of their texts, which are new or have changed.
+    """
+
+    documents: int
+    not_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One answer.
 
@@ -110,6 +141,8 @@ class Hit:
         matched_terms: largest contribution first; empty unless an explanation was asked for.
         group: the value of the field that a search groups by; None without one.
         passages: of a search that groups, the best hits of this one's group, itself the first.
+        score_parts: what a reranker's score is the sum of; empty unless an explanation was asked
+            for, and the reranker has one.
     """
 
     doc_id: str
@@ -119,6 +152,7 @@ class Hit:
     matched_terms: tuple[MatchedTerm, ...] = ()
     group: str | int | float | bool | None = None
     passages: tuple[Hit, ...] = ()
+    score_parts: tuple[ScorePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +327,7 @@ class SearchResult:
         understood: what the query's text was taken to mean; None for its words alone.
         counts: of all documents that match; None unless something was to be counted.
         corrections: words of the query that no document has, and what was searched instead.
+        reranked: what became of the second stage; None without one.
     """
 
     hits: tuple[Hit, ...]
@@ -304,6 +339,7 @@ class SearchResult:
     understood: Understood | None = None
     counts: Counts | None = None
     corrections: tuple[Replacement, ...] = ()
+    reranked: Reranked | None = None
 
     @property
     def seen(self) -> Seen:

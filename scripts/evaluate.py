@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tamis.eval.datasets import Dataset
     from tamis.eval.evaluate import Evaluation, Options
     from tamis.eval.ranker import System
+    from tamis.retriever.rerank.named import RerankerName
 
 EXPLAINED = 10  # failing queries in a report
 
@@ -30,6 +31,7 @@ def eval_command(
     lexical_weight: option.LexicalWeight = None,
     chunk: ChunkOption = None,
     rerank: option.Rerank = None,
+    reranker: option.Reranker = "block",
     baseline: option.Baseline = "",
     from_run: option.FromRun = None,
     measures: option.Measures = "",
@@ -91,6 +93,7 @@ def eval_command(
                 lexical_weight,
                 chunk,
                 rerank,
+                reranker,
                 device,
             )
             found, against = _searched(asked, collections, places, options)
@@ -120,6 +123,7 @@ class _Asked:
     lexical_weight: float | None
     chunk: str | None
     rerank: int | None
+    reranker: "RerankerName"
     device: Literal["cpu", "cuda"]
 
 
@@ -133,6 +137,7 @@ def _check_options(context: typer.Context) -> None:
         *of_an_index,
         "lexical_weight",
         "rerank",
+        "reranker",
         "device",
         "baseline",
         "run",
@@ -142,6 +147,9 @@ def _check_options(context: typer.Context) -> None:
     described = (*searching, "from_run", *drawn, "own_document")
     refuse_beside(context, "suite", described, "the file describes it")
     require_beside(context, "suite", ["only"])
+    require_beside(context, "rerank", ["reranker"])
+    if context.params["reranker"] != "block":
+        require_beside(context, "index", ["reranker"])
 
 
 def _searched(
@@ -209,7 +217,7 @@ def _collections(
 
 
 def _systems(asked: _Asked) -> "list[System]":
-    from tamis.eval.reranking import reranked
+    from tamis.eval.reranking import reranked, reranked_by_name
     from tamis.eval.specs import TamisSpec, baseline_specs, build_systems
     from tamis.eval.systems import IndexedSystem
     from tamis.retriever.searcher import Searcher
@@ -237,7 +245,12 @@ def _systems(asked: _Asked) -> "list[System]":
             device=asked.device,
         )
         (searched,) = build_systems([spec])
-    if asked.rerank is not None:
+    if asked.rerank is not None and asked.index is not None and asked.reranker != "block":
+        name = f"{searched.name}+{asked.reranker}"
+        searched = reranked_by_name(
+            searched, asked.rerank, name, folder=asked.index, reranker=asked.reranker
+        )
+    elif asked.rerank is not None:
         name = f"{searched.name}+rerank"
         searched = reranked(searched, asked.rerank, name, folder=asked.index)
     return [*systems, searched]

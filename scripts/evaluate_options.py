@@ -37,6 +37,13 @@ Rerank = Annotated[
     int | None,
     typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
 ]
+Reranker = Annotated[
+    Literal["block", "dense"],
+    typer.Option(
+        help="block: the bundled model; dense: adds the scores of vectors that are stored beside "
+        "--index, see `tamis index --dense-store`."
+    ),
+]
 Baseline = Annotated[str, typer.Option(help=f"Evaluate these first, by commas: {BASELINES}.")]
 FromRun = Annotated[
     list[Path] | None,

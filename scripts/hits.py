@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tamis.index.matches import Count
     from tamis.retriever.answers import HitAnswer
     from tamis.retriever.highlights import Span
-    from tamis.retriever.types import MatchedTerm, Total
+    from tamis.retriever.types import MatchedTerm, ScorePart, Total
 
 
 MOST_TERMS = 30  # of a hit that are listed unless all are asked for
@@ -91,6 +91,13 @@ def explanation(
         *rows,
         ("sum", "", "", f"{total:.4f}", ""),
     ]
+
+
+def parts_of_score(parts: "tuple[ScorePart, ...]") -> list[tuple[str, ...]]:
+    """What a reranker's score is made of, as rows of a table with their sum."""
+    rows = [(one.name, one.met, f"{one.value:.4f}", f"{one.contribution:.4f}") for one in parts]
+    total = sum(one.contribution for one in parts)
+    return [("reranked by", "", "value", "contribution"), *rows, ("sum", "", "", f"{total:.4f}")]
 
 
 def _kind(term: "MatchedTerm") -> str:

@@ -30,17 +30,18 @@ from tamis.scripts.corpus import (
     skipped,
     text_fields_of,
 )
-from tamis.scripts.keys import (
-    BITS,
-    BUDGET_MIB,
-    RerankBitsOption,
-    RerankBudgetOption,
-    RerankCacheOption,
-    store_keys,
-)
 from tamis.scripts.options import is_given, refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, human_bytes, print_json
 from tamis.scripts.progress import START_UP, say_if_first_use
+from tamis.scripts.stores import (
+    BITS,
+    BUDGET_MIB,
+    DenseStoreOption,
+    RerankBitsOption,
+    RerankBudgetOption,
+    RerankCacheOption,
+    Stores,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +148,7 @@ def index(
     skip_bad: SkipBadOption = False,
     check: CheckOption = False,
     rerank_cache: RerankCacheOption = False,
+    dense_store: DenseStoreOption = None,
     rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
     rerank_bits: RerankBitsOption = BITS,
     json: JsonOption = False,
@@ -186,8 +188,7 @@ def index(
                 index_by_workers(corpus, out, encoder, settings, cluster, memory, resume=resume)
             else:
                 index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
-    if rerank_cache:
-        store_keys(out, rerank_budget_mib, rerank_bits, device)
+    Stores(rerank_cache, dense_store, rerank_budget_mib, rerank_bits).write(out, device)
     say_skipped(reading)
     _print_summary(out, START_UP.since_s(), reading, json)
 
@@ -204,8 +205,11 @@ def _check_options(
     require_beside(context, "vectors", ["vocab_size"])
     if context.params["vectors"] is not None:
         refuse_beside(context, "encoder", ["vocab_size"], "its vocabulary is the encoder's")
-    require_beside(context, "rerank_cache", ["rerank_budget_mib", "rerank_bits"])
-    refuse_beside(context, "piece", ["rerank_cache", "check"], "a piece is no index yet")
+    require_beside(context, "rerank_cache", ["rerank_bits"])
+    if not is_given(context, "dense_store"):
+        require_beside(context, "rerank_cache", ["rerank_budget_mib"])
+    stores = ("rerank_cache", "dense_store")
+    refuse_beside(context, "piece", [*stores, "check"], "a piece is no index yet")
     refuse_beside(context, "cluster", ["piece", "device"], "its workers take pieces and devices")
     declared(fields)
     if chunk and chunk != WHOLE:

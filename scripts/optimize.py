@@ -6,29 +6,32 @@ from typing import Annotated
 
 import typer
 
-from tamis.scripts.keys import (
+from tamis.scripts.output import JsonOption, human_bytes, print_json
+from tamis.scripts.progress import progress_on_terminal
+from tamis.scripts.stores import (
     BITS,
     BUDGET_MIB,
+    DenseStoreOption,
     RerankBitsOption,
     RerankBudgetOption,
     RerankCacheOption,
-    store_keys,
+    Stores,
 )
-from tamis.scripts.output import JsonOption, human_bytes, print_json
-from tamis.scripts.progress import progress_on_terminal
 
 
 def optimize(
     collection: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
     rerank_cache: RerankCacheOption = False,
+    dense_store: DenseStoreOption = None,
     rerank_budget_mib: RerankBudgetOption = BUDGET_MIB,
     rerank_bits: RerankBitsOption = BITS,
     json: JsonOption = False,
 ) -> None:
     """Rebuild an index of the documents it holds: one segment, word statistics measured again.
 
-    Nothing is encoded again. Searches go on meanwhile; it needs room for a second index. Keys for
-    the reranker are stored again only when asked for; texts that are newer are read meanwhile.
+    Nothing is encoded again. Searches go on meanwhile; it needs room for a second index. What is
+    stored for rerankers is stored again only when asked for, and computed for texts that it lacks;
+    these are read meanwhile.
     """
     from tamis.index.writing.writer import CollectionWriter
     from tamis.retriever.renewal import renew
@@ -40,8 +43,7 @@ def optimize(
         progress_on_terminal() as progress,
     ):
         renew(writer, progress)
-    if rerank_cache:
-        store_keys(collection, rerank_budget_mib, rerank_bits)
+    Stores(rerank_cache, dense_store, rerank_budget_mib, rerank_bits).write(collection)
     took_s, after = perf_counter() - began, read_info(collection)
     if json:
         print_json({**after, "took_ms": took_s * 1000})

@@ -15,7 +15,15 @@ from tamis.scripts.filters import (
     parse_sort,
     parse_vector,
 )
-from tamis.scripts.hits import MOST_TERMS, explanation, found, heading, print_facets, styled
+from tamis.scripts.hits import (
+    MOST_TERMS,
+    explanation,
+    found,
+    heading,
+    parts_of_score,
+    print_facets,
+    styled,
+)
 from tamis.scripts.options import refuse_beside, require_beside
 from tamis.scripts.output import JsonOption, aligned, in_a_folder, print_json
 from tamis.scripts.progress import START_UP, say_if_first_use
@@ -78,6 +86,13 @@ ExplainAllOption = Annotated[bool, typer.Option("--explain-all", hidden=True, he
 RerankOption = Annotated[
     int | None,
     typer.Option(min=1, metavar="DEPTH", help="Rerank the best DEPTH documents."),
+]
+RerankerOption = Annotated[
+    Literal["block", "dense"],
+    typer.Option(
+        help="block: the bundled model, which reads the documents; dense: adds the scores of "
+        "vectors that `tamis index --dense-store` stored."
+    ),
 ]
 GroupByOption = Annotated[
     str | None,
@@ -172,6 +187,7 @@ def search(
     explain: ExplainOption = False,
     explain_all: ExplainAllOption = False,
     rerank: RerankOption = None,
+    reranker: RerankerOption = "block",
     filter: FilterOption = None,  # noqa: A002  the option's name
     group_by: GroupByOption = None,
     group_size: GroupSizeOption = 3,
@@ -215,11 +231,10 @@ def search(
     is_listing = asked is None and any([filter, facets, sort])
     if asked is None and batch is None and not is_listing:
         raise typer.BadParameter("give a TEXT, --vector JSON, --batch FILE or --filter JSON")
-    reranker = LazyReranker() if rerank is not None else None
+    block = LazyReranker() if rerank is not None and reranker == "block" else None
     folders = named_folders([str(folder), *others]) if others else {"": folder}
     searchers = {
-        name: Searcher.open(one, reranker=reranker, encoder=encoder)
-        for name, one in folders.items()
+        name: Searcher.open(one, reranker=block, encoder=encoder) for name, one in folders.items()
     }
     searcher = next(iter(searchers.values()))
     options = SearchOptions(
@@ -229,6 +244,7 @@ def search(
         lexical_weight=lexical_weight,
         explain=explain or explain_all,
         rerank=rerank,
+        reranker=reranker,
         filter=parse_filter(filter),
         group_by=None if batch or is_listing or sort else _grouping(searchers, group_by),
         group_size=group_size,
@@ -243,7 +259,7 @@ def search(
         text_boosts=dict(parse_weights(text_boosts)) if text_boosts else None,
         threads=threads or usable_cores(),
     )
-    _get_ready(searchers, reranker)
+    _get_ready(searchers, block)
     most_terms = None if explain_all else MOST_TERMS
     if others:
         search_indexes(searchers, text, options, most_terms=most_terms, as_json=json)
@@ -271,6 +287,7 @@ def _check_options(context: typer.Context, out: Path | None, device: str) -> Non
     """Refuse options that others would silently win over, and a file that cannot be written."""
     refuse_beside(context, "exact", ["recall"], "an exact search finds all of them")
     require_beside(context, "group_by", ["group_size"])
+    require_beside(context, "rerank", ["reranker"])
     refuse_beside(context, "vector", ["query", "lexical_weight"], "it has the weights itself")
     refuse_beside(context, "batch", _OF_ONE_QUERY, "it writes ids and scores of many queries")
     require_beside(context, "batch", ["out", "device", "threads"])
@@ -309,6 +326,8 @@ def _print(answer: "SearchAnswer", explain: bool, most_terms: int | None) -> Non
         typer.echo(f"      {styled(hit.highlights.get('text', ()))}")
         if explain:
             typer.echo(aligned(explanation(hit.matched_terms, most_terms), indent=6))
+        if hit.score_parts:
+            typer.echo(aligned(parts_of_score(hit.score_parts), indent=6))
         for passage in hit.passages[1:]:
             text = styled(passage.highlights.get("text", ()))
             typer.echo(f"      {passage.score:.4f}  {passage.id}  {text}")
@@ -324,6 +343,11 @@ def _print(answer: "SearchAnswer", explain: bool, most_terms: int | None) -> Non
         typer.echo(f"showing results for {correction['to']}, no document has {correction['from']}")
     if answer.understood is not None:
         typer.echo("\n".join(_understood(answer.understood)))
+    if answer.reranked is not None and answer.reranked.not_stored:
+        typer.echo(
+            f"{answer.reranked.not_stored} of {answer.reranked.documents} reranked documents are "
+            "not among what is stored for the reranker, and were read; `tamis optimize` stores them"
+        )
     print_facets(answer.facets, answer.facets_cut)
     if answer.awaiting:
         typer.echo(f"{answer.awaiting:,} documents are found by words alone until all are encoded")

@@ -84,7 +84,7 @@ class Option(TypedDict, total=False):
     filter: Mapping[str, Any]
     text_boosts: Mapping[str, float]
     fields: Sequence[str]
-    rerank: Mapping[str, int]
+    rerank: Mapping[str, int | str]
     timeout_ms: int
 
 

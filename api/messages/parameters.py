@@ -11,6 +11,7 @@ from tamis.api.messages.requests import Count, Filter, PlainOptions, SearchReque
 from tamis.api.problems import RequestError
 from tamis.index.errors import InputError
 from tamis.index.files.strict_json import parse_json
+from tamis.retriever.rerank.named import RerankerName  # noqa: TC001  msgspec reads it at run time
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,6 +42,9 @@ class SearchParameters(PlainOptions, frozen=True, kw_only=True):
         str | None, Meta(description="What fields add to scores, as a JSON list.")
     ] = None
     rerank: Annotated[Count | None, Meta(description="Depth to rerank.")] = None
+    reranker: Annotated[RerankerName | None, Meta(description="Which reranker, with rerank.")] = (
+        None
+    )
 
 
 class ListParameters(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -121,8 +125,15 @@ def as_search(asked: SearchParameters | ListParameters) -> SearchRequest:
     given["facets"] = _listed("facets", given.get("facets") or "")
     given["boosts"] = _listed("boosts", given.get("boosts") or "")
     given["sort"] = [sort_key(name) for name in _names(asked.sort or "")]
+    reranker = given.pop("reranker", None)
     if given.get("rerank") is not None:
-        given["rerank"] = {"depth": given["rerank"]}
+        given["rerank"] = {"depth": given["rerank"], "reranker": reranker or "block"}
+    elif reranker is not None:
+        raise RequestError(
+            422,
+            "invalid_value",
+            "expected a depth to rerank beside reranker, found none; add rerank=50",
+        )
     try:
         return msgspec.convert(given, SearchRequest)
     except msgspec.ValidationError as error:

@@ -19,6 +19,7 @@ from tamis.index.matches import Facet, SortKey  # noqa: TC001  msgspec reads the
 from tamis.index.segment.filters import JOINS
 from tamis.retriever.first_stage.boosts import MOST_BOOSTS
 from tamis.retriever.first_stage.counting import MOST_FIELDS
+from tamis.retriever.rerank.named import RerankerName  # noqa: TC001
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.types import Boost  # noqa: TC001
 
@@ -58,6 +59,13 @@ class Rerank(Struct, forbid_unknown_fields=True, frozen=True):
     """A second stage over the best documents."""
 
     depth: Annotated[Count, Meta(description="How many documents the reranker scores.")] = 50
+    reranker: Annotated[
+        RerankerName,
+        Meta(
+            description="block: the server's own, which reads documents; dense: adds the scores of "
+            "dense vectors that are stored beside the index."
+        ),
+    ] = "block"
 
 
 class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -298,6 +306,7 @@ def search_options(asked: Options) -> SearchOptions:
         if name in asked.__struct_fields__
     }
     options["rerank"] = asked.rerank and asked.rerank.depth
+    options["reranker"] = asked.rerank.reranker if asked.rerank else "block"
     if isinstance(asked.fields, dict):
         if asked.text_boosts is not None:
             raise RequestError(

@@ -209,6 +209,11 @@ def _check(
             f"expected no min_score, as {why} and their scores do not compare; leave it out, or "
             "search one index"
         )
+    if options.rerank is not None and options.reranker != "block":
+        raise InputError(
+            f"expected the reranker block over several indexes, found {options.reranker!r}, whose "
+            "scores are of one list; search one index"
+        )
     if options.rerank is not None and options.rerank < options.k + options.offset:
         raise InputError(
             f"expected a depth to rerank of at least k and offset together, "
@@ -273,6 +278,7 @@ def _answer(searcher: Searcher, found: _Ranked, rank: int, shown: Shown) -> Foun
         one.highlights,
         one.group,
         one.passages,
+        one.score_parts,
         found.index,
         one.score,
     )

@@ -25,12 +25,7 @@ from tamis.retriever.rerank.held_documents import HeldQueries
 from tamis.retriever.rerank.layout import BlockLayout
 from tamis.retriever.rerank.loading import LoadedReranker, load_reranker, usual_dtype
 from tamis.retriever.rerank.readout import SHARE, Readout
-from tamis.retriever.rerank.reranker import (
-    KEYS_FOLDER,
-    check_first_stage,
-    with_others_below,
-    with_text,
-)
+from tamis.retriever.rerank.reranker import check_first_stage, with_others_below, with_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -121,7 +116,7 @@ class BlockReranker:
 
         Where none are stored, all texts are read; documents that do not read the query are, too.
         """
-        return OverStoredKeys(self, folder / KEYS_FOLDER) if self.conditioning == "query" else self
+        return OverStoredKeys(self, folder) if self.conditioning == "query" else self
 
     @property
     def readout(self) -> Readout:
@@ -367,8 +362,8 @@ class BlockReranker:
                 f"expected first-stage scores of {sizes[:5]} documents, found "
                 f"{[len(scores) for scores in first_stage][:5]}; give one a document"
             )
-        for scores in first_stage:
-            check_first_stage(scores)
+        for scores, size in zip(first_stage, sizes, strict=True):
+            check_first_stage(scores, size)
         return first_stage
 
 

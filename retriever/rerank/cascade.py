@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from tamis.index.errors import (
-    CorruptionError,
-    FormatError,
-    InputError,
-    MismatchError,
-    TamisWarning,
-)
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.rerank.attention import DocumentKeys
 from tamis.retriever.rerank.readout import SHARE
-from tamis.retriever.rerank.reranker import check_first_stage, with_others_below, with_text
-from tamis.retriever.rerank.stored_keys import ABOUT, DocumentStore
+from tamis.retriever.rerank.reranker import (
+    Assessment,
+    check_first_stage,
+    with_others_below,
+    with_text,
+)
+from tamis.retriever.rerank.stored_keys import DocumentStore
+from tamis.retriever.rerank.text_store import KEYS, CurrentStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,13 +58,10 @@ class Cascade:
         Raises:
             InputError: first-stage scores are of another number than the documents, or not finite.
         """
-        if first_stage is not None and len(first_stage) != len(documents):
-            raise InputError(
-                f"expected {len(documents)} first-stage scores, found {len(first_stage)}; "
-                "give one a document"
-            )
         if first_stage is not None:
-            check_first_stage(first_stage)  # those that are not read have their say, too
+            check_first_stage(
+                first_stage, len(documents)
+            )  # those that are not read have their say, too
         texts, blank = with_text(documents)
         if len(texts) <= self.best:
             return self.reranker.score(query, documents, first_stage=first_stage)
@@ -121,42 +116,38 @@ class OverStoredKeys:
     Keys may be stored, replaced and removed while this is in use.
     """
 
-    def __init__(self, reranker: KeyReranker, keys: Path) -> None:
-        """Take a reranker with conditioning "query", and the folder of the keys."""
-        self._reranker, self._keys = reranker, keys
-        self._opened: tuple[int, Cascade | None] = 0, None  # when they were stored; None: no use
+    def __init__(self, reranker: KeyReranker, collection: Path) -> None:
+        """Take a reranker with conditioning "query", and the folder of the collection."""
+        self._reranker = reranker
+        self._current = CurrentStore(collection, KEYS, reranker.parts.fingerprint)
 
     def score(
         self, query: str, documents: Sequence[str], *, first_stage: Sequence[float] | None = None
     ) -> NDArray[np.float32]:
         """By `Cascade` where there are keys of this reranker; otherwise all texts are read.
 
-        Keys of another reranker, or of another version, are left alone and a warning is logged.
+        Keys of another reranker, or of another version, are left alone, with a warning.
 
         Raises:
             CorruptionError: the stored keys are damaged.
         """
-        reranker = self._cascade() or self._reranker
-        return reranker.score(query, documents, first_stage=first_stage)
+        return self.assess(query, documents, first_stage=first_stage).scores
 
-    def _cascade(self) -> Cascade | None:
-        try:
-            stored = (self._keys / ABOUT).stat().st_mtime_ns
-        except OSError:  # there are none, or they are being replaced
-            return None
-        if stored != self._opened[0]:
-            self._opened = stored, self._open()
-        return self._opened[1]
-
-    def _open(self) -> Cascade | None:
-        try:
-            store = DocumentStore.open(self._keys, self._reranker.parts.fingerprint)
-        except CorruptionError:
-            raise
-        except (FormatError, MismatchError) as error:
-            warnings.warn(f"{error}; texts are read instead", TamisWarning, stacklevel=2)
-            return None
-        return Cascade(self._reranker, store)
+    def assess(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        first_stage: Sequence[float] | None = None,
+        explain: bool = False,
+    ) -> Assessment:
+        """See `AssessingReranker.assess`; a score has no parts."""
+        store = self._current.opened()
+        if store is None:
+            return Assessment(self._reranker.score(query, documents, first_stage=first_stage))
+        cascade = Cascade(self._reranker, DocumentStore(store))
+        scores = cascade.score(query, documents, first_stage=first_stage)
+        return Assessment(scores, not_stored=store.missing(documents))
 
 
 def _joined(pieces: Sequence[DocumentKeys]) -> DocumentKeys:

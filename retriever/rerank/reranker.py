@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from tamis.index.errors import InputError
-from tamis.retriever.types import content_of
+from tamis.retriever.types import Reranked, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tamis.retriever.types import SearchResult
+    from tamis.retriever.types import ScorePart, SearchResult
 
 INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf"}  # Unicode's spaces, controls and joiners
-KEYS_FOLDER = "rerank-keys"  # of a collection: what `DocumentStore` writes there
 
 
 class Reranker(Protocol):
@@ -37,6 +36,37 @@ class Reranker(Protocol):
             documents: their texts.
             first_stage: the scores they were found with, which a reranker may take into account.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a reranker finds of a list of documents.
+
+    Attributes:
+        scores: ``[documents]``, see `Reranker.score`.
+        not_stored: documents that had to be read, as what is stored beside the collection has
+            nothing of their texts: they are new, or have changed.
+        parts: what each score is the sum of; empty where that was not asked for, or is not known.
+    """
+
+    scores: NDArray[np.float32]
+    not_stored: int = 0
+    parts: Sequence[tuple[ScorePart, ...]] = ()
+
+
+@runtime_checkable
+class AssessingReranker(Reranker, Protocol):
+    """A reranker that says more of documents than their scores."""
+
+    def assess(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        first_stage: Sequence[float] | None = None,
+        explain: bool = False,
+    ) -> Assessment:
+        """As `Reranker.score`; ``explain`` asks for the parts of scores."""
 
 
 @runtime_checkable
@@ -104,12 +134,16 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in INVISIBLE
 
 
-def check_first_stage(scores: Sequence[float]) -> None:
-    """Refuse scores that no order follows from.
+def check_first_stage(scores: Sequence[float], documents: int) -> None:
+    """Refuse scores that no order of so many documents follows from.
 
     Raises:
-        InputError: one is NaN or infinite.
+        InputError: one is NaN or infinite, or there are not as many.
     """
+    if len(scores) != documents:
+        raise InputError(
+            f"expected {documents} first-stage scores, found {len(scores)}; give one a document"
+        )
     finite = np.isfinite(np.asarray(scores, np.float64))
     if not finite.all():
         bad = int(np.flatnonzero(~finite)[0])
@@ -120,7 +154,13 @@ def check_first_stage(scores: Sequence[float]) -> None:
 
 
 def reranked(
-    reranker: Reranker, query: str, found: SearchResult, depth: int, fields: Sequence[str] = ()
+    reranker: Reranker,
+    query: str,
+    found: SearchResult,
+    depth: int,
+    fields: Sequence[str] = (),
+    *,
+    explain: bool = False,
 ) -> SearchResult:
     """A result with its first ``depth`` hits in the reranker's order, the others below them.
 
@@ -132,18 +172,33 @@ def reranked(
         found: the first stage's hits.
         depth: how many to score; see `with_others_below` for the others.
         fields: that are searched, see `content_of`.
+        explain: fill `Hit.score_parts`, where the reranker can.
     """
     began = perf_counter()
     head = found.hits[:depth]
     first_stage = [hit.score for hit in head]
-    best = reranker.score(
-        query, [content_of(hit.document, fields) for hit in head], first_stage=first_stage
-    )
-    scores = with_others_below(best, len(found.hits))
+    texts = [content_of(hit.document, fields) for hit in head]
+    assessed = _assessed(reranker, query, texts, first_stage, explain=explain)
+    scores = with_others_below(assessed.scores, len(found.hits))
     order = np.argsort(-scores, kind="stable").tolist()
+    parts = dict(enumerate(assessed.parts))
     hits = tuple(
-        replace(found.hits[at], score=float(scores[at]), rank=rank)
+        replace(found.hits[at], score=float(scores[at]), rank=rank, score_parts=parts.get(at, ()))
         for rank, at in enumerate(order, start=1)
     )
     times = replace(found.times, rerank_ms=(perf_counter() - began) * 1000)
-    return replace(found, hits=hits, times=times)
+    told = Reranked(len(head), assessed.not_stored)
+    return replace(found, hits=hits, times=times, reranked=told)
+
+
+def _assessed(
+    reranker: Reranker,
+    query: str,
+    texts: Sequence[str],
+    first_stage: Sequence[float],
+    *,
+    explain: bool,
+) -> Assessment:
+    if isinstance(reranker, AssessingReranker):
+        return reranker.assess(query, texts, first_stage=first_stage, explain=explain)
+    return Assessment(reranker.score(query, texts, first_stage=first_stage))

@@ -28,8 +28,8 @@ from tamis.eval.significance import compare
 from tamis.retriever import Searcher
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
-from tamis.retriever.rerank.reranker import KEYS_FOLDER
 from tamis.retriever.rerank.stored_keys import DocumentStore
+from tamis.retriever.rerank.text_store import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,7 @@ def measure(folder: Path, questions: int) -> dict[str, Any]:
 def ways(folder: Path) -> dict[str, Reranker | None]:
     """What orders the first stage's documents, by name."""
     reranker = BlockReranker.from_pretrained(device="cpu")
-    store = DocumentStore.open(folder / KEYS_FOLDER, reranker.parts.fingerprint)
+    store = DocumentStore.open(folder / KEYS.folder, reranker.parts.fingerprint)
     cascades = {f"cascade_{best}": Cascade(reranker, store, best) for best in BEST}
     return {FIRST_STAGE: None, READ: reranker, **cascades}
 

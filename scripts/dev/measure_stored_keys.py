@@ -73,8 +73,8 @@ def measure() -> dict[str, Any]:
             stored = _scores(found, dataset, texts, _by_keys(store, reranker))
             report[str(bits)] = {
                 "ndcg": _ndcg(_mixed(found, stored, reranker), dataset),
-                "bytes_a_token": store.settings.row_bytes,
-                "bytes_a_document": round(store.size_bytes / len(store)),
+                "bytes_a_token": store.layout.row_bytes,
+                "bytes_a_document": round(store.store.size_bytes / len(store)),
                 "largest_change_over_deviation": _changes(exact, stored),
             }
     return report | {"provenance": provenance(SEED)}

@@ -13,6 +13,7 @@ from tamis.scripts.search import search
 
 NAMES = {field.name for field in fields(SearchOptions)}
 IN_PYTHON_ALONE = {"threads", "seen"}  # REST spells what was seen as a cursor
+IN_BODIES = NAMES - IN_PYTHON_ALONE - {"reranker"}  # which stands in ``rerank``
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def test_keyword_arguments_are_the_options_of_the_record():
 
 
 def test_bodies_urls_and_the_command_line_take_every_option():
-    assert set(requests.SearchRequest.__struct_fields__) >= NAMES - IN_PYTHON_ALONE
-    assert set(requests.BatchRequest.__struct_fields__) >= NAMES - IN_PYTHON_ALONE - {"offset"}
+    assert set(requests.SearchRequest.__struct_fields__) >= IN_BODIES
+    assert set(requests.BatchRequest.__struct_fields__) >= IN_BODIES - {"offset"}
     assert set(inspect.signature(search).parameters) >= NAMES - IN_PYTHON_ALONE
 
 
@@ -42,7 +43,7 @@ def test_what_a_request_asks_for_reaches_the_record():
         recall=0.5,
         lexical_weight=2.0,
         explain=True,
-        rerank=requests.Rerank(7),
+        rerank=requests.Rerank(7, "dense"),
         filter={"field": "year", "in": [1]},
         group_by="year",
         group_size=2,
@@ -57,6 +58,7 @@ def test_what_a_request_asks_for_reaches_the_record():
         lexical_weight=2.0,
         explain=True,
         rerank=7,
+        reranker="dense",
         filter={"field": "year", "in": [1]},
         group_by="year",
         group_size=2,

@@ -80,6 +80,9 @@ def refusal(tamis, *arguments):
         ),
         (["index", "corpus", "--out", "i", "--vocab-size", "9"], ["--vectors", "--vocab-size"]),
         (["index", "corpus", "--out", "i", "--rerank-bits", "4"], ["--rerank-cache"]),
+        (["index", "corpus", "--out", "i", "--rerank-budget-mib", "4"], ["--rerank-cache"]),
+        (["search", "i", "text", "--reranker", "dense"], ["--reranker", "--rerank"]),
+        (["eval", "sample", "--rerank", "5", "--reranker", "dense"], ["--index", "--reranker"]),
         (["index", "corpus", "--out", "i", "--rerank-cache", "--rerank-bits", "5"], ["4 or 8"]),
     ],
 )

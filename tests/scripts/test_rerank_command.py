@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from tiny_dense import write_dense
 
 from tamis.eval.run import Run, read_run
 
@@ -145,17 +146,18 @@ def test_index_stores_the_keys_of_its_documents(tamis, collection, tmp_path):
     out = tmp_path / "index"
     result = tamis("index", collection, "--out", out, "--encoder", "bm25", "--rerank-cache")
     assert result.exit_code == 0, result.output
-    assert "keys of 3 texts" in result.stderr
-    stored = out / "rerank-keys" / "keys.json"
-    assert json.loads(stored.read_text())["documents"] == 3
+    assert "document keys of 3 texts" in result.stderr
+    stored = out / "rerank-keys" / "store.json"
+    assert json.loads(stored.read_text())["texts"] == 3
     assert tamis("verify", out).exit_code == 0
     assert tamis("delete", out, "owl").exit_code == 0
     result = tamis("optimize", out, "--rerank-cache", "--rerank-bits", "4")
     assert result.exit_code == 0, result.output
-    settings = json.loads(stored.read_text())
-    assert (settings["documents"], settings["bits"]) == (2, 4)
-    each = settings["rows"] * 12 * (16 + 2) / 2  # twelve heads of 32, four bits a number
-    assert f"{each:,.0f} bytes each" in result.stderr
+    about = json.loads(stored.read_text())
+    assert (about["texts"], about["settings"]["bits"]) == (2, 4)
+    size = sum(path.stat().st_size for path in stored.parent.glob("*.bin"))
+    assert f"{size / 2:,.0f} bytes each" in result.stderr
+    assert stored.with_name("contents.bin").stat().st_size % (12 * (16 + 2)) == 0  # twelve heads
     assert tamis("search", out, "sieve", "--rerank", "2").exit_code == 0
     assert tamis("optimize", out, "--rerank-cache", "--rerank-bits", "5").exit_code == 2
 
@@ -166,5 +168,55 @@ def test_a_collection_of_no_documents_has_keys_of_none(tamis, collection, tmp_pa
     assert tamis("delete", out, "sieve", "owl", "sea").exit_code == 0
     result = tamis("optimize", out, "--rerank-cache")
     assert result.exit_code == 0, result.output
-    assert "keys of 0 texts" in result.stderr
+    assert "document keys of 0 texts" in result.stderr
     assert json.loads(tamis("search", out, "owl", "--rerank", "3", "--json").stdout)["hits"] == []
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    return write_dense(tmp_path_factory.mktemp("dense") / "model")
+
+
+def test_index_stores_dense_vectors_that_searches_and_evaluations_add(
+    tamis, collection, dense, tmp_path
+):
+    out, words = tmp_path / "index", ("--encoder", "bm25")
+    result = tamis("index", collection, "--out", out, *words, "--dense-store", dense)
+    assert result.exit_code == 0, result.output
+    assert "dense vectors of 3 texts" in result.stderr
+    asked = ("flour in the snow and sea", "--rerank", "2", "--reranker", "dense")
+    answer = json.loads(tamis("search", out, *asked, "--explain", "--json").stdout)
+    assert answer["reranked"] == {"documents": 2, "not_stored": 0}
+    for hit in answer["hits"][:2]:
+        assert [part["name"] for part in hit["score_parts"]] == ["first stage", "dense"]
+        total = sum(part["contribution"] for part in hit["score_parts"])
+        assert total == pytest.approx(hit["score"], abs=1e-6)
+    printed = tamis("search", out, *asked, "--explain").stdout
+    assert "reranked by" in printed
+    assert "first stage" in printed
+    (collection / "queries.jsonl").write_text('{"_id": "q", "text": "flour in the snow and sea"}')
+    run = tmp_path / "out.trec"
+    found = tamis("eval", collection, "--index", out, *asked[1:], "--run", run, "--json")
+    assert found.exit_code == 0, found.output
+    report = json.loads(found.stdout)
+    assert report["system"] == "index+dense"
+    assert report["settings"]["reranker"]["name"] == "dense"
+    hits = {hit["id"]: hit["score"] for hit in answer["hits"]}
+    assert dict(read_run(run).scores["q"]) == pytest.approx(hits, abs=1e-5)
+
+
+def test_a_text_that_is_not_stored_is_told(tamis, collection, dense, tmp_path):
+    out = tmp_path / "index"
+    assert tamis("index", collection, "--out", out, "--encoder", "bm25").exit_code == 0
+    asked = ("search", out, "flour in the snow", "--rerank", "3", "--reranker", "dense")
+    refused = tamis(*asked)
+    assert refused.exit_code == 2
+    assert "`tamis optimize --dense-store ENCODER`" in " ".join(refused.stderr.split())
+    assert tamis("optimize", out, "--dense-store", dense).exit_code == 0
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"_id": "new", "text": "flour again"}\n')
+    assert tamis("add", out, more).exit_code == 0
+    said = " ".join(tamis(*asked).stdout.split())
+    assert "1 of 3 reranked documents are not among what is stored" in said
+    again = tamis("optimize", out, "--dense-store", dense)
+    assert "dense vectors of 4 texts" in again.stderr

@@ -7,8 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
+from tiny_dense import write_dense
 
 from tamis.api import Limits, create_app
+from tamis.retriever import Passage, Searcher, index_corpus
+from tamis.retriever.models.dense_encoder import DenseEncoder
+from tamis.retriever.rerank.dense import store_vectors
+from tamis.retriever.rerank.text_store import VECTORS
 
 
 class CountsOwls:
@@ -66,6 +71,56 @@ def test_a_search_may_be_reranked(service):
     assert plain["timings"]["rerank_ms"] == 0
     deep = service.post(path, json=body | {"rerank": {"depth": 6}})
     assert deep.json()["code"] == "limit_exceeded"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """An index with dense vectors of all texts but one."""
+    folder = tmp_path_factory.mktemp("stored")
+    passages = [Passage(f"d{at}", f"an owl {word}") for at, word in enumerate("abcde")]
+    index_corpus(passages, folder / "owls", encoder=None)
+    encoder = DenseEncoder.load(str(write_dense(folder / "model")), device="cpu")
+    texts = [one.content for one in passages[1:]]
+    store_vectors(encoder, texts, folder / "owls" / VECTORS.folder, budget_bytes=1 << 20)
+    return folder / "owls"
+
+
+def test_a_search_may_name_its_reranker(stored, searchers):
+    app = create_app({"owls": Searcher.open(stored), **searchers}, reranker=CountsOwls())
+    path, body = "/v1/indexes/owls/search", {"query": "an owl", "explain": True}
+    with TestClient(app) as client:
+        dense = body | {"rerank": {"depth": 4, "reranker": "dense"}}
+        found = client.post(path, json=dense).json()
+        assert found["reranked"]["documents"] == 4
+        assert found["reranked"]["not_stored"] == sum(
+            hit["id"] == "d0" for hit in found["hits"][:4]
+        )
+        for hit in found["hits"][:4]:
+            parts = {part["name"]: part for part in hit["score_parts"]}
+            assert parts.keys() == {"first stage", "dense"}
+            total = sum(part["contribution"] for part in parts.values())
+            assert total == pytest.approx(hit["score"], abs=1e-4)
+        same = client.get(f"{path}?q=an+owl&rerank=4&reranker=dense&explain=true").json()
+        assert same["hits"] == found["hits"]
+        own = client.post(path, json=body | {"rerank": {"depth": 4, "reranker": "block"}}).json()
+        assert [hit["score"] for hit in own["hits"][:4]] == [1] * 4
+        assert own["hits"][0]["score_parts"] == []
+        assert client.post(path, json=body).json()["reranked"] is None
+        for bad, code in (
+            ({"depth": 4, "reranker": "other"}, "invalid_value"),
+            ({"depth": 4, "reranker": "dense", "weight": 1}, "unknown_field"),
+        ):
+            answer = client.post(path, json=body | {"rerank": bad})
+            assert (answer.status_code, answer.json()["code"]) == (422, code)
+        alone = client.get(f"{path}?q=an+owl&reranker=dense")
+        assert alone.status_code == 422
+        assert "a depth to rerank beside reranker" in alone.json()["detail"]
+        missing = client.post("/v1/indexes/words/search", json=dense)
+        assert missing.status_code == 422
+        assert "found none; build it with `tamis optimize" in missing.json()["detail"]
+        several = client.post("/v1/search", json=dense | {"indexes": ["owls", "words"], "k": 2})
+        assert several.status_code == 422
+        assert "expected the reranker block over several indexes" in several.json()["detail"]
 
 
 def test_searches_do_not_wait_for_those_that_are_reranked(searchers):

@@ -19,7 +19,8 @@ from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.layout import BlockSizes
 from tamis.retriever.rerank.prompt import PromptBuilder, Template
 from tamis.retriever.rerank.readout import Readout
-from tamis.retriever.rerank.stored_keys import DocumentStore, StoreSettings, _packed, _unpacked
+from tamis.retriever.rerank.rounding import restored, rounded, rounded_bytes
+from tamis.retriever.rerank.stored_keys import DocumentStore
 
 QUERY, DOCUMENTS = texts()
 READOUTS = {
@@ -288,7 +289,7 @@ def test_stored_numbers_are_at_most_half_a_step_off(bits, tmp_path):
     store = DocumentStore.build(
         reranker, DOCUMENTS, tmp_path / "keys", budget_bytes=1 << 20, bits=bits
     )
-    assert store.size_bytes == store.settings.rows * 3 * 4 * (bits + 2)  # 3 parts, 4 heads of 8
+    assert store.store.contents.nbytes == store.rows * 3 * 4 * (bits + 2)  # 3 parts, 4 heads of 8
     opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
     places = opened.find(DOCUMENTS)
     found = opened.keys(places, torch.device("cpu"), torch.float32)
@@ -307,10 +308,9 @@ def test_stored_numbers_are_at_most_half_a_step_off(bits, tmp_path):
 
 def test_four_bits_hold_an_odd_number_of_numbers():
     rows = torch.randn(5, 1, 3, 7, generator=torch.Generator().manual_seed(0))
-    settings = StoreSettings(2, "", 1, 5, (0,), 3, 7, 1, {}, 4)
-    packed = torch.from_numpy(_packed(rows, 4))
-    assert packed.shape == (5, settings.row_bytes) == (5, 11 + 2 * 3)
-    found = _unpacked(packed, settings, torch.float32)
+    packed = torch.from_numpy(rounded(rows, 4))
+    assert packed.shape == (5, rounded_bytes((1, 3, 7), 4)) == (5, 11 + 2 * 3)
+    found = restored(packed, (1, 3, 7), 4)
     step = rows.abs().amax(3, keepdim=True) / 7
     torch.testing.assert_close(found / step, (rows / step).round(), atol=0.02, rtol=0)
 
@@ -323,14 +323,14 @@ def test_other_numbers_of_bits_are_refused(trained, tmp_path):
 def test_fewer_kept_tokens_take_fewer_bytes(trained, tmp_path):
     _, whole = stored(trained, tmp_path / "a")
     _, half = stored(trained, tmp_path / "b", keep_every=2)
-    assert whole.size_bytes == whole.settings.rows * 4 * (8 + 2)
-    assert 0.4 < half.size_bytes / whole.size_bytes < 0.62
+    assert whole.store.contents.nbytes == whole.rows * 4 * (8 + 2)
+    assert 0.4 < half.rows / whole.rows < 0.62
 
 
 def test_a_store_refuses_what_does_not_belong_to_it(trained, tmp_path):
     reranker, _ = stored(trained, tmp_path)
     folder = tmp_path / "keys"
-    with pytest.raises(MismatchError, match="by reranker other, found"):
+    with pytest.raises(MismatchError, match="by model other, found"):
         DocumentStore.open(folder, "other")
     with pytest.raises(InputError, match="at most 100 bytes"):
         stored(trained, tmp_path / "small", budget_bytes=100)
@@ -338,10 +338,10 @@ def test_a_store_refuses_what_does_not_belong_to_it(trained, tmp_path):
         DocumentStore.build(load(trained), ["b"], tmp_path / "new", budget_bytes=9999)
     with pytest.raises(FormatError, match="expected a finished store"):
         DocumentStore.open(tmp_path, "any")
-    raw = bytearray((folder / "keys.bin").read_bytes())
+    raw = bytearray((folder / "contents.bin").read_bytes())
     raw[7] ^= 1
-    (folder / "keys.bin").write_bytes(bytes(raw))
-    with pytest.raises(CorruptionError, match=r"keys\.bin: expected the bytes"):
+    (folder / "contents.bin").write_bytes(bytes(raw))
+    with pytest.raises(CorruptionError, match=r"contents\.bin: expected the bytes"):
         DocumentStore.open(folder, reranker.parts.fingerprint)
 
 
@@ -366,7 +366,7 @@ def test_a_store_of_no_documents_finds_none(trained, tmp_path):
     reranker = load(trained, "none")
     store = DocumentStore.build(reranker, [], tmp_path / "keys", budget_bytes=1)
     opened = DocumentStore.open(tmp_path / "keys", reranker.parts.fingerprint)
-    assert len(store) == len(opened) == opened.size_bytes == 0
+    assert len(store) == len(opened) == opened.rows == 0
     assert opened.find(["a", ""]).tolist() == [-1, -1]
 
 

@@ -14,8 +14,8 @@ from tamis.retriever.editor import Editor
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
 from tamis.retriever.rerank.lazy_reranker import LazyReranker
-from tamis.retriever.rerank.reranker import KEYS_FOLDER
 from tamis.retriever.rerank.stored_keys import DocumentStore
+from tamis.retriever.rerank.text_store import KEYS
 
 QUERY, DOCUMENTS = texts()
 HEADS = [1.0, -0.5, 2.0, 0.3]
@@ -134,7 +134,7 @@ def expected(model, store, documents):
 def test_a_search_uses_the_keys_beside_its_collection(model, collection, read):
     plain = searched(collection, model)
     assert read == [14]
-    store = store_of(model, contents(collection).values(), collection / KEYS_FOLDER)
+    store = store_of(model, contents(collection).values(), collection / KEYS.folder)
     found = searched(collection, model)
     assert read == [14, 10]
     assert found == expected(model, store, contents(collection))
@@ -145,7 +145,7 @@ def test_a_search_uses_the_keys_beside_its_collection(model, collection, read):
 
 def test_a_replaced_document_is_ranked_by_its_new_text(model, collection, tmp_path):
     before = contents(collection)
-    store = store_of(model, before.values(), collection / KEYS_FOLDER)
+    store = store_of(model, before.values(), collection / KEYS.folder)
     changed = {"d3": "owl grains through a sieve owl", "d9": "owl two of them owl"}
     with Editor.open(collection, encoder=None) as editor:
         editor.put(Passage(name, text) for name, text in changed.items())
@@ -161,7 +161,7 @@ def test_a_replaced_document_is_ranked_by_its_new_text(model, collection, tmp_pa
 
 
 def test_keys_of_another_reranker_are_left_alone(model, collection, read, tmp_path):
-    store_of(written(tmp_path / "two", seed=1), ["owl"], collection / KEYS_FOLDER)
+    store_of(written(tmp_path / "two", seed=1), ["owl"], collection / KEYS.folder)
     with pytest.warns(TamisWarning, match="texts are read instead"):
         found = searched(collection, model)
     assert read == [14]
@@ -172,13 +172,13 @@ def test_keys_made_while_a_server_runs_are_used_from_then_on(model, collection, 
     searcher = Searcher.open(collection, reranker=LazyReranker(str(model), "cpu"))
     for texts_of_keys, sizes in ((None, [14]), (WORDS, [14, 10]), (["owl"], [14, 10, 10])):
         if texts_of_keys is not None:
-            store_of(model, texts_of_keys, collection / KEYS_FOLDER)
+            store_of(model, texts_of_keys, collection / KEYS.folder)
         searcher.search(["owl"], exact=True, rerank=14)
         assert read == sizes
 
 
 def test_a_reranker_that_is_loaded_already_uses_the_keys_too(model, collection, read):
-    store_of(model, contents(collection).values(), collection / KEYS_FOLDER)
+    store_of(model, contents(collection).values(), collection / KEYS.folder)
     for conditioning, size in (("query", 10), ("none", 14)):
         searcher = Searcher.open(collection, reranker=load(model, conditioning))
         searcher.search(["owl"], exact=True, rerank=14)
@@ -188,7 +188,7 @@ def test_a_reranker_that_is_loaded_already_uses_the_keys_too(model, collection, 
 def test_one_reranker_serves_several_collections_each_by_its_own_keys(model, collection, read):
     lazy = LazyReranker(str(model), "cpu")
     bare = shutil.copytree(collection, collection.with_name("bare"))
-    store_of(model, WORDS, collection / KEYS_FOLDER)
+    store_of(model, WORDS, collection / KEYS.folder)
     for folder, size in ((collection, 10), (bare, 14), (collection, 10)):
         searcher = Searcher.open(folder).with_reranker(lazy)
         searcher.search(["owl"], exact=True, rerank=14)
@@ -197,7 +197,7 @@ def test_one_reranker_serves_several_collections_each_by_its_own_keys(model, col
 
 def test_a_newer_generation_keeps_its_reranker(model, collection, read):
     searcher = Searcher.open(collection, reranker=LazyReranker(str(model), "cpu"))
-    store_of(model, WORDS, collection / KEYS_FOLDER)
+    store_of(model, WORDS, collection / KEYS.folder)
     with Editor.open(collection, encoder=None) as editor:
         editor.put([Passage("d14", "owl two of them owl")])
     (found,) = searcher.refresh().search(["owl"], k=20, exact=True, rerank=20)
@@ -206,8 +206,8 @@ def test_a_newer_generation_keeps_its_reranker(model, collection, read):
 
 
 def test_damaged_keys_are_told(model, collection):
-    store_of(model, ["owl"], collection / KEYS_FOLDER)
-    path = collection / KEYS_FOLDER / "keys.bin"
+    store_of(model, ["owl"], collection / KEYS.folder)
+    path = collection / KEYS.folder / "contents.bin"
     path.write_bytes(path.read_bytes()[:-1] + b"\x55")
-    with pytest.raises(CorruptionError, match=r"keys\.bin"):
+    with pytest.raises(CorruptionError, match=r"contents\.bin"):
         searched(collection, model)

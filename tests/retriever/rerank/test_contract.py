@@ -9,8 +9,8 @@ from tiny_rerankers import ARCHITECTURES, write_reranker
 from tamis.retriever.rerank.block_reranker import BlockReranker
 from tamis.retriever.rerank.cascade import Cascade
 from tamis.retriever.rerank.lazy_reranker import LazyReranker
-from tamis.retriever.rerank.reranker import KEYS_FOLDER
 from tamis.retriever.rerank.stored_keys import DocumentStore
+from tamis.retriever.rerank.text_store import KEYS
 
 READOUTS = {
     name: {"heads": [1.0, -0.5, 2.0, 0.3], "length": 0.5, "prior": 0.7, "null": 0.2}
@@ -93,7 +93,7 @@ class TestBound(RerankerContract):
     def reranker(cls, trained, tmp_path_factory):
         folder = tmp_path_factory.mktemp("collection")
         options = {"budget_bytes": 1 << 22, "keep_every": 2}
-        DocumentStore.build(load(trained, "none"), DOCUMENTS, folder / KEYS_FOLDER, **options)
+        DocumentStore.build(load(trained, "none"), DOCUMENTS, folder / KEYS.folder, **options)
         return LazyReranker(str(trained), "cpu").over(folder)
 
 
