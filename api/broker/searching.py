@@ -151,9 +151,7 @@ class BrokerSearch:
             raise _refused(f"k and offset of {self._wanted}", f"ask for at most {MAX_K} together")
         facets_of(options)
         if asked.rerank is not None and asked.rerank.reranker != "block":
-            raise _refused(
-                f"reranker {asked.rerank.reranker}", "name block, or search a shard"
-            )
+            raise _refused(f"reranker {asked.rerank.reranker}", "name block, or search a shard")
         if asked.rerank is not None and not isinstance(self._query, str):
             raise InputError(
                 "expected a text to rerank documents for, found a query of weights or none; a "
