@@ -103,10 +103,10 @@ class Dictionary:
 
     def lookup_many(self, words: Sequence[str]) -> NDArray[np.int32]:
         """The term ids of words, ``[words]`` int32, -1 for each that has none."""
-        find = self._words.find
-        found = (find(word.encode("utf-8", "surrogatepass")) for word in words)
-        ordinals = np.fromiter(found, np.int32, len(words))
-        return np.where(ordinals < 0, ordinals, ordinals + np.int32(self.first_term))
+        find, first = self._words.find, self.first_term
+        ordinals = (find(word.encode("utf-8", "surrogatepass")) for word in words)
+        terms = (at if at < 0 else at + first for at in ordinals)
+        return np.fromiter(terms, np.int32, len(words))
 
     def is_held(self, word: str) -> bool:
         """Whether a document of the generation holds a word."""
