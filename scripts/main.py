@@ -63,7 +63,11 @@ def command_line() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,  # plain help: twice as fast to start
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "max_content_width": 100,
+            "color": False if os.environ.get("NO_COLOR") else None,  # see no-color.org
+        },
     )
 
 

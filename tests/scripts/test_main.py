@@ -19,6 +19,16 @@ from tamis.scripts import info, progress
 from tamis.scripts.main import command_line
 
 
+@pytest.mark.parametrize("asked", ["1", "", None])
+def test_colour_is_left_out_where_the_environment_asks_so(index, monkeypatch, asked):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("NO_COLOR", asked)
+    arguments = ["search", str(index), "owls"]
+    shown = CliRunner().invoke(command_line(), arguments, color=True).output  # as on a terminal
+    assert ("\x1b[" in shown) == (not asked)
+
+
 def raising(monkeypatch, error):
     def fail(folder):
         raise error
