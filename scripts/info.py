@@ -11,7 +11,7 @@ from tamis.scripts.output import JsonOption, aligned, human_bytes, in_a_folder, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tamis.index.segment.calibration import Calibration, Row
+    from tamis.index.segment.calibration import Calibration, ExactCost, Row
     from tamis.index.upkeep.inspection import LengthClass
 
 BAR = 40  # characters of the longest bar of a histogram
@@ -139,15 +139,20 @@ def calibration_lines(table: "Calibration", documents: int) -> list[tuple[str, s
         return [("calibration", f"none: every search is exact, {_why_exact(documents)}")]
     lines = [("calibration", f"from {table.queries} {table.source}; what it covers not is exact")]
     lines += [_row_line(row, "") for row in table.rows]
+    lines += [(f"  {_kind(one)}, k {one.k}, exact", f"cost {one.cost:,.0f}") for one in table.exact]
     return lines + [_row_line(row, ", by blocks") for row in table.blocks]
 
 
 def _row_line(row: "Row", how: str) -> tuple[str, str]:
-    kind, recall = "long" if row.long else "short", row.recall if row.recall < 1 else "exact"
+    recall = row.recall if row.recall < 1 else "exact"
     return (
-        f"  {kind}, k {row.k}, {recall}{how}",
+        f"  {_kind(row)}, k {row.k}, {recall}{how}",
         f"cut {row.cut}, slack {row.slack}: measured {row.measured}, cost {row.cost:,.0f}",
     )
+
+
+def _kind(row: "Row | ExactCost") -> str:
+    return "long" if row.long else "short"
 
 
 def _why_exact(documents: int) -> str:
@@ -177,7 +182,7 @@ def draw_calibration(table: "Calibration", documents: int, file: Path) -> None:
             f"{_why_exact(documents)}: there is no curve to draw"
         )
     figure = pictures.curves(
-        [_point(row) for row in table.rows],
+        [*map(_point, table.rows), *map(_point, table.exact)],
         f"cost of a query, in postings read (a document scored counts {POSTINGS_A_DOCUMENT})",
         "recall measured, beside it what is asked for",
         f"Recall and cost, calibrated on {table.queries} {table.source}",
@@ -185,11 +190,14 @@ def draw_calibration(table: "Calibration", documents: int, file: Path) -> None:
     pictures.save(figure, file)
 
 
-def _point(row: "Row") -> Any:  # noqa: ANN401  eval is imported at use
+def _point(row: "Row | ExactCost") -> Any:  # noqa: ANN401  eval is imported at use
     from tamis.eval.pictures import Point
+    from tamis.index.segment.calibration import ExactCost
 
-    kind = "long" if row.long else "short"
-    return Point(f"{kind} queries, k = {row.k}", row.cost, row.measured, str(row.recall))
+    name = f"{_kind(row)} queries, k = {row.k}"
+    if isinstance(row, ExactCost):
+        return Point(name, row.cost, 1.0, "exact")
+    return Point(name, row.cost, row.measured, str(row.recall))
 
 
 def _byte_rows(sizes: dict[str, int]) -> list[tuple[str, str, str]]:

@@ -74,6 +74,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class ExactCost:
+    """What an exact search costs, by windows.
+
+    Attributes:
+        long: for queries of more than `LONG` terms, else for those with at most as many.
+        k: documents asked for.
+        cost: as `Row.cost`.
+    """
+
+    long: bool
+    k: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """The table of one index.
 
@@ -83,12 +98,14 @@ class Calibration:
         queries: how many stood in the samples.
         rows: short queries first, then by k and by recall, both rising.
         blocks: where exact search is cheaper by blocks: rows of recall 1.
+        exact: what the rows are to be compared with; none in tables of earlier versions.
     """
 
     source: Literal["queries", "sentences", "documents", "none"] = "none"
     queries: int = 0
     rows: tuple[Row, ...] = ()
     blocks: tuple[Row, ...] = ()
+    exact: tuple[ExactCost, ...] = ()
 
     def knobs(self, recall: float, k: int, long: bool, blocks: bool = True) -> Knobs:
         """The knobs of the next row that covers this recall of the best k.
@@ -146,16 +163,17 @@ def calibrate(segment: Segment, sample: Sample | None = None) -> Calibration:
     """
     if segment.documents < SMALL or (sample is not None and len(sample.queries) == 0):
         return Calibration()
-    rows, blocks, counted = list[Row](), list[Row](), 0
+    rows, blocks, exact, counted = list[Row](), list[Row](), list[ExactCost](), 0
     for long in (False, True):
         samples = _documents(segment, long) if sample is None else _of_length(sample, long)
         counted += sum(len(each.queries) for each in samples)
         for k in SAMPLES if samples else ():
             measured = _measured(segment, samples, k)
             rows += _rows_for(measured, k, long)
+            exact.append(ExactCost(long, k, round(measured.exact_cost)))
             if segment.has_blocks:
                 blocks += _block_rows(measured, k, long)
-    return Calibration(_source(sample), counted, tuple(rows), tuple(blocks))
+    return Calibration(_source(sample), counted, tuple(rows), tuple(blocks), tuple(exact))
 
 
 def _source(sample: Sample | None) -> Literal["queries", "sentences", "documents"]:
@@ -179,6 +197,11 @@ class _Measured:
     segment: Segment
     samples: Sequence[Sample]
     truths: Sequence[_Best]
+
+    @property
+    def exact_cost(self) -> float:
+        """Of the sample that costs most."""
+        return max(truth.cost for truth in self.truths)
 
     @property
     def terms(self) -> float:
@@ -210,14 +233,14 @@ def _block_rows(measured: _Measured, k: int, long: bool) -> list[Row]:
     trial = _try(measured, Knobs(0.0, 1.0, blocks=True))
     windows = -(-measured.segment.documents // WINDOW)
     spared = (windows - windows / BLOCK) * (WINDOW_COST + SLICE_COST * measured.terms)
-    if trial.cost >= _WORTH * (max(truth.cost for truth in measured.truths) + spared):
+    if trial.cost >= _WORTH * (measured.exact_cost + spared):
         return []
     return [Row(long, k, 1.0, 0.0, 1.0, 1.0, round(trial.cost))]
 
 
 def _trials(measured: _Measured) -> Iterator[_Trial]:
     """Measure the grid, but for what costs more than knobs that reach every recall."""
-    limit = _WORTH * max(truth.cost for truth in measured.truths)
+    limit = _WORTH * measured.exact_cost
     for cut in CUTS:
         for slack in SLACKS:
             trial = _try(measured, Knobs(cut, slack))

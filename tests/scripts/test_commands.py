@@ -8,7 +8,7 @@ from letter_encoder import LetterEncoder, StoppedEncoder
 from tiny_checkpoints import write_bert
 
 from tamis.index import Index, InputError, SparseVectors, reference
-from tamis.index.segment.calibration import Calibration, Row
+from tamis.index.segment.calibration import Calibration, ExactCost, Row
 from tamis.index.segment.loops import compiled
 from tamis.retriever import Passage, Searcher, index_corpus, indexing
 from tamis.scripts.info import draw_calibration
@@ -126,9 +126,10 @@ def test_info_draws_the_curve_of_a_calibrated_index(tamis, index, tmp_path, monk
     said = one_line(tamis("info", index, "--plot", picture))
     assert "all exact, as it always is below 20,000 documents: there is no curve to draw" in said
     rows = (Row(True, 10, 0.9, 0.2, 0.9, 0.925, 6808.0), Row(True, 10, 0.99, 0.1, 0.85, 0.996, 2e4))
-    draw_calibration(Calibration("queries", 100, rows), 30_000, picture)
+    exact = (ExactCost(True, 10, 9e4),)
+    draw_calibration(Calibration("queries", 100, rows, exact=exact), 30_000, picture)
     drawn = picture.read_text()
-    for words in ("long queries, k = 10", "0.99", "calibrated on 100 queries"):
+    for words in ("long queries, k = 10", "0.99", "exact", "calibrated on 100 queries"):
         assert words in drawn
     with pytest.raises(InputError, match=r"expected a file ending in \.png or \.svg"):
         draw_calibration(Calibration("queries", 100, rows), 30_000, tmp_path / "curve.pdf")

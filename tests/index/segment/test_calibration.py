@@ -67,6 +67,24 @@ def test_a_row_tells_the_recall_of_as_many_results_as_it_is_for(index):
         assert row.measured == pytest.approx(reached.mean(), abs=1e-4)
 
 
+def test_the_table_tells_what_an_exact_search_costs(index):
+    segment, queries = index.parts[0].stored.segment, queries_of(2, 400)
+    assert {(one.long, one.k) for one in index.calibration.exact} == {
+        (long, k) for long in (False, True) for k in SAMPLES
+    }
+    for one in index.calibration.exact:
+        own_class = of_class(queries, one.long)
+        sample = own_class.rows(0, min(SAMPLES[one.k], len(own_class)))
+        found, postings = segment.search(sample, one.k, EXACT)
+        cost = (postings + calibration.POSTINGS_A_DOCUMENT * found.work).mean()
+        assert one.cost == pytest.approx(cost, abs=0.51)
+        assert all(
+            row.cost < one.cost
+            for row in index.calibration.rows
+            if (row.long, row.k) == (one.long, one.k)
+        )
+
+
 def test_no_knobs_of_the_grid_reach_a_recall_for_less(index):
     segment, sample = index.parts[0].stored.segment, of_class(queries_of(2, 400), long=True)
     rows = [row for row in index.calibration.rows if row.long and row.k == 10]
