@@ -102,5 +102,6 @@ class LazyEncoder:
         if found.fingerprint != expected:
             raise MismatchError(
                 f"expected encoder {self.location} with fingerprint {expected}, found "
-                f"{found.fingerprint}; restore that version of the model, or index the corpus again"
+                f"{found.fingerprint}; give a folder of that version as --encoder, or encode the "
+                "stored texts again with `tamis upgrade DIR --encoder E --out NEW`"
             )
