@@ -185,10 +185,10 @@ class Broker(Service):
     async def renew(self) -> None:
         """Count the words anew where they have changed, and take in servers that answer again."""
         async with self._renewing:
-            began = monotonic()
             looks = await self._looks(self.shards)
             for one in looks:
                 one.replica.fault = str(one.error) if one.error is not None else None
+            began = monotonic()
             await self._take(looks)
             self._took_s = monotonic() - began
 
@@ -235,16 +235,23 @@ class Broker(Service):
             self._look(number, replica)
             for number, shard in enumerate(shards.all)
             for replica in shard.replicas
+            if self._is_looked_at(number, replica)
         ]
         return list(await asyncio.gather(*looks))
+
+    def _is_looked_at(self, number: int, replica: Replica) -> bool:
+        """Whether a server is out, or tells the statistics of its shard, or is to tell them."""
+        source = self._sources.get(number)
+        return replica.fault is not None or source is replica or not _is_present(source)
 
     async def _look(self, number: int, replica: Replica) -> _Look:
         """Ask a server what its shard holds, if that has changed."""
         known = self.statistics.known(number)
         said = {"generation": 0, "words": 0, "fingerprint": ""}
         if known is not None:
-            is_source = self._sources.get(number) is replica
-            said["generation"] = known.answer.generation if is_source else 0
+            source = self._sources.get(number)
+            if source is replica or _is_present(source):  # else its own words will count
+                said["generation"] = known.answer.generation
             said |= {"words": known.terms.size, "fingerprint": known.answer.fingerprint}
         asking = Asking("GET", self.path(f"shard/statistics?{urlencode(said)}"))
         try:
@@ -266,8 +273,8 @@ class Broker(Service):
         """Take the statistics of one server of each shard that answered."""
         told_by: dict[int, _Look] = {}
         for one in looks:
-            is_source = self._sources.get(one.number) is one.replica
-            if one.answer is not None and (is_source or one.number not in told_by):
+            source = self._sources.get(one.number)
+            if one.answer is not None and (source is one.replica or not _is_present(source)):
                 told_by[one.number] = one
         self._sources |= {number: one.replica for number, one in told_by.items()}
         answers = {number: one.answer for number, one in told_by.items() if one.answer}
@@ -292,6 +299,10 @@ class Broker(Service):
 
 class _Texts(msgspec.Struct):
     texts: list[str]
+
+
+def _is_present(source: Replica | None) -> bool:
+    return source is not None and source.fault is None
 
 
 def _read_key(file: str | None) -> str | None:

@@ -33,6 +33,7 @@ LEAST_HEDGE_S = 0.001
 HEDGE_SHARE = 0.1  # of all requests, at most: more would keep late servers late
 MOST_SAVED = 20.0  # requests that may be asked twice in a row
 CONNECT_S = 2.0
+WRITE_S = 150.0  # that a write may take; a server works up to 120 s
 KEPT_S = 30.0  # an idle connection; servers keep them longer
 LATE_IN_A_ROW = 3  # answers that never came: then a replica is out
 UNAVAILABLE = "shards_unavailable"
@@ -155,7 +156,11 @@ class Shard:
         for one in self.replicas:
             if one.fault is not None:
                 raise UnreachableError(f"{one.address}: {one.fault}")
-        replies = await asyncio.gather(*(one.send(asking) for one in self.replicas))
+        try:
+            async with asyncio.timeout(WRITE_S):
+                replies = await asyncio.gather(*(one.send(asking) for one in self.replicas))
+        except TimeoutError:
+            raise UnreachableError(f"{self.place.name}: no answer within {WRITE_S:.0f} s") from None
         return max(replies, key=lambda reply: reply.status)
 
     async def _first_of(self, replicas: Sequence[Replica], asking: Asking) -> Reply:

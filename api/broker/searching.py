@@ -193,6 +193,8 @@ class BrokerSearch:
         shards = range(len(self._broker.shards.all))
         replies = await self._broker.shards.ask(dict.fromkeys(shards, sent), self._left_s)
         retrieve_ms = (perf_counter() - began) * 1000
+        size_bytes = sum(len(reply.body) for reply in replies.values())
+        holding_of(self._request.scope).grow(size_bytes)
         found = {number: read_found(reply.body) for number, reply in replies.items()}
         return _Gathered(found, retrieve_ms)
 

@@ -91,6 +91,8 @@ class Statistics:
             MismatchError: shards were not made alike.
             InputError: their encoder is not to be had.
         """
+        if all(self._has(shard, answer) for shard, answer in answers.items()):
+            return
         self.check(answers)
         self._check_agreed(answers)
         for shard, answer in sorted(answers.items()):
@@ -138,6 +140,18 @@ class Statistics:
     def close(self) -> None:
         """Remove what was written."""
         self._folder.close()
+
+    def _has(self, shard: int, answer: StatisticsAnswer) -> bool:
+        """Whether an answer says that nothing has changed."""
+        held = self._held.get(shard)
+        return (
+            held is not None
+            and not answer.frequencies
+            and (
+                (held.answer.identity, held.answer.generation)
+                == (answer.identity, answer.generation)
+            )
+        )
 
     def _taken(self, answer: StatisticsAnswer, before: HeldShard | None) -> HeldShard:
         if before is not None and not answer.frequencies:

@@ -56,10 +56,10 @@ class Servers:
             )
         ]
         self.map = ShardMap(NAME, places)
-        self.stop = start.stop
+        self.stop, self.broker = start.stop, Broker(self.map)
         self._fronts = [
             start(create_app({}, data=DataFolder(folder / "one"))),
-            start(create_broker_app(Broker(self.map))),
+            start(create_broker_app(self.broker)),
         ]
         self.one, self.many = (httpx.Client(base_url=at, timeout=60) for at in self._fronts)
 
@@ -209,3 +209,16 @@ def test_the_age_of_statistics_is_told_and_small(open_servers):
         age_s = client.get("/v1/info").json()["statistics_age_s"]
         assert (age_s is not None) == is_broker
         assert not is_broker or 0 <= age_s < 60
+
+
+def test_words_are_counted_anew_only_where_something_was_written(open_servers):
+    servers = open_servers(shards=2, replicas=2)
+    statistics = servers.broker.statistics
+    age_s = servers.many.get("/v1/info").json()["statistics_age_s"]
+    before = statistics.searcher
+    while servers.many.get("/v1/info").json()["statistics_age_s"] >= age_s:
+        age_s = max(age_s, servers.many.get("/v1/info").json()["statistics_age_s"])
+    assert statistics.searcher is before  # looked at, and nothing had changed
+    servers.many.put(f"{INDEX}/documents/n1", json=NEW[0], params={"wait": "searchable"})
+    assert statistics.searcher is not before
+    assert statistics.searcher.lexical.documents == 61
