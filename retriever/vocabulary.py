@@ -143,6 +143,37 @@ class Numbers:
         return set()
 
 
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """Latents of a sparse code, printed ``~0417``, all with as many digits.
+
+    Attributes:
+        size: number of latents.
+    """
+
+    size: int
+
+    def name(self, term: int) -> str:
+        """How a latent is printed."""
+        return f"~{term:0{len(str(self.size - 1))}}"
+
+    def term(self, name: str) -> int | None:
+        """The latent that is printed so; None where there is none."""
+        if not is_latent(name) or len(name) > 1 + len(str(self.size)):
+            return None
+        term = int(name[1:])
+        return term if term < self.size and self.name(term) == name else None
+
+    def terms_of(self, text: str) -> set[int]:
+        """None: no text says which latents it has."""
+        return set()
+
+
+def is_latent(name: str) -> bool:
+    """Whether `Latents` print a term so."""
+    return len(name) > 1 and name[0] == "~" and name[1:].isdecimal() and name.isascii()
+
+
 def word_name(word: str) -> str:
     """How a word of the lexical channel is printed: ``=word``, in one field ``=title:word``."""
     return f"={word[1:] if word[:1] == ':' and is_key(word[1:]) else word}"

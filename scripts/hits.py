@@ -101,6 +101,10 @@ def parts_of_score(parts: "tuple[ScorePart, ...]") -> list[tuple[str, ...]]:
 
 
 def _kind(term: "MatchedTerm") -> str:
+    from tamis.retriever.vocabulary import is_latent
+
+    if is_latent(term.term):
+        return "latent: of the text as a whole"
     if term.expansion:
         return "expansion: not in the document's text"
     of_fields = ", ".join(f"{name} {part:.4f}" for name, part in (term.fields or {}).items())

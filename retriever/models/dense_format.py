@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from tamis.index.errors import FormatError
-from tamis.retriever.models.hugging_face_format import language_model
-from tamis.retriever.models.inventory import DENSE_ENCODER, NORMALIZE, POOLING
-from tamis.retriever.models.location import find_folder, read_object, read_optional_json
+from tamis.retriever.models.embedding_format import read_embedding
+from tamis.retriever.models.inventory import DENSE_ENCODER
+from tamis.retriever.models.location import find_folder, read_optional_json
 from tamis.retriever.models.sentence_transformers_format import ABOUT_FILE, prompts_of, read_modules
-from tamis.retriever.models.sides import Architecture
 from tamis.retriever.models.tensor_files import file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tamis.retriever.models.sides import NeuralSide
+    from tamis.retriever.models.sides import NeuralSide, Pooling
 
-Pooling = Literal["mean", "cls"]
-MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 FILES = (".safetensors", ".json", ".txt", ".model")
 
 
@@ -69,38 +66,15 @@ def read_dense_encoder(name_or_path: str) -> DenseFiles:
             f"{folder}: expected a dense encoder with modules.json, found none; save it with "
             "sentence-transformers' save_pretrained"
         )
-    modules = read_modules(folder)
-    kinds = tuple(kind for kind, _ in modules)
-    if kinds not in (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize")):
-        raise FormatError(
-            f"{folder}: expected a dense encoder of Transformer, Pooling and perhaps Normalize, "
-            f"found {', '.join(kinds)}; use a model without the others"
-        )
+    embedding = read_embedding(folder, read_modules(folder))
     about = read_optional_json(folder / ABOUT_FILE)
     DENSE_ENCODER.check(about, folder / ABOUT_FILE)
-    if len(modules) == 3:
-        settings = modules[2][1] / "config.json"
-        NORMALIZE.check(read_optional_json(settings), settings)
     prompts = prompts_of(about, folder / ABOUT_FILE)
     return DenseFiles(
         folder,
-        language_model(modules[0][1], Architecture.HEADLESS),
-        _pooling(modules[1][1] / "config.json"),
-        len(modules) == 3 or (about.get("similarity_fn_name") or "cosine") == "cosine",
+        embedding.side,
+        embedding.pooling,
+        embedding.scaled or (about.get("similarity_fn_name") or "cosine") == "cosine",
         prompts["query"],
         prompts["document"],
-    )
-
-
-def _pooling(path: Path) -> Pooling:
-    stated: dict[str, Any] = read_object(path)
-    POOLING.check(stated, path)
-    named = [mode for key, mode in MODES.items() if stated.get(key)]
-    mode = stated.get("pooling_mode") or (named[0] if len(named) == 1 else named)
-    if mode == "mean":
-        return "mean"
-    if mode == "cls":
-        return "cls"
-    raise FormatError(
-        f"{path}: expected one pooling, mean or cls, found {mode!r}; use a model of one of these"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ NAMES_OF_HEADS: dict[HeadKind, dict[str, Any]] = {  # in fingerprints
     HeadKind.LINEAR: {},  # the architecture says it
     HeadKind.MLP: {},
     HeadKind.GATED: {"gated": True},
+    HeadKind.CODE: {},  # what it computes says it
 }
 
 
@@ -150,6 +151,8 @@ def _changed_settings(side: NeuralSide | TableSide) -> dict[str, Any]:
         if field.name not in PLACES and getattr(side, field.name) != field.default
     }
     head = changed.pop("head", HeadKind.MAX)
+    if isinstance(side, NeuralSide) and side.code is not None:
+        changed["code"] = {**asdict(side.code), "folder": None}
     return changed | NAMES_OF_HEADS.get(head, {"head": head}) | _settings_of_files(side)
 
 
@@ -174,6 +177,8 @@ def _files_of(side: NeuralSide | TableSide) -> list[Path]:
         return [*paths, side.weights]
     for folder in filter(None, (side.folder, side.adapter)):
         paths += [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    if side.code is not None:
+        paths += sorted(side.code.folder.glob("*.safetensors"))
     return paths
 
 

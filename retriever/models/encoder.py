@@ -30,7 +30,7 @@ from tamis.retriever.models.inference_free import (
     read_weight_table,
 )
 from tamis.retriever.models.tokenizer import Pieces, TokenCounter
-from tamis.retriever.vocabulary import Vocabulary
+from tamis.retriever.vocabulary import Latents, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -236,7 +236,9 @@ class SparseEncoder:
     @property
     def vocabulary(self) -> Vocabulary:
         """What its terms are called."""
-        return Vocabulary((Pieces(self.tokenizer, self.description.vocab_size),))
+        size, head = self.description.vocab_size, self.files.document.head
+        terms = Pieces(self.tokenizer, size) if head.over_pieces else Latents(size)
+        return Vocabulary((terms,))
 
     @property
     def location(self) -> str:

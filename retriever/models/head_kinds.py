@@ -27,11 +27,17 @@ class HeadKind(StrEnum):
     LINEAR = "linear"  # one weight for each token of the text, by one layer (uniCOIL, bge-m3)
     MLP = "mlp"  # the same by two layers (DeepImpact)
     GATED = "gated"  # vocabulary head behind a gate (SparTerm)
+    CODE = "code"  # sparse code of the text's embedding (CSR)
 
     @property
     def over_vocabulary(self) -> bool:
         """Whether it stands on the vocabulary head of its language model."""
-        return self not in (HeadKind.LINEAR, HeadKind.MLP)
+        return self not in (HeadKind.LINEAR, HeadKind.MLP, HeadKind.CODE)
+
+    @property
+    def over_pieces(self) -> bool:
+        """Whether its terms are the word pieces of its language model."""
+        return self is not HeadKind.CODE
 
     @property
     def has_weights(self) -> bool:

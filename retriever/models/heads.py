@@ -7,7 +7,7 @@ one class. `tamis.kernels` multiplies with the vocabulary without building
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,6 +21,8 @@ from tamis.kernels.head.ops import (
     splade_head,
     splade_head_sum,
 )
+from tamis.retriever.models.code_head import CodeHead
+from tamis.retriever.models.head import Head
 from tamis.retriever.models.head_kinds import GATE_FILE, HIDDEN_LAYER, TOKEN_WEIGHTS_FILE, HeadKind
 from tamis.retriever.models.weights import check_complete, save_model
 
@@ -29,89 +31,6 @@ if TYPE_CHECKING:
 
     from tamis.retriever.models.description import NeuralSide
     from tamis.retriever.models.packing import PackedTexts
-
-
-class Head(nn.Module):
-    """What every head can do.
-
-    Attributes:
-        packs: whether `encode_packed` is there, for texts that lie end to end.
-        beyond_sentence_transformers: what no module of that library computes; empty if one does.
-    """
-
-    packs: ClassVar[bool] = False
-    beyond_sentence_transformers: ClassVar[str] = ""
-
-    @classmethod
-    def load(cls, side: NeuralSide, decoder: nn.Linear | None) -> Self:
-        """The head of a model folder.
-
-        Args:
-            side: the model and its settings.
-            decoder: the vocabulary head that was cut from it; None for a head that needs none.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def begin(cls, side: NeuralSide, base: Head) -> Self:
-        """A new head in the place of one that a base has."""
-        raise NotImplementedError
-
-    @property
-    def width(self) -> int:
-        """Numbers in a hidden state."""
-        raise NotImplementedError
-
-    def pool(
-        self, hidden: torch.Tensor, mask: torch.Tensor, input_ids: torch.Tensor
-    ) -> torch.Tensor:
-        """Term weights; differentiable.
-
-        Args:
-            hidden: [B, S, D] of the model.
-            mask: [B, S] 1 where a token is, 0 for padding.
-            input_ids: [B, S].
-
-        Returns:
-            [B, V].
-        """
-        raise NotImplementedError
-
-    def encode(
-        self,
-        hidden: torch.Tensor,
-        mask: torch.Tensor,
-        input_ids: torch.Tensor,
-        *,
-        exclude: torch.Tensor,
-        top_n: int | None,
-    ) -> SparseRows:
-        """Term weights as sparse rows, without gradients; arguments as of `pool`.
-
-        Args:
-            hidden: see `pool`.
-            mask: see `pool`.
-            input_ids: see `pool`.
-            exclude: [V] bool, terms that are never given.
-            top_n: the most terms of a row, the heaviest; None gives all.
-        """
-        dense = self.pool(hidden, mask, input_ids).masked_fill(exclude, 0.0)
-        return _sparse_rows(dense, top_n)
-
-    def encode_packed(
-        self,
-        hidden: torch.Tensor,
-        texts: PackedTexts,
-        *,
-        exclude: torch.Tensor,
-        top_n: int | None,
-    ) -> SparseRows:
-        """The same of texts that lie end to end, ``hidden`` [T, D]; where the head `packs`."""
-        raise NotImplementedError
-
-    def save(self, model: Any, folder: Path) -> None:  # noqa: ANN401  any Hugging Face model
-        """Write a language model and this head, as `load` finds them."""
-        raise NotImplementedError
 
 
 class VocabularyHead(Head):
@@ -350,17 +269,8 @@ HEADS: dict[HeadKind, type[Head]] = {
     HeadKind.LINEAR: TokenWeights,
     HeadKind.MLP: TokenWeights,
     HeadKind.GATED: GatedHead,
+    HeadKind.CODE: CodeHead,
 }
-
-
-def _sparse_rows(dense: torch.Tensor, top_n: int | None) -> SparseRows:
-    """The entries above zero of ``[B, V]``, at most the ``top_n`` heaviest of a row."""
-    if top_n is not None and top_n < dense.shape[1]:
-        best = dense.topk(top_n, dim=1)
-        dense = torch.zeros_like(dense).scatter_(1, best.indices, best.values)
-    rows, terms = dense.nonzero(as_tuple=True)
-    counts = torch.bincount(rows, minlength=len(dense)).cumsum(0)
-    return SparseRows(nn.functional.pad(counts, (1, 0)), terms.int(), dense[rows, terms].float())
 
 
 def _fill(parameters: dict[str, torch.Tensor], path: Path) -> None:

@@ -149,6 +149,14 @@ NORMALIZE = Inventory(
     without_effect={},
     bound=dict.fromkeys(("module_input_name", "module_output_name"), ("sentence_embedding",)),
 )
+AUTOENCODER = Inventory(  # of a SparseAutoEncoder
+    read={"hidden_dim": Length, "k": Length, "normalize": bool},
+    without_effect={
+        "input_dim": "is the width of the model",
+        "k_aux": "of training",
+        "dead_threshold": "of training",
+    },
+)
 MODULES = Inventory(  # rows of modules.json
     read={"path": str, "type": str},
     without_effect={"idx": ABOUT, "name": ABOUT, "kwargs": "names what a call may pass on"},

@@ -47,8 +47,10 @@ def load_language_model(
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
     model = load_whole_model(side, dtype)
     decoder = cut_head(model, side.folder) if side.head.over_vocabulary else None
-    head = HEADS[side.head].load(side, decoder).to(dtype)
-    return SpladeModel(side, model, head, special_ids).to(device).eval()
+    head = HEADS[side.head].load(side, decoder)
+    head = head.to(head.dtype or dtype)
+    excluded = special_ids if side.head.over_pieces else ()
+    return SpladeModel(side, model, head, excluded).to(device).eval()
 
 
 class PassThrough(nn.Module):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tamis.index.errors import FormatError
+from tamis.retriever.models.autoencoder_format import AUTOENCODER_CLASS, read_autoencoder
 from tamis.retriever.models.hugging_face_format import (
     cut_at,
     has_tokenizer,
@@ -35,6 +36,7 @@ ACTIVATIONS = {"relu": False, "log1p_relu": True}  # whether the logarithm is ta
 UNUSED_PROMPTS = ("passage", "corpus")  # a SparseEncoder always has the prompt "document"
 
 Modules = list[tuple[str, Path]]  # class and folder of each
+_Side = TypeVar("_Side", NeuralSide, TableSide, NeuralSide | TableSide)
 
 
 def read_sparse_encoder(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSide]:
@@ -56,16 +58,21 @@ def read_sparse_encoder(folder: Path) -> tuple[NeuralSide, NeuralSide | TableSid
         )
     about = read_optional_json(folder / ABOUT_FILE)
     SPARSE_ENCODER.check(about, folder / ABOUT_FILE)
-    prompts, top_n = prompts_of(about, folder / ABOUT_FILE), about.get("max_active_dims")
+    prompts = prompts_of(about, folder / ABOUT_FILE)
     document = _cut(document, "document_length")
     if isinstance(query, NeuralSide):
         query = _cut(query, "query_length")
     elif query.max_length == document.max_length:
         query = replace(query, max_length=None)
     return (
-        replace(document, prompt=prompts["document"], top_n=top_n),
-        replace(query, prompt=prompts["query"], top_n=top_n),
+        _bounded(replace(document, prompt=prompts["document"]), about),
+        _bounded(replace(query, prompt=prompts["query"]), about),
     )
+
+
+def _bounded(side: _Side, about: dict[str, Any]) -> _Side:
+    """A side that keeps as many terms of a text as its folder states."""
+    return replace(side, top_n=about.get("max_active_dims") or side.top_n)
 
 
 def prompts_of(about: dict[str, Any], path: Path) -> dict[str, str]:
@@ -144,10 +151,12 @@ def _side_of(folder: Path, modules: Modules) -> NeuralSide | TableSide:
     classes = tuple(name for name, _ in modules)
     if classes in (("SparseStaticEmbedding",), ("IDF",)):
         return _static_embedding(folder, modules[0][1])
+    if classes[-1] == AUTOENCODER_CLASS:
+        return read_autoencoder(folder, modules)
     if len(classes) != 2 or classes[1] != "SpladePooling" or "Transformer" not in classes[0]:
         raise FormatError(
             f"{folder}: expected a sparse encoder (Transformer, SpladePooling), found modules "
-            f"{', '.join(classes)}; dense models and sparse autoencoders are not read"
+            f"{', '.join(classes)}; dense models are not read"
         )
     path = modules[1][1] / "config.json"
     pooling = read_object(path)

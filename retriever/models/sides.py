@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  dataclasses resolve it
+from typing import Literal
 
 from tamis.index.errors import FormatError
 from tamis.retriever.models.head_kinds import HeadKind
@@ -19,6 +20,28 @@ class Architecture(StrEnum):
     HEADLESS = "token weights"  # a backbone without a vocabulary head, as of bge-m3
 
 
+Pooling = Literal["mean", "cls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A sparse code of a text's embedding, whose terms are latents (CSR, arXiv 2503.01776).
+
+    Attributes:
+        folder: of the weights that code.
+        pieces: rows of the language model's embeddings, as many as its tokenizer may use.
+        pooling: of the hidden states of a text's tokens.
+        scaled: embeddings are scaled to length 1.
+        standardised: after that, each is given mean 0 and deviation 1.
+    """
+
+    folder: Path
+    pieces: int
+    pooling: Pooling
+    scaled: bool
+    standardised: bool
+
+
 @dataclass(frozen=True, slots=True)
 class NeuralSide:
     """A model that turns texts into vectors.
@@ -26,7 +49,7 @@ class NeuralSide:
     Attributes:
         folder: config.json, safetensors and tokenizer.
         architecture: of the model in ``folder``.
-        vocab_size: rows of its vocabulary head.
+        vocab_size: rows of its vocabulary head, or latents of its code.
         max_length: texts are cut after this many tokens.
         adapter: folder of a PEFT adapter to merge in.
         head: makes weights of terms of hidden states.
@@ -39,6 +62,7 @@ class NeuralSide:
         echo: the model reads every text twice, and the second reading gives the weights.
         lower_case: texts are lower-cased, whatever the tokenizer does.
         tokenizer_folder: where the tokenizer lies, if not in ``folder``.
+        code: what the head of that kind computes.
     """
 
     folder: Path
@@ -56,6 +80,7 @@ class NeuralSide:
     echo: bool = False
     lower_case: bool = False
     tokenizer_folder: Path | None = None
+    code: Code | None = None
 
     @property
     def tokenizer_place(self) -> Path:
@@ -70,9 +95,10 @@ class NeuralSide:
         """
         place = self.tokenizer_place
         tokenizer = Tokenizer.load(place, self.max_length, lower_case=self.lower_case)
-        if tokenizer.count > self.vocab_size:
+        rows = self.vocab_size if self.code is None else self.code.pieces
+        if tokenizer.count > rows:
             raise FormatError(
-                f"{place}: expected a tokenizer of at most {self.vocab_size} tokens, the rows of "
+                f"{place}: expected a tokenizer of at most {rows} tokens, the rows of "
                 f"the model's vocabulary, found {tokenizer.count}; copy both from one source"
             )
         return tokenizer

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tamis.kernels.head.ops import SparseRows
-    from tamis.retriever.models.heads import Head
+    from tamis.retriever.models.head import Head
 
 CPU_BATCH_TOKENS = 4096  # hidden states stay near the cache
 GPU_BATCH_TOKENS = 65_536
@@ -146,8 +146,8 @@ class SpladeModel(nn.Module):
 
         Its class, parameters and results stay; texts are no longer padded where that can be.
         """
-        masked = self.side.architecture is Architecture.MASKED
-        if masked and self.head.packs and not self.side.echo:
+        causal = self.side.architecture is Architecture.CAUSAL
+        if self.head.packs and not causal and not self.side.echo:
             self._first_position = prepare_packing(self.model)
         if self.excluded.device.type == "cpu":
             use_fast_products(self.model)

@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 import tiny_checkpoints as tiny
 from sentence_transformers.base.modules import Router, Transformer
-from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
+from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sparse_encoder.modules import (
+    SparseAutoEncoder,
+    SparseStaticEmbedding,
+    SpladePooling,
+)
+from tiny_autoencoder import write_autoencoder
+from tiny_dense import write_dense
 from transformers import PreTrainedTokenizerFast
 
 from tamis.index.errors import FormatError
 from tamis.retriever import load_encoder
 from tamis.retriever.models import inventory
+from tamis.retriever.models.dense_encoder import DenseEncoder
 from tamis.retriever.models.formats import OwnSettings
 from tamis.retriever.models.inventory import CONFIG, Inventory, ModelWarning
 
@@ -33,6 +41,10 @@ PLACES = {  # file, and the keys in it that lead to the inventory's own
     "ROUTER": ("router_config.json", ()),
     "ROUTER_PARAMETERS": ("router_config.json", ("parameters",)),
     "STATIC_EMBEDDING": ("query_0_SparseStaticEmbedding/config.json", ()),
+    "DENSE_ENCODER": (ABOUT, ()),
+    "POOLING": ("1_Pooling/config.json", ()),
+    "NORMALIZE": ("2_Normalize/config.json", ()),
+    "AUTOENCODER": ("3_SparseAutoEncoder/config.json", ()),
 }
 INVENTORIES = {name: one for name, one in vars(inventory).items() if isinstance(one, Inventory)}
 PARTS = {"FILL_MASK"}  # of another inventory
@@ -52,7 +64,18 @@ SAMPLE = ["The sieve keeps coarse GRAINS.", "one two three four"]
 def write(folder, name):
     if name in ("ROUTER", "ROUTER_PARAMETERS", "STATIC_EMBEDDING"):
         return tiny.write_router(folder, old_types=False, weights={"sieve": 1.5, "one": 0.5})
+    if name in ("POOLING", "NORMALIZE", "AUTOENCODER"):
+        return write_autoencoder(folder)
+    if name == "DENSE_ENCODER":
+        return write_dense(folder)
     return tiny.write_sentence_transformers(folder, old_types=False)
+
+
+def load(folder, name="CONFIG"):
+    """The encoder of a folder that `write` wrote."""
+    if name == "DENSE_ENCODER":
+        return DenseEncoder.load(str(folder), device="cpu")
+    return load_encoder(str(folder), device="cpu")
 
 
 def state(folder, name, key, value):
@@ -67,10 +90,11 @@ def state(folder, name, key, value):
     path.write_text(json.dumps(content))
 
 
-def vectors(folder):
-    encoder = load_encoder(str(folder), device="cpu")
+def vectors(folder, name="CONFIG"):
+    encoder = load(folder, name)
     both = encoder.encode_documents(SAMPLE), encoder.encode_queries(SAMPLE)
-    return np.concatenate([one.to_scipy().toarray() for one in both])
+    dense = name == "DENSE_ENCODER"
+    return np.concatenate([one if dense else one.to_scipy().toarray() for one in both])
 
 
 def keys(kind):
@@ -85,9 +109,9 @@ def test_every_inventory_is_walked():
 @pytest.mark.long
 def test_a_key_without_effect_changes_no_vector(tmp_path, name, key):
     folder = write(tmp_path / "m", name)
-    before = vectors(folder)
+    before = vectors(folder, name)
     state(folder, name, key, WORTHLESS.get(key, 3))
-    np.testing.assert_array_equal(vectors(folder), before)
+    np.testing.assert_array_equal(vectors(folder, name), before)
 
 
 @pytest.mark.parametrize(("name", "key"), keys("bound"))
@@ -95,7 +119,7 @@ def test_a_bound_key_is_refused_by_name(tmp_path, name, key):
     folder = write(tmp_path / "m", name)
     state(folder, name, key, "another")
     with pytest.raises(FormatError, match=rf"expected {key} of .*found 'another'"):
-        load_encoder(str(folder), device="cpu")
+        load(folder, name)
 
 
 @pytest.mark.parametrize(("name", "key"), keys("read"))
@@ -117,20 +141,20 @@ def test_an_unknown_key_is_refused_or_told(tmp_path, name):
     state(folder, name, "never_heard_of", 3)
     unknown = INVENTORIES[name].unknown
     if unknown == "left":
-        load_encoder(str(folder), device="cpu")
+        load(folder, name)
     elif unknown == "told":
         with pytest.warns(ModelWarning, match="found 'never_heard_of', which is not read"):
-            load_encoder(str(folder), device="cpu")
+            load(folder, name)
     else:
         with pytest.raises(FormatError, match="found 'never_heard_of'"):
-            load_encoder(str(folder), device="cpu")
+            load(folder, name)
 
 
 @pytest.mark.parametrize("name", INVENTORIES)
 def test_an_unknown_key_without_a_value_states_nothing(tmp_path, name):
     folder = write(tmp_path / "m", name)
     state(folder, name, "never_heard_of", None)
-    load_encoder(str(folder), device="cpu")
+    load(folder, name)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,8 @@ def test_an_unknown_key_without_a_value_states_nothing(tmp_path, name):
         ("SPLADE_POOLING", SpladePooling.config_keys),
         ("ROUTER_PARAMETERS", Router.config_keys),
         ("STATIC_EMBEDDING", SparseStaticEmbedding.config_keys),
+        ("POOLING", Pooling.config_keys),
+        ("AUTOENCODER", SparseAutoEncoder.config_keys),
         ("TOKENIZER_CONFIG", PreTrainedTokenizerFast.SPECIAL_TOKENS_ATTRIBUTES),
     ],
 )
@@ -180,10 +206,10 @@ def test_a_setting_of_our_own_is_honoured_or_refused(tmp_path, key):
     honoured, refused = OWN[key]
     writer = tiny.write_llama if key == "bidirectional" else tiny.write_bert
     folder = writer(tmp_path)
-    before, description = vectors(folder), load_encoder(str(folder), device="cpu").description
+    before, description = vectors(folder), load(folder).description
     (folder / "encoder.json").write_text(json.dumps({key: honoured}))
     if key in ("name", "licence"):
-        found = load_encoder(str(folder), device="cpu").description
+        found = load(folder).description
         assert getattr(found, key) == honoured
         assert found.fingerprint == description.fingerprint
     else:
@@ -191,4 +217,4 @@ def test_a_setting_of_our_own_is_honoured_or_refused(tmp_path, key):
     if refused is not None:
         (folder / "encoder.json").write_text(json.dumps({key: refused}))
         with pytest.raises(FormatError, match=rf"encoder\.json: expected settings.*`\$\.{key}`"):
-            load_encoder(str(folder), device="cpu")
+            load(folder)
