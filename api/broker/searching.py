@@ -84,10 +84,11 @@ class BrokerSearch:
         if isinstance(asked, requests.SearchRequest):
             self._seen = read_cursor(asked, self._identity) or NOTHING_SEEN
         self._check()
-        within_s = broker.map.deadline_ms / 1000
+        work_s = float(broker.limits.work_s)
         if asked.timeout_ms is not None:
-            within_s = min(within_s, asked.timeout_ms / 1000)
-        self._deadline = monotonic() + within_s
+            work_s = min(work_s, asked.timeout_ms / 1000)
+        self._end = monotonic() + work_s
+        self._deadline = min(self._end, monotonic() + broker.map.deadline_ms / 1000)
 
     async def answer(self) -> bytes:
         """The answer as JSON: what there is when the time is up.
@@ -224,7 +225,8 @@ class BrokerSearch:
             is_long=is_long(reranked=depth),
         )
         try:
-            result = await answered(call, self._request, self._left_s)
+            left_s = max(self._end - monotonic(), 0.0)  # the deadline is for shards
+            result = await answered(call, self._request, left_s)
         except TimeUpError:
             return hits, times, True
         by_id = {hit.id: hit for hit in hits}

@@ -94,6 +94,7 @@ def cluster(request, cluster_of):
     return cluster_of(shards, LetterEncoder() if has_letters else None)
 
 
+@pytest.mark.long
 def test_searches_of_every_kind_find_what_one_index_does(cluster):
     rng = random.Random(7)
     for _ in range(120):

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 
 import httpx
+import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
 
@@ -91,6 +92,7 @@ def until(holds):
     return found
 
 
+@pytest.mark.long
 def test_a_shard_that_is_killed_under_load_is_missed_and_comes_back(cluster_of, start, front):
     cluster = cluster_of(2)
     address = cluster.serve(1)
@@ -173,6 +175,27 @@ def test_what_comes_after_the_deadline_is_left_out(cluster_of, start, front):
     assert not ask(client)["partial"]
 
 
+class SlowReranker:
+    """Takes longer than shards may, and turns the order round."""
+
+    def score(self, query, documents, *, first_stage=None):
+        time.sleep(0.5)
+        return -np.asarray(first_stage, np.float32)
+
+
+def test_a_reranker_may_take_longer_than_shards(cluster_of, front):
+    cluster = cluster_of(2)
+    places = [[address] for address in cluster.addresses]
+    client, _ = front(map_of(places, deadline_ms=400), reranker=SlowReranker())
+    ask(client)  # the words are there by now
+    answer = ask(client, k=5, rerank={"depth": 5})
+    if answer["shards"]["answered"] == 2:  # else a busy machine kept one from it
+        assert not answer["partial"]
+        assert ids(answer) == ids(ask(client, k=5))[::-1]
+    late = ask(client, k=5, rerank={"depth": 5}, timeout_ms=300)
+    assert late["partial"]
+
+
 def test_without_any_shard_there_is_a_problem_to_be_sent_again(cluster_of, start, front):
     address = cluster_of(1).serve(0)
     client, _ = front(map_of([[address]]))
@@ -233,6 +256,7 @@ def test_what_keeps_a_broker_from_beginning_is_said(cluster_of, start, monkeypat
         Broker(cluster.map)
 
 
+@pytest.mark.long
 def test_the_encoder_of_the_shards_must_be_the_brokers(cluster_of):
     cluster = cluster_of(5, LetterEncoder())
     with pytest.raises(MismatchError, match="name its place as encoder in the map"):

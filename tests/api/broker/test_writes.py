@@ -116,6 +116,7 @@ def lines(documents):
     return b"".join(json.dumps(one).encode() + b"\n" for one in documents)
 
 
+@pytest.mark.long
 def test_writes_of_every_kind_are_found_as_in_one_index(open_servers):
     servers = open_servers()
     servers.check(60)
@@ -166,6 +167,7 @@ def test_faulty_lines_are_told_by_their_numbers(open_servers):
     servers.check(65)
 
 
+@pytest.mark.long
 def test_passages_stay_with_their_document(open_servers):
     servers = open_servers(chunking=Chunking(16, 0))
     long = " ".join(f"{text}. The owl flew over the dark river again." for text in TEXTS)
@@ -182,6 +184,7 @@ def test_passages_stay_with_their_document(open_servers):
     servers.both("DELETE", "documents/long", params={"wait": "searchable"})
 
 
+@pytest.mark.long
 def test_every_replica_is_written_and_one_that_is_gone_is_told(open_servers):
     servers = open_servers(shards=2, replicas=2)
     servers.both("POST", "documents", content=lines(NEW), params={"wait": "searchable"})
