@@ -18,7 +18,7 @@ class IndexConfig:
     """How an index stores vectors.
 
     Attributes:
-        precision: ``f32`` keeps weights as they are; ``u16`` and ``u8`` round them, see
+        precision: ``f32`` keeps weights as they are; the others round them, see
             quantize.py for the error. An exact search is exact over the weights as stored.
     """
 

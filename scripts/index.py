@@ -74,8 +74,8 @@ FieldsOption = Annotated[
     ),
 ]
 PrecisionOption = Annotated[
-    Literal["f32", "u16", "u8"],
-    typer.Option(help="How weights are stored: f32 as they are; u16 and u8 rounded, in less."),
+    Literal["f32", "f16", "u16", "u8"],
+    typer.Option(help="How weights are stored: f32 as they are; the others rounded, in less."),
 ]
 VectorsOption = Annotated[
     Path | None,

@@ -53,7 +53,7 @@ class CreateRequest(Struct, forbid_unknown_fields=True, frozen=True):
     ] = None
     precision: Annotated[
         Precision,
-        Meta(description="How weights are stored: f32 as they are, u16 and u8 rounded, in less."),
+        Meta(description="How weights are stored: f32 as they are; the others rounded, in less."),
     ] = "f32"
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tamis.index.interrupts import check_for_interrupts
+from tamis.index.segment.quantize import numbers
 from tamis.index.topk import TopK
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _sums(
     query[terms] = weights.astype(np.float64) * records.scales[terms]
     of_entries = query[records.entries["term"]]
     held = np.flatnonzero(of_entries)
-    products = of_entries[held] * records.entries["impact"][held]
+    products = of_entries[held] * numbers(records.entries["impact"])[held]
     docs = records.starts.searchsorted(held, "right") - 1
     sums = np.bincount(docs, products, minlength=records.starts.size - 1)
     return sums.astype(np.float64, copy=False), held.size  # of nothing they are integers

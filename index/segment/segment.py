@@ -13,7 +13,13 @@ from tamis.index.segment.blocks import has_blocks, open_blocks
 from tamis.index.segment.lists import open_lists
 from tamis.index.segment.loops.arrays import WINDOW, Knobs, Records
 from tamis.index.segment.plain_search import loops_spared, search_all
-from tamis.index.segment.quantize import Precision, image_error, record_entry, term_scales
+from tamis.index.segment.quantize import (
+    Precision,
+    image_error,
+    numbers,
+    record_entry,
+    term_scales,
+)
 from tamis.index.segment.scratch import own_scratch
 from tamis.index.topk import TopK
 from tamis.index.vectors import SparseVectors
@@ -161,7 +167,7 @@ class Segment:
         start, stop = self._records.starts[doc], self._records.starts[doc + 1]
         entries = self._records.entries[start:stop]
         terms = entries["term"].astype(np.int32)
-        weights = entries["impact"] * self._records.scales[terms]
+        weights = numbers(entries["impact"]) * self._records.scales[terms]
         return terms, weights.astype(np.float32)
 
     def rows(self, docs: NDArray[np.int64]) -> SparseVectors:
@@ -171,7 +177,7 @@ class Segment:
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
         entries = self._records.entries[places]
         terms = entries["term"].astype(np.int32)
-        weights = (entries["impact"] * self._records.scales[terms]).astype(np.float32)
+        weights = (numbers(entries["impact"]) * self._records.scales[terms]).astype(np.float32)
         return SparseVectors(offsets.astype(np.int64), terms, weights, self.vocab_size)
 
     def some_docs_with(self, term: int, most: int) -> NDArray[np.int64]:

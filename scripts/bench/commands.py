@@ -233,7 +233,7 @@ def search(
     ] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Turns that a minimum is taken of.")] = 5,
     precision: Annotated[
-        Literal["u8", "u16", "f32"], typer.Option(help="How the index stores weights.")
+        Literal["u8", "u16", "f16", "f32"], typer.Option(help="How the index stores weights.")
     ] = "f32",
     device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="cuda: exact search of --documents on a GPU.")
@@ -329,7 +329,7 @@ def precision(
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure ranking with weights stored as u8, u16 and f32."""
+    """Measure ranking with weights stored as u8, u16, f16 and f32."""
     require("encode", "eval")
     from tamis.scripts.bench.precision import PRECISIONS, measure_precision
 

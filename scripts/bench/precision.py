@@ -1,4 +1,4 @@
-"""`tamis bench precision`: how well a system ranks with weights stored as u8, u16 and f32.
+"""`tamis bench precision`: how well a system ranks with weights stored as u8, u16, f16 and f32.
 
 The documents are encoded once and their stored vectors indexed at each precision; every search is
 exact, so that a difference is the precision's own.

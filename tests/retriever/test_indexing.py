@@ -91,7 +91,7 @@ def test_documents_without_words_count_in_neither_n_nor_the_average_length(tmp_p
     """As in Lucene, whose docCount is of the documents that have a term of the field."""
     texts = ["owl owl cat", "", "the of and", "!!!", "cat"]
     passages = [Passage(str(number), text) for number, text in enumerate(texts)]
-    collection = build(tmp_path / "index", passages, encoder=None)
+    collection = build(tmp_path / "index", passages, encoder=None, precision="f32")
     assert collection.with_words == 2
     assert collection.settings.lexical.average_length == (3 + 1) / 2
     (hit,) = Searcher.open(tmp_path / "index").search(["owl"])[0].hits
@@ -276,9 +276,9 @@ def weights(collection):
     return {name: row[: LetterEncoder().description.vocab_size] for name, row in rows.items()}
 
 
-@pytest.mark.parametrize(("precision", "steps"), [("u8", 508), ("u16", 129_000)])
+@pytest.mark.parametrize(("precision", "steps"), [("u8", 508), ("u16", 129_000), ("f16", 8_192)])
 def test_rounded_weights_take_fewer_bytes_and_err_no_more_than_is_said(tmp_path, precision, steps):
-    exact = build(tmp_path / "f32")
+    exact = build(tmp_path / "f32", precision="f32")
     rounded = build(tmp_path / "rounded", precision=precision)
     true, found = weights(exact), weights(rounded)
     largest = np.max(list(true.values()), axis=0)
@@ -297,13 +297,14 @@ def test_a_collection_keeps_its_precision_over_commits_and_merges(tmp_path):
         editor.put([Passage("new", "cats of a new kind")], wait="searchable")
         editor.optimize()
     found = weights(Collection.open(tmp_path / "index"))
-    true = weights(build(tmp_path / "true", [*corpus(), Passage("new", "cats of a new kind")]))
+    documents = [*corpus(), Passage("new", "cats of a new kind")]
+    true = weights(build(tmp_path / "true", documents, precision="f32"))
     assert Collection.open(tmp_path / "index").index.manifest.precision == "u8"
     largest = np.max(list(true.values()), axis=0)  # rounded when written, and by each rewriting
     assert all((abs(true[name] - found[name]) <= 3.1 * largest / 508).all() for name in true)
 
 
 def test_an_unknown_precision_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(InputError, match="expected precision u8, u16, f32, found 'u4'"):
+    with pytest.raises(InputError, match="expected precision u8, u16, f16, f32, found 'u4'"):
         build(tmp_path / "index", precision="u4")
     assert not (tmp_path / "index").exists()

@@ -4,6 +4,7 @@ import numpy as np
 
 from tamis.index.segment.loops.arrays import IMAGE_MAX, LEVEL_IMAGES, LEVELS, WINDOW
 from tamis.index.segment.loops.compiled import compiled
+from tamis.index.segment.loops.impacts import number_of
 
 HASH_FACTOR = (
     2654435769  # 2**32 over the golden ratio: the bits of a product from the 15th are mixed
@@ -56,7 +57,7 @@ def measure(terms, weights, slots, held, count, frequencies, largest):
 @compiled
 def image_of(entry, scale, step):
     """A stored weight in steps of its term, rounded up: 1 to 255."""
-    weight = np.float64(entry.impact) * scale
+    weight = number_of(entry.impact) * scale
     return np.uint8(min(IMAGE_MAX, max(1, np.int64(np.ceil(weight / step)))))
 
 

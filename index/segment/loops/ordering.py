@@ -8,6 +8,7 @@ first. The order comes from the vectors alone, and is the same however many thre
 import numpy as np
 
 from tamis.index.segment.loops.compiled import compiled
+from tamis.index.segment.loops.impacts import number_of
 
 SAMPLE = 1024  # documents that a direction is made of
 _ROUNDS = 3  # of making halves of the sample, and a direction of the halves
@@ -86,7 +87,7 @@ def _add(records, doc, factor, direction):
 @compiled
 def _square(entry, scales):
     """The square of a weight: what is alike in strong terms is found by the same queries."""
-    weight = scales[entry.term] * np.float32(entry.impact)
+    weight = scales[entry.term] * np.float32(number_of(entry.impact))
     return weight * weight
 
 

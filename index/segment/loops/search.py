@@ -4,6 +4,7 @@ import numpy as np
 
 from tamis.index.segment.loops.candidates import find_candidates
 from tamis.index.segment.loops.compiled import compiled
+from tamis.index.segment.loops.impacts import number_of
 from tamis.index.segment.loops.prefetch import prefetch_item, prefetch_range
 from tamis.index.segment.loops.query import (
     choose_for_exact,
@@ -122,5 +123,5 @@ def dot(records, doc, dense):
     score = 0.0
     # unsigned indices: no test for negative ones
     for at in range(np.uint64(records.starts[doc]), np.uint64(records.starts[doc + 1])):
-        score += dense[records.entries[at].term] * records.entries[at].impact
+        score += dense[records.entries[at].term] * number_of(records.entries[at].impact)
     return score

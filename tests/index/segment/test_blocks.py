@@ -62,7 +62,7 @@ def test_exact_search_by_blocks_equals_the_reference(tmp_path, documents, weight
         assert np.array_equal(found.scores, expected.scores)
 
 
-@pytest.mark.parametrize("precision", ["u8", "u16"])
+@pytest.mark.parametrize("precision", ["u8", "u16", "f16"])
 def test_exact_search_by_blocks_is_exact_over_rounded_weights(tmp_path, precision):
     _, index = built(tmp_path, 411, precision)
     found, _ = index.parts[0].search(queries_of(), 10, BY_BLOCKS, 2, None)

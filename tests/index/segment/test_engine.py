@@ -31,7 +31,7 @@ from tamis.index.segment.loops.prefetch import prefetch_range
 from tamis.index.segment.loops.query import SAFE_REST, choose_for_exact, safe_rest
 from tamis.index.segment.segment import EXACT, Segment
 
-PRECISIONS = ("f32", "u16", "u8")
+PRECISIONS = ("f32", "f16", "u16", "u8")
 
 
 def segment_of(index):
@@ -318,8 +318,8 @@ def test_words_are_not_weighed_where_there_are_none(tmp_path):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(InputError, match="expected precision u8, u16, f32, found 'f16'"):
-        IndexConfig("f16")
+    with pytest.raises(InputError, match="expected precision u8, u16, f16, f32, found 'f8'"):
+        IndexConfig("f8")
 
 
 def test_a_window_of_too_many_entries_is_refused():

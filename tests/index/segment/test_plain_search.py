@@ -18,7 +18,7 @@ def without_loops(monkeypatch):
     monkeypatch.setattr(plain_search, "_read", 0)
 
 
-@pytest.mark.parametrize("precision", ["f32", "u16", "u8"])
+@pytest.mark.parametrize("precision", ["f32", "f16", "u16", "u8"])
 @pytest.mark.parametrize("weights", ["float", "ties"])
 def test_both_searches_find_the_same(tmp_path, monkeypatch, precision, weights):
     corpus = random_vectors(1511, 97, seed=1, weights=weights)

@@ -57,7 +57,7 @@ def same(found, truth):
     assert_array_equal(found.scores, truth.scores)
 
 
-@pytest.mark.parametrize("precision", ["u8", "u16", "f32"])
+@pytest.mark.parametrize("precision", ["u8", "u16", "f16", "f32"])
 def test_documents_and_scores_are_those_of_the_index(card, tmp_path, precision):
     index = Index.build(tmp_path / "index", vectors(300, 9, 1), config=IndexConfig(precision))
     queries = vectors(6, 5, 2)
