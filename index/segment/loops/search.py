@@ -13,7 +13,7 @@ from tamis.index.segment.loops.query import (
     safe_rest,
     scale_query,
 )
-from tamis.index.segment.loops.topk import offer, sort_best
+from tamis.index.segment.loops.topk import DEEP, keep_best, sort_documents
 
 _AHEAD_DOCUMENTS = 6  # records begun to load before they are read
 
@@ -92,10 +92,12 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
     A score is summed in float64 over rising terms and rounded once: the same operations as
     `reference.search`, since a query weight times a scale times an impact is exact in float64.
     """
-    dense, candidates = scratch.dense, scratch.docs
+    dense, candidates = scratch.dense, scratch.docs[:found]
     for i in range(terms.size):
         dense[terms[i]] = np.float64(weights[i]) * records.scales[terms[i]]
-    kept = 0
+    if best_docs.size >= DEEP:
+        sort_documents(candidates, records.starts.size - 1)
+    scores = np.empty(found, np.float32)
     for ahead in range(found + _AHEAD_DOCUMENTS):
         if ahead + _AHEAD_DOCUMENTS < found:
             prefetch_item(records.starts, candidates[ahead + _AHEAD_DOCUMENTS])
@@ -108,11 +110,9 @@ def _score(terms, weights, records, scratch, found, best_docs, best_scores):
                 records.entries.itemsize,
             )
         if ahead >= _AHEAD_DOCUMENTS:
-            doc = candidates[ahead - _AHEAD_DOCUMENTS]
-            score = dot(records, doc, dense)
-            if score > 0.0:
-                kept = offer(best_docs, best_scores, kept, doc, np.float32(score))
-    sort_best(best_docs, best_scores, kept)
+            at = ahead - _AHEAD_DOCUMENTS
+            scores[at] = dot(records, candidates[at], dense)
+    keep_best(candidates, scores, best_docs, best_scores)
     for i in range(terms.size):
         dense[terms[i]] = 0.0
 
