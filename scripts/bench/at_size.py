@@ -18,7 +18,7 @@ from tamis.eval.provenance import provenance
 from tamis.index import reference
 from tamis.index.errors import InputError
 from tamis.index.files.system import memory_bytes
-from tamis.scripts.bench.contenders import EXACT, WINDOWS, start
+from tamis.scripts.bench.contenders import EXACT, start
 from tamis.scripts.bench.loops import scores_of
 from tamis.scripts.bench.made_vectors import (
     SEED,
@@ -181,9 +181,9 @@ def cheapest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _engine(row: dict[str, Any]) -> str:
-    """Whose cell it is; a collection's search without its blocks counts apart."""
-    windows = ", windows" if row["setting"].startswith(WINDOWS) else ""
-    return f"{row['engine']}{windows}"
+    """Whose cell it is; exact search in a way that is told counts apart."""
+    way, _, how = row["setting"].rpartition(" ")
+    return f"{row['engine']}, {way}" if how == EXACT and way else row["engine"]
 
 
 def _levels(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int, float]]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from tamis.index import Index, SparseVectors
 from tamis.index.files.system import usable_cores
-from tamis.index.segment.calibration import RECALLS
+from tamis.index.segment.calibration import RECALLS, SAMPLES, Row
 from tamis.scripts.bench.loops import interleave
 from tamis.scripts.bench.made_vectors import is_whole, open_vectors
 from tamis.scripts.bench.peers import quiet_output
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 EXACT = "exact"
-WINDOWS = "windows "  # before a setting of ours: without blocks
+WAYS = ("windows", "blocks")  # of exact search where there are blocks, whatever calibration says
 SINDI_WINDOW = 60_000
 SINDI_FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -87,34 +87,39 @@ class Tamis:
             sample = SparseVectors.concatenate(last)
             Index.build(folder, open_vectors(vectors), calibration=sample)
         self.index = Index.open(folder, verify="lazy")
-        self.windows = _without_blocks(self.index)
+        self.ways = _ways(self.index)
         self.size_bytes = self.index.manifest.size_bytes
 
     def settings(self, k: int) -> Sequence[str]:
-        """Exact and each recall; in a collection with blocks also without them."""
+        """Exact and each recall; in a collection with blocks also exact in both ways."""
         asked = [EXACT, *(f"recall={recall}" for recall in RECALLS)]
-        if self.windows is self.index:
-            return asked
-        return [*asked, *(f"{WINDOWS}{setting}" for setting in asked)]
+        return [*asked, *(f"{way} {EXACT}" for way in self.ways)]
 
     def answer(self, queries: SparseVectors, k: int, setting: str) -> list[NDArray[Any]]:
         """The numbers of each query's best documents."""
-        index = self.windows if setting.startswith(WINDOWS) else self.index
-        how = setting.removeprefix(WINDOWS)
+        way, _, how = setting.rpartition(" ")
         recall = None if how == EXACT else float(how.removeprefix("recall="))
+        index = self.ways.get(way, self.index)
         return list(index.search(queries, k, recall=recall, exact=how == EXACT).docs)
 
 
-def _without_blocks(index: Index) -> Index:
-    """The same collection, searched by windows alone; the very same where it has no blocks."""
-    if not any(part.entry.calibration.blocks for part in index.parts):
-        return index
-    tables = [replace(part.entry.calibration, blocks=()) for part in index.parts]
-    entries = [
-        replace(part.entry, calibration=table)
-        for part, table in zip(index.parts, tables, strict=True)
-    ]
-    parts = [replace(part, entry=entry) for part, entry in zip(index.parts, entries, strict=True)]
+def _ways(index: Index) -> dict[str, Index]:
+    """The same collection, searched exactly by windows and by blocks; none without blocks."""
+    if not any(part.stored.segment.has_blocks for part in index.parts):
+        return {}
+    always = tuple(
+        Row(long, k, 1.0, cut=0.0, slack=1.0, measured=1.0, cost=0.0)
+        for long, k in product((False, True), SAMPLES)
+    )
+    return {way: _with_rows(index, rows) for way, rows in zip(WAYS, ((), always), strict=True)}
+
+
+def _with_rows(index: Index, rows: tuple[Row, ...]) -> Index:
+    """The same collection with these rows of exact search by blocks."""
+    parts = []
+    for part in index.parts:
+        table = replace(part.entry.calibration, blocks=rows)
+        parts.append(replace(part, entry=replace(part.entry, calibration=table)))
     other = index.again()
     other.parts = tuple(parts)
     return other

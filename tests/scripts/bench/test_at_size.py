@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from tamis.index import InputError, SparseVectors
-from tamis.index.segment import blocks, calibration
+from tamis.index.segment import blocks
+from tamis.index.segment.calibration import RECALLS
 from tamis.retriever import Passage
 from tamis.scripts.bench import at_size, composed, made_vectors
 from tamis.scripts.bench.at_size import _done, cheapest, recall_by_score
 from tamis.scripts.bench.block_counts import count_blocks
 from tamis.scripts.bench.composed import Recipe, World
-from tamis.scripts.bench.contenders import Process, Tamis
+from tamis.scripts.bench.contenders import EXACT, WAYS, Process, Tamis
 from tamis.scripts.bench.gate import _agreement, _counts, _fitted, _order, _postings
 from tamis.scripts.bench.loops import interleave
 from tamis.scripts.bench.made_vectors import (
@@ -267,27 +268,30 @@ def test_an_engine_that_fails_says_why(tmp_path):
     process.end()
 
 
-def test_a_collection_with_blocks_is_measured_without_them_too(tmp_path, monkeypatch):
+def test_a_collection_with_blocks_is_measured_exactly_in_both_ways(tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "FROM_DOCUMENTS", 1)
     write_vectors(tmp_path / "documents", [drawn(300)])
     write_vectors(tmp_path / "short", [drawn(5, seed=4)])
-    monkeypatch.setattr(calibration, "SMALL", 1)
-    monkeypatch.setattr(calibration, "FEWEST", 1)
-    monkeypatch.setattr(calibration, "WINDOW_COST", 10**9)
-    monkeypatch.setattr(calibration, "WINDOW", 64)
     engine = Tamis(tmp_path / "documents", tmp_path)
-    assert engine.settings(10)[0] == "exact"
-    assert engine.settings(10)[5] == "windows exact"
+    ways = [f"{way} exact" for way in WAYS]
+    assert engine.settings(10) == [EXACT, *(f"recall={recall}" for recall in RECALLS), *ways]
     asked = open_vectors(tmp_path / "short")
-    ways = [engine.answer(asked, 10, setting) for setting in ("exact", "windows exact")]
-    assert np.array_equal(*ways)
-    assert engine.index.parts[0].entry.calibration.blocks
-    assert not engine.windows.parts[0].entry.calibration.blocks
+    truth = engine.answer(asked, 10, EXACT)
+    assert all(np.array_equal(engine.answer(asked, 10, way), truth) for way in ways)
+    by_blocks = [
+        bool(engine.ways[way].parts[0].entry.calibration.knobs(1.0, 10, long=False).blocks)
+        for way in WAYS
+    ]
+    assert by_blocks == [False, True]
     rows = [
         {"engine": "tamis", "kind": "short", "k": 10, "setting": setting, "us": 1.0, "recall": 1.0}
-        for setting in ("exact", "windows exact")
+        for setting in (EXACT, *ways)
     ]
-    assert {row["engine"] for row in cheapest(rows)} == {"tamis", "tamis, windows"}
+    assert {row["engine"] for row in cheapest(rows)} == {
+        "tamis",
+        "tamis, windows",
+        "tamis, blocks",
+    }
 
 
 def test_one_block_of_all_documents_is_counted_as_one():
