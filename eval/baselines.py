@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import xxhash
 
+from tamis.eval.languages import pair_of
 from tamis.eval.systems import work_folder
 from tamis.index.errors import InputError
 from tamis.retriever.fusion import rocchio
 from tamis.retriever.models.location import find_folder, read_optional_json
+from tamis.retriever.words.analysis import UNSTEMMED, Analyzer, LexicalConfig
+from tamis.retriever.words.language_names import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 BATCH_DOCUMENTS = 4096
 Item = TypeVar("Item")
 MODEL_FILES = (".safetensors", ".bin", ".json", ".txt", ".model")
+_STOP_LISTS = frozenset(
+    {"english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian"}
+    | {"swedish", "norwegian"}
+)  # of bm25s, among languages that Snowball stems
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -46,21 +53,25 @@ class Bm25System:
         k1: saturation of term frequency.
         b: strength of length normalisation.
         name: as reports print it.
+        language: a Snowball language; ``auto`` is the documents' of a pair of languages, else
+            English.
     """
 
     k1: float = 0.9
     b: float = 0.4
     name: str = "bm25"
+    language: str = "english"
 
     def settings(self) -> dict[str, Any]:
         """Constants and text processing."""
+        spoken = "of the documents" if self.language == "auto" else self.language.capitalize()
         return {
             "library": "bm25s",
             "method": "lucene",
             "k1": self.k1,
             "b": self.b,
-            "stemmer": "Snowball English",
-            "stop_words": "bm25s English",
+            "stemmer": f"Snowball {spoken}",
+            "stop_words": f"bm25s {spoken}",
         }
 
     def prepare(self, dataset: Dataset, work: Path) -> Bm25Ranker:
@@ -70,12 +81,19 @@ class Bm25System:
         began = perf_counter()
         ids: list[str] = []
         tokens: list[list[str]] = []
+        language = self._language_of(dataset)
         for batch in batched(dataset.passages(), BATCH_DOCUMENTS):
             ids.extend(passage.doc_id for passage in batch)
-            tokens.extend(_stems([passage.content for passage in batch]))
+            tokens.extend(_stems([passage.content for passage in batch], language))
         model = bm25s.BM25(method="lucene", k1=self.k1, b=self.b)
         model.index(tokens, show_progress=False)
-        return Bm25Ranker(model, ids, len(ids) / (perf_counter() - began))
+        return Bm25Ranker(model, ids, len(ids) / (perf_counter() - began), language)
+
+    def _language_of(self, dataset: Dataset) -> str:
+        if self.language != "auto":
+            return self.language
+        pair = pair_of(dataset.name)
+        return CODES[pair.documents] if pair is not None else "english"
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -85,15 +103,23 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _stems(texts: Sequence[str]) -> list[list[str]]:
-    """The stems of each text by bm25s's own tokenizer, stop words left out."""
+def _stems(texts: Sequence[str], language: str) -> list[list[str]]:
+    """The stems of each text by bm25s's own tokenizer, stop words left out.
+
+    Languages that Snowball does not stem are taken without; bm25s has no words where none are
+    written apart, so those scripts are given as pairs of characters.
+    """
     import bm25s
     import Stemmer
 
+    if language not in Stemmer.algorithms():
+        analyzer = Analyzer(LexicalConfig(language=UNSTEMMED))
+        return [analyzer.analyze(text) for text in texts]
+    has_list = language in _STOP_LISTS
     stems: list[list[str]] = bm25s.tokenize(
         list(texts),
-        stopwords="english",
-        stemmer=Stemmer.Stemmer("english"),
+        stopwords=language if has_list else None,
+        stemmer=Stemmer.Stemmer(language),
         return_ids=False,
         show_progress=False,
     )
@@ -107,15 +133,16 @@ class Bm25Ranker:
     model: Any
     ids: Sequence[str]
     documents_per_s: float
+    language: str
 
     def rank(self, queries: Sequence[str], depth: int) -> list[dict[str, float]]:
         """Documents that share a stem with the query."""
-        return [self._search(stems, depth) for stems in _stems(queries)]
+        return [self._search(stems, depth) for stems in _stems(queries, self.language)]
 
     def timed(self, query: str, k: int) -> dict[str, float]:
         """Tokenise, then search."""
         began = perf_counter()
-        (stems,) = _stems([query])
+        (stems,) = _stems([query], self.language)
         encoded = perf_counter()
         self._search(stems, k)
         return {

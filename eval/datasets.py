@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tamis.eval.languages import pair_of, pairs_in
 from tamis.eval.protocol import Protocol, protocol_of
 from tamis.eval.registry import is_known, read_collection, read_texts
 from tamis.index.errors import InputError
@@ -169,6 +170,22 @@ def load_parts(name: str, *, split: str | None = None, data: Path | None = None)
     return [load_dataset(f"{bare}/{part}", split=chosen, data=data) for part in parts]
 
 
+def with_pairs(names: Sequence[str], data: Path | None = None) -> list[str]:
+    """Names of collections; a folder of language pairs gives the name of each pair.
+
+    Raises:
+        InputError: nothing of a name; as `resolve`.
+    """
+    found = []
+    for name in names:
+        bare, split = _bare_name(name, None)
+        folder = resolve(bare, data)
+        pairs = pairs_in(folder) if folder is not None else []
+        tail = f":{split}" if split else ""
+        found += [f"{bare}/{pair}{tail}" for pair in pairs] or [name]
+    return found
+
+
 def resolve(name: str, data: Path | None = None) -> Path | None:
     """The folder that a name stands for; None where ``ir_datasets`` has to know it.
 
@@ -216,8 +233,9 @@ def _shown_name(name: str, folder: Path) -> str:
         return SAMPLE
     if Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
         resolved = folder.resolve()
-        is_part = resolved.parent.name == "cqadupstack"
-        return f"cqadupstack/{resolved.name}" if is_part else resolved.name
+        whole = f"{resolved.parent.name}/{resolved.name}"
+        is_part = resolved.parent.name == "cqadupstack" or pair_of(whole) is not None
+        return whole if is_part else resolved.name
     return name.removeprefix("beir/").strip("/")
 
 

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 class Bm25Spec(
     msgspec.Struct, frozen=True, tag="bm25", tag_field="kind", forbid_unknown_fields=True
 ):
-    """BM25 by bm25s."""
+    """BM25 by bm25s; ``language = "auto"`` is that of the documents of a pair of languages."""
 
     name: str = "bm25"
     k1: float = 0.9
     b: float = 0.4
+    language: str = "english"
 
     def build(self, known: Mapping[str, System]) -> System:
         """The system."""
-        return Bm25System(self.k1, self.b, self.name)
+        return Bm25System(self.k1, self.b, self.name, self.language)
 
 
 class DenseSpec(
@@ -166,7 +167,7 @@ class RerankSpec(
 SystemSpec = Bm25Spec | LuceneSpec | DenseSpec | TamisSpec | HybridSpec | PrfSpec | RerankSpec
 
 
-_BM25, _DENSE = Bm25Spec(), DenseSpec()
+_BM25, _DENSE = Bm25Spec(language="auto"), DenseSpec()
 BASELINES: dict[str, tuple[SystemSpec, ...]] = {
     "bm25": (_BM25,),
     "lucene": (LuceneSpec(),),

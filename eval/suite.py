@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tamis.eval.datasets import load_parts
+from tamis.eval.datasets import load_parts, with_pairs
 from tamis.eval.evaluate import Evaluation, Options, averaged, evaluate, load, save
 from tamis.eval.protocol import Protocol
 from tamis.eval.specs import SystemSpec, baseline_specs, build_systems, needed
@@ -143,7 +143,7 @@ def run_suite(
     chosen = [system for system in systems if not only or system.name in only]
     collections = {
         name: [_sampled(part, suite) for part in load_parts(name, data=data)]
-        for name in suite.datasets
+        for name in with_pairs(suite.datasets, data)
     }
     options = suite.options(allow_missing=allow_missing, explained=explained)
     return evaluate_all(chosen, collections, work, options, out, tell)

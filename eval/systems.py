@@ -17,6 +17,7 @@ import xxhash
 
 from tamis.eval.efficiency import documents, learned_terms, sparse_facts, term_counts
 from tamis.eval.encoders import HeaviestTerms, Remembered, arithmetic
+from tamis.eval.languages import corpus_name
 from tamis.eval.rankings import Rankings
 from tamis.index.errors import InputError
 from tamis.index.segment.plain_search import import_loops
@@ -64,7 +65,8 @@ def work_folder(dataset: Dataset, settings: Mapping[str, Any], work: Path) -> Pa
     path = dataset.files.get("corpus")
     # Of a package that gives records: the version of what is taken for their text.
     corpus = "default_text" if path is None else _content_hash(path)
-    return work / f"{dataset.name.replace('/', '-')}-{settings_digest({'of': corpus, **settings})}"
+    name = corpus_name(dataset.name).replace("/", "-")
+    return work / f"{name}-{settings_digest({'of': corpus, **settings})}"
 
 
 @dataclass(frozen=True)

@@ -204,10 +204,10 @@ def _collections(
     sample: int | None,
     seed: int,
 ) -> "dict[str, list[Dataset]]":
-    from tamis.eval.datasets import load_dataset, load_parts
+    from tamis.eval.datasets import load_dataset, load_parts, with_pairs
 
     collections = {}
-    for name in names:
+    for name in names if queries or qrels else with_pairs(names, data):
         if queries or qrels:
             parts = [load_dataset(name, split=split, data=data, queries=queries, qrels=qrels)]
         else:
@@ -304,6 +304,7 @@ def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> Non
 
 
 def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, json: bool) -> None:
+    from tamis.eval.languages import language_table
     from tamis.eval.tables import Results, comparison_table, measures_table
 
     if html is not None:
@@ -320,6 +321,9 @@ def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, js
         measure = next(iter(found[0].measures))
         typer.echo(f"\n{measure}; ▲ ▼ differ from {baseline} (p < .05, Holm)")
         typer.echo(aligned(comparison_table(results, measure, baseline)))
+    if languages := language_table(results, next(iter(found[0].measures))):
+        typer.echo(f"\n{next(iter(found[0].measures))} by language of the queries")
+        typer.echo(aligned(languages))
 
 
 def _tell(line: str) -> None:
