@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tamis.eval.languages import pair_of
 from tamis.eval.significance import Comparison, compare, holm
 from tamis.index.errors import InputError
 
@@ -149,6 +150,38 @@ def comparison_table(
             means = [results.average(system, measure, without) for system in results.systems]
             name = f"average of {len(counted)}" + f" without {SEEN}" * bool(without)
             rows.append([name, *(_number(mean, digits) for mean in means)])
+    return rows
+
+
+def language_table(results: Results, measure: str, *, digits: int = 3) -> list[list[str]]:
+    """A row for each family, language of documents and system; languages of queries across.
+
+    Empty where results are not of several pairs. The mean is over the languages of the row.
+    """
+    pairs = {name: pair for name in results.datasets if (pair := pair_of(name))}
+    if len(pairs) < 2:
+        return []
+    columns = sorted({pair.queries for pair in pairs.values()})
+    rows = [["collection", "documents", "system", *columns, "mean"]]
+    groups = dict.fromkeys(
+        (name.rpartition("/")[0], pair.documents) for name, pair in pairs.items()
+    )
+    for family, held in groups:
+        of_group = {
+            pair.queries: name
+            for name, pair in pairs.items()
+            if (name.rpartition("/")[0], pair.documents) == (family, held)
+        }
+        for system in results.systems:
+            values = {
+                asked: results.value(name, system, measure) for asked, name in of_group.items()
+            }
+            known = [value for value in values.values() if value is not None]
+            if known:
+                cells = [_number(values.get(asked), digits) for asked in columns]
+                rows.append(
+                    [family, held, system, *cells, _number(sum(known) / len(known), digits)]
+                )
     return rows
 
 

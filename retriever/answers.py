@@ -213,11 +213,12 @@ def explain_answer(
     typos: "Typos" = "off",
     boosts: "Sequence[Mapping[str, Any] | Boost]" = (),
     text_boosts: "Mapping[str, float] | None" = None,
+    language: str | None = None,
 ) -> ExplainAnswer:
     """Why document number ``doc`` has its score."""
     began = perf_counter()
     added = Boosts(searcher.collection.index, SearchOptions(boosts=boosts)) if boosts else None
-    queries = searcher.read([query], lexical_weight, syntax, typos, text_boosts)
+    queries = searcher.read([query], lexical_weight, syntax, typos, text_boosts, language)
     matched = searcher.explain(queries.vectors, 0, doc, added)
     present = {term.term for term in matched}
     asked = by_weight(searcher, queries.vectors.to_dicts()[0])

@@ -22,7 +22,7 @@ from tamis.index.writing.creation import create_collection
 from tamis.index.writing.durability import check_wait
 from tamis.index.writing.switch_interval import short_switch_interval
 from tamis.index.writing.writer import CollectionWriter
-from tamis.retriever.corpus.advice import count_cut, warn_of_cut
+from tamis.retriever.corpus.advice import count_cut, warn_of_cut, warn_of_unknown_languages
 from tamis.retriever.corpus.chunking import (
     NUMBER,
     PARENT,
@@ -53,7 +53,8 @@ from tamis.retriever.words.bm25f import (
     with_averages,
 )
 from tamis.retriever.words.fields import check_texts
-from tamis.retriever.words.lexical import Analyzer, LexicalConfig
+from tamis.retriever.words.lexical import LexicalConfig
+from tamis.retriever.words.several_languages import analyzer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from tamis.index.writing.durability import Wait
     from tamis.retriever.models.encoder import Encoder
     from tamis.retriever.types import Passage
+    from tamis.retriever.words.analysis import Analyzer
     from tamis.retriever.words.fields import TextField
 
 
@@ -380,9 +382,10 @@ class Editor:
             warn_of_other_analysis(recorded)
         self._lexical = LexicalConfig.of(recorded) if recorded is not None else None
         self._counter: RecordCounter | None = None
+        self._analyzer: Analyzer | None = None
         if self._lexical is not None and self.writer.dictionary is not None:
-            analyzer, words = Analyzer(self._lexical), self.writer.dictionary
-            self._counter = RecordCounter(analyzer, words, REMEMBERED_CHUNKS)
+            self._analyzer, words = analyzer_of(self._lexical), self.writer.dictionary
+            self._counter = RecordCounter(self._analyzer, words, REMEMBERED_CHUNKS)
 
     def _put_chunk(self, chunk: Sequence[Passage], wait: Wait) -> None:
         if self.encoder is None and self._counter is None:
@@ -430,6 +433,8 @@ class Editor:
             vectors = self._joined(records, texts, learned)
             gone = [old for parent in parents for old in present_chunks(parent, self.writer.has)]
             place = self.writer.stage(records, vectors, gone, given=False)
+        if self._analyzer is not None:
+            warn_of_unknown_languages(str(self.writer.index.path), self._analyzer)
         self.writer.wait(place, wait)
 
     def _records(self, passages: Iterable[Passage]) -> list[dict[str, Any]]:

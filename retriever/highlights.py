@@ -9,11 +9,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from tamis.index.interrupts import check_for_interrupts
+from tamis.retriever.types import content_of
 from tamis.retriever.vocabulary import parse_piece, parse_word
 from tamis.retriever.words.fields import TITLE_AND_TEXT, field_key, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from tamis.retriever.searcher import Searcher
     from tamis.retriever.types import Hit, MatchedTerm
@@ -77,7 +79,7 @@ class _MatchFinder:
                 self._stems[stem] = term.contribution
             elif piece is not None and not term.expansion:
                 self._pieces[piece] = term.contribution
-        self._analyzer = searcher.lexical.analyzer if searcher.lexical else None
+        self._analyzer = _analyzer_of(searcher, hit.document) if searcher.lexical else None
         tokenizer = getattr(searcher.encoder, "tokenizer", None)
         self._backend = tokenizer.backend if tokenizer is not None else None
 
@@ -139,6 +141,14 @@ def _weighty(terms: Sequence[MatchedTerm]) -> Iterator[MatchedTerm]:
     worths = [term.contribution for term in terms]
     least = min(MARKED_SHARE * sum(worths), max(worths, default=0.0) / 2)
     return (term for term in terms if term.contribution >= least)
+
+
+def _analyzer_of(searcher: Searcher, document: Mapping[str, Any]) -> Analyzer:
+    """That of the language of a document."""
+    assert searcher.lexical is not None
+    content = content_of(document, searcher.collection.settings.text_fields)
+    (found,) = searcher.lexical.analyzer.for_records([document], [content])
+    return found
 
 
 @lru_cache(KNOWN_WORDS)

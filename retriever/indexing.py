@@ -26,6 +26,7 @@ from tamis.retriever.corpus.advice import (
     warn_of_cut,
     warn_of_empty_fields,
     warn_of_language,
+    warn_of_unknown_languages,
 )
 from tamis.retriever.corpus.chunking import Chunking, chunked, counter_of
 from tamis.retriever.corpus.faults import Fault, refuse
@@ -37,7 +38,8 @@ from tamis.retriever.recorded import collection_settings, lexical_settings, writ
 from tamis.retriever.types import content_of
 from tamis.retriever.words.analysis import analysis_versions
 from tamis.retriever.words.bm25f import FieldTerms, LengthSums, RecordCounter, averages_of, weigh
-from tamis.retriever.words.lexical import Analyzer, LexicalConfig, LexicalQueries
+from tamis.retriever.words.lexical import LexicalConfig, LexicalQueries
+from tamis.retriever.words.several_languages import analyzer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -209,6 +211,7 @@ class IndexingJob:
                 texts, words.dictionary, settings, sums.words, sums.documents, sums.of_fields
             )
             warn_of_empty_fields(self.source, self.text_fields, sums.averages.fields)
+            warn_of_unknown_languages(self.source, words.analyzer)
         warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
         remedy = "--chunk 200:40 makes passages of them"
         warn_of_cut(self.encoder, self.source, cut, len(texts), remedy)
@@ -296,7 +299,7 @@ class IndexingJob:
             queries = SparseVectors.join(queries, self.encoder.encode_queries(texts), vocab_size)
         if self.lexical is not None and dictionary is not None:
             words = LexicalQueries(
-                Analyzer(self.lexical), dictionary, build.with_words, self.lexical.weight
+                analyzer_of(self.lexical), dictionary, build.with_words, self.lexical.weight
             )
             queries = SparseVectors.join(queries, words.encode(texts), vocab_size)
         return Sample(queries, own)
@@ -308,7 +311,7 @@ class _Words:
     def __init__(self, build: CollectionBuild, job: IndexingJob, memory: MemoryBound) -> None:
         assert job.lexical is not None
         self.dictionary = build.new_dictionary(job.learned_terms)
-        self.analyzer = Analyzer(job.lexical)
+        self.analyzer = analyzer_of(job.lexical)
         remembered = memory.remembered_chunks
         self._counter = RecordCounter(self.analyzer, self.dictionary, remembered)
         self._kept = build.batches("words")

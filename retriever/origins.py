@@ -12,7 +12,8 @@ import numpy as np
 from tamis.index.generations.parts import Origin
 from tamis.index.segment.dictionary import DictionaryWriter
 from tamis.retriever.words.analysis import stemmer_version
-from tamis.retriever.words.lexical import Analyzer, LexicalConfig, WordCounter, lengths, saturate
+from tamis.retriever.words.lexical import LexicalConfig, WordCounter, lengths, saturate
+from tamis.retriever.words.several_languages import analyzer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class Recognition:
             return without
         if self._counter is None:
             dictionary = DictionaryWriter(self._words.first_term, self._words)
-            self._counter = WordCounter(Analyzer(self._config), dictionary)
+            self._counter = WordCounter(analyzer_of(self._config), dictionary)
         counts = self._counter.count(texts)
         expected, of_words = (
             saturate(counts, self._made.average_length, self._config),

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET, UnsetType
+
 from tamis.index.collection import QUERY_SIDE
 from tamis.index.generations.settings import (
     ChunkSettings,
     CollectionSettings,
     EncoderSettings,
     LexicalSettings,
+    SeveralLanguagesSettings,
     TextFieldSettings,
 )
 from tamis.retriever.models.inference_free import TableQueryEncoder
-from tamis.retriever.words.analysis import stemmer_version, unicode_version
+from tamis.retriever.words.analysis import RECORDED, stemmer_version, unicode_version
+from tamis.retriever.words.finding_languages import finder_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +81,7 @@ def lexical_settings(
     """
     of_fields = averages.fields or (0.0,) * len(config.fields)
     return LexicalSettings(
-        **{name: value for name, value in asdict(config).items() if name != "fields"},
+        **{name: getattr(config, name) for name in RECORDED},
         fields=[
             TextFieldSettings(name=one.name, weight=one.weight, b=one.b, average_length=length)
             for one, length in zip(config.fields, of_fields, strict=True)
@@ -88,6 +92,16 @@ def lexical_settings(
         words=len(dictionary),
         words_cut=words_cut,
         fingerprint=dictionary.fingerprint,
+        several_languages=_several_languages(config),
+    )
+
+
+def _several_languages(config: LexicalConfig) -> SeveralLanguagesSettings | UnsetType:
+    if not config.languages:
+        return UNSET
+    field = config.language_field
+    return SeveralLanguagesSettings(
+        others=list(config.languages), field=field, finder="" if field else finder_version()
     )
 
 

@@ -25,7 +25,8 @@ from tamis.retriever.recorded import lexical_settings
 from tamis.retriever.types import content_of
 from tamis.retriever.words.analysis import may_differ
 from tamis.retriever.words.bm25f import LengthSums, RecordCounter, weigh
-from tamis.retriever.words.lexical import Analyzer, LexicalConfig
+from tamis.retriever.words.lexical import LexicalConfig
+from tamis.retriever.words.several_languages import analyzer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -132,7 +133,7 @@ class _Counting:
 
     def __init__(self, made: LexicalSettings, present: Dictionary, storage: Storage) -> None:
         self.config = LexicalConfig.of(made)
-        self.analyzer = Analyzer(self.config)
+        self.analyzer = analyzer_of(self.config)
         self.words = DictionaryWriter(present.first_term)
         self.origins = [np.zeros(0, np.uint8)]
         self._counter = RecordCounter(self.analyzer, self.words)

@@ -67,6 +67,8 @@ class SearchOptions:
             ``{"title": 3}`` adds three times their weight where a title holds them.
         seen: what earlier pages gave (`SearchResult.seen`): this one holds the best of all other
             documents, or groups, whatever has come, gone or changed since.
+        language: that texts are in, by name or code (``french``, ``fr``): one of the languages of
+            the collection's words. None takes words in all of them.
     """
 
     k: int = 10
@@ -90,6 +92,7 @@ class SearchOptions:
     typos: Typos = "off"
     text_boosts: Mapping[str, float] | None = None
     seen: Seen | None = None
+    language: str | None = None
 
 
 class Option(TypedDict, total=False):
@@ -115,3 +118,4 @@ class Option(TypedDict, total=False):
     typos: Typos
     text_boosts: Mapping[str, float] | None
     seen: Seen | None
+    language: str | None

@@ -194,7 +194,12 @@ class Searcher:
         counting = Counting(self.collection, options, is_listing=is_listing)
         began = perf_counter()
         asked = self.read(
-            queries, options.lexical_weight, options.syntax, options.typos, options.text_boosts
+            queries,
+            options.lexical_weight,
+            options.syntax,
+            options.typos,
+            options.text_boosts,
+            options.language,
         )
         encoded = perf_counter()
         if counting.is_asked:
@@ -223,7 +228,9 @@ class Searcher:
         if first is None:
             return [None] * len(queries)
         if options.lexical_weight == 0:  # which leaves them out of the vectors
-            asked = self.read(queries, syntax=options.syntax, typos=options.typos)
+            asked = self.read(
+                queries, syntax=options.syntax, typos=options.typos, language=options.language
+            )
         rows = [asked.vectors.row(query)[0] for query in range(len(queries))]
         words = [terms[terms >= first] for terms in rows]
         return [
@@ -281,11 +288,13 @@ class Searcher:
         syntax: Syntax = "plain",
         typos: Typos = "off",
         text_boosts: Mapping[str, float] | None = None,
+        language: str | None = None,
     ) -> EncodedQueries:
         """The query vectors, what of the queries they leave out, and what else they ask for.
 
         Raises:
-            InputError: a weight is out of range, or the queries are one string.
+            InputError: a weight is out of range, the queries are one string, or the index has not
+                the language.
         """
         if text_boosts:
             check_boosts(text_boosts, self.collection.settings.text_fields)
@@ -294,9 +303,10 @@ class Searcher:
         if isinstance(queries, str):
             raise InputError("expected a list of queries, found one string; put it in a list")
         texts = [query for query in queries if isinstance(query, str)]
-        reader = self._reader
+        reader = self._reader.speaking(language) if self._reader is not None else None
+        lexical = reader.lexical if reader is not None else None
         read = [reader.read(one, syntax, typos) if reader else read_as_text(one) for one in texts]
-        of_texts = self._encode_texts(read, lexical_weight, text_boosts or {})
+        of_texts = self._encode_texts(read, lexical, lexical_weight, text_boosts or {})
         if len(texts) == len(queries):
             return of_texts
         row, rows = 0, []
@@ -385,6 +395,7 @@ class Searcher:
     def _encode_texts(
         self,
         read: Sequence[ReadQuery],
+        lexical: LexicalQueries | None,
         lexical_weight: float | None,
         text_boosts: Mapping[str, float],
     ) -> EncodedQueries:
@@ -396,12 +407,12 @@ class Searcher:
                 "search with --vector on the command line, or import them again with --encoder"
             )
         learned = self._encode_learned(texts)
-        if self.lexical is None:
+        if lexical is None:
             vectors = SparseVectors.empty(vocab_size, len(texts)) if learned is None else learned
             return EncodedQueries.of(vectors.over(vocab_size), [()] * len(texts), read)
         added = [one.added for one in read]
-        words, unknown_words = self.lexical.encode_known(texts, lexical_weight, added)
-        words = self.lexical.boosted(words, text_boosts)
+        words, unknown_words = lexical.encode_known(texts, lexical_weight, added)
+        words = lexical.boosted(words, text_boosts)
         unknown = [tuple(map(word_name, of_text)) for of_text in unknown_words]
         if learned is None:
             return EncodedQueries.of(words.over(vocab_size), unknown, read)

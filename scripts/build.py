@@ -22,12 +22,13 @@ class TextSettings(NamedTuple):
     """How texts become documents and words, as the command line spells it.
 
     Attributes:
-        language: of the lexical channel; None leaves the channel out.
+        language: of the lexical channel, several by commas; None leaves the channel out.
         fields: to filter by, as ``--fields``.
         chunk: how documents are divided, as ``--chunk``.
         precision: how weights are stored, as ``--precision``.
         reading: under which names a corpus holds what.
         searched: the text fields of the lexical channel; none where title and text are one.
+        language_field: that says a document's language, where there are several.
     """
 
     language: str | None = "english"
@@ -36,6 +37,7 @@ class TextSettings(NamedTuple):
     precision: Precision = "f32"
     reading: Reading = Reading()
     searched: tuple[TextField, ...] = ()
+    language_field: str | None = None
 
 
 def index_corpus_of(
@@ -79,7 +81,7 @@ def index_options(
         model = load_encoder(encoder, device=device, memory_bytes=limit)
     return {
         "encoder": model,
-        "lexical": _lexical_config(settings.language, settings.searched),
+        "lexical": lexical_config(settings.language, settings.searched, settings.language_field),
         "source": corpus,
         "fields": declared(settings.fields),
         "chunking": chunking_of(settings.chunk, corpus, model),
@@ -90,10 +92,22 @@ def index_options(
     }
 
 
-def _lexical_config(language: str | None, searched: tuple[TextField, ...]) -> LexicalConfig | None:
+def lexical_config(
+    spelled: str | None, searched: tuple[TextField, ...] = (), language_field: str | None = None
+) -> LexicalConfig | None:
+    """The lexical channel of languages as ``--language english,german``; None without one."""
+    from tamis.retriever.words.language_names import CODES
     from tamis.retriever.words.lexical import LexicalConfig
 
-    return None if language is None else LexicalConfig(language=language, fields=searched)
+    if spelled is None:
+        return None
+    first, *others = (CODES.get(name.strip(), name.strip()) for name in spelled.split(","))
+    return LexicalConfig(
+        language=first,
+        fields=searched,
+        languages=tuple(others),
+        language_field=language_field,
+    )
 
 
 def declared(fields: str | None) -> dict[str, ColumnType | None]:

@@ -53,8 +53,7 @@ def estimate(
     from tamis.retriever.corpus.passages import read_passages
     from tamis.retriever.estimate import estimate as estimate_corpus
     from tamis.retriever.models.encoder import load_encoder
-    from tamis.retriever.words.lexical import LexicalConfig
-    from tamis.scripts.build import WORDS_ALONE
+    from tamis.scripts.build import WORDS_ALONE, lexical_config
 
     searched = text_fields_of(text_field)
     reading = reading_of(id_field, title_field, text_field, skip_bad=skip_bad, searched=searched)
@@ -63,7 +62,7 @@ def estimate(
         found = estimate_corpus(
             read_passages(corpus, **reading),
             encoder=model,
-            lexical=LexicalConfig(language=language, fields=searched) if lexical else None,
+            lexical=lexical_config(language if lexical else None, searched),
             chunking=chunking_of(chunk, corpus, model),
             sample=sample,
             documents=documents,

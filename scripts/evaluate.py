@@ -304,8 +304,7 @@ def _write(found: "list[Evaluation]", run: Path | None, out: Path | None) -> Non
 
 
 def _show(found: "list[Evaluation]", baseline: str | None, html: Path | None, json: bool) -> None:
-    from tamis.eval.languages import language_table
-    from tamis.eval.tables import Results, comparison_table, measures_table
+    from tamis.eval.tables import Results, comparison_table, language_table, measures_table
 
     if html is not None:
         from tamis.eval.report import write_report

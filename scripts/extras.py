@@ -28,6 +28,7 @@ EXTRAS = {
     "parquet": Extra(("pyarrow",), "corpora in Parquet files"),
     "cluster": Extra(("ray",), "`tamis index --cluster`"),
     "datasets": Extra(("ir-datasets",), "public collections by their ir_datasets names"),
+    "languages": Extra(("py3langid",), "finding the languages of documents"),
     "langchain": Extra(("langchain-core",), "a retriever for LangChain"),
     "llama-index": Extra(("llama-index-core",), "a retriever for LlamaIndex"),
     "haystack": Extra(("haystack-ai",), "a retriever for Haystack"),

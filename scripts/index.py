@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from tamis.index.segment.quantize import Precision
 
 OF_TEXTS = (  # options that say something of texts
-    "lexical", "language", "id_field", "title_field", "text_field", "chunk", "memory", "check",
-    "device", "skip_bad", "piece", "cluster",
+    "lexical", "language", "language_field", "id_field", "title_field", "text_field", "chunk",
+    "memory", "check", "device", "skip_bad", "piece", "cluster",
 )  # fmt: skip
 
 
@@ -62,7 +62,16 @@ LanguageOption = Annotated[
     str,
     typer.Option(
         help="Language of the corpus, for stems and stop words: german, french, ...; none; "
-        "bigrams where words are not divided by spaces."
+        "bigrams where words are not divided by spaces. Several by commas: each document is read "
+        "in its own."
+    ),
+]
+LanguageFieldOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="Field that says a document's language, by name or code, where --language gives "
+        "several; found by py3langid without it.",
     ),
 ]
 FieldsOption = Annotated[
@@ -132,6 +141,7 @@ def index(
     encoder: EncoderOption = "default",
     lexical: LexicalOption = True,
     language: LanguageOption = "english",
+    language_field: LanguageFieldOption = None,
     id_field: IdFieldOption = None,
     title_field: TitleFieldOption = None,
     text_field: SearchedFieldsOption = None,
@@ -179,7 +189,9 @@ def index(
             _index_vectors(vectors, out, spelled_by, vocab_size, fields, precision, resume=resume)
         elif corpus is not None:
             words = language if lexical else None
-            settings = TextSettings(words, fields, chunk, precision, reading, searched)
+            settings = TextSettings(
+                words, fields, chunk, precision, reading, searched, language_field
+            )
             if piece is not None:
                 options = index_options(corpus, encoder, settings, memory, device, resume=resume)
                 print_piece(corpus, piece, out, settings.reading, options, json)

@@ -50,6 +50,7 @@ _OF_ONE_QUERY = [
         "json",
     ),
     *("count", "facets", "sort", "boosts", "min_score", "syntax", "typos", "text_boosts"),
+    "language",
 ]
 UNGROUPED = "none"
 
@@ -115,6 +116,12 @@ TyposOption = Annotated[
     typer.Option(
         help="auto: words that no document has are taken as typing errors of others, and told; off "
         "in a --batch."
+    ),
+]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Language of TEXT, such as french or fr, where the index has several; all by default."
     ),
 ]
 TextBoostsOption = Annotated[
@@ -200,6 +207,7 @@ def search(
     min_score: MinScoreOption = None,
     typos: TyposOption = "auto",
     text_boosts: TextBoostsOption = None,
+    language: LanguageOption = None,
     encoder: OwnEncoderOption = None,
     batch: BatchOption = None,
     out: OutOption = None,
@@ -257,6 +265,7 @@ def search(
         min_score=min_score,
         typos=typos,
         text_boosts=dict(parse_weights(text_boosts)) if text_boosts else None,
+        language=language,
         threads=threads or usable_cores(),
     )
     _get_ready(searchers, block)

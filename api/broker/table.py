@@ -117,6 +117,7 @@ async def explain(broker: Broker, request: Request) -> Response:
         syntax=asked.syntax,
         typos=asked.typos,
         text_boosts=asked.text_boosts,
+        language=asked.language,
     )
     prepared = await broker.workers.run(lambda: prepare(searcher, query, options))
     assert prepared.query is not None

@@ -76,6 +76,7 @@ class Option(TypedDict, total=False):
     group_size: int
     syntax: Literal["plain", "operators"]
     typos: Literal["auto", "off"]
+    language: str
     count: Literal["words", "filter"]
     facets: Sequence[str | Mapping[str, Any]]
     sort: Sequence[str | Mapping[str, Any]]

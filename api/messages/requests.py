@@ -121,6 +121,13 @@ class PlainOptions(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
             "others; corrections in the answer tells which."
         ),
     ] = "off"
+    language: Annotated[
+        str | None,
+        Meta(
+            description="The language of the query, by name or code, of those that the words of "
+            "the index are in; null for all of them."
+        ),
+    ] = None
     timeout_ms: Annotated[
         Milliseconds | None,
         Meta(description="Answer after so long with what there is, and partial set."),
@@ -237,6 +244,7 @@ class ExplainRequest(Struct, forbid_unknown_fields=True, frozen=True):
     typos: Literal["auto", "off"] = "off"
     boosts: Annotated[tuple[Boost, ...], Meta(max_length=MOST_BOOSTS)] = ()
     text_boosts: TextBoosts | None = None
+    language: str | None = None
 
 
 class EncodeRequest(Struct, forbid_unknown_fields=True, frozen=True):

@@ -259,6 +259,7 @@ async def explain(service: Service, request: Request) -> Response:
             asked.typos,
             asked.boosts,
             asked.text_boosts,
+            asked.language,
         ),
     )
 

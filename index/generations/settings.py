@@ -53,6 +53,20 @@ class TextFieldSettings(msgspec.Struct, frozen=True, kw_only=True):
     average_length: float = 0.0
 
 
+class SeveralLanguagesSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How documents of several languages are told apart.
+
+    Attributes:
+        others: languages, beside that of the stemmer.
+        field: of documents, that names theirs; None where it was found.
+        finder: version of the package that found it.
+    """
+
+    others: list[str]
+    field: str | None = None
+    finder: str = ""
+
+
 class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the words of the lexical channel were made and weighed.
 
@@ -72,6 +86,7 @@ class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
         fingerprint: of the dictionary's first ``words`` words.
         fields: that are searched, in the order they are read in; without any, title and text as
             one.
+        several_languages: that documents are in; not written where it is one.
     """
 
     language: str
@@ -88,6 +103,7 @@ class LexicalSettings(msgspec.Struct, frozen=True, kw_only=True):
     words_cut: int = 0
     fingerprint: str
     fields: list[TextFieldSettings] = []
+    several_languages: SeveralLanguagesSettings | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChunkSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tamis.retriever.models.encoder import Encoder
+    from tamis.retriever.words.analysis import Analyzer
     from tamis.retriever.words.lexical import LexicalConfig
 
 
@@ -53,11 +54,27 @@ def warn_of_empty_fields(source: str, names: Sequence[str], lengths: Sequence[fl
         )
 
 
+def warn_of_unknown_languages(source: str, analyzer: Analyzer) -> None:
+    """Warn (CorpusWarning) of languages that documents have named and their collection has not."""
+    unknown, config = analyzer.take_unknown_languages(), analyzer.config
+    if not unknown:
+        return
+    listed = ", ".join(f"{name} ({count:,})" for name, count in unknown.most_common(5))
+    warnings.warn(
+        f"{source}: expected {config.language} or {', '.join(config.languages)} in the field "
+        f"{config.language_field!r}, found {listed}: {unknown.total():,} documents are read as "
+        f"{config.language}",
+        CorpusWarning,
+        stacklevel=3,
+    )
+
+
 def warn_of_language(
     encoder: Encoder | None, lexical: LexicalConfig | None, source: str, texts: Sequence[str]
 ) -> None:
     """Warn (CorpusWarning) where the settings do not suit the language of a sample of texts."""
     location = encoder.location if encoder else ""
-    said = advice(languages_of(texts), location, lexical.language if lexical else None)
+    is_one = lexical is not None and not lexical.languages
+    said = advice(languages_of(texts), location, lexical.language if lexical and is_one else None)
     if said:
         warnings.warn(f"{source}: {said}", CorpusWarning, stacklevel=3)

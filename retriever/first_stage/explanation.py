@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tamis.retriever.types import content_of
 from tamis.retriever.vocabulary import parse_word
 from tamis.retriever.words.bm25f import averages_of, shares
 
@@ -26,7 +27,9 @@ def by_field(
     made = settings.lexical
     if made is None or not made.fields:
         return list(terms)
-    share = shares(document, analyzer, averages_of(made))
+    content = content_of(document, settings.text_fields)
+    (own,) = analyzer.for_records([document], [content])
+    share = shares(document, own, averages_of(made))
     found = []
     for term in terms:
         word = parse_word(term.term)

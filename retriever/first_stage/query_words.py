@@ -12,8 +12,9 @@ from tamis.index.files.storage import Storage
 from tamis.index.generations.manifest import read_current
 from tamis.index.generations.settings import QueryWords
 from tamis.index.writing.writer import CollectionWriter
-from tamis.retriever.words.analysis import Analyzer, LexicalConfig
+from tamis.retriever.words.analysis import LexicalConfig
 from tamis.retriever.words.lexical import LexicalQueries
+from tamis.retriever.words.several_languages import analyzer_of
 from tamis.retriever.words.synonyms import OwnWords
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def change_query_words(writer: CollectionWriter, words: QueryWords) -> None:
                 "expected an index with words to give synonyms for, found one without the lexical "
                 "channel; build it with one"
             )
-        OwnWords.of(words, Analyzer(LexicalConfig.of(settings.lexical)))  # refuses faulty ones
+        OwnWords.of(words, analyzer_of(LexicalConfig.of(settings.lexical)))  # refuses faulty ones
         writer.change_settings(structs.replace(settings, query_words=words))
 
 

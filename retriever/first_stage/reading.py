@@ -99,6 +99,11 @@ class QueryReader:
     forms: WrittenForms
     knows: Callable[[str], bool]
 
+    def speaking(self, language: str | None) -> QueryReader:
+        """This one for queries of one language, see `Analyzer.speaking`."""
+        lexical = self.lexical.speaking(language)
+        return self if lexical is self.lexical else replace(self, lexical=lexical)
+
     def read(self, text: str, syntax: Syntax, typos: Typos) -> ReadQuery:
         """What a text means; ``syntax`` and ``typos`` are those of `SearchOptions`.
 

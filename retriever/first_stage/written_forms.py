@@ -47,12 +47,9 @@ class WrittenForms:
 
     def _stemmed_so(self, words: list[str], stem: str) -> list[str]:
         """Those of the words that give a stem; all at once first, as most do not."""
-        stems = self.analyzer.stems(words)
-        may = [
-            word
-            for word, own in zip(words, stems, strict=True)
-            if own == stem or not (word.isascii() and word.isalpha())
-        ]
+        stems = self.analyzer.stems(words)  # of all words, in one language after the other
+        give = {words[at % len(words)] for at, own in enumerate(stems) if own == stem}
+        may = [word for word in words if word in give or not (word.isascii() and word.isalpha())]
         return [word for word in may if self._has(word, stem)]
 
     def _has(self, word: str, stem: str) -> bool:

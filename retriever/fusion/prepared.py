@@ -47,7 +47,12 @@ def prepare(
         InputError: as `Searcher.search_with`.
     """
     asked = searcher.read(
-        [query], options.lexical_weight, options.syntax, options.typos, options.text_boosts
+        [query],
+        options.lexical_weight,
+        options.syntax,
+        options.typos,
+        options.text_boosts,
+        options.language,
     )
     read, prepared = asked.read[0], None
     if query is not None:

@@ -12,6 +12,7 @@ characters and, where a digit stands beside the joint, the runs it is joined to:
   characters, a character taken with its marks; a lone character stands for itself.
 - French, Italian, Catalan and Irish elide: what they write before an apostrophe (``l'home``) goes.
 - Everything else is a word: left out if it is a stop word, else stemmed by Snowball.
+- Languages without a stemmer keep their words as they are; Korean gives pairs of characters too.
 - Combining marks of Latin, Greek, Hebrew and Arabic letters go where the language's readers do
   not tell words apart by them.
 """
@@ -22,9 +23,11 @@ import re
 import threading
 import unicodedata
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 import Stemmer
 
@@ -41,6 +44,8 @@ from tamis.retriever.words.characters import (
     pairs,
 )
 from tamis.retriever.words.fields import TextField, check_text_fields
+from tamis.retriever.words.finding_languages import PACKAGE, finder_version
+from tamis.retriever.words.language_names import CODES
 from tamis.retriever.words.stop_words import (
     ELIDED,
     QUESTION_WORDS,
@@ -49,7 +54,7 @@ from tamis.retriever.words.stop_words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tamis.index.generations.settings import LexicalSettings
 
@@ -61,6 +66,7 @@ LONGEST_CODE = 64  # characters of a joined code kept whole; longer ones give th
 
 UNSTEMMED = "none"
 BIGRAMS = "bigrams"  # as "none", and Hangul in pairs of characters too
+_AS_BIGRAMS = frozenset({BIGRAMS, "korean"})
 
 # Where marks go before the stemmer sees the word: its rules do not read them.
 _FOLD_FIRST = frozenset({"english", "porter", "arabic", "persian"})
@@ -81,7 +87,7 @@ class LexicalConfig:
 
     Attributes:
         language: a Snowball language, ``"none"`` (no stemming) or ``"bigrams"`` (no stemming, and
-            Hangul in pairs of characters).
+            Hangul in pairs of characters); beside others also a language without a stemmer.
         stop_words: leave function words out, in the languages that `stop_words` lists, and words
             that only ask (``what``, ``does``) out of queries.
         fold_marks: drop combining marks where the language's readers do not tell words by them.
@@ -91,9 +97,12 @@ class LexicalConfig:
         analyzer: version of the rules by which a text gives its words.
         fields: of documents, that are read as their text, in this order; none reads title and text
             as one.
+        languages: others that documents may be in; see `several_languages`.
+        language_field: of documents, that says which it is, by name or code; None has it found.
+            What is none of them is read as ``language``.
 
     Raises:
-        InputError: the language is unknown, or a number is out of range.
+        InputError: a language is unknown, or a number is out of range.
     """
 
     language: str = "english"
@@ -104,14 +113,12 @@ class LexicalConfig:
     weight: float = 1.0
     analyzer: int = ANALYZER_VERSION
     fields: tuple[TextField, ...] = ()
+    languages: tuple[str, ...] = ()
+    language_field: str | None = None
 
     def __post_init__(self) -> None:
         check_text_fields(self.fields)
-        if self.language not in languages():
-            raise InputError(
-                f"expected language to be one of {', '.join(languages())}, "
-                f"found {self.language!r}; choose one of these"
-            )
+        self._check_languages()
         if not (0 <= self.k1 < float("inf") and 0 <= self.b <= 1):
             raise InputError(
                 f"expected k1 of at least 0 and b from 0 to 1, found k1={self.k1} and b={self.b}; "
@@ -127,6 +134,24 @@ class LexicalConfig:
                 f"{ANALYZER_VERSION} is the newest"
             )
 
+    def _check_languages(self) -> None:
+        for name in (self.language, *self.languages):
+            if name not in languages() and name not in CODES.values():
+                raise InputError(
+                    f"expected language to be one of {', '.join(languages())}, "
+                    f"found {name!r}; choose one of these"
+                )
+        if len({self.language, *self.languages}) <= len(self.languages):
+            raise InputError(
+                f"expected each language once, found {self.language}, "
+                f"{', '.join(self.languages)}; leave out what is there twice"
+            )
+        if self.language_field is not None and not self.languages:
+            raise InputError(
+                f"expected several languages for the field {self.language_field!r} to name, found "
+                f"{self.language} alone; list them: --language english,german"
+            )
+
     @staticmethod
     def of(made: LexicalSettings) -> LexicalConfig:
         """How a collection's words were made.
@@ -139,11 +164,21 @@ class LexicalConfig:
                 f"expected words of analyser version {VERSIONS[0]} to {VERSIONS[-1]}, found "
                 f"version {made.analyzer}; build the collection with `tamis index`, or update tamis"
             )
-        names = [name for name in LexicalConfig.__dataclass_fields__ if name != "fields"]
         fields = tuple(TextField(one.name, one.weight, one.b) for one in made.fields)
-        return LexicalConfig(**{name: getattr(made, name) for name in names}, fields=fields)
+        several = made.several_languages
+        return LexicalConfig(
+            **{name: getattr(made, name) for name in RECORDED},
+            fields=fields,
+            languages=tuple(several.others) if several else (),
+            language_field=several.field if several else None,
+        )
 
 
+RECORDED = tuple(  # of a config, as they are
+    name
+    for name in LexicalConfig.__dataclass_fields__
+    if name not in ("fields", "languages", "language_field")
+)
 SAME_ANALYSIS = (
     "go back to the versions that made the words, or have all texts analysed again with "
     "`tamis upgrade DIR`"
@@ -172,9 +207,16 @@ def analysed_otherwise(made: LexicalSettings) -> str | None:
     characters alone. `may_differ` asks more strictly.
     """
     stemmer, database = stemmer_version(), unicode_version()
-    if made.language in Stemmer.algorithms() and made.stemmer != stemmer:
+    is_stemmed = made.language in Stemmer.algorithms() or bool(made.several_languages)
+    if is_stemmed and made.stemmer != stemmer:
         recorded = made.stemmer or "of the version, not recorded,"
         return f"expected PyStemmer {recorded} that made this index's words, found {stemmer}"
+    several = made.several_languages
+    if several and several.field is None and several.finder != finder_version():
+        return (
+            f"expected {PACKAGE} {several.finder} that found the languages of this index's "
+            f"documents, found {finder_version() or 'none'}"
+        )
     if made.unicode not in (None, database):
         return f"expected Unicode {made.unicode} that made this index's words, found {database}"
     return None
@@ -203,15 +245,15 @@ class Analyzer:
 
     Attributes:
         config: what it was made of.
-        words_cut: words of more than `LONGEST_WORD` characters that were met, and cut, so far.
         unspaced: the letters of scripts without spaces, as a regular expression's set.
     """
 
     def __init__(self, config: LexicalConfig) -> None:
         language = config.language
         self.config = config
-        self.words_cut = 0
-        self._stem = None if language in (UNSTEMMED, BIGRAMS) else Stemmer.Stemmer(language, 0)
+        self._cut = 0
+        stemmed = language in Stemmer.algorithms()
+        self._stem = Stemmer.Stemmer(language, 0) if stemmed else None
         self._stemming = threading.Lock()  # a Stemmer has inner state
         self._stop_words = _stop_words(config)
         self._elided = ELIDED.get(language, _NONE) if config.analyzer > 1 else _NONE
@@ -219,9 +261,47 @@ class Analyzer:
         self._turkish = language == "turkish"  # its I is not i's capital
         self._fold_first = config.fold_marks and language in _FOLD_FIRST
         self._fold_after = config.fold_marks and language in _FOLD_AFTER
-        self.unspaced = UNSPACED + HANGUL if language == BIGRAMS else UNSPACED
+        self.unspaced = UNSPACED + HANGUL if language in _AS_BIGRAMS else UNSPACED
         self._unspaced = re.compile(f"([{self.unspaced}]+)")
         self._remembered: dict[str, tuple[tuple[str, ...], bool]] = {}  # of queries' chunks
+
+    @property
+    def words_cut(self) -> int:
+        """Words of more than `LONGEST_WORD` characters that were met, and cut, so far."""
+        return self._cut
+
+    def for_records(
+        self, records: Sequence[Mapping[str, Any]], contents: Sequence[str]
+    ) -> Iterable[Analyzer]:
+        """What analyses each of these documents, given with their texts: this, each time."""
+        return repeat(self, len(records))
+
+    @property
+    def each(self) -> tuple[Analyzer, ...]:
+        """All by which a query may be analysed: this one."""
+        return (self,)
+
+    def speaking(self, language: str | None) -> Analyzer:
+        """What analyses queries of a language, given by its name or code; None takes any.
+
+        Raises:
+            InputError: documents are analysed in others.
+        """
+        if language is None:
+            return self
+        name = CODES.get(language, language)
+        for one in self.each:
+            if one.config.language == name and not one.config.languages:
+                return one
+        there = dict.fromkeys(one.config.language for one in self.each)
+        raise InputError(
+            f"expected a language of the index: {', '.join(there)}, found {language!r}; name one "
+            "of these, or none"
+        )
+
+    def take_unknown_languages(self) -> Counter[str]:
+        """Languages that documents have named since the last call and the collection has not."""
+        return Counter()
 
     def analyze(self, text: str) -> list[str]:
         """The words of a text in their order, repeated as they are; linear in its length."""
@@ -236,12 +316,12 @@ class Analyzer:
         shouted = text.isupper()
         found: list[str] = []
         for chunk in self.chunks(text):
-            words, asks = self._of_query(chunk)
+            words, asks = self.of_query(chunk)
             if not asks or (chunk.isupper() and not shouted):
                 found += words
         return found or self.analyze(text)
 
-    def _of_query(self, chunk: str) -> tuple[tuple[str, ...], bool]:
+    def of_query(self, chunk: str) -> tuple[tuple[str, ...], bool]:
         """The words of a chunk, and whether it only asks; queries say the same words over again."""
         found = self._remembered.get(chunk)
         if found is None:
@@ -254,6 +334,11 @@ class Analyzer:
 
     def _asks(self, chunk: str) -> bool:
         return chunk.lower().replace("\u2019", "'").removesuffix("'s") in self._asking
+
+    @property
+    def elided(self) -> frozenset[str]:
+        """What stands before an apostrophe and is left out."""
+        return self._elided
 
     def chunks(self, text: str) -> list[str]:
         """The chunks of a text, as they are written there: what `words_of` takes."""
@@ -294,6 +379,10 @@ class Analyzer:
             return ()
         return self.words_of(word) if _letters().fullmatch(word) else ()
 
+    def sure_lists(self, word: str) -> tuple[tuple[str, ...], ...]:
+        """As `sure_words`: for each, what it may be instead, itself among them."""
+        return tuple((one,) for one in self.sure_words(word))
+
     def stems(self, words: Sequence[str]) -> list[str]:
         """The stems of many words at once, given as `spelled`; stop words have theirs too."""
         if self._stem is None:
@@ -320,7 +409,7 @@ class Analyzer:
 
     def _word(self, part: str) -> str:
         if len(part) > LONGEST_WORD:
-            self.words_cut += 1
+            self._cut += 1
             part = part[:LONGEST_WORD]
         if self._fold_first:
             part = fold(part)

@@ -129,6 +129,7 @@ class RecordCounter:
         remembered_chunks: int = REMEMBERED_CHUNKS,
     ) -> None:
         self._dictionary, fields = dictionary, analyzer.config.fields
+        self._analyzer = analyzer
         self._names, main = [one.name for one in fields], main_field(fields)
         prefixes = ["" if name == main else field_key(name, "") for name in self._names] or [""]
         remembered = remembered_chunks // len(prefixes)
@@ -146,10 +147,14 @@ class RecordCounter:
             records: the documents.
             contents: the text of each, which is counted where there are no fields.
         """
+        analyzers = list(self._analyzer.for_records(records, contents))
         if not self._names:
-            return self._counters[0].count(contents)
+            return self._counters[0].count(contents, analyzers)
         texts = zip(*(field_texts(record, self._names) for record in records), strict=True)
-        counts = [one.tally(of_field) for one, of_field in zip(self._counters, texts, strict=True)]
+        counts = [
+            one.tally(of_field, analyzers)
+            for one, of_field in zip(self._counters, texts, strict=True)
+        ]
         joined = _merged(counts, self._dictionary.vocab_size)
         fields, words = self.terms.look_up(joined.terms)
         rows = np.repeat(np.arange(len(joined)), np.diff(joined.offsets))

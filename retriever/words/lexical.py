@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,7 @@ from tamis.retriever.words.analysis import (
     warn_of_other_analysis,
 )
 from tamis.retriever.words.fields import check_boosts, field_key, main_field
+from tamis.retriever.words.several_languages import analyzer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ LONGEST_REMEMBERED = 32  # characters: longer chunks hardly come twice
 @lru_cache(KEPT_ANALYZERS)
 def _query_analyzer(config: LexicalConfig) -> Analyzer:
     """One for the queries of all collections that are analysed alike, with what it remembers."""
-    return Analyzer(config)
+    return analyzer_of(config)
 
 
 class WordCounter:
@@ -83,22 +84,31 @@ class WordCounter:
         """Count words under their names in the dictionary: ``prefix`` and the word."""
         self._analyzer = analyzer
         self._dictionary = dictionary
-        self._seen = _SeenChunks(analyzer, dictionary, prefix)
+        self._seen = _Seen(dictionary, prefix)
         self._remembered_chunks = remembered_chunks
 
-    def count(self, texts: Iterable[str]) -> SparseVectors:
+    def count(
+        self, texts: Sequence[str], analyzers: Iterable[Analyzer] | None = None
+    ) -> SparseVectors:
         """As `tally`; each text adds one to the document frequency of each of its words."""
-        counted = self.tally(texts)
+        counted = self.tally(texts, analyzers)
         self._dictionary.count_documents(counted.terms)
         return counted
 
-    def tally(self, texts: Iterable[str]) -> SparseVectors:
-        """How often each word occurs in each text, ``[texts]``, weights being whole numbers."""
+    def tally(
+        self, texts: Sequence[str], analyzers: Iterable[Analyzer] | None = None
+    ) -> SparseVectors:
+        """How often each word occurs in each text, ``[texts]``, weights being whole numbers.
+
+        Args:
+            texts: of documents.
+            analyzers: of each, where it is not that of all.
+        """
         chunks = array("q")
         ends = [0]
-        ordinal_of = self._seen.__getitem__
-        for text in texts:
-            chunks.extend(map(ordinal_of, self._analyzer.chunks(text)))
+        of_each = repeat(self._analyzer) if analyzers is None else analyzers
+        for text, analyzer in zip(texts, of_each, strict=False):
+            chunks.extend(map(self._seen[analyzer].__getitem__, analyzer.chunks(text)))
             ends.append(len(chunks))
         counted = _count(*self._seen.expand(chunks, ends), self._dictionary.vocab_size)
         self._seen.forget_beyond(self._remembered_chunks)
@@ -110,25 +120,39 @@ class WordCounter:
 
 
 class _SeenChunks(dict[str, int]):
-    """Chunk -> its ordinal in a list of term ids, made when the chunk is first asked for."""
+    """Chunk of one analyser -> its ordinal, made when the chunk is first asked for."""
 
-    def __init__(self, analyzer: Analyzer, dictionary: DictionaryWriter, prefix: str) -> None:
+    def __init__(self, analyzer: Analyzer, seen: _Seen) -> None:
         super().__init__()
-        self._analyzer, self._prefix = analyzer, prefix
-        self._dictionary = dictionary
+        self._analyzer, self._add = analyzer, seen.add
+
+    def __missing__(self, chunk: str) -> int:
+        ordinal = self._add(self._analyzer.words_of(chunk))
+        if len(chunk) <= LONGEST_REMEMBERED:
+            self[chunk] = ordinal
+        return ordinal
+
+
+class _Seen(dict[Analyzer, _SeenChunks]):
+    """Of each analyser the chunks it has seen, and the term ids of all chunks by ordinal."""
+
+    def __init__(self, dictionary: DictionaryWriter, prefix: str) -> None:
+        super().__init__()
+        self._dictionary, self._prefix = dictionary, prefix
         self._terms = array("q")  # of all chunks, one after another
         self._ends = array("q", [0])
 
-    def __missing__(self, chunk: str) -> int:
-        ordinal = len(self._ends) - 1
-        words = self._analyzer.words_of(chunk)
+    def __missing__(self, analyzer: Analyzer) -> _SeenChunks:
+        found = self[analyzer] = _SeenChunks(analyzer, self)
+        return found
+
+    def add(self, words: Sequence[str]) -> int:
+        """Keep the terms of a chunk's words; their ordinal."""
         if self._prefix:
             words = tuple(self._prefix + word for word in words)
         self._terms.extend(map(self._dictionary.add_word, words))
         self._ends.append(len(self._terms))
-        if len(chunk) <= LONGEST_REMEMBERED:
-            self[chunk] = ordinal
-        return ordinal
+        return len(self._ends) - 2
 
     def expand(
         self, chunks: array[int], ends: list[int]
@@ -248,6 +272,11 @@ class LexicalQueries:
             warn_of_other_analysis(settings)
         config = LexicalConfig.of(settings)
         return LexicalQueries(_query_analyzer(config), dictionary, documents, config.weight)
+
+    def speaking(self, language: str | None) -> LexicalQueries:
+        """These for queries of one language, see `Analyzer.speaking`."""
+        analyzer = self.analyzer.speaking(language)
+        return self if analyzer is self.analyzer else replace(self, analyzer=analyzer)
 
     def words_of(self, text: str) -> list[str]:
         """The words of a query, without the collection's own stop words where others are left."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tamis.retriever.words.characters import marks
@@ -37,14 +38,14 @@ class Phrase:
         self.words = tuple(_words().findall(analyzer.spelled(text)))
         self._analyzer = analyzer
         self._ways: list[tuple[str, ...]] = [self.words]
-        each = {word: analyzer.sure_words(word) for word in self.words}
-        self.index_words: tuple[tuple[str, ...], ...] = tuple(
-            (word,) for found in each.values() for word in found
-        )
+        each = {word: analyzer.sure_lists(word) for word in self.words}
+        self.index_words = tuple(chain.from_iterable(each.values()))
         if _is_code(self.words):
             code = "".join(self.words)
             self._ways.append((code,))
-            self.index_words = tuple((*found, code) for found in each.values() if found)
+            self.index_words = tuple(
+                (*chain.from_iterable(found), code) for found in each.values() if found
+            )
 
     def stands_in(self, text: str) -> bool:
         """Whether a text holds it."""

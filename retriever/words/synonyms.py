@@ -78,7 +78,8 @@ class OwnWords:
         _check_at_most("stop words", len(words.stop_words), MOST_STOP_WORDS)
         found: dict[Stems, dict[Stems, Synonym]] = {}
         for number, rule in enumerate(words.synonyms, start=1):
-            for left, right in _pairs(rule, number, analyzer):
+            each = (pair for one in analyzer.each for pair in _pairs(rule, number, one))
+            for left, right in each:
                 meanings = found.setdefault(left.stems, {})
                 meanings.setdefault(right.stems, Synonym(left, right))
                 if len(meanings) > MOST_SYNONYMS:

@@ -15,7 +15,7 @@ import numpy as np
 from tamis.retriever.words.fields import split_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,9 +35,9 @@ def is_known(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "
     With a ``key``, as `field_key` begins, it is in the field of a document.
     """
     stems = analyzer.words_of(word)
-    if len(stems) != 1 or dictionary.is_held(key + stems[0]):
+    if not stems or any(dictionary.is_held(key + stem) for stem in stems):
         return True
-    return analyzer.sure_words(analyzer.spelled(word)) != stems
+    return analyzer.sure_lists(analyzer.spelled(word)) != (stems,)
 
 
 def meant(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "") -> list[int] | str:
@@ -55,18 +55,21 @@ def meant(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "") 
     """
     if len(word) < ONE_EDIT:
         return []
-    (stem,) = analyzer.words_of(word)
-    near = _nearest(key, stem, 1, dictionary) + _by_ending(key, word, analyzer, dictionary)
+    stems = analyzer.words_of(word)
+    near = _nearest(key, stems, 1, dictionary) + _by_ending(key, word, analyzer, dictionary)
     if not near and not key and (parts := _two_words(word, analyzer, dictionary)) is not None:
         return parts
     if not near and len(word) >= TWO_EDITS:
-        near = _nearest(key, stem, 2, dictionary)
+        near = _nearest(key, stems, 2, dictionary)
     return [term for _, term in sorted(set(near), reverse=True)[:MOST_MEANT]]
 
 
-def _nearest(key: str, stem: str, edits: int, dictionary: Dictionary) -> list[tuple[int, int]]:
-    """How many documents hold each word within so many edits, and its term."""
-    terms, (field, _) = dictionary.near(key + stem, edits), split_key(key + stem)
+def _nearest(
+    key: str, stems: Sequence[str], edits: int, dictionary: Dictionary
+) -> list[tuple[int, int]]:
+    """How many documents hold each word within so many edits of a stem, and its term."""
+    terms = np.concatenate([dictionary.near(key + stem, edits) for stem in stems])
+    field, _ = split_key(key + stems[0])
     is_there = [split_key(dictionary.word(term))[0] == field for term in terms.tolist()]
     return _counted(terms[np.array(is_there, np.bool_)], dictionary)
 
@@ -111,7 +114,7 @@ def _two_words(word: str, analyzer: Analyzer, dictionary: Dictionary) -> str | N
     stems = analyzer.stems([part for both in parts for part in both])
     counts = _frequencies(stems, dictionary).reshape(-1, 2).min(axis=1)
     best = int(counts.argmax())
-    return " ".join(parts[best]) if counts[best] else None
+    return " ".join(parts[best % len(parts)]) if counts[best] else None
 
 
 def _frequencies(words: Iterable[str], dictionary: Dictionary) -> NDArray[np.int64]:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from tamis.eval.baselines import Bm25System
 from tamis.eval.datasets import load_dataset, with_pairs
-from tamis.eval.languages import corpus_name, language_table, pair_of, pairs_in
-from tamis.eval.tables import Results
+from tamis.eval.languages import corpus_name, pair_of, pairs_in
+from tamis.eval.tables import Results, language_table
 from tamis.scripts.main import command_line
 
 HELP = Path(__file__).parent / "parallel" / "libreoffice-help"
