@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -75,7 +76,9 @@ def split_or_found(source: Path, shards: int, name: str) -> tuple[Path, ShardMap
 @contextmanager
 def shard_servers(folder: Path, shard_map: ShardMap, settings: Settings) -> Iterator[ShardMap]:
     """Serve each shard by a process of its own on loopback; the map of their addresses."""
+    before = signal.signal(signal.SIGTERM, _end)  # else the servers would outlive this process
     with ExitStack() as running:
+        running.callback(signal.signal, signal.SIGTERM, before)
         servers = [
             running.enter_context(_Server(folder / place.name, settings))
             for place in shard_map.shards
@@ -85,6 +88,10 @@ def shard_servers(folder: Path, shard_map: ShardMap, settings: Settings) -> Iter
             for place, server in zip(shard_map.shards, servers, strict=True)
         ]
         yield msgspec.structs.replace(shard_map, shards=places)
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 class _Server:

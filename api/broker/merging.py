@@ -15,7 +15,14 @@ from tamis.api.problems import RequestError
 from tamis.index.matches import MOST_VALUES, Count, in_order
 from tamis.retriever.answers import ShardsAnswer  # noqa: TC001  msgspec reads these at run time
 from tamis.retriever.fusion.several_indexes import added_up
-from tamis.retriever.types import Replacement, StageTimes, Total, Understood
+from tamis.retriever.types import (
+    Replacement,
+    Reranked,
+    ScorePart,
+    StageTimes,
+    Total,
+    Understood,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +48,7 @@ class ShardHit(ShardPassage, kw_only=True):
     rank: int
     group: Group = None
     passages: list[ShardPassage] = []
+    score_parts: tuple[ScorePart, ...] = ()
 
 
 class ShardAnswer(Struct):
@@ -82,6 +90,7 @@ class MergedAnswer(Struct, kw_only=True):
     corrections: tuple[Replacement, ...] = ()
     awaiting: int = 0
     shards: ShardsAnswer | None = None
+    reranked: Reranked | None = None
 
 
 def read_found(body: bytes) -> ShardFound:

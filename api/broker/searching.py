@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from tamis.api.broker.broker import Broker
     from tamis.api.messages.requests import BatchRequest, SearchRequest
-    from tamis.retriever.types import Seen
+    from tamis.retriever.types import Reranked, Seen
 
     Asked = SearchRequest | BatchRequest
 
@@ -79,6 +79,7 @@ class BrokerSearch:
         self._options = requests.search_options(asked)
         self._offset = self._options.offset
         self._began = perf_counter()
+        self._told: Reranked | None = None
         self._identity = f"broker of {broker.map.index}"
         self._seen = NOTHING_SEEN
         if isinstance(asked, requests.SearchRequest):
@@ -115,8 +116,10 @@ class BrokerSearch:
         times = StageTimes(encode_ms, gathered.retrieve_ms, fetch_ms)
         partial_answer = len(found) < len(self._broker.shards.all)
         if self._options.rerank is not None:
-            hits, times, is_late = await self._reranked(prepared, hits, times)
-            partial_answer |= is_late
+            second = await self._reranked(prepared, hits, times)
+            partial_answer |= second is None
+            if second is not None:
+                hits, times, self._told = second
         return self._encoded(self._merged(prepared, found, hits, times, partial_answer))
 
     @property
@@ -216,8 +219,8 @@ class BrokerSearch:
 
     async def _reranked(
         self, prepared: Prepared, hits: list[ShardHit], times: StageTimes
-    ) -> tuple[list[ShardHit], StageTimes, bool]:
-        """The hits in the reranker's order, and whether there was no time for it."""
+    ) -> tuple[list[ShardHit], StageTimes, Reranked | None] | None:
+        """The hits in the reranker's order; None where there was no time for it."""
         depth = self._options.rerank or 0
         call = self._broker.rerankers.start(
             partial(self._rerank, prepared.text, hits, times),
@@ -228,15 +231,15 @@ class BrokerSearch:
             left_s = max(self._end - monotonic(), 0.0)  # the deadline is for shards
             result = await answered(call, self._request, left_s)
         except TimeUpError:
-            return hits, times, True
+            return None
         by_id = {hit.id: hit for hit in hits}
         ordered = [by_id[hit.doc_id] for hit in result.hits]
         for hit, scored in zip(ordered, result.hits, strict=True):
-            hit.score = scored.score
+            hit.score, hit.score_parts = scored.score, scored.score_parts
         least = self._options.min_score
         if least is not None:
             ordered = [hit for hit in ordered if hit.score >= least]
-        return ordered, result.times, False
+        return ordered, result.times, result.reranked
 
     def _rerank(self, text: str, hits: Sequence[ShardHit], times: StageTimes) -> SearchResult:
         found = tuple(
@@ -245,7 +248,8 @@ class BrokerSearch:
         )
         fields = self._broker.statistics.searcher.collection.settings.text_fields
         result = SearchResult(found, times, self._broker.generation)
-        return reranked(self._broker.reranker, text, result, self._options.rerank or 0, fields)
+        depth, explain = self._options.rerank or 0, self._options.explain
+        return reranked(self._broker.reranker, text, result, depth, fields, explain=explain)
 
     def _merged(
         self,
@@ -277,6 +281,7 @@ class BrokerSearch:
             corrections=prepared.corrections,
             awaiting=sum(one.answer.awaiting for one in found),
             shards=ShardsAnswer(len(self._broker.shards.all), len(found)),
+            reranked=self._told,
         )
 
     def _show(self, hit: ShardHit) -> None:

@@ -67,6 +67,7 @@ def test_an_index_is_served_in_shards_that_are_started_again(start_tamis, tamis,
     while 1 not in answered or answered[-1] != 2:
         assert time.monotonic() < end
         answered.append(httpx.post(search, json=body, timeout=60).json()["shards"]["answered"])
-    process.send_signal(signal.SIGINT)
+    children = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
     assert not [one for one in children if one.is_running()]
