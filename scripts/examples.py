@@ -34,6 +34,7 @@ EXAMPLES = {
     "bench search": "tamis bench search --documents 100000 --queries 500",
     "bench precision": "tamis bench precision sample",
     "bench rerank": "tamis bench rerank --repeats 40",
+    "bench shards": "tamis bench shards planets --queries queries.jsonl",
     "bench serve": "tamis bench serve planets --queries queries.jsonl --clients 1,8",
 }
 

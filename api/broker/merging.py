@@ -25,7 +25,7 @@ from tamis.retriever.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tamis.index.matches import Facet, SortKey
 
@@ -106,17 +106,21 @@ def merged_hits(found: Sequence[ShardFound], keys: Sequence[SortKey]) -> list[Sh
     return sorted((hit for one in found for hit in one.answer.hits), key=_falling_score)
 
 
-def merged_groups(hits: Iterable[ShardHit], size: int) -> list[ShardHit]:
-    """One hit a group, its best, with the best of its passages, of hits in their order."""
-    groups: dict[Any, list[ShardPassage]] = {}
+def merged_groups(found: Sequence[ShardFound], size: int) -> list[ShardHit]:
+    """One hit a group, its best, best first, with the best of its passages in all shards."""
+    passages: dict[Any, list[ShardPassage]] = {}
     best: dict[Any, ShardHit] = {}
-    for hit in hits:
-        key = (hit.group,) if hit.group is not None else hit.id
-        best.setdefault(key, hit)
-        groups.setdefault(key, []).extend(hit.passages)
+    for hit in (hit for one in found for hit in one.answer.hits):
+        passages.setdefault(_group_of(hit), []).extend(hit.passages)
+    for hit in merged_hits(found, ()):
+        best.setdefault(_group_of(hit), hit)
     for key, hit in best.items():
-        hit.passages = sorted(groups[key], key=_falling_score)[:size]
+        hit.passages = sorted(passages[key], key=_falling_score)[:size]
     return list(best.values())
+
+
+def _group_of(hit: ShardHit) -> Any:  # noqa: ANN401  a value, or the hit itself
+    return (hit.group,) if hit.group is not None else hit.id
 
 
 def merged_total(found: Sequence[ShardFound]) -> Total | None:

@@ -59,7 +59,7 @@ def split_index(
         progress or silent,
     )
     (out / ORIGIN).write_text(json.dumps(_origin(manifest)))
-    (out / MAP).write_text(_as_toml(shard_map), encoding="utf-8")  # the last: now it is whole
+    (out / MAP).write_text(as_toml(shard_map), encoding="utf-8")  # the last: now it is whole
     return counts
 
 
@@ -101,7 +101,8 @@ def _refuse_other(out: Path) -> None:
         rmtree(one)
 
 
-def _as_toml(shard_map: ShardMap) -> str:
+def as_toml(shard_map: ShardMap) -> str:
+    """A map as `read_shard_map` reads it; what has its default is left out."""
     lines = [f"index = {json.dumps(shard_map.index)}"]
     if shard_map.encoder is not None:
         lines.append(f"encoder = {json.dumps(shard_map.encoder)}")

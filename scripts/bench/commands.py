@@ -27,7 +27,18 @@ def bench_commands() -> typer.Typer:
         rich_markup_mode=None,
         add_completion=False,
     )
-    for command in (head, encode, agreement, vectors, gate, search, precision, rerank, serve):
+    for command in (
+        head,
+        encode,
+        agreement,
+        vectors,
+        gate,
+        search,
+        precision,
+        rerank,
+        serve,
+        shards,
+    ):
         name = command.__name__
         group.command(name, cls=Command, epilog=example(f"bench {name}"))(command)
     return group
@@ -407,6 +418,42 @@ def serve(
             f"{row['server']:24} {row['clients']:4} clients {row['requests_per_s']:9.1f}/s  "
             f"p50 {row['p50_ms']:8.3f} ms  p99 {row['p99_ms']:8.3f} ms  {row['statuses']}"
         )
+
+
+def shards(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `tamis index`.")],
+    queries: Annotated[Path, typer.Option(help="JSON lines with a text each, as queries.jsonl.")],
+    number: Annotated[int, typer.Option("--shards", min=1, help="How many.")] = 2,
+    clients: Annotated[int, typer.Option(min=1, help="Connections under load.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of one measurement.")] = 5.0,
+    turns: Annotated[int, typer.Option(min=1, help="Measurements a median is taken of.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure a broker before shards, against one server."""
+    require("broker", "serve", "eval")
+    from tamis.scripts.bench.shards import measure_shards
+
+    found = measure_shards(
+        folder, queries, shards=number, clients=clients, seconds=seconds, turns=turns
+    )
+    if out is not None:
+        out.write_text(dumps(found, indent=1) + "\n")
+    if json:
+        print_json(found)
+        return
+    for row in found["alone"]:
+        typer.echo(f"one request at a time  {row['server']:12} p50 {row['p50_ms']:8.3f} ms")
+    typer.echo(
+        f"goal for the broker: at most {found['goal_p50_ms']} ms (1.2 times the slowest shard, "
+        "plus 0.5)"
+    )
+    for row in found["load"]:
+        typer.echo(
+            f"{found['clients']} clients  {row['server']:12} {row['requests_per_s']:9.1f}/s  "
+            f"p99 {row['p99_ms']:8.3f} ms"
+        )
+    typer.echo(f"share of one server's requests a second: {found['share']} (goal 0.35)")
 
 
 def _require_cuda() -> None:

@@ -69,9 +69,9 @@ def measure_serve(
     texts = read_texts(queries)
     searcher = Searcher.open(folder)
     library = _library(searcher, texts[:LIBRARY_QUERIES], k)
-    with _server(folder) as address:
+    with served(f"{NAME}={folder}") as address:
         _gate(address, searcher, texts[:GATE_QUERIES], k)
-        requests = [_request(address, text, k) for text in texts]
+        requests = [search_request(address, text, k) for text in texts]
         apply_load(address, requests, clients=4, seconds=WARM_S)
         rows = [
             _row("tamis", number, apply_load(address, requests, clients=number, seconds=seconds))
@@ -129,11 +129,11 @@ def _library(searcher: Searcher, texts: Sequence[str], k: int) -> dict[str, Any]
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    """A server on a free port, as its users start it; gives the address."""
+def served(*arguments: str) -> Iterator[str]:
+    """A server on a free port, as its users start it, of what is named; gives the address."""
     command = [sys.executable, "-c", "from tamis.scripts.main import main; main()"]
     process = subprocess.Popen(
-        [*command, "serve", f"{NAME}={folder}", "--port", "0", "--json"], stdout=subprocess.PIPE
+        [*command, "serve", *arguments, "--port", "0", "--json"], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     try:
@@ -159,7 +159,8 @@ def _path() -> str:
     return f"/v1/indexes/{NAME}/search"
 
 
-def _request(address: str, text: str, k: int) -> bytes:
+def search_request(address: str, text: str, k: int) -> bytes:
+    """A search for a text as it goes over the wire."""
     return request_bytes(address, _path(), orjson.dumps({"query": text, "k": k}))
 
 

@@ -1,6 +1,7 @@
 """An index in shards, from the command line."""
 
 import json
+import random
 import re
 import signal
 import time
@@ -71,3 +72,33 @@ def test_an_index_is_served_in_shards_that_are_started_again(start_tamis, tamis,
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
     assert not [one for one in children if one.is_running()]
+
+
+def wait_until_healthy(client, address):
+    end = time.monotonic() + 120
+    while client.get(f"{address}/healthz").status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_kills_of_shards_lose_no_acknowledged_write(start_tamis, index):
+    """Ten kill -9 of a shard's server under writes: what was acknowledged is there afterwards."""
+    process = start_tamis("serve", index, "--shards", "2", "--port", "0")
+    address = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
+    documents = f"{address}/v1/indexes/birds/documents"
+    acknowledged, statuses, rng = set(), set(), random.Random(4)
+    with httpx.Client(timeout=60) as client:
+        for number in range(400):
+            if number % 40 == 20:
+                wait_until_healthy(client, address)
+                rng.choice(psutil.Process(process.pid).children()).kill()
+            answer = client.put(f"{documents}/w{number}", json={"text": f"an owl number {number}"})
+            statuses.add(answer.status_code)
+            if answer.status_code == 200:
+                acknowledged.add(f"w{number}")
+        assert statuses <= {200, 503}
+        assert len(acknowledged) > 40
+        wait_until_healthy(client, address)
+        there = {one for one in acknowledged if client.get(f"{documents}/{one}").is_success}
+    assert there == acknowledged

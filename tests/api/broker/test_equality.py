@@ -101,6 +101,17 @@ def test_searches_of_every_kind_find_what_one_index_does(cluster):
         check(cluster, "search", search_of(rng))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("has_letters", [False, True], ids=["words", "letters"])
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_a_thousand_searches_find_what_one_index_does(cluster_of, shards, has_letters):
+    """As `pytest -m slow tests/api/broker`, a minute on a quiet machine."""
+    cluster = cluster_of(shards, LetterEncoder() if has_letters else None)
+    rng = random.Random(shards)
+    for _ in range(1000):
+        check(cluster, "search", search_of(rng))
+
+
 def test_documents_are_listed_in_one_order(cluster):
     for sort in SORTS:
         for where in (None, FILTERS[0]):

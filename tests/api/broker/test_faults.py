@@ -276,5 +276,6 @@ def test_what_no_broker_does_is_one_clear_line(cluster_of):
     for body in (
         {"query": "owl", "group_by": "maker", "rerank": {"depth": 5}},
         {"query": "owl", "k": 1000, "offset": 9001},
+        {"query": "owl", "rerank": {"depth": 5, "reranker": "dense"}},
     ):
         assert cluster.ask("many", "search", **body).status_code == 422
