@@ -17,6 +17,7 @@ import torch
 from tamis.index.errors import InputError
 from tamis.index.generations.parts import best_of, local
 from tamis.index.index import MAX_K, check_queries
+from tamis.index.segment.quantize import DROPPED_BITS, IMPACT_TYPES, LIFT
 from tamis.index.topk import TopK
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Piece:
             impacts = packed[:, width:].contiguous()
             if impacts.shape[1] == 4:
                 yield terms, impacts.view(torch.float32)[:, 0]
+            elif entries.dtype["impact"] == IMPACT_TYPES["f16"]:
+                yield terms, (_short_floats(impacts) * steps[terms.long()]).float()
             else:
                 yield terms, _numbers(impacts) * steps[terms.long()]
 
@@ -83,6 +86,11 @@ def _numbers(packed: torch.Tensor) -> torch.Tensor:
     for place in range(1, packed.shape[1]):
         found |= packed[:, place].int() << (8 * place)
     return found
+
+
+def _short_floats(packed: torch.Tensor) -> torch.Tensor:
+    """Floats of 16 bits ``[n, 2]`` uint8 as ``[n]`` float64: see `tamis.index.segment.quantize`."""
+    return (_numbers(packed).long() << DROPPED_BITS).view(torch.float64) * LIFT
 
 
 class GpuIndex:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -110,6 +111,7 @@ def test_a_system_that_says_little_is_asked_no_more(monkeypatch):
     for name in ("sched_getaffinity", "sysconf", "sysconf_names", "getloadavg"):
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.setattr(system, "_resource", None)
+    monkeypatch.setattr(system, "_STATUS", Path("/there/is/no/such/file"))
     assert system.usable_cores() == os.cpu_count()
     assert system.memory_bytes() is None
     assert system.usable_memory_bytes() is None

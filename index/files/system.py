@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
 import sys
 import weakref
 from contextlib import suppress
@@ -32,6 +33,7 @@ except ImportError:  # Windows
 else:
     _fcntl, _resource = fcntl, resource
 
+_STATUS = Path("/proc/self/status")
 MOST_OPEN_FILES = 1 << 20  # more are of no use to a process of ours
 GUESSED_OPEN_FILES = 24
 _FULL_SYNC = getattr(_fcntl, "F_FULLFSYNC", None)  # macOS: its fsync leaves bytes in the disk
@@ -235,19 +237,31 @@ def load_average() -> float | None:
 
 def used_bytes() -> int:
     """The memory that this process holds now; the most it has held where that is not known."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:  # not Linux
-        return most_used_bytes()
-    return pages * mmap.PAGESIZE
+    return _status_bytes("VmRSS") or most_used_bytes()
 
 
 def most_used_bytes() -> int:
-    """The most memory that this process has held; 0 where the system does not say."""
+    """The most memory that this process has held; 0 where the system does not say.
+
+    Linux tells ``ru_maxrss`` of whatever ran before in the same process, too: a small program that
+    a large one starts has that one's. ``VmHWM`` begins anew with each program.
+    """
+    most = _status_bytes("VmHWM")
+    if most is not None:
+        return most
     if _resource is None:
         return 0
     kilobytes: int = _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss
     return kilobytes if sys.platform == "darwin" else kilobytes * 1024
+
+
+def _status_bytes(name: str) -> int | None:
+    """What Linux says of this process' memory by a name; None where it does not."""
+    try:
+        found = re.search(rf"^{name}:\s*(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 def step_back(niceness: int) -> None:

@@ -41,9 +41,9 @@ _FLOAT32_BITS = 24  # significant bits: those of an impact and of a scale togeth
 _IMPACTS_PER_IMAGE = {"u8": 1, "u16": 257}  # 65_535 / 255
 _SMALLEST_STEP = 2.0**-100  # keeps products away from subnormal numbers
 _SHORT_BITS = 13  # significant bits of a float of 16 bits
-_DROPPED_BITS = 40  # of a float64 whose exponent lies where that of 16 bits does
+DROPPED_BITS = 40  # of a float64 whose exponent lies where that of 16 bits does
 _SHORT_EXPONENT = 15  # floats of 16 bits lie below two to the power of it
-_LIFT = 2.0**1022  # what such a float64 is short of
+LIFT = 2.0**1022  # what such a float64 is short of
 
 
 def term_steps(largest: NDArray[np.float32], precision: Precision) -> NDArray[np.float32]:
@@ -93,8 +93,8 @@ def numbers(impacts: NDArray[Any]) -> NDArray[Any]:
     """Stored impacts as the numbers that they are; those of ``f16`` in float64."""
     if impacts.dtype != IMPACT_TYPES["f16"]:
         return impacts
-    bits = impacts.astype(np.uint16).astype(np.uint64) << np.uint64(_DROPPED_BITS)
-    return bits.view(np.float64) * _LIFT
+    bits = impacts.astype(np.uint16).astype(np.uint64) << np.uint64(DROPPED_BITS)
+    return bits.view(np.float64) * LIFT
 
 
 def record_entry(vocab_size: int, precision: Precision) -> np.dtype[Any]:
@@ -110,10 +110,10 @@ def image_error(precision: Precision) -> int:
 
 def _shortened(values: NDArray[np.float64]) -> NDArray[np.int16]:
     """The bits of the nearest floats of 16 bits, ties to even; at least the least of them."""
-    bits = (values / _LIFT).view(np.uint64)
-    half = np.uint64((1 << _DROPPED_BITS - 1) - 1)
-    even = (bits >> np.uint64(_DROPPED_BITS)) & np.uint64(1)
-    rounded = (bits + half + even) >> np.uint64(_DROPPED_BITS)
+    bits = (values / LIFT).view(np.uint64)
+    half = np.uint64((1 << DROPPED_BITS - 1) - 1)
+    even = (bits >> np.uint64(DROPPED_BITS)) & np.uint64(1)
+    rounded = (bits + half + even) >> np.uint64(DROPPED_BITS)
     shortened: NDArray[np.int16] = np.maximum(rounded, 1).astype(np.uint16).view(np.int16)
     return shortened
 

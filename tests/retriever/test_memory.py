@@ -1,5 +1,6 @@
 """A bound on memory: kept where it suffices, told early where it does not."""
 
+import os
 import subprocess
 import sys
 
@@ -89,3 +90,13 @@ def test_faulty_sizes_are_refused(text):
 def test_the_memory_of_this_process_is_known():
     held = bytearray(64 << 20)
     assert len(held) < used_bytes() < 1.01 * most_used_bytes()
+
+
+def test_the_most_used_is_this_program_s_alone():
+    """A small program that a large one starts is small."""
+    held = bytearray(os.urandom(1 << 20)) * 400
+    script = "from tamis.index.files.system import most_used_bytes; print(most_used_bytes())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert 1 << 20 < int(done.stdout) < len(held) // 2

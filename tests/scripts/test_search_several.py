@@ -48,7 +48,7 @@ def test_json_is_what_the_service_answers(tamis, folders):
         (["{fish}", "{birds}", "hunt"], "found 'birds'"),
         (["same={birds}", "hunt"], "expected each index once, found 2 names for 1"),
         (["{fish}", " "], "some text"),
-        (["{fish}", "hunt", "--sort", "year"], "expected no sort over several indexes"),
+        (["{fish}", "hunt", "--sort", "year"], "index birds: expected a declared field (none)"),
         (["{fish}", "hunt", "--vector", "{}"], "--vector"),
     ],
 )

@@ -107,15 +107,15 @@ def test_indexes_are_told_as_they_are(client, searchers):
 
 
 def test_the_queue_is_told_while_requests_wait(searchers):
-    release, metrics = threading.Event(), Metrics()
+    release = threading.Event()
 
     async def wait():
-        service = Service(searchers, Limits(workers=1, waiting=8), metrics=metrics)
+        service = Service(searchers, Limits(workers=1, waiting=8))
         request = Request({"type": "http", "client": ("127.0.0.1", 1)})
         asked = (service.answer(request, lambda: release.wait(10)) for _ in range(4))
         calls = [asyncio.ensure_future(one) for one in asked]
         await asyncio.sleep(0)
-        text = metrics.text().decode()
+        text = service.metrics.text().decode()
         release.set()
         await asyncio.gather(*calls)
         service.close()

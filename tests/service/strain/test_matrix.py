@@ -13,6 +13,9 @@ BOUNDS = Bounds(told_s=20, well_s=30, calm_s=0.4)  # `strain.py` holds the serve
 CELLS = 7  # of a path: every error is met
 FEW_CELLS = 2  # of a path in CI: every error is met by some
 ELSEWHERE = {  # other work in the background, and why it has no row of its own
+    "api/broker/broker.py: self._renew_on_and_on": "asks shards alone, tests/api/broker",
+    "api/broker/replicas.py: replica.send": "asks a shard",
+    "api/broker/replicas.py: self.all[number].ask": "asks a shard",
     "api/serving/service.py: malloc.give_back": "asks for nothing",
     "api/serving/service.py: work": "begins that, and what has rows",
     "api/work/deadlines.py: _fail_when_left": "waits for a client",
