@@ -182,6 +182,8 @@ def index(
     if piece is not None or cluster is not None:
         from tamis.scripts.cluster import index_by_workers
         from tamis.scripts.pieces import print_piece
+    stores = Stores(rerank_cache, dense_store, rerank_budget_mib, rerank_bits)
+    stores.check()
     say_if_first_use()
     with _saying_how_to_go_on(vectors):
         if vectors is not None:
@@ -200,7 +202,7 @@ def index(
                 index_by_workers(corpus, out, encoder, settings, cluster, memory, resume=resume)
             else:
                 index_corpus_of(corpus, out, encoder, settings, memory, device, resume=resume)
-    Stores(rerank_cache, dense_store, rerank_budget_mib, rerank_bits).write(out, device)
+    stores.write(out, device)
     say_skipped(reading)
     _print_summary(out, START_UP.since_s(), reading, json)
 

@@ -63,6 +63,13 @@ class Stores(NamedTuple):
     budget_mib: int = BUDGET_MIB
     bits: int = BITS
 
+    def check(self) -> None:
+        """Refuse a dense encoder that cannot be read, before an index is built for it."""
+        from tamis.retriever.models.dense_format import read_dense_encoder
+
+        if self.dense is not None:
+            read_dense_encoder(self.dense)
+
     def write(self, folder: Path, device: str | None = None) -> None:
         """Store it for all documents of a collection, and say how many bytes it takes."""
         from tamis.index.collection import Collection

@@ -49,6 +49,8 @@ def split_index(
     recorded = manifest.settings.encoder
     shard_map = ShardMap(name, places, encoder=recorded.location if recorded else None)
     is_chunked = manifest.settings.chunk is not None
+    out.mkdir(parents=True, exist_ok=True)
+    (out / ORIGIN).write_text(json.dumps(_origin(manifest)))  # what else is here is a split's
     folders = [out / place.name / INDEXES / name for place in places]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -58,7 +60,6 @@ def split_index(
         lambda doc_id: shard_map.shard_of(doc_id, is_chunked=is_chunked),
         progress or silent,
     )
-    (out / ORIGIN).write_text(json.dumps(_origin(manifest)))
     (out / MAP).write_text(as_toml(shard_map), encoding="utf-8")  # the last: now it is whole
     return counts
 
@@ -94,11 +95,12 @@ def _origin(manifest: Manifest) -> dict[str, str | int]:
 
 def _refuse_other(out: Path) -> None:
     """Remove an unfinished split, and refuse a folder that holds anything else (InputError)."""
-    held = sorted(out.iterdir()) if out.is_dir() else []
-    if out.is_file() or any(not (one / INDEXES).is_dir() for one in held):
+    held = {one.name for one in out.iterdir()} if out.is_dir() else set()
+    is_unfinished = ORIGIN in held and MAP not in held
+    if out.is_file() or (held and not is_unfinished):
         raise InputError(f"{out}: expected an empty folder, found something there; choose another")
-    for one in held:
-        rmtree(one)
+    for name in held - {ORIGIN}:
+        rmtree(out / name)
 
 
 def as_toml(shard_map: ShardMap) -> str:

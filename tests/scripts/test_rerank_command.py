@@ -205,6 +205,13 @@ def test_index_stores_dense_vectors_that_searches_and_evaluations_add(
     assert dict(read_run(run).scores["q"]) == pytest.approx(hits, abs=1e-5)
 
 
+def test_a_dense_encoder_that_is_none_is_told_before_anything_is_built(tamis, collection, tmp_path):
+    out = tmp_path / "index"
+    refused = tamis("index", collection, "--out", out, "--dense-store", tmp_path / "none")
+    assert refused.exit_code == 2
+    assert not out.exists()
+
+
 def test_a_text_that_is_not_stored_is_told(tamis, collection, dense, tmp_path):
     out = tmp_path / "index"
     assert tamis("index", collection, "--out", out, "--encoder", "bm25").exit_code == 0

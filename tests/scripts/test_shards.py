@@ -26,6 +26,24 @@ def test_an_index_is_divided_by_the_hashes_of_ids(tamis, index, tmp_path):
     assert "expected an empty folder" in refused.stderr
 
 
+def test_folders_that_no_split_began_are_left_alone(tamis, index, tmp_path):
+    """Data folders of other servers, which look like those of shards."""
+    kept = tmp_path / "served" / "s1" / "indexes" / "mine"
+    kept.mkdir(parents=True)
+    refused = tamis("split", index, "--shards", "2", "--out", tmp_path / "served")
+    assert refused.exit_code == 2
+    assert "expected an empty folder" in refused.stderr
+    assert kept.is_dir()
+
+
+def test_a_split_that_was_cut_off_is_begun_again(tamis, index, tmp_path):
+    out = tmp_path / "shards"
+    told = tamis("split", index, "--shards", "3", "--out", out, "--json").stdout
+    (out / "shards.toml").unlink()  # the last that is written
+    assert tamis("split", index, "--shards", "3", "--out", out, "--json").stdout == told
+    assert (out / "shards.toml").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
