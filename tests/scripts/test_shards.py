@@ -120,3 +120,5 @@ def test_kills_of_shards_lose_no_acknowledged_write(start_tamis, index):
         wait_until_healthy(client, address)
         there = {one for one in acknowledged if client.get(f"{documents}/{one}").is_success}
     assert there == acknowledged
+    process.send_signal(signal.SIGTERM)  # a kill would leave the shards' servers running
+    process.wait(timeout=60)
