@@ -214,16 +214,27 @@ class CurrentStore:
         Raises:
             CorruptionError: it is damaged.
         """
+        now = self._now()
+        while now != self._opened[0]:
+            try:
+                self._opened = now, self._open()
+            except CorruptionError:
+                if now == self._now():
+                    raise
+            now = self._now()  # another one may have taken its place while it was read
+        return self._opened[1]
+
+    def _now(self) -> tuple[int, int] | None:
+        """Which folder is there."""
         try:
             stat = self._folder.stat()
         except OSError:
             return None
-        now = stat.st_ino, stat.st_mtime_ns
-        if now != self._opened[0]:
-            self._opened = now, self._open()
-        return self._opened[1]
+        return stat.st_ino, stat.st_mtime_ns
 
     def _open(self) -> TextStore | None:
+        if self._now() is None:
+            return None
         try:
             return TextStore.open(self._folder, self._kind, self._fingerprint)
         except CorruptionError:

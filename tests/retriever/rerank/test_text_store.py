@@ -10,6 +10,7 @@ from tamis.index.errors import (
     MismatchError,
     TamisWarning,
 )
+from tamis.retriever.rerank import text_store
 from tamis.retriever.rerank.text_store import KEYS, VECTORS, CurrentStore, StoreKind, TextStore
 
 KIND = StoreKind("letters", "letters", "--letters")
@@ -136,3 +137,20 @@ def test_the_store_of_now_follows_what_lies_there(tmp_path):
     (folder / "store.json").unlink()
     with pytest.warns(TamisWarning, match="expected a finished store"):
         assert current.opened() is None
+
+
+def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(tmp_path, monkeypatch):
+    current, folder = CurrentStore(tmp_path, KIND, "one"), tmp_path / KIND.folder
+    build(folder, ["owl"])
+    plain = text_store._checksum
+
+    def replaced(path):
+        monkeypatch.setattr(text_store, "_checksum", plain)
+        build(folder, ["owl", "a sieve"])
+        return plain(path)
+
+    monkeypatch.setattr(text_store, "_checksum", replaced)
+    assert contents(current.opened(), ["a sieve"]) == ["a sieve"]
+    (folder / "contents.bin").write_bytes(b"other")
+    with pytest.raises(CorruptionError):
+        CurrentStore(tmp_path, KIND, "one").opened()
