@@ -79,6 +79,7 @@ def estimate(
         ("disk", f"{human_bytes(found.disk_bytes)}"),
         ("while building", f"{human_bytes(found.build_disk_bytes)} more"),
         ("memory", f"{human_bytes(found.memory_bytes)}"),
+        ("searching", _searching(found.disk_bytes)),
         ("time", f"{_hours(found.time_s)} in one process, as busy as this machine is now"),
         ("encoding", _encoding(found.encoded_per_s)),
         ("terms", f"{found.entries_a_document:,.0f} a document, {found.words:,} distinct words"),
@@ -92,6 +93,15 @@ def estimate(
             ("joining words", f"{_hours(found.joining_time_s)}, one process"),
         ]
     typer.echo(aligned(rows))
+
+
+def _searching(disk_bytes: int) -> str:
+    from tamis.index.files.maps import room_for_maps
+
+    room = room_for_maps()
+    if disk_bytes <= room:
+        return f"from memory, where {human_bytes(disk_bytes)} of it stay free"
+    return "partly from disk, page by page: the index has more than half of this machine's memory"
 
 
 def _hours(time_s: float) -> str:

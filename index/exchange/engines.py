@@ -38,7 +38,7 @@ def stored_documents(index: Index) -> Iterator[Batch]:
         for first in range(0, part.live_docs.size, _ROWS):
             docs = part.live_docs[first : first + _ROWS]
             ids = [part.stored.ids.doc_id(doc) for doc in docs.tolist()]
-            records = [orjson.loads(part.record(doc, index.columns)) for doc in docs.tolist()]
+            records = [orjson.loads(record) for record in part.records(docs, index.columns)]
             yield ids, part.rows(docs, index.vocab_size), records
 
 

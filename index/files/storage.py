@@ -29,6 +29,7 @@ import xxhash
 from tamis.index.errors import CorruptionError, InputError
 from tamis.index.files import system
 from tamis.index.files.file_entry import FileEntry
+from tamis.index.files.maps import mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -200,7 +201,7 @@ class Storage:
                 raise self._wrong_size(name, entry, found)
             if found <= mmap.PAGESIZE:
                 return _first_bytes(handle, found)
-            return system.mapped(handle, found)
+            return mapped(handle, found)
         finally:
             os.close(handle)
 

@@ -6,18 +6,12 @@ open and search what was indexed elsewhere, and refuse to write.
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 import re
 import sys
-import weakref
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from tamis.index.errors import InputError
 
@@ -111,49 +105,9 @@ def reserve(handle: int, size_bytes: int) -> None:
         os.ftruncate(handle, size_bytes)
 
 
-def mapped(handle: int, size_bytes: int) -> memoryview:
-    """A file's first bytes, read-only and mapped: they need no open file.
-
-    Python's own map holds one before Python 3.13, so that an index would need dozens.
-
-    Raises:
-        OSError: the system refuses.
-    """
-    if _fcntl is None:  # Windows, where a map needs its file
-        return memoryview(mmap.mmap(handle, size_bytes, access=mmap.ACCESS_READ))
-    return np.asarray(_Map(handle, size_bytes)).data
-
-
-class _Map:
-    """Mapped bytes as NumPy takes them over; unmapped when nobody has them any more."""
-
-    def __init__(self, handle: int, size_bytes: int) -> None:
-        map_file, unmap = _map_calls()
-        address = map_file(None, size_bytes, mmap.PROT_READ, mmap.MAP_SHARED, handle, 0)
-        if address == ctypes.c_void_p(-1).value:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        weakref.finalize(self, unmap, address, size_bytes).atexit = False
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (size_bytes,),
-            "typestr": "|u1",
-            "data": (address, True),  # read-only
-        }
-
-
-@cache
-def _map_calls() -> tuple[Any, Any]:
-    """The system's mmap and munmap."""
-    library = ctypes.CDLL(None, use_errno=True)
-    map_file, unmap = library.mmap, library.munmap
-    map_file.restype = ctypes.c_void_p
-    map_file.argtypes = (
-        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-        ctypes.c_long,
-    )
-    unmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    return map_file, unmap
+def maps_without_files() -> bool:
+    """Whether the system's own calls are there to map a file that is then closed."""
+    return _fcntl is not None
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -26,7 +26,7 @@ from tamis.index.segment.segment import Segment
 from tamis.index.topk import TopK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 _NO_DOCS = np.empty(0, np.int64)
+_RECORDS_AHEAD = 1024  # documents whose records are asked for together
 ORIGINS = "records.origins"  # of each document, an `Origin`; missing where all are of the text
 
 
@@ -235,6 +236,15 @@ class Part:
         values = {name: column.given(doc) for name, column in self.columns(schema).items()}
         given = {name: value for name, value in values.items() if value is not None}
         return encode_record({"_id": self.stored.ids.doc_id(doc), **given})
+
+    def records(self, docs: NDArray[np.int64], schema: Mapping[str, ColumnType]) -> Iterator[bytes]:
+        """The records of documents whose numbers rise, read ahead; as `record`."""
+        for first in range(0, docs.size, _RECORDS_AHEAD):
+            some = docs[first : first + _RECORDS_AHEAD]
+            if self.stored.documents is not None:
+                self.stored.documents.read_ahead(int(some[0]), int(some[-1]))
+            for doc in some.tolist():
+                yield self.record(doc, schema)
 
     def columns(self, schema: Mapping[str, ColumnType]) -> Mapping[str, Column]:
         """The declared fields; a segment that was written without them has them read once."""

@@ -15,6 +15,7 @@ import zstandard
 
 from tamis.index.errors import CorruptionError, InputError
 from tamis.index.files.array_file import ArrayFile, map_array
+from tamis.index.files.maps import read_ahead
 from tamis.index.files.storage import RESTORE, Storage
 
 if TYPE_CHECKING:
@@ -161,6 +162,10 @@ class Documents:
 
     def __len__(self) -> int:
         return self._offsets.size - 1
+
+    def read_ahead(self, first: int, last: int) -> None:
+        """Ask the system for the records of documents ``first`` to ``last``, this one included."""
+        read_ahead(self._data[self._offsets[first] : self._offsets[last + 1]])
 
     def __getitem__(self, doc: int) -> dict[str, Any]:
         """The record of a document number; raises as `encoded`."""

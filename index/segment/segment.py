@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tamis.index.files.array_file import map_array
+from tamis.index.files.maps import read_ahead
 from tamis.index.interrupts import check_for_interrupts
 from tamis.index.segment.blocks import has_blocks, open_blocks
 from tamis.index.segment.lists import open_lists
@@ -173,6 +174,8 @@ class Segment:
     def rows(self, docs: NDArray[np.int64]) -> SparseVectors:
         """The stored vectors ``[docs]`` of several documents."""
         starts = self._records.starts[docs]
+        if docs.size and docs[-1] - docs[0] < 2 * docs.size:  # most of a stretch
+            read_ahead(self._records.entries[starts[0] : self._records.starts[docs[-1] + 1]])
         offsets = np.concatenate([[0], np.cumsum(self._records.starts[docs + 1] - starts)])
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
         entries = self._records.entries[places]

@@ -84,8 +84,7 @@ def rows_of(parts: Sequence[Part], vocab_size: int, columns: Mapping[str, Column
 
     def records() -> Iterator[bytes]:
         for part in parts:
-            for doc in part.live_docs.tolist():
-                yield part.record(doc, columns)
+            yield from part.records(part.live_docs, columns)
 
     def batches() -> Iterator[SparseVectors]:
         for part in parts:

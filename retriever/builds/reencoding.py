@@ -156,5 +156,4 @@ def _record(index: Index, doc_id: str) -> dict[str, Any] | None:
 def _records(index: Index) -> Iterator[dict[str, Any]]:
     """All stored documents."""
     for part in index.parts:
-        for at in part.live_docs.tolist():
-            yield orjson.loads(part.record(at, index.columns))
+        yield from map(orjson.loads, part.records(part.live_docs, index.columns))
