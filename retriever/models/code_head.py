@@ -112,19 +112,23 @@ class CodeHead(Head):
         return sparse_rows(latents.masked_fill(exclude, 0.0), top_n)
 
     def _latents(self, hidden: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-        """``[B, V]`` of texts whose tokens lie end to end, text b from ``offsets[b]`` on."""
+        """``[B, V]`` of texts whose tokens lie end to end, text b from ``offsets[b]`` on.
+
+        A text without tokens has no latents.
+        """
         embeddings = embed(hidden.float(), offsets, self._code.pooling, scaled=self._code.scaled)
         if self._code.standardised:
             embeddings = embeddings - embeddings.mean(1, keepdim=True)
             embeddings = embeddings / (embeddings.std(1, keepdim=True) + LEAST_DEVIATION)
         product = nn.functional.linear(embeddings - self.pre_bias, self.encoder, self.latent_bias)
-        return torch.relu(product)
+        blank = offsets[1:] == offsets[:-1]
+        return torch.relu(product).masked_fill(blank[:, None], 0.0)
 
 
 def embed(
     hidden: torch.Tensor, offsets: torch.Tensor, pooling: Pooling, *, scaled: bool
 ) -> torch.Tensor:
-    """The embeddings ``[B, D]`` of texts that lie end to end.
+    """The embeddings ``[B, D]`` of texts that lie end to end; of one without tokens, anything.
 
     Args:
         hidden: [T, D] float32, of the tokens of all texts.
@@ -133,7 +137,7 @@ def embed(
         scaled: embeddings are scaled to length 1.
     """
     if pooling == "cls":
-        embeddings = hidden[offsets[:-1]]
+        embeddings = hidden[offsets[:-1].clamp_max(len(hidden) - 1)]  # the last may have none
     else:
         embeddings = torch.segment_reduce(hidden, "mean", offsets=offsets)
     return nn.functional.normalize(embeddings, dim=1) if scaled else embeddings

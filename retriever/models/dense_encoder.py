@@ -11,6 +11,7 @@ from transformers import AutoModel
 from tamis.index.errors import FormatError, InputError
 from tamis.index.interrupts import check_for_interrupts
 from tamis.retriever.models.arithmetic import faster_float
+from tamis.retriever.models.code_head import embed
 from tamis.retriever.models.dense_format import DenseFiles, read_dense_encoder
 from tamis.retriever.models.encoder import batches_by_length, choose_device
 from tamis.retriever.models.fast_linear import use_fast_products
@@ -111,11 +112,6 @@ class DenseEncoder:
             padded, mask = (part.to(self._device) for part in pad(ids, padding_id(self._model)))
             hidden = self._model(input_ids=padded, attention_mask=mask)[0][mask.bool()].float()
             offsets = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0))
-        if self.files.pooling == "cls":
-            vectors = hidden[offsets[:-1]]
-        else:
-            vectors = torch.segment_reduce(hidden, "mean", offsets=offsets)
-        if self.files.is_cosine:
-            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        vectors = embed(hidden, offsets, self.files.pooling, scaled=self.files.is_cosine)
         found: NDArray[np.float32] = vectors.cpu().numpy()
         return found

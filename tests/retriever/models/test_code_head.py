@@ -89,6 +89,18 @@ def test_an_embedding_of_zero_has_an_empty_row():
     assert head.pool(torch.zeros(1, 3, 4), mask, mask).tolist() == [[0.0] * 6]
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("body", [tiny.write_bert, tiny.write_modern_bert])
+def test_blank_texts_among_others_have_empty_rows(tmp_path, pooling, body):
+    folder = write_autoencoder(tmp_path, body=body, pooling=pooling)
+    texts = ["", tiny.TEXTS[0], " ", tiny.TEXTS[1], "\n"]
+    found = codes_of(folder, texts)
+    assert not found[::2].any()
+    theirs = SparseEncoder(str(folder), device="cpu")
+    expected = theirs.encode_document(texts[1::2], convert_to_sparse_tensor=False).numpy()
+    np.testing.assert_allclose(found[1::2], expected, rtol=0, atol=1e-5)
+
+
 def test_search_is_the_product_of_codes_and_is_explained_by_latents(tmp_path):
     folder = write_autoencoder(tmp_path, k=20)
     texts = [text for text in tiny.TEXTS if len(text) < 200]
