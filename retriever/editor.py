@@ -137,6 +137,9 @@ def patch_documents(
     of_passages = (PARENT, NUMBER) if Chunking.of(writer.settings) is not None else ()
     names = writer.settings.text_fields
     searched = {name.split(".")[0] for name in names} if names else {"title", "text"}
+    made = writer.settings.lexical
+    if made is not None and (language := LexicalConfig.of(made).language_field) is not None:
+        searched.add(language.split(".")[0])  # which decides the words of the text
     taken: dict[str, Mapping[str, Any]] = {}
     for doc_id, change in changes.items():
         refused = sorted(

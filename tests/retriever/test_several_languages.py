@@ -77,6 +77,15 @@ def test_highlights_mark_whole_words_of_the_documents_language(searcher):
     assert [span.text for span in spans if span.match] == ["jagten", "Wäldern"]
 
 
+def test_a_language_is_not_patched_as_it_decides_the_words(tmp_path):
+    create_index(tmp_path / "index", encoder=None, lexical=SEVERAL)
+    with Editor.open(tmp_path / "index") as editor:
+        editor.put(passages())
+        with pytest.raises(InputError, match="not searched, found lang for document 'de1'; put"):
+            editor.patch({"de1": {"lang": "en"}})
+        assert editor.patch({"de1": {"price": 7}}) == []
+
+
 def test_phrases_and_signs_hold_in_every_language(searcher):
     operators = {"syntax": "operators"}
     assert found(searcher, '"alten Wäldern"', **operators) == ["de1"]
