@@ -11,7 +11,7 @@ import json
 import shutil
 import warnings
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import xxhash
@@ -136,12 +136,17 @@ class TextStore:
         draft = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        writer = _Writer(draft, kind, budget_bytes)
         known = _known(folder, kind, fingerprint, settings or {})
-        for some in _different(texts):
-            check_for_interrupts()
-            writer.add(some, _taken_over(known, some, compute))
-        about = writer.finish(fingerprint, settings or {})
+        try:
+            with (draft / CONTENTS).open("wb") as file:
+                writer = _Writer(file, kind, budget_bytes)
+                for some in _different(texts):
+                    check_for_interrupts()
+                    writer.add(some, _taken_over(known, some, compute))
+            about = writer.finish(draft, fingerprint, settings or {})
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
         _replace(folder, draft)
         return TextStore(folder, about)
 
@@ -269,9 +274,8 @@ def read_about(folder: Path, kind: StoreKind) -> About:
 class _Writer:
     """Appends texts to the files of a store, within a budget."""
 
-    def __init__(self, folder: Path, kind: StoreKind, budget_bytes: int) -> None:
-        self._folder, self._kind, self._budget = folder, kind, budget_bytes
-        self._file = (folder / CONTENTS).open("wb")
+    def __init__(self, file: BinaryIO, kind: StoreKind, budget_bytes: int) -> None:
+        self._file, self._kind, self._budget = file, kind, budget_bytes
         self._bounds = [0]
         self._hashes: list[NDArray[np.uint64]] = [np.empty((0, 2), np.uint64)]
 
@@ -280,22 +284,20 @@ class _Writer:
         for one in contents:
             self._bounds.append(self._bounds[-1] + one.nbytes)
         if self._bounds[-1] > self._budget:
-            self._file.close()
             raise InputError(
                 f"expected {self._kind.name} of at most {self._budget} bytes, found more after "
                 f"{len(self._bounds) - 1} documents; raise the budget, or store less of each"
             )
         self._file.writelines(one.tobytes() for one in contents)
 
-    def finish(self, fingerprint: str, settings: dict[str, Any]) -> About:
-        self._file.close()
-        np.array(self._bounds, np.int64).tofile(self._folder / BOUNDS)
-        np.concatenate(self._hashes).tofile(self._folder / HASHES)
+    def finish(self, folder: Path, fingerprint: str, settings: dict[str, Any]) -> About:
+        np.array(self._bounds, np.int64).tofile(folder / BOUNDS)
+        np.concatenate(self._hashes).tofile(folder / HASHES)
         files = (CONTENTS, BOUNDS, HASHES)
-        checksums = {name: _checksum(self._folder / name) for name in files}
+        checksums = {name: _checksum(folder / name) for name in files}
         texts = len(self._bounds) - 1
         about = About(FORMAT, self._kind.name, fingerprint, texts, settings, checksums)
-        (self._folder / ABOUT).write_text(json.dumps(asdict(about), indent=1) + "\n", "utf-8")
+        (folder / ABOUT).write_text(json.dumps(asdict(about), indent=1) + "\n", "utf-8")
         return about
 
 

@@ -94,6 +94,16 @@ def test_a_store_beyond_its_budget_leaves_the_old_one(tmp_path):
     with pytest.raises(InputError, match="letters of at most 10 bytes, found more after 4"):
         build(tmp_path / "s", budget_bytes=10)
     assert contents(TextStore.open(tmp_path / "s", KIND, "one"), ["old"]) == ["old"]
+    assert [one.name for one in tmp_path.iterdir()] == ["s"]  # nothing half-written stays
+
+
+def test_a_model_that_fails_leaves_nothing_half_written(tmp_path):
+    def fail(texts):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "s", compute=fail)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["contents.bin", "bounds.bin", "hashes.bin"])
