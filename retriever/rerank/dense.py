@@ -93,7 +93,7 @@ class DenseReranker:
             measured = {"first stage": np.asarray(first_stage, np.float32)[places], "dense": dense}
         shares = self._shares(measured)
         scores = np.empty(len(documents), np.float32)
-        best: NDArray[np.float32] = sum(shares.values(), np.zeros(len(places), np.float32))
+        best = sum(shares.values(), np.zeros(len(places))).astype(np.float32)
         scores[[*places, *blank]] = with_others_below(best, len(documents))
         parts: list[tuple[ScorePart, ...]] = [()] * len(documents) if explain else []
         for row, at in enumerate(places if explain else ()):
@@ -103,10 +103,10 @@ class DenseReranker:
             )
         return Assessment(scores, not_stored, parts)
 
-    def _shares(self, measured: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    def _shares(self, measured: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
         """What each kind of score adds."""
         if len(measured) == 1:
-            return measured
+            return {name: of.astype(np.float64) for name, of in measured.items()}
         weights = {"first stage": 1 - self.weight, "dense": self.weight}
         return {name: weights[name] * standardised(of) for name, of in measured.items()}
 
@@ -118,16 +118,17 @@ class DenseReranker:
         missing = np.flatnonzero(at < 0).tolist()
         if missing:
             vectors[missing] = self.encoder.encode_documents([texts[one] for one in missing])
-        if store is not None:
+        if store is not None and len(missing) < len(texts):
             vectors[at >= 0] = stored_vectors(store, at[at >= 0])
         products: NDArray[np.float32] = vectors @ self.encoder.encode_queries([query])[0]
         return products, len(missing)
 
 
-def standardised(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def standardised(scores: NDArray[np.float32]) -> NDArray[np.float64]:
     """Scores of one list with mean 0 and deviation 1; zeros where all are equal."""
-    spread = scores.std()
-    found: NDArray[np.float32] = (scores - scores.mean()) / spread if spread > 0 else scores * 0
+    exact = scores.astype(np.float64)  # float32's mean of equal scores may be another number
+    spread = exact.std()
+    found: NDArray[np.float64] = (exact - exact.mean()) / spread if spread > 0 else exact * 0
     return found
 
 
@@ -157,7 +158,7 @@ def store_vectors(
 
 
 def stored_vectors(store: TextStore, at: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The vectors ``[at, size]`` of texts that a store's `find` found."""
+    """The vectors ``[at, size]`` of texts that a store's `find` found; at least one."""
     size = int(store.about.settings["size"])
     rows = torch.from_numpy(store.contents.reshape(len(store), -1)[at])
     found: NDArray[np.float32] = restored(rows, (1, 1, size), BITS)[:, 0, 0].numpy()

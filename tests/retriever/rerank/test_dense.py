@@ -55,7 +55,7 @@ class TestHalfStored(RerankerContract):
 def test_scores_are_the_weighted_sum_of_both_standardised(encoder):
     first = np.array([3.0, 9.0, 5.0, 4.0, 9.0, 6.0])
     cosines = encoder.encode_documents(DOCUMENTS) @ encoder.encode_queries([QUERY])[0]
-    units = [(of - of.mean()) / of.std() for of in (first, cosines)]
+    units = [(of - of.mean()) / of.std() for of in (first, cosines.astype(np.float64))]
     for weight in (0.0, 0.3, 1.0):
         reranker = DenseReranker(encoder, weight)
         found = reranker.assess(QUERY, DOCUMENTS, first_stage=first.tolist(), explain=True)
@@ -66,6 +66,13 @@ def test_scores_are_the_weighted_sum_of_both_standardised(encoder):
             assert [part.name for part in parts] == ["first stage", "dense"]
             assert [part.value for part in parts] == pytest.approx([first[at], cosines[at]])
             assert sum(part.contribution for part in parts) == pytest.approx(found.scores[at])
+
+
+@pytest.mark.parametrize(("score", "count"), [(13.37, 7), (0.1, 50), (5.3, 11)])
+def test_equal_first_stage_scores_add_nothing(encoder, score, count):
+    texts = [f"owl {at}" for at in range(count)]
+    found = DenseReranker(encoder).assess(QUERY, texts, first_stage=[score] * count, explain=True)
+    assert [parts[0].contribution for parts in found.parts] == [0.0] * count
 
 
 def test_without_a_first_stage_cosines_decide(encoder):
@@ -143,6 +150,13 @@ def test_new_and_changed_texts_are_encoded_at_once_and_told(collection, encoder)
         cosine = encoder.encode_documents([content_of(hit.document)])[0] @ vector
         exact = hit.doc_id in ("d3", "new")
         assert hit.score_parts[1].value == pytest.approx(cosine, abs=0.02 if not exact else 0.005)
+
+
+def test_a_store_of_no_text_has_all_texts_encoded(collection, encoder):
+    store_vectors(encoder, [], collection / VECTORS.folder, budget_bytes=1 << 20)
+    searcher = Searcher.open(collection)
+    (found,) = searcher.search(["owl"], k=14, exact=True, rerank=14, reranker="dense")
+    assert (found.reranked.documents, found.reranked.not_stored) == (14, 14)
 
 
 def test_vectors_of_another_encoder_are_left_alone(collection, encoder, tmp_path):
