@@ -37,13 +37,15 @@ def optimize(
     from tamis.retriever.renewal import renew
     from tamis.scripts.info import read_info
 
+    stores = Stores(rerank_cache, dense_store, rerank_budget_mib, rerank_bits)
+    stores.check()
     began, before = perf_counter(), read_info(collection)
     with (
         CollectionWriter.open(collection, merge=False) as writer,
         progress_on_terminal() as progress,
     ):
         renew(writer, progress)
-    Stores(rerank_cache, dense_store, rerank_budget_mib, rerank_bits).write(collection)
+    stores.write(collection)
     took_s, after = perf_counter() - began, read_info(collection)
     if json:
         print_json({**after, "took_ms": took_s * 1000})

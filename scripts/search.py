@@ -355,7 +355,8 @@ def _print(answer: "SearchAnswer", explain: bool, most_terms: int | None) -> Non
     if answer.reranked is not None and answer.reranked.not_stored:
         typer.echo(
             f"{answer.reranked.not_stored} of {answer.reranked.documents} reranked documents are "
-            "not among what is stored for the reranker, and were read; `tamis optimize` stores them"
+            "not among what is stored for the reranker, and were read; store them with "
+            "`tamis optimize --dense-store ENCODER` or `--rerank-cache`"
         )
     print_facets(answer.facets, answer.facets_cut)
     if answer.awaiting:
