@@ -26,7 +26,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from itertools import repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import Stemmer
@@ -281,6 +281,11 @@ class Analyzer:
         """All by which a query may be analysed: this one."""
         return (self,)
 
+    @property
+    def alone(self) -> tuple[Analyzer, ...]:
+        """The analyser of each language: this one."""
+        return (self,)
+
     def speaking(self, language: str | None) -> Analyzer:
         """What analyses queries of a language, given by its name or code; None takes any.
 
@@ -380,8 +385,11 @@ class Analyzer:
         return self.words_of(word) if _letters().fullmatch(word) else ()
 
     def sure_lists(self, word: str) -> tuple[tuple[str, ...], ...]:
-        """As `sure_words`: for each, what it may be instead, itself among them."""
-        return tuple((one,) for one in self.sure_words(word))
+        """For each word that every text with this one has, what it may be, in each language.
+
+        Takes it as it is written. None where one language leaves it out, or does not tell.
+        """
+        return either([one.sure_words(one.spelled(word)) for one in self.alone])
 
     def stems(self, words: Sequence[str]) -> list[str]:
         """The stems of many words at once, given as `spelled`; stop words have theirs too."""
@@ -417,6 +425,18 @@ class Analyzer:
             with self._stemming:
                 part = self._stem.stemWord(part)
         return fold(part) if self._fold_after else part
+
+
+def either(each: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """For each word of a text that has one of these rows of words, what it may be.
+
+    None where a row is empty, as nothing is sure of such a text.
+    """
+    if not all(each):
+        return ()
+    if all(words == each[0] for words in each):
+        return tuple((one,) for one in each[0])
+    return (tuple(dict.fromkeys(chain.from_iterable(each))),)
 
 
 _NONE: frozenset[str] = frozenset()

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tamis.retriever.words.analysis import either
 from tamis.retriever.words.characters import marks
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ KEPT_PHRASES = 1 << 10
 
 
 class Phrase:
-    """Words in order.
+    """Words in order; of several languages, as one of them spells them and the text.
 
     Attributes:
         text: as it was asked for.
@@ -35,20 +36,32 @@ class Phrase:
 
     def __init__(self, text: str, analyzer: Analyzer) -> None:
         self.text = text
-        self.words = tuple(_words().findall(analyzer.spelled(text)))
-        self._analyzer = analyzer
-        self._ways: list[tuple[str, ...]] = [self.words]
-        each = {word: analyzer.sure_lists(word) for word in self.words}
-        self.index_words = tuple(chain.from_iterable(each.values()))
+        self._spelled = [_Spelled(text, one) for one in analyzer.alone]
+        self.words = self._spelled[0].words
+        sure = zip(*(one.sure for one in self._spelled), strict=True)
+        each = [either(of_word) for of_word in sure]
+        self.index_words = tuple(dict.fromkeys(chain.from_iterable(each)))
         if _is_code(self.words):
             code = "".join(self.words)
-            self._ways.append((code,))
-            self.index_words = tuple(
-                (*chain.from_iterable(found), code) for found in each.values() if found
-            )
+            self.index_words = tuple((*chain.from_iterable(of), code) for of in each if of)
 
     def stands_in(self, text: str) -> bool:
         """Whether a text holds it."""
+        return any(one.stands_in(text) for one in self._spelled)
+
+
+class _Spelled:
+    """A phrase as one language spells it."""
+
+    def __init__(self, text: str, analyzer: Analyzer) -> None:
+        self._analyzer = analyzer
+        self.words = tuple(_words().findall(analyzer.spelled(text)))
+        self.sure = [analyzer.sure_words(word) for word in self.words]
+        self._ways: list[tuple[str, ...]] = [self.words]
+        if _is_code(self.words):
+            self._ways.append(("".join(self.words),))
+
+    def stands_in(self, text: str) -> bool:
         spelled = self._analyzer.spelled(text)
         return any(self._stands(words, spelled) for words in self._ways)
 

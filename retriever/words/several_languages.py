@@ -69,6 +69,11 @@ class SeveralLanguages(Analyzer):
         """This one, and that of each language."""
         return (self, *self.own.values())
 
+    @property
+    def alone(self) -> tuple[Analyzer, ...]:
+        """The analyser of each language."""
+        return tuple(self.own.values())
+
     def take_unknown_languages(self) -> Counter[str]:
         """Languages that documents have named since the last call and the collection has not."""
         found, self._unknown = self._unknown, Counter()
@@ -90,18 +95,6 @@ class SeveralLanguages(Analyzer):
         """The stems of a chunk in every language, each once."""
         each = (one.words_of(part) for one in self.own.values() for part in one.chunks(chunk))
         return tuple(dict.fromkeys(chain.from_iterable(each)))
-
-    def sure_lists(self, word: str) -> tuple[tuple[str, ...], ...]:
-        """For each word that a text with this one has: what it may be, one in each language.
-
-        None where one language leaves it out, or does not tell.
-        """
-        each = [one.sure_words(word) for one in self.own.values()]
-        if not all(each):
-            return ()
-        if all(words == each[0] for words in each):
-            return tuple((one,) for one in each[0])
-        return (tuple(dict.fromkeys(chain.from_iterable(each))),)
 
     def stems(self, words: Sequence[str]) -> list[str]:
         """All words' stems in the first language, then in the next."""

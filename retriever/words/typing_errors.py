@@ -37,7 +37,7 @@ def is_known(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "
     stems = analyzer.words_of(word)
     if not stems or any(dictionary.is_held(key + stem) for stem in stems):
         return True
-    return analyzer.sure_lists(analyzer.spelled(word)) != (stems,)
+    return analyzer.sure_lists(word) != (stems,)
 
 
 def meant(word: str, analyzer: Analyzer, dictionary: Dictionary, key: str = "") -> list[int] | str:

@@ -86,6 +86,33 @@ def test_a_language_is_not_patched_as_it_decides_the_words(tmp_path):
         assert editor.patch({"de1": {"price": 7}}) == []
 
 
+@pytest.mark.parametrize(
+    ("languages", "named", "text", "phrases"),
+    [
+        (("english", "turkish"), "en", "He lives In New York", ["in new york", "In New York"]),
+        (("english", "german"), "en", "The café near Zürich", ["cafe near", "café near"]),
+        (("english", "korean"), "ko", "대한민국 사람", ["대한", "민국"]),
+    ],
+)
+def test_a_phrase_stands_as_in_a_collection_of_its_language(
+    tmp_path, languages, named, text, phrases
+):
+    own = languages[named == "ko"]
+    settings = [
+        LexicalConfig(language=own),
+        *(
+            LexicalConfig(language=first, languages=(other,), language_field="lang")
+            for first, other in (languages, languages[::-1])
+        ),
+    ]
+    for number, lexical in enumerate(settings):
+        path, passage = tmp_path / str(number), Passage("d", text, fields={"lang": named})
+        index_corpus([passage], path, encoder=None, lexical=lexical).close()
+        searcher = Searcher.open(path)
+        for phrase in phrases:
+            assert found(searcher, f'"{phrase}"', syntax="operators") == ["d"], (lexical, phrase)
+
+
 def test_phrases_and_signs_hold_in_every_language(searcher):
     operators = {"syntax": "operators"}
     assert found(searcher, '"alten Wäldern"', **operators) == ["de1"]
