@@ -43,7 +43,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401
     if PLACE not in markdown:
         return markdown
     rows = [
-        f"| [`tamis {name}`](commands/tamis-{name}.md) | {escape(_first(command.help), quote=False)} |"
+        f"| [`tamis {name}`](commands/tamis-{name}.md) | {_first(command.help)} |"
         for name, command in _commands().items()
     ]
     return markdown.replace(PLACE, "\n".join(["| Command | |", "| --- | --- |", *rows]))
@@ -67,7 +67,9 @@ def _commands() -> dict[str, Any]:
 
 
 def _first(text: str | None) -> str:
-    return re.split(r"\n\s*\n", text or "")[0].replace(BLOCK, "").strip()
+    """The first paragraph of a help text, as a cell."""
+    first = re.split(r"\n\s*\n", text or "")[0].replace(BLOCK, "")
+    return escape(_cell(first), quote=False)
 
 
 def _section(heading: str, command: Any) -> Iterator[str]:  # noqa: ANN401
