@@ -33,6 +33,13 @@ def pair_of(name: str) -> Pair | None:
     return Pair(*found.groups())
 
 
+def family_of(name: str) -> str:
+    """What pairs of one collection and split share: ``help:dev`` of ``help/fr-en:dev``."""
+    own, _, split = name.partition(":")
+    family = own.rpartition("/")[0]
+    return f"{family}:{split}" if split else family
+
+
 def corpus_name(name: str) -> str:
     """Of the documents: pairs that share a language of documents share them."""
     pair = pair_of(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tamis.eval.languages import pair_of
+from tamis.eval.languages import family_of, pair_of
 from tamis.eval.significance import Comparison, compare, holm
 from tamis.index.errors import InputError
 
@@ -163,15 +163,10 @@ def language_table(results: Results, measure: str, *, digits: int = 3) -> list[l
         return []
     columns = sorted({pair.queries for pair in pairs.values()})
     rows = [["collection", "documents", "system", *columns, "mean"]]
-    groups = dict.fromkeys(
-        (name.rpartition("/")[0], pair.documents) for name, pair in pairs.items()
-    )
-    for family, held in groups:
-        of_group = {
-            pair.queries: name
-            for name, pair in pairs.items()
-            if (name.rpartition("/")[0], pair.documents) == (family, held)
-        }
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for name, pair in pairs.items():
+        groups.setdefault((family_of(name), pair.documents), {})[pair.queries] = name
+    for (family, held), of_group in groups.items():
         for system in results.systems:
             values = {
                 asked: results.value(name, system, measure) for asked, name in of_group.items()

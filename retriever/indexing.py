@@ -145,6 +145,7 @@ class IndexingJob:
         self.encoder = encoder
         self.lexical = lexical
         self.source = source
+        self.named = source or "corpus"  # in messages
         self.progress = progress
         self.learned_terms = encoder.description.vocab_size if encoder else 0
         self.text_fields = [one.name for one in lexical.fields] if lexical else []
@@ -193,7 +194,7 @@ class IndexingJob:
                 memory.check(len(texts), terms)
                 self.progress("read", len(texts), None)
         if not len(texts):
-            raise InputError(f"{self.source}: expected documents, found none; check the corpus")
+            raise InputError(f"{self.named}: expected documents, found none; check the corpus")
         made = None
         if words is not None:
             found, averages = words.dictionary.dictionary(), words.sums.averages
@@ -210,11 +211,11 @@ class IndexingJob:
             build.store(
                 texts, words.dictionary, settings, sums.words, sums.documents, sums.of_fields
             )
-            warn_of_empty_fields(self.source, self.text_fields, sums.averages.fields)
-            warn_of_unknown_languages(self.source, words.analyzer)
-        warn_of_language(self.encoder, self.lexical, self.source, sample.kept())
+            warn_of_empty_fields(self.named, self.text_fields, sums.averages.fields)
+            warn_of_unknown_languages(self.named, words.analyzer)
+        warn_of_language(self.encoder, self.lexical, self.named, sample.kept())
         remedy = "--chunk 200:40 makes passages of them"
-        warn_of_cut(self.encoder, self.source, cut, len(texts), remedy)
+        warn_of_cut(self.encoder, self.named, cut, len(texts), remedy)
 
     def encode(self, build: CollectionBuild) -> None:
         """Encode the stored documents; chunks that an earlier run finished are kept."""

@@ -2,16 +2,20 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LONGEST_S = 300
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
 
 
@@ -26,14 +30,24 @@ def free_port():
 
 
 def run(language, code, folder):
+    """Run an example as its reader would; what it leaves running ends with it."""
     code = code.replace("8080", str(free_port()))
     command = ["bash", "-euo", "pipefail", "-c", code]
     if language == "python":
         command = [sys.executable, "-c", code]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=out, stderr=err, start_new_session=True
+        )
+        try:
+            process.wait(LONGEST_S)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, out.read(), err.read())
 
 
 @pytest.mark.long

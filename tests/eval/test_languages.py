@@ -64,6 +64,18 @@ def test_languages_of_queries_are_columns_and_systems_rows():
     assert language_table(Results(found[-1:]), "nDCG@10") == []
 
 
+def test_judgements_of_two_splits_stand_in_rows_of_their_own():
+    found = [
+        evaluation("help/fr-en:dev", "words", [0.1, 0.3]),
+        evaluation("help/fr-en:test", "words", [0.5, 0.7]),
+        evaluation("help/en-en:test", "words", [1.0, 0.8]),
+    ]
+    assert language_table(Results(found), "nDCG@10")[1:] == [
+        ["help:dev", "en", "words", "", "0.200", "0.200"],
+        ["help:test", "en", "words", "0.900", "0.600", "0.750"],
+    ]
+
+
 @pytest.fixture
 def meals(tmp_path):
     """French words of one stem, and Chinese ones that no blanks part."""
