@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
+from tamis.scripts.children import STOP_WITHIN_S, start_child
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from socket import socket
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tamis.api.http.keys import KeyFile
     from tamis.api.http.settings import Settings
 
-START = "from tamis.scripts.main import main; main()"
-STOP_WITHIN_S = 20.0
 PAUSE_S = 0.5  # before a server that has ended is started again
 
 
@@ -75,8 +73,11 @@ def split_or_found(source: Path, shards: int, name: str) -> tuple[Path, ShardMap
 
 @contextmanager
 def shard_servers(folder: Path, shard_map: ShardMap, settings: Settings) -> Iterator[ShardMap]:
-    """Serve each shard by a process of its own on loopback; the map of their addresses."""
-    before = signal.signal(signal.SIGTERM, _end)  # else the servers would outlive this process
+    """Serve each shard by a process of its own on loopback; the map of their addresses.
+
+    The servers end with this process, however that ends. After SIGTERM it waits for them.
+    """
+    before = signal.signal(signal.SIGTERM, _end)
     with ExitStack() as running:
         running.callback(signal.signal, signal.SIGTERM, before)
         servers = [
@@ -126,22 +127,16 @@ class _Server:
         """Start the process again whenever it ends, at the same address."""
         while True:
             self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
             if self._stopping.wait(PAUSE_S):
                 return
             typer.echo(f"the server of {self._folder} ended and is started again", err=True)
             self._process = self._started(self.address.rpartition(":")[2])
 
     def _started(self, port: str) -> subprocess.Popen[str]:
-        path = os.pathsep.join(place for place in sys.path if place and isinstance(place, str))
         encoders = [part for place in self._encoders for part in ("--encoder", place)]
-        arguments = ["serve", "--data", str(self._folder), "--port", port, "--json", *encoders]
-        return subprocess.Popen(
-            [sys.executable, "-P", "-c", START, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the one that was started by hand
-            env={**os.environ, "PYTHONPATH": path},
+        return start_child(
+            "serve", "--data", str(self._folder), "--port", port, "--json", *encoders
         )

@@ -7,8 +7,6 @@ timed once its answers are those of the library, scores included.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from tamis.retriever.answers import search_answers
 from tamis.retriever.search_options import SearchOptions
 from tamis.retriever.searcher import Searcher
 from tamis.scripts.bench.http_load import Load, apply_load, quantile, request_bytes
+from tamis.scripts.children import start_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,10 +130,7 @@ def _library(searcher: Searcher, texts: Sequence[str], k: int) -> dict[str, Any]
 @contextmanager
 def served(*arguments: str) -> Iterator[str]:
     """A server on a free port, as its users start it, of what is named; gives the address."""
-    command = [sys.executable, "-c", "from tamis.scripts.main import main; main()"]
-    process = subprocess.Popen(
-        [*command, "serve", *arguments, "--port", "0", "--json"], stdout=subprocess.PIPE
-    )
+    process = start_child("serve", *arguments, "--port", "0", "--json")
     assert process.stdout is not None
     try:
         yield orjson.loads(process.stdout.readline())["address"]

@@ -92,6 +92,20 @@ def test_an_index_is_served_in_shards_that_are_started_again(start_tamis, tamis,
     assert not [one for one in children if one.is_running()]
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGHUP])
+def test_servers_of_shards_end_with_the_process_that_started_them(start_tamis, index, death):
+    process = start_tamis("serve", index, "--shards", "2", "--port", "0")
+    process.stdout.readline()
+    servers = psutil.Process(process.pid).children()
+    below = psutil.Process(process.pid).children(recursive=True)  # those that build for them too
+    assert len(servers) == 2
+    process.send_signal(death)
+    process.wait(timeout=60)
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert not alive
+
+
 def wait_until_healthy(client, address):
     end = time.monotonic() + 120
     while client.get(f"{address}/healthz").status_code != 200:
@@ -120,5 +134,5 @@ def test_kills_of_shards_lose_no_acknowledged_write(start_tamis, index):
         wait_until_healthy(client, address)
         there = {one for one in acknowledged if client.get(f"{documents}/{one}").is_success}
     assert there == acknowledged
-    process.send_signal(signal.SIGTERM)  # a kill would leave the shards' servers running
+    process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
