@@ -80,6 +80,10 @@ def encode(
     quality: Annotated[
         bool, typer.Option(help="On the CPU, compare nDCG@10 with that of float32.")
     ] = True,
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Beside OpenVINO and onnxruntime in int8, and the roofline."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -87,21 +91,36 @@ def encode(
 
     Both have the same model and texts.
     """
-    require("encode", "eval", "hybrid")
-    import torch
+    if int8:
+        if device not in (None, "cpu") or corpus is not None:
+            raise typer.BadParameter("--int8 is of the processor and of texts made from the sample")
+        require("encode", "eval")
+        from tamis.scripts.bench.encode_int8 import measure_int8
+        from tamis.scripts.bench.encode_int8 import table as lines_of
 
-    from tamis.scripts.bench.encode import measure_encode, table
+        found = measure_int8(documents, encoder=encoder, repeats=repeats)
+    else:
+        require("encode", "eval", "hybrid")
+        import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    found = measure_encode(
-        documents, encoder=encoder, device=device, corpus=corpus, repeats=repeats, quality=quality
-    )
+        from tamis.scripts.bench.encode import measure_encode
+        from tamis.scripts.bench.encode import table as lines_of
+
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        found = measure_encode(
+            documents,
+            encoder=encoder,
+            device=device,
+            corpus=corpus,
+            repeats=repeats,
+            quality=quality,
+        )
     if out is not None:
         out.write_text(dumps(found, indent=1) + "\n")
     if json:
         print_json(found)
         return
-    for line in table(found):
+    for line in lines_of(found):
         typer.echo(line)
 
 

@@ -93,7 +93,7 @@ def measure_encode(
             "provenance": provenance(seed=0) | {"torch_threads": torch.get_num_threads()},
             "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
             "encoder": files.description.name,
-            "texts": _describe(texts, SparseEncoder(copy, device=device)),
+            "texts": describe(texts, SparseEncoder(copy, device=device)),
             "gate": check(copy, device, texts[:GATE_TEXTS]),
         }
         result["systems"] = interleaved(systems, texts, repeats, device)
@@ -199,8 +199,8 @@ def interleaved(
             "documents_per_s": (rate := statistics.median(rates[system.name])),
             "slowest": min(rates[system.name]),
             "fastest": max(rates[system.name]),
-            "against_default_peer": rate / peers[0],
-            "against_best_peer": rate / max(peers),
+            "against_default_peer": rate / peers[0] if peers else None,
+            "against_best_peer": rate / max(peers) if peers else None,
         }
         for system in systems
     ]
@@ -268,7 +268,8 @@ def _read(corpus: Path, documents: int) -> list[str]:
     return passages[::step][:documents]
 
 
-def _describe(texts: Sequence[str], encoder: SparseEncoder) -> dict[str, float]:
+def describe(texts: Sequence[str], encoder: SparseEncoder) -> dict[str, float]:
+    """How many texts there are, and their lengths in tokens."""
     lengths = [len(ids) for ids in encoder.tokenizer.document_ids(texts)]
     low, median, high = np.percentile(lengths, [5, 50, 95]).tolist()
     return {
