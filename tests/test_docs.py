@@ -26,7 +26,7 @@ READMES = [
 MODULE = re.compile(r"`([\w/]+\.py)`")
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)")
 COMMAND = re.compile(r"\btamis ([a-z]+)\b((?:[^`\n|]|\\\|)*)")
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 IDENTIFIER = re.compile(r"^::: (tamis\.[\w.]+)$", re.MULTILINE)
 
 
