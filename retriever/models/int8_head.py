@@ -54,6 +54,7 @@ FIRST = BLOCK  # terms, beyond those that are kept, whose logits give the first 
 ROWS = 64  # a text's tokens, in multiples of so many: one shape of a product for many texts
 STEPS_OF_ERROR = 14  # of a rounded bound's 256, that rounding may move the largest row's
 FLOOR = STEPS_OF_ERROR + 2  # stands for a logit of 0; what is rounded to 0 is surely below it
+MOST_STEPS = 256  # of a bar: beyond what a byte holds it bounds no more
 NEVER = -512  # steps of error of a term that is not wanted
 ROUNDING = 1.51  # steps: a half, what a cut to whole numbers takes, and what float32 may
 
@@ -266,7 +267,7 @@ class Int8Head:
         first = first[: loops.pick_highest(upper, error, FLOOR, count, first)]
         logits = self._multiplied(tokens, start, end, first, 0.0)
         bar = max(0.0, float(np.partition(logits, -top_n)[-top_n])) if len(first) > top_n else 0.0
-        least = FLOOR + int(np.ceil(bar / step - 0.01))
+        least = FLOOR + int(np.ceil(min(bar / step - 0.01, MOST_STEPS)))
         rest = out[: loops.pick_reaching(upper, error, least, first, out)]
         more = self._multiplied(tokens, start, end, rest, bar)
         return np.concatenate([first, rest]), np.concatenate([logits, more])

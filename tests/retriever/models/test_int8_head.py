@@ -83,6 +83,18 @@ def test_what_is_kept_is_what_float32_keeps(head, top_n, activation):
     assert found.terms.dtype == torch.int32
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30])
+def test_states_of_next_to_nothing_leave_the_bias(head, size):
+    hidden = states(torch.Generator().manual_seed(6), BOUNDS[-1]) * size
+    keep = Selection(0.0, 20, None)
+    found = head.encode(hidden, BOUNDS, Activation.RELU, 1.0, keep)
+    heaviest = np.sort(np.argsort(-head.terms.bias, kind="stable")[:20])
+    for (a, e), tokens in zip(itertools.pairwise(found.offsets), np.diff(BOUNDS), strict=True):
+        wanted = heaviest if tokens else heaviest[:0]
+        assert found.terms[a:e].tolist() == wanted.tolist()
+        assert np.allclose(found.weights[a:e], head.terms.bias[wanted])
+
+
 def test_every_bound_holds(head):
     hidden = states(torch.Generator().manual_seed(3), 60)
     hidden[9] *= 5  # one token makes the steps of all larger
