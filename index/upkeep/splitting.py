@@ -34,7 +34,7 @@ def split_collection(
         source: the collection, which stays as it is.
         folders: of the shares; each does not exist, or is empty.
         share_of: the number of the folder that the document of an id goes to.
-        progress: told of each document, once a share; see `Progress`.
+        progress: told of each share, and how many there are in all; see `Progress`.
 
     Raises:
         InputError: a folder holds something, or lies in the collection.
