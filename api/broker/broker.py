@@ -215,7 +215,7 @@ class Broker(Service):
 
     def _connected(self) -> Shards:
         session = new_session(self._key, self.limits.waiting + self.limits.workers)
-        return Shards(self.map.shards, session)
+        return Shards(self.map.shards, session, self.map.deadline_ms / 1000)
 
     def _check_all(self, looks: list[_Look]) -> None:
         """Refuse to begin with a shard without a server, or a server that cannot be used."""

@@ -36,6 +36,7 @@ CONNECT_S = 2.0
 WRITE_S = 150.0  # that a write may take; a server works up to 120 s
 KEPT_S = 30.0  # an idle connection; servers keep them longer
 LATE_IN_A_ROW = 3  # answers that never came: then a replica is out
+FAIR_SHARE = 0.5  # of the deadline, that a server had at least where it is called late
 UNAVAILABLE = "shards_unavailable"
 
 
@@ -251,8 +252,10 @@ class _Refusal(msgspec.Struct):
 class Shards:
     """All shards of an index; lives on one event loop."""
 
-    def __init__(self, places: Sequence[ShardPlace], session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(
+        self, places: Sequence[ShardPlace], session: aiohttp.ClientSession, deadline_s: float
+    ) -> None:
+        self._session, self._deadline_s = session, deadline_s
         self.all = [Shard(place, session) for place in places]
 
     async def ask(self, askings: Mapping[int, Asking], within_s: float) -> dict[int, Reply]:
@@ -271,8 +274,9 @@ class Shards:
         finally:
             for task in tasks:
                 task.cancel()
-        for task in late:
-            self.all[tasks[task]].was_late()
+        if within_s >= FAIR_SHARE * self._deadline_s:  # else the client was in haste
+            for task in late:
+                self.all[tasks[task]].was_late()
         found: dict[int, Reply] = {}
         trouble: list[Exception] = []
         for task, number in tasks.items():

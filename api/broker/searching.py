@@ -82,6 +82,7 @@ class BrokerSearch:
         self._offset = self._options.offset
         self._began = perf_counter()
         self._told: Reranked | None = None
+        self._is_partial = False
         self._identity = f"broker of {broker.map.index}"
         self._seen = NOTHING_SEEN
         if isinstance(asked, requests.SearchRequest):
@@ -116,13 +117,12 @@ class BrokerSearch:
         hits = hits[: self._wanted]
         fetch_ms = (perf_counter() - fetched) * 1000
         times = StageTimes(encode_ms, gathered.retrieve_ms, fetch_ms)
-        partial_answer = len(found) < len(self._broker.shards.all)
         if self._options.rerank is not None:
             second = await self._reranked(prepared, hits, times)
-            partial_answer |= second is None
+            self._is_partial |= second is None
             if second is not None:
                 hits, times, self._told = second
-        return self._encoded(self._merged(prepared, found, hits, times, partial_answer))
+        return self._encoded(self._merged(prepared, found, hits, times))
 
     @property
     def _sort_keys(self) -> list[SortKey]:
@@ -197,6 +197,7 @@ class BrokerSearch:
         shards = range(len(self._broker.shards.all))
         replies = await self._broker.shards.ask(dict.fromkeys(shards, sent), self._left_s)
         retrieve_ms = (perf_counter() - began) * 1000
+        self._is_partial |= len(replies) < len(shards)
         size_bytes = sum(len(reply.body) for reply in replies.values())
         holding_of(self._request.scope).grow(size_bytes)
         found = {number: read_found(reply.body) for number, reply in replies.items()}
@@ -266,7 +267,6 @@ class BrokerSearch:
         found: Sequence[ShardFound],
         hits: list[ShardHit],
         times: StageTimes,
-        is_partial: bool,
     ) -> MergedAnswer:
         before = self._seen.passing([hit.id for hit in hits[: self._offset]], self._offset)
         page = hits[self._offset : self._offset + self._options.k]
@@ -279,7 +279,7 @@ class BrokerSearch:
             timings=times,
             generation=self._broker.generation,
             hits=page,
-            partial=is_partial,
+            partial=self._is_partial,
             cursor=self._cursor(before, page),
             unknown_terms=self._unknown(prepared, found),
             terms_cut=prepared.terms_cut,

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 from letter_encoder import LetterEncoder
@@ -173,6 +174,44 @@ def test_what_comes_after_the_deadline_is_left_out(cluster_of, start, front):
     assert set(ids(answer)) == of_first
     assert ids(answer) == [one for one in ids(whole) if one in of_first]
     assert not ask(client)["partial"]
+
+
+def test_the_haste_of_a_client_puts_no_server_out(cluster_of, start, front):
+    cluster = cluster_of(2)
+    slow = Held(cluster.app(1))
+    places = map_of([[cluster.addresses[0]], [start(slow)]], deadline_ms=1500)
+    client, broker = front(msgspec.structs.replace(places, renew_s=60))  # no look helps
+    with slow.holding():
+        for _ in range(4):
+            assert ask(client, timeout_ms=50)["partial"]
+        assert broker.faults() == {}
+        for _ in range(3):
+            ask(client)
+        assert "in a row" in broker.faults()["shard s1"].detail
+
+
+class HeldAgain(Held):
+    """Keeps the second search of each two waiting."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["path"].endswith("/shard/search") and self.waiting % 2 == 0:
+            self.waiting += 1
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def test_groups_that_lack_members_of_a_late_shard_are_told(cluster_of, start, front):
+    cluster = cluster_of(2)
+    slow = HeldAgain(cluster.app(1))
+    client, _ = front(map_of([[cluster.addresses[0]], [start(slow)]], deadline_ms=1500))
+    asked = {"group_by": "maker", "group_size": 100, "k": 10}
+    whole = ask(client, **asked)
+    assert not whole["partial"]
+    with slow.holding():
+        answer = ask(client, **asked)
+    held = [sum(len(hit["passages"]) for hit in one["hits"]) for one in (answer, whole)]
+    assert (answer["partial"], held[0] < held[1]) == (True, True)
 
 
 class SlowReranker:
