@@ -15,6 +15,7 @@ from tamis.api.broker.broker import Broker
 from tamis.api.broker.replicas import Asking, unavailable
 from tamis.api.broker.searching import BrokerSearch
 from tamis.api.broker.writing import (
+    KEY,
     BrokerIngestion,
     document_path,
     written,
@@ -213,7 +214,9 @@ async def delete_documents(broker: Broker, request: Request) -> Response:
         for doc_id in asked.ids:
             ids.setdefault(broker.shard_of(doc_id), []).append(doc_id)
         bodies = {number: msgspec.json.encode({"ids": own}) for number, own in ids.items()}
-    askings = {number: Asking("POST", path, own) for number, own in bodies.items()}
+    key = request.headers.get(KEY)
+    headers = {} if key is None else {KEY: key}
+    askings = {number: Asking("POST", path, own, headers) for number, own in bodies.items()}
     replies = await written_everywhere(broker, askings)
     await _renew(broker, wait)
     deleted = (msgspec.json.decode(one.body, type=_Deleted).deleted for one in replies.values())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
+from xxhash import xxh3_128_hexdigest
 
 from tamis.api.body import STREAM_RATE, chunks, refuse_announced
 from tamis.api.broker.replicas import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from tamis.api.broker.broker import Broker
     from tamis.api.messages.parameters import Visible
 
-KEY = "idempotency-key"
+KEY = "Idempotency-Key"
 
 
 async def written(broker: Broker, number: int, asking: Asking) -> Reply:
@@ -181,7 +182,7 @@ class BrokerIngestion:
     async def _send(self, number: int, batch: _Batch) -> None:
         headers = {"Content-Type": NDJSON}
         if self._key is not None:  # of its own, as each shard is sent a part
-            headers["Idempotency-Key"] = f"{self._key}.{batch.sent}"
+            headers[KEY] = xxh3_128_hexdigest(f"{self._key}.{batch.sent}".encode())
         asking = Asking(self._method, self._path, b"\n".join(batch.lines), headers)
         try:
             reply = await written(self._broker, number, asking)

@@ -56,12 +56,14 @@ class Idempotency:
                 is being carried out.
         """
         given, data = request.headers.get(HEADER), self._service.library.data
-        if given is None or data is None:
+        if given is None:
             return await handler(self._service, request)
         if not 0 < len(given) <= LONGEST_KEY or not given.isprintable():
             raise RequestError(
                 422, "invalid_value", f"expected 1 to {LONGEST_KEY} characters as {HEADER}"
             )
+        if data is None:  # a broker's shards see to it
+            return await handler(self._service, request)
         life = await self._service.writers.run(lambda: self._life(request))
         key = " ".join(filter(None, (request.method, request.url.path, life, given)))
         if key in self._running:

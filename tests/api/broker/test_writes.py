@@ -184,6 +184,23 @@ def test_passages_stay_with_their_document(open_servers):
     servers.both("DELETE", "documents/long", params={"wait": "searchable"})
 
 
+def test_a_key_of_any_length_is_taken_once_over_shards(open_servers):
+    servers, kind = open_servers(), {"Content-Type": "application/x-ndjson"}
+    for key in ("k", "k" * 128):
+        headers = {**kind, "Idempotency-Key": key}
+        for _ in range(2):
+            options = {"content": lines(NEW), "headers": headers}
+            assert servers.both("POST", "documents", **options)["failed"] == 0
+    long = {"content": lines(NEW), "headers": {**kind, "Idempotency-Key": "k" * 129}}
+    assert servers.both("POST", "documents", status=422, **long)["code"] == "invalid_value"
+    headers = {"Idempotency-Key": "gone"}
+    first = servers.both("POST", "documents/delete", json={"ids": ["d4", "d5"]}, headers=headers)
+    servers.both("POST", "documents", content=lines(NEW), headers=kind)  # d4 is there again
+    again = servers.both("POST", "documents/delete", json={"ids": ["d4", "d5"]}, headers=headers)
+    assert (first["deleted"], again["deleted"]) == (2, 2)
+    assert servers.both("GET", "documents/d4")["id"] == "d4"
+
+
 @pytest.mark.long
 def test_every_replica_is_written_and_one_that_is_gone_is_told(open_servers):
     servers = open_servers(shards=2, replicas=2)
