@@ -33,6 +33,7 @@ NEW = [
     {"_id": "d4", "text": "a river of quartz, quartz, quartz", "year": 2001},
     {"_id": "n/2 ö", "text": "basalt beside the river", "year": 2002},
 ]
+SEARCHABLE = {"wait": "searchable"}
 QUERIES = ["owl river", "quartz", "night flour basalt", "keeper letters"]
 
 
@@ -120,7 +121,7 @@ def lines(documents):
 def test_writes_of_every_kind_are_found_as_in_one_index(open_servers):
     servers = open_servers()
     servers.check(60)
-    found = {"params": {"wait": "searchable"}}
+    found = {"params": SEARCHABLE}
     servers.both("PUT", "documents/n1", json=NEW[0], **found)
     servers.check(61)
     answer = servers.both("POST", "documents", content=lines(NEW), **found)
@@ -161,7 +162,7 @@ def test_faulty_lines_are_told_by_their_numbers(open_servers):
         '{"_id": "x3", "text": "again"}',
     ]
     body = "\n".join(stream).encode()
-    answer = servers.both("POST", "documents", content=body, params={"wait": "searchable"})
+    answer = servers.both("POST", "documents", content=body, params=SEARCHABLE)
     assert [one["line"] for one in answer["problems"]] == [7, 8, 9]
     assert (answer["written"], answer["failed"]) == (6, 3)
     servers.check(65)
@@ -173,7 +174,7 @@ def test_passages_stay_with_their_document(open_servers):
     long = " ".join(f"{text}. The owl flew over the dark river again." for text in TEXTS)
     for doc_id in ("long", "longer", "longest"):
         document = {"text": long, "year": 2001}
-        servers.both("PUT", f"documents/{doc_id}", json=document, params={"wait": "searchable"})
+        servers.both("PUT", f"documents/{doc_id}", json=document, params=SEARCHABLE)
     body = {"query": "owl river", "group_by": "parent", "group_size": 9, "k": 70, "exact": True}
     groups = []
     for client in (servers.one, servers.many):
@@ -181,7 +182,7 @@ def test_passages_stay_with_their_document(open_servers):
         groups.append({hit["group"]: [one["id"] for one in hit["passages"]] for hit in hits})
     assert groups[0] == groups[1]
     assert len(groups[1]["long"]) > 1
-    servers.both("DELETE", "documents/long", params={"wait": "searchable"})
+    servers.both("DELETE", "documents/long", params=SEARCHABLE)
 
 
 def test_a_key_of_any_length_is_taken_once_over_shards(open_servers):
@@ -189,14 +190,15 @@ def test_a_key_of_any_length_is_taken_once_over_shards(open_servers):
     for key in ("k", "k" * 128):
         headers = {**kind, "Idempotency-Key": key}
         for _ in range(2):
-            options = {"content": lines(NEW), "headers": headers}
+            options = {"content": lines(NEW), "headers": headers, "params": SEARCHABLE}
             assert servers.both("POST", "documents", **options)["failed"] == 0
     long = {"content": lines(NEW), "headers": {**kind, "Idempotency-Key": "k" * 129}}
     assert servers.both("POST", "documents", status=422, **long)["code"] == "invalid_value"
-    headers = {"Idempotency-Key": "gone"}
-    first = servers.both("POST", "documents/delete", json={"ids": ["d4", "d5"]}, headers=headers)
-    servers.both("POST", "documents", content=lines(NEW), headers=kind)  # d4 is there again
-    again = servers.both("POST", "documents/delete", json={"ids": ["d4", "d5"]}, headers=headers)
+    gone = {"ids": ["d4", "d5"]}
+    options = {"headers": {"Idempotency-Key": "gone"}, "params": SEARCHABLE}
+    first = servers.both("POST", "documents/delete", json=gone, **options)
+    servers.both("POST", "documents", content=lines(NEW), headers=kind, params=SEARCHABLE)
+    again = servers.both("POST", "documents/delete", json=gone, **options)
     assert (first["deleted"], again["deleted"]) == (2, 2)
     assert servers.both("GET", "documents/d4")["id"] == "d4"
 
@@ -204,7 +206,7 @@ def test_a_key_of_any_length_is_taken_once_over_shards(open_servers):
 @pytest.mark.long
 def test_every_replica_is_written_and_one_that_is_gone_is_told(open_servers):
     servers = open_servers(shards=2, replicas=2)
-    servers.both("POST", "documents", content=lines(NEW), params={"wait": "searchable"})
+    servers.both("POST", "documents", content=lines(NEW), params=SEARCHABLE)
     servers.check(62)
     for number, where in enumerate(servers.addresses):
         for address in where:
@@ -239,6 +241,6 @@ def test_words_are_counted_anew_only_where_something_was_written(open_servers):
     while servers.many.get("/v1/info").json()["statistics_age_s"] >= age_s:
         age_s = max(age_s, servers.many.get("/v1/info").json()["statistics_age_s"])
     assert statistics.searcher is before  # looked at, and nothing had changed
-    servers.many.put(f"{INDEX}/documents/n1", json=NEW[0], params={"wait": "searchable"})
+    servers.many.put(f"{INDEX}/documents/n1", json=NEW[0], params=SEARCHABLE)
     assert statistics.searcher is not before
     assert statistics.searcher.lexical.documents == 61

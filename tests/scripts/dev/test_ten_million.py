@@ -7,10 +7,9 @@ import ten_million
 
 
 def test_documents_are_the_same_each_time_and_words_fall_by_rank(tmp_path, monkeypatch):
-    monkeypatch.setattr(ten_million, "WORDS", 1000)
-    monkeypatch.setattr(ten_million, "AT_ONCE", 300)
-    for name in ("one", "again"):
-        ten_million.write_corpus(tmp_path / name, 1000)
+    monkeypatch.setattr(ten_million, "BLOCK", 300)
+    for name, at_once in (("one", 1), ("again", 2)):
+        ten_million.write_corpus(tmp_path / name, 1000, at_once)
     text = (tmp_path / "one").read_text()
     assert text == (tmp_path / "again").read_text()
     documents = [json.loads(line) for line in text.splitlines()]
