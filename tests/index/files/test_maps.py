@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMAPS = Path("/proc/self/smaps")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of its maps")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is told in /proc")
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def test_a_rounded_model_keeps_its_head_and_its_query_model(make_config, data_fo
         load_encoder(str(one), device="cpu").encode_queries(["ban bel"]).to_scipy().toarray()
         for one in (folder, small)
     ]
-    np.testing.assert_allclose(*queries, atol=0.05 * queries[0].max())
+    first, again = (row.ravel() / np.linalg.norm(row) for row in queries)
+    assert first @ again > 0.995  # whatever arithmetic the processor is fast in
 
 
 def test_what_is_no_trained_model_is_refused(tmp_path):
