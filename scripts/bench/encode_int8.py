@@ -45,7 +45,7 @@ LEAST_COSINE = 0.98  # on average, of ours; a peer below it is told
 QUESTIONS = 100
 TOP = 10
 LARGE = 2048  # rows, width and columns of the products that make the roofline
-ROOFLINE_TURNS = 3
+ROOFLINE_TURNS = 40  # a product takes some 10 ms, and a shared machine is fast only at times
 WARM_TEXTS = 64  # before operations are counted, so that the head has found its directions
 
 

@@ -40,7 +40,7 @@ NEEDS = {  # packages of each engine
     "onnxruntime": ("onnxruntime", "onnx"),
 }
 SIZES = (4, 8, 16, 32)  # texts a batch; each engine takes what is fastest for it
-TRIES = 3  # with each size, the first to warm up
+TRIES = 5  # with each size, the first to warm up
 CALIBRATED = 32  # texts that static scales are found on
 MASKED = 1e4  # taken from the logits of padding
 
@@ -150,13 +150,12 @@ class PeerEncoder:
         self.size = SIZES[0]
 
     def choose_size(self, texts: Sequence[str]) -> None:
-        """Keep the size of a batch that is fastest for some texts, each tried warm."""
-        took = {}
-        for size in SIZES:
-            self.size = size
-            turns = [self._timed(texts) for _ in range(TRIES)]
-            took[size] = min(turns[1:])
-        self.size = min(took, key=took.__getitem__)
+        """Keep the size of a batch that is fastest for some texts, the least time of each, warm."""
+        took: dict[int, list[float]] = {size: [] for size in SIZES}
+        for _ in range(TRIES):  # in turns, as the machine's own speed changes
+            for self.size in SIZES:
+                took[self.size].append(self._timed(texts))
+        self.size = min(SIZES, key=lambda size: min(took[size][1:]))
 
     def _timed(self, texts: Sequence[str]) -> float:
         began = time.perf_counter()
